@@ -1,0 +1,95 @@
+/* Whole reads and writes on descriptors.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+/* Waits while @fd would block. True: try the call again; errno is what the call left. */
+static int may_retry(int fd, short events)
+{
+    if (errno == EINTR) {
+        return 1;
+    }
+    if (errno != EAGAIN) {
+        return 0;
+    }
+    struct pollfd p = { .fd = fd, .events = events };
+    return poll(&p, 1, -1) >= 0 || errno == EINTR;
+}
+
+ssize_t fd_pread_full(int fd, void *buf, size_t count, off_t offset)
+{
+    size_t done = 0;
+    while (done < count) {
+        ssize_t n = pread(fd, (char *)buf + done, count - done, offset + (off_t)done);
+        if (n == 0) {
+            break;
+        }
+        if (n > 0) {
+            done += (size_t)n;
+        } else if (!may_retry(fd, POLLIN)) {
+            return -errno;
+        }
+    }
+    return (ssize_t)done;
+}
+
+int fd_pwrite_full(int fd, const void *buf, size_t count, off_t offset)
+{
+    size_t done = 0;
+    while (done < count) {
+        ssize_t n = pwrite(fd, (const char *)buf + done, count - done, offset + (off_t)done);
+        if (n == 0) {
+            return -EIO;
+        }
+        if (n > 0) {
+            done += (size_t)n;
+        } else if (!may_retry(fd, POLLOUT)) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+ssize_t fd_read_full(int fd, void *buf, size_t count)
+{
+    size_t done = 0;
+    while (done < count) {
+        ssize_t n = read(fd, (char *)buf + done, count - done);
+        if (n == 0) {
+            break;
+        }
+        if (n > 0) {
+            done += (size_t)n;
+        } else if (!may_retry(fd, POLLIN)) {
+            return -errno;
+        }
+    }
+    return (ssize_t)done;
+}
+
+int fd_write_full(int fd, const void *buf, size_t count)
+{
+    size_t done = 0;
+    while (done < count) {
+        ssize_t n = write(fd, (const char *)buf + done, count - done);
+        if (n >= 0) {
+            done += (size_t)n;
+        } else if (!may_retry(fd, POLLOUT)) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+int fd_set_nonblocking(int fd, int on)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK) < 0) {
+        return -errno;
+    }
+    return 0;
+}

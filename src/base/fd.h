@@ -1,0 +1,31 @@
+/* Whole reads and writes on descriptors.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_BASE_FD_H
+#define LODGE_BASE_FD_H
+
+#include "base/compiler.h"
+
+#include <sys/types.h>
+
+/**
+ * fd_pread_full - read until @count bytes or the end of the file
+ *
+ * Interrupted calls go on. Returns: bytes read (less than @count only at the end of the file), or
+ * -errno.
+ */
+ssize_t fd_pread_full(int fd, void *buf, size_t count, off_t offset) LODGE_MUST_CHECK;
+
+/* Returns: 0 when all @count bytes are written, or -errno (-EIO when the file takes no more). */
+int fd_pwrite_full(int fd, const void *buf, size_t count, off_t offset) LODGE_MUST_CHECK;
+
+/* As fd_pread_full(), at the descriptor's own position; for pipes and sockets too. */
+ssize_t fd_read_full(int fd, void *buf, size_t count) LODGE_MUST_CHECK;
+
+/* As fd_pwrite_full(), at the descriptor's own position; a non-blocking descriptor is waited for.
+ */
+int fd_write_full(int fd, const void *buf, size_t count) LODGE_MUST_CHECK;
+
+/* Returns: 0 or -errno. */
+int fd_set_nonblocking(int fd, int on) LODGE_MUST_CHECK;
+
+#endif

@@ -1,0 +1,359 @@
+/* Event loop on epoll.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "event/loop.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/log.h"
+
+#include <limits.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#define EVENTS_PER_ROUND 64
+
+struct LoopWatch {
+    List node; /* in loop->watches, or loop->dead_watches after loop_unwatch() */
+    EventLoop *loop;
+    int fd;
+    bool dead;
+    LoopWatchFunc func;
+    void *opaque;
+};
+
+struct LoopTimer {
+    List node; /* in loop->timers sorted by deadline; unlinked when not armed */
+    EventLoop *loop;
+    int64_t deadline_ns;
+    LoopFunc func;
+    void *opaque;
+};
+
+typedef struct PostedCall {
+    List node;
+    LoopFunc func;
+    void *opaque;
+    struct CallWaiter *waiter; /* NULL: nobody waits; the call is freed after it ran */
+} PostedCall;
+
+typedef struct CallWaiter {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool done; /* under lock */
+} CallWaiter;
+
+struct EventLoop {
+    int epoll_fd;
+    int wake_fd;
+    List watches;
+    List dead_watches; /* freed between rounds: an event of this round may still name them */
+    List timers;
+    pthread_mutex_t lock;
+    List calls; /* under lock */
+    atomic_bool quit;
+    _Atomic(unsigned long) runner; /* thread inside the loop, 0: none */
+    unsigned depth;                /* rounds inside rounds; of the runner */
+};
+
+EventLoop *loop_new(void)
+{
+    EventLoop *loop = calloc(1, sizeof(*loop));
+    if (!loop) {
+        return NULL;
+    }
+    list_init(&loop->watches);
+    list_init(&loop->dead_watches);
+    list_init(&loop->timers);
+    list_init(&loop->calls);
+    pthread_mutex_init(&loop->lock, NULL);
+    loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    struct epoll_event event = { .events = EPOLLIN, .data.ptr = NULL };
+    if (loop->epoll_fd < 0 || loop->wake_fd < 0 ||
+        epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &event) < 0) {
+        int saved = errno;
+        loop_free(loop);
+        errno = saved;
+        return NULL;
+    }
+    return loop;
+}
+
+static void free_watches(List *watches)
+{
+    list_for_each(watches, watch, LoopWatch, node) {
+        list_remove(&watch->node);
+        free(watch);
+    }
+}
+
+void loop_free(EventLoop *loop)
+{
+    if (!loop) {
+        return;
+    }
+    free_watches(&loop->watches);
+    free_watches(&loop->dead_watches);
+    list_for_each(&loop->timers, timer, LoopTimer, node) {
+        list_remove(&timer->node);
+    }
+    list_for_each(&loop->calls, call, PostedCall, node) {
+        list_remove(&call->node);
+        if (!call->waiter) {
+            free(call);
+        }
+    }
+    cleanup_close(&loop->epoll_fd);
+    cleanup_close(&loop->wake_fd);
+    pthread_mutex_destroy(&loop->lock);
+    free(loop);
+}
+
+LoopWatch *loop_watch(EventLoop *loop, int fd, uint32_t events, LoopWatchFunc func, void *opaque)
+{
+    LoopWatch *watch = calloc(1, sizeof(*watch));
+    if (!watch) {
+        return NULL;
+    }
+    *watch = (LoopWatch){ .loop = loop, .fd = fd, .func = func, .opaque = opaque };
+    struct epoll_event event = { .events = events, .data.ptr = watch };
+    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
+        free(watch);
+        return NULL;
+    }
+    list_append(&loop->watches, &watch->node);
+    return watch;
+}
+
+void loop_watch_set_events(LoopWatch *watch, uint32_t events)
+{
+    struct epoll_event event = { .events = events, .data.ptr = watch };
+    int rc = epoll_ctl(watch->loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event);
+    lodge_assert(rc == 0);
+}
+
+void loop_unwatch(LoopWatch *watch)
+{
+    if (!watch) {
+        return;
+    }
+    epoll_ctl(watch->loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
+    watch->dead = true;
+    list_remove(&watch->node);
+    list_append(&watch->loop->dead_watches, &watch->node);
+}
+
+LoopTimer *loop_timer_new(EventLoop *loop, LoopFunc func, void *opaque)
+{
+    LoopTimer *timer = calloc(1, sizeof(*timer));
+    if (timer) {
+        *timer = (LoopTimer){ .loop = loop, .func = func, .opaque = opaque };
+        list_init(&timer->node);
+    }
+    return timer;
+}
+
+void loop_timer_set(LoopTimer *timer, int64_t deadline_ns)
+{
+    List *timers = &timer->loop->timers;
+    list_remove(&timer->node);
+    timer->deadline_ns = deadline_ns;
+    List *where = timers;
+    while (where->prev != timers &&
+           list_entry(where->prev, LoopTimer, node)->deadline_ns > deadline_ns) {
+        where = where->prev;
+    }
+    list_insert_before(where, &timer->node);
+}
+
+void loop_timer_cancel(LoopTimer *timer)
+{
+    if (timer) {
+        list_remove(&timer->node);
+    }
+}
+
+void loop_timer_free(LoopTimer *timer)
+{
+    loop_timer_cancel(timer);
+    free(timer);
+}
+
+static int post(EventLoop *loop, LoopFunc func, void *opaque, CallWaiter *waiter)
+{
+    PostedCall *call = malloc(sizeof(*call));
+    if (!call) {
+        return -ENOMEM;
+    }
+    *call = (PostedCall){ .func = func, .opaque = opaque, .waiter = waiter };
+    pthread_mutex_lock(&loop->lock);
+    list_append(&loop->calls, &call->node);
+    pthread_mutex_unlock(&loop->lock);
+    loop_wake(loop);
+    return 0;
+}
+
+int loop_call(EventLoop *loop, LoopFunc func, void *opaque)
+{
+    return post(loop, func, opaque, NULL);
+}
+
+int loop_call_wait(EventLoop *loop, LoopFunc func, void *opaque)
+{
+    if (loop_is_current(loop) || !loop->runner) {
+        func(opaque);
+        return 0;
+    }
+    CallWaiter waiter = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+    int rc = post(loop, func, opaque, &waiter);
+    if (rc < 0) {
+        return rc;
+    }
+    pthread_mutex_lock(&waiter.lock);
+    while (!waiter.done) {
+        pthread_cond_wait(&waiter.cond, &waiter.lock);
+    }
+    pthread_mutex_unlock(&waiter.lock);
+    return 0;
+}
+
+void loop_wake(EventLoop *loop)
+{
+    uint64_t one = 1;
+    ssize_t rc = write(loop->wake_fd, &one, sizeof(one));
+    (void)rc; /* EAGAIN: the counter is full, so the loop is awake already */
+}
+
+static void run_call(PostedCall *call)
+{
+    CallWaiter *waiter = call->waiter;
+    call->func(call->opaque);
+    free(call);
+    if (waiter) {
+        pthread_mutex_lock(&waiter->lock);
+        waiter->done = true;
+        pthread_cond_signal(&waiter->cond);
+        pthread_mutex_unlock(&waiter->lock);
+    }
+}
+
+/* Runs what was posted before the round; a call that posts itself again waits for the next one. */
+static void run_calls(EventLoop *loop)
+{
+    uint64_t count;
+    ssize_t rc = read(loop->wake_fd, &count, sizeof(count));
+    (void)rc; /* EAGAIN: nobody woke the loop */
+    List calls;
+    list_init(&calls);
+    pthread_mutex_lock(&loop->lock);
+    list_for_each(&loop->calls, call, PostedCall, node) {
+        list_remove(&call->node);
+        list_append(&calls, &call->node);
+    }
+    pthread_mutex_unlock(&loop->lock);
+    list_for_each(&calls, call, PostedCall, node) {
+        list_remove(&call->node);
+        run_call(call);
+    }
+}
+
+/* Runs the timers that are due now; one that arms itself for the past waits for the next round. */
+static void run_timers(EventLoop *loop)
+{
+    if (list_is_empty(&loop->timers)) {
+        return;
+    }
+    int64_t now = clock_monotonic_ns();
+    List due;
+    list_init(&due);
+    list_for_each(&loop->timers, timer, LoopTimer, node) {
+        if (timer->deadline_ns > now) {
+            break;
+        }
+        list_remove(&timer->node);
+        list_append(&due, &timer->node);
+    }
+    while (!list_is_empty(&due)) {
+        LoopTimer *timer = list_first(&due, LoopTimer, node);
+        list_remove(&timer->node);
+        timer->func(timer->opaque);
+    }
+}
+
+static struct timespec wait_time(const EventLoop *loop, int timeout_ms)
+{
+    int64_t wait_ns = timeout_ms < 0 ? INT64_MAX : timeout_ms * NS_PER_MS;
+    if (!list_is_empty(&loop->timers)) {
+        int64_t left =
+            list_first(&loop->timers, LoopTimer, node)->deadline_ns - clock_monotonic_ns();
+        wait_ns = left < 0 ? 0 : left < wait_ns ? left : wait_ns;
+    }
+    return (struct timespec){ .tv_sec = wait_ns / NS_PER_SEC, .tv_nsec = wait_ns % NS_PER_SEC };
+}
+
+static int wait_events(EventLoop *loop, struct epoll_event *events, int timeout_ms)
+{
+    struct timespec wait = wait_time(loop, timeout_ms);
+    bool forever = timeout_ms < 0 && list_is_empty(&loop->timers);
+    int n = epoll_pwait2(loop->epoll_fd, events, EVENTS_PER_ROUND, forever ? NULL : &wait, NULL);
+    return n >= 0 ? n : errno == EINTR ? 0 : -errno;
+}
+
+/* Makes the calling thread the runner; false if it was already. */
+static bool enter(EventLoop *loop)
+{
+    if (loop_is_current(loop)) {
+        return false;
+    }
+    lodge_assert(atomic_exchange(&loop->runner, (unsigned long)pthread_self()) == 0);
+    return true;
+}
+
+int loop_run_once(EventLoop *loop, int timeout_ms)
+{
+    struct epoll_event events[EVENTS_PER_ROUND];
+    bool entered = enter(loop);
+    loop->depth++;
+    int n = wait_events(loop, events, timeout_ms);
+    run_calls(loop);
+    run_timers(loop);
+    for (int i = 0; i < n; i++) {
+        LoopWatch *watch = events[i].data.ptr;
+        if (watch && !watch->dead) {
+            watch->func(watch->opaque, events[i].events);
+        }
+    }
+    if (--loop->depth == 0) {
+        free_watches(&loop->dead_watches);
+    }
+    if (entered) {
+        atomic_store(&loop->runner, 0);
+    }
+    return n < 0 ? n : 0;
+}
+
+void loop_run(EventLoop *loop)
+{
+    bool entered = enter(loop);
+    while (!atomic_load(&loop->quit)) {
+        int rc = loop_run_once(loop, -1);
+        lodge_assert(rc == 0);
+    }
+    atomic_store(&loop->quit, false);
+    if (entered) {
+        atomic_store(&loop->runner, 0);
+    }
+}
+
+void loop_quit(EventLoop *loop)
+{
+    atomic_store(&loop->quit, true);
+    loop_wake(loop);
+}
+
+bool loop_is_current(const EventLoop *loop)
+{
+    return loop->runner == (unsigned long)pthread_self();
+}

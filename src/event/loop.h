@@ -1,0 +1,92 @@
+/* Event loop on epoll: descriptors, timers and calls posted from other threads.
+ *
+ * A loop belongs to the thread that runs it. Only loop_call(), loop_call_wait(), loop_wake() and
+ * loop_quit() may come from another thread; everything else is called on the loop's thread, or
+ * before it runs. SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_EVENT_LOOP_H
+#define LODGE_EVENT_LOOP_H
+
+#include "base/compiler.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct EventLoop EventLoop;
+typedef struct LoopWatch LoopWatch;
+typedef struct LoopTimer LoopTimer;
+
+typedef void (*LoopFunc)(void *opaque);
+/* @events: EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR as epoll reports them. */
+typedef void (*LoopWatchFunc)(void *opaque, uint32_t events);
+
+/* Returns: a loop, or NULL with errno set. */
+EventLoop *loop_new(void) LODGE_MUST_CHECK;
+
+/* Frees @loop (may be NULL) with its watches and timers; calls that are still posted are dropped.
+ */
+void loop_free(EventLoop *loop);
+
+/**
+ * loop_watch - call @func when @fd becomes ready (level-triggered)
+ * @fd:     borrowed; stays open until loop_unwatch()
+ * @events: EPOLLIN and EPOLLOUT; 0 keeps the watch silent but for errors
+ *
+ * Returns: the watch, or NULL with errno set (EPERM: @fd cannot be polled, as a plain file).
+ */
+LoopWatch *loop_watch(EventLoop *loop, int fd, uint32_t events, LoopWatchFunc func,
+                      void *opaque) LODGE_MUST_CHECK;
+
+/* Changes what @watch waits for. */
+void loop_watch_set_events(LoopWatch *watch, uint32_t events);
+
+/* Ends @watch (may be NULL), also from inside its own function; it is not called again. */
+void loop_unwatch(LoopWatch *watch);
+
+/* A timer that is not armed. Returns NULL with errno set when memory is short. */
+LoopTimer *loop_timer_new(EventLoop *loop, LoopFunc func, void *opaque) LODGE_MUST_CHECK;
+
+/* Arms @timer for @deadline_ns on CLOCK_MONOTONIC, once; an earlier deadline is forgotten. */
+void loop_timer_set(LoopTimer *timer, int64_t deadline_ns);
+
+/* Disarms @timer (may be NULL). */
+void loop_timer_cancel(LoopTimer *timer);
+
+/* Disarms and frees @timer (may be NULL), also from inside its own function. */
+void loop_timer_free(LoopTimer *timer);
+
+/**
+ * loop_call - run @func on the loop's thread, in the order posted
+ *
+ * Context: any thread. Returns: 0, or -ENOMEM.
+ */
+int loop_call(EventLoop *loop, LoopFunc func, void *opaque) LODGE_MUST_CHECK;
+
+/**
+ * loop_call_wait - run @func on the loop's thread and wait until it has returned
+ *
+ * On the loop's own thread, or while no thread runs the loop, it is called directly. Context: any
+ * thread that the loop's thread does not wait for. Returns: 0, or -ENOMEM.
+ */
+int loop_call_wait(EventLoop *loop, LoopFunc func, void *opaque) LODGE_MUST_CHECK;
+
+/* Makes a waiting loop_run_once() return. Context: any thread, also a signal handler. */
+void loop_wake(EventLoop *loop);
+
+/**
+ * loop_run_once - wait for one round of events and handle them
+ * @timeout_ms: longest wait; 0 only looks, -1 waits for ever
+ *
+ * Each ready descriptor and due timer is handled once. Returns: 0 or -errno of epoll_wait().
+ */
+int loop_run_once(EventLoop *loop, int timeout_ms);
+
+/* Runs until loop_quit(). */
+void loop_run(EventLoop *loop);
+
+/* Ends loop_run() after the present round. Context: any thread. */
+void loop_quit(EventLoop *loop);
+
+/* Whether the calling thread is inside loop_run() or loop_run_once() of @loop. */
+bool loop_is_current(const EventLoop *loop);
+
+#endif

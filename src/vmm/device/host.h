@@ -1,0 +1,55 @@
+/* What a device may use of its machine: nothing else can be reached, so four fakes test any device.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_VMM_DEVICE_HOST_H
+#define LODGE_VMM_DEVICE_HOST_H
+
+#include "event/loop.h"
+#include "vmm/bus/region.h"
+#include "vmm/irq/line.h"
+#include "vmm/memory/guest-memory.h"
+
+#include <glib.h>
+
+#define DEVICE_IRQS_MAX 16
+
+typedef enum DeviceSpace { DEVICE_SPACE_MEMORY, DEVICE_SPACE_PORTS } DeviceSpace;
+
+typedef enum PowerEvent {
+    POWER_SHUTDOWN,
+    POWER_RESET,
+    POWER_SUSPEND,
+    POWER_PANIC,
+    POWER_DEBUG_EXIT
+} PowerEvent;
+
+typedef struct DeviceHost {
+    GuestMemory *memory;          /* checked DMA; NULL for devices without */
+    EventLoop *loop;              /* timers, descriptors, back ends of this device */
+    IrqLine irq[DEVICE_IRQS_MAX]; /* outputs, numbered as the device's header says */
+    MsiSink msi;
+    /* Guest clock in ns: stops while the guest is paused. Context: any thread. */
+    int64_t (*clock_ns)(void *opaque);
+    /* Arms @timer (made with loop_timer_new) for guest time @deadline_ns; re-armed by the machine
+     * when the guest resumes. */
+    void (*timer_set)(void *opaque, LoopTimer *timer, int64_t deadline_ns);
+    /* Context: main thread. The region is borrowed until it is unmapped. False: @error says what is
+     * in the way. */
+    bool (*map_region)(void *opaque, DeviceSpace space, GuestAddr base, Region *region,
+                       int priority, GError **error);
+    void (*unmap_region)(void *opaque, DeviceSpace space, GuestAddr base, int priority);
+    /* Maps RAM (ROM with @readonly) that the device owns. */
+    bool (*map_ram)(void *opaque, GuestAddr base, RamBlock *block, bool readonly, int priority,
+                    GError **error);
+    void (*unmap_ram)(void *opaque, GuestAddr base, int priority);
+    /* Power button, reset ports, panics: acted on by the main thread afterwards. @code: of a debug
+     * exit. Context: any thread. */
+    void (*power_event)(void *opaque, PowerEvent event, int code);
+    /* Back ends by name. The machine checks that one is used once. NULL: @error names it. */
+    void *(*find_backend)(void *opaque, const char *kind, const char *name, GError **error);
+    /* optional (KVM): signals @event_fd on writes of @size bytes at @addr. Returns 0 or -errno. */
+    int (*ioeventfd)(void *opaque, DeviceSpace space, GuestAddr addr, unsigned size, bool has_match,
+                     uint64_t match, int event_fd, bool assign);
+    void *opaque;
+} DeviceHost;
+
+#endif
