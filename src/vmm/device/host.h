@@ -11,6 +11,7 @@
 #include <glib.h>
 
 #define DEVICE_IRQS_MAX 16
+#define DEVICE_TIMER_OFF INT64_MAX
 
 typedef enum DeviceSpace { DEVICE_SPACE_MEMORY, DEVICE_SPACE_PORTS } DeviceSpace;
 
@@ -29,8 +30,10 @@ typedef struct DeviceHost {
     MsiSink msi;
     /* Guest clock in ns: stops while the guest is paused. Context: any thread. */
     int64_t (*clock_ns)(void *opaque);
-    /* Arms @timer (made with loop_timer_new) for guest time @deadline_ns; re-armed by the machine
-     * when the guest resumes. */
+    /* Arms @timer (made with loop_timer_new on @loop) for guest time @deadline_ns, DEVICE_TIMER_OFF
+     * disarms it. Re-armed by the machine when the guest resumes. It may fire late or once too
+     * often: its function takes the device's lock and compares with clock_ns(). Context: any
+     * thread, with device locks held. */
     void (*timer_set)(void *opaque, LoopTimer *timer, int64_t deadline_ns);
     /* Context: main thread. The region is borrowed until it is unmapped. False: @error says what is
      * in the way. */
