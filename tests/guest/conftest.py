@@ -3,7 +3,6 @@
 SPDX-License-Identifier: GPL-2.0-or-later
 """
 import os
-import subprocess
 import sys
 
 import pytest
@@ -25,10 +24,3 @@ def build():
 @pytest.fixture(scope="session")
 def vmm(build):
     return os.path.join(build, "bin", "lodge-vmm")
-
-
-def make_image(build, script, *arguments):
-    """Runs a script of scripts/images, which prints the path it made or found."""
-    command = [os.path.join(TOP, "scripts", "images", script), *arguments]
-    env = dict(os.environ, LODGE_IMAGES=os.path.join(build, "images"))
-    return subprocess.check_output(command, text=True, env=env).strip().splitlines()[-1]
