@@ -10,7 +10,7 @@
 
 #include <glib.h>
 
-#define DEVICE_IRQS_MAX 16
+#define DEVICE_IRQS_MAX 24
 #define DEVICE_TIMER_OFF INT64_MAX
 
 typedef enum DeviceSpace { DEVICE_SPACE_MEMORY, DEVICE_SPACE_PORTS } DeviceSpace;
