@@ -39,6 +39,8 @@
     0x20u /* another vCPU wants exclusive access to shared translation state */
 #define REQUEST_FLUSH_TLB 0x40u
 
+#define DEBUG_POINTS_MAX 32
+
 typedef struct XlateVm XlateVm;
 
 struct Vcpu {
@@ -60,6 +62,7 @@ struct Vcpu {
     uint64_t tlb_fetch[TLB_ENTRIES]; /* tag only: the page may be executed; the physical page is in
                                         tlb_fetch_page */
     uint64_t tlb_fetch_page[TLB_ENTRIES]; /* guest-physical page address */
+    uint64_t tlb_host_page[TLB_ENTRIES];  /* host page behind the read and write tags */
 
     /* -- vector state: standard XSAVE layout; the truth outside translated code (see fpu.h) -- */
     uint8_t xsave[CPU_XSAVE_BYTES] LODGE_ALIGNED(64);
@@ -69,6 +72,8 @@ struct Vcpu {
     CpuTable gdt, idt;
     uint64_t cr0, cr2, cr3, cr4, dr[8], efer, xcr0;
     uint64_t msr_star, msr_lstar, msr_cstar, msr_sfmask, msr_kernel_gs_base, msr_tsc_aux, msr_pat;
+    uint64_t msr_spec_ctrl, msr_mtrr_def_type, msr_mtrr_fixed[11], msr_mtrr_variable[16];
+    uint64_t msr_kvmclock, msr_wall_clock;
     uint64_t msr_sysenter_cs, msr_sysenter_esp, msr_sysenter_eip, msr_misc_enable, msr_tsc_adjust;
     uint64_t tsc_offset; /* guest TSC = host TSC + this */
 
@@ -76,13 +81,38 @@ struct Vcpu {
     CpuRunState run_state;
     bool interrupt_shadow; /* the instruction before blocks interrupts (STI, MOV SS, POP SS) */
     bool nmi_masked;
-    uint8_t sipi_vector;
+    _Atomic(uint8_t) sipi_vector;
+    bool shutdown;   /* triple fault */
+    bool debug_stop; /* the debugger's breakpoint, watchpoint or step was met */
+    bool debug_is_watchpoint;
+    uint64_t debug_address;
+    uint64_t pending_db; /* DR6 bits of a trap due after the present instruction */
     /* Where a fault inside a helper or the interpreter unwinds to; the exception is in the fields
      * below. */
     jmp_buf *unwind;
     uint8_t fault_vector;
     bool fault_has_error;
     uint32_t fault_error;
+    uint64_t fault_debug; /* DR6 bits of a #DB */
+    uint64_t next_rip;    /* while the interpreter executes: where it goes on */
+
+    /* -- address spaces of the TLB, see tlb.c -- */
+    struct TlbSpaces *spaces;
+    uint8_t access_mode; /* TLB_MODE_* behind tlb_context */
+    uint64_t
+        fetch_tag; /* the interpreter's page of instructions: t, host and guest-physical page */
+    const uint8_t *fetch_host;
+    GuestAddr fetch_page;
+
+    /* -- debugger -- */
+    DebugPoint debug_point[DEBUG_POINTS_MAX];
+    unsigned debug_point_count;
+    bool debug_single_step;
+    uint64_t debug_resume_rip; /* breakpoint to pass once, when debug_resume is set */
+    bool debug_resume;
+
+    struct InterpCache *interp; /* decoded instructions */
+    void *jit;                  /* the translator's part of this vCPU */
 
     XlateVm *vm;
     unsigned index;
@@ -90,13 +120,51 @@ struct Vcpu {
     const LapicPort *lapic;
     pthread_mutex_t halt_lock;
     pthread_cond_t halt_cond; /* signalled after a request bit was set */
+    _Atomic(bool) halted;     /* waits on halt_cond, or is about to */
+    _Atomic(bool) in_code;    /* runs guest code: an exclusive section must wait for it */
 };
 
 struct XlateVm {
     AccelHost host;
     unsigned vcpu_count;
-    Vcpu **vcpu;
+    Vcpu **vcpu; /* by index; NULL: not created yet */
+    bool use_jit;
+    void *jit; /* the translator's part */
+
+    pthread_mutex_t exclusive_lock;
+    pthread_cond_t exclusive_cond; /* a vCPU left guest code, or the section ended */
+    _Atomic(bool) exclusive;
+
+    uint64_t tsc_khz;
+    int64_t clock_offset_ns; /* kvmclock = CLOCK_MONOTONIC + this */
 };
+
+/* Recomputes mode and tlb_context from CR0, CR4, EFER, CS, SS, segments and RFLAGS. Call after any
+ * of them changed. */
+void cpu_update_mode(Vcpu *vcpu);
+
+static inline unsigned cpu_cpl(const Vcpu *vcpu)
+{
+    return vcpu->mode >> MODE_CPL_SHIFT & 3;
+}
+
+/* Sets request bits and wakes the vCPU from HLT. Context: any thread. */
+void cpu_request(Vcpu *vcpu, uint32_t requests);
+
+/**
+ * vm_exclusive_begin, vm_exclusive_end - stop all other vCPUs outside guest code
+ * @self: the calling vCPU, or NULL for another thread
+ *
+ * Other vCPUs are then between two instructions, or inside a device access of the interpreter
+ * (never of translated code). May wait for another section: whatever @self learned before about
+ * shared state must be looked up again. Not to be nested.
+ */
+void vm_exclusive_begin(XlateVm *vm, Vcpu *self);
+void vm_exclusive_end(XlateVm *vm, Vcpu *self);
+
+/* Around guest code, and the other way round around device accesses. */
+void vm_code_enter(Vcpu *vcpu);
+void vm_code_leave(Vcpu *vcpu);
 
 /* Vcpu.mode bits. */
 #define MODE_CS64 0x001u /* 64-bit code segment */
@@ -110,5 +178,13 @@ struct XlateVm {
 #define MODE_CPL_SHIFT 8        /* CPL in bits 8-9 */
 #define MODE_SINGLE_STEP 0x400u /* TF or debugger: interpret one instruction at a time */
 #define MODE_FPU_OFF 0x800u     /* CR0.EM or CR0.TS: vector and x87 instructions trap */
+#define MODE_SSE_OFF 0x1000u    /* CR4.OSFXSR clear, or CR0.EM: SSE is #UD */
+#define MODE_AVX_OFF 0x2000u    /* CR4.OSXSAVE or XCR0's bits 1 and 2 missing: AVX is #UD */
+#define MODE_IOPL 0x4000u /* CPL <= IOPL: CLI, STI, POPF change IF; IN and OUT need no bitmap */
+
+#define TLB_MODE_SUPERVISOR 0 /* user pages are out of reach when CR4.SMAP is set */
+#define TLB_MODE_USER 1
+#define TLB_MODE_OVERRIDE 2 /* supervisor, RFLAGS.AC set or no SMAP: user pages too */
+#define TLB_MODES 3
 
 #endif
