@@ -39,6 +39,27 @@
     0x20u /* another vCPU wants exclusive access to shared translation state */
 #define REQUEST_FLUSH_TLB 0x40u
 
+/* Vcpu.mode bits. */
+#define MODE_CS64 0x001u /* 64-bit code segment */
+#define MODE_CS32 0x002u /* default operand size 32 bit; neither: 16 bit */
+#define MODE_SS32 0x004u /* stack pointer is ESP (else SP); without meaning under MODE_CS64 */
+#define MODE_USER 0x008u /* CPL 3 */
+#define MODE_FLAT 0x010u /* CS, DS, ES, SS base 0 and limit 4 GiB: no segment checks needed */
+#define MODE_PE 0x020u   /* protected mode */
+#define MODE_VM86 0x040u
+#define MODE_LMA 0x080u
+#define MODE_CPL_SHIFT 8        /* CPL in bits 8-9 */
+#define MODE_SINGLE_STEP 0x400u /* TF or debugger: interpret one instruction at a time */
+#define MODE_FPU_OFF 0x800u     /* CR0.EM or CR0.TS: vector and x87 instructions trap */
+#define MODE_SSE_OFF 0x1000u    /* CR4.OSFXSR clear, or CR0.EM: SSE is #UD */
+#define MODE_AVX_OFF 0x2000u    /* CR4.OSXSAVE or XCR0's bits 1 and 2 missing: AVX is #UD */
+#define MODE_IOPL 0x4000u /* CPL <= IOPL: CLI, STI, POPF change IF; IN and OUT need no bitmap */
+
+#define TLB_MODE_SUPERVISOR 0 /* user pages are out of reach when CR4.SMAP is set */
+#define TLB_MODE_USER 1
+#define TLB_MODE_OVERRIDE 2 /* supervisor, RFLAGS.AC set or no SMAP: user pages too */
+#define TLB_MODES 3
+
 #define DEBUG_POINTS_MAX 32
 
 typedef struct XlateVm XlateVm;
@@ -165,26 +186,5 @@ void vm_exclusive_end(XlateVm *vm, Vcpu *self);
 /* Around guest code, and the other way round around device accesses. */
 void vm_code_enter(Vcpu *vcpu);
 void vm_code_leave(Vcpu *vcpu);
-
-/* Vcpu.mode bits. */
-#define MODE_CS64 0x001u /* 64-bit code segment */
-#define MODE_CS32 0x002u /* default operand size 32 bit; neither: 16 bit */
-#define MODE_SS32 0x004u /* stack pointer is ESP (else SP); without meaning under MODE_CS64 */
-#define MODE_USER 0x008u /* CPL 3 */
-#define MODE_FLAT 0x010u /* CS, DS, ES, SS base 0 and limit 4 GiB: no segment checks needed */
-#define MODE_PE 0x020u   /* protected mode */
-#define MODE_VM86 0x040u
-#define MODE_LMA 0x080u
-#define MODE_CPL_SHIFT 8        /* CPL in bits 8-9 */
-#define MODE_SINGLE_STEP 0x400u /* TF or debugger: interpret one instruction at a time */
-#define MODE_FPU_OFF 0x800u     /* CR0.EM or CR0.TS: vector and x87 instructions trap */
-#define MODE_SSE_OFF 0x1000u    /* CR4.OSFXSR clear, or CR0.EM: SSE is #UD */
-#define MODE_AVX_OFF 0x2000u    /* CR4.OSXSAVE or XCR0's bits 1 and 2 missing: AVX is #UD */
-#define MODE_IOPL 0x4000u /* CPL <= IOPL: CLI, STI, POPF change IF; IN and OUT need no bitmap */
-
-#define TLB_MODE_SUPERVISOR 0 /* user pages are out of reach when CR4.SMAP is set */
-#define TLB_MODE_USER 1
-#define TLB_MODE_OVERRIDE 2 /* supervisor, RFLAGS.AC set or no SMAP: user pages too */
-#define TLB_MODES 3
 
 #endif
