@@ -32,6 +32,16 @@ typedef struct CpuidTable {
 /* The leaf for (function, index), or NULL; pure look-up. */
 const CpuidLeaf *cpuid_table_find(const CpuidTable *table, uint32_t function, uint32_t index);
 
+/* Appends a copy of @leaf; false: the table is full. */
+static inline bool cpuid_table_append(CpuidTable *table, const CpuidLeaf *leaf)
+{
+    if (table->count == CPUID_LEAVES_MAX) {
+        return false;
+    }
+    table->leaf[table->count++] = *leaf;
+    return true;
+}
+
 /* The local APIC of one vCPU as the translator calls it (KVM has its own). All are called on the
  * vCPU's thread. */
 typedef struct LapicPort {
@@ -111,6 +121,14 @@ typedef struct AccelOps {
     /* Interrupt controllers (8259s, IO-APIC, local APICs, PIT) live in the accelerator; @irq_line
      * and @msi_send then exist and the machine makes none. */
     bool has_irqchip;
+
+    /* required; before any Vm exists. The most that CPUID may show a guest, as leaves: feature bits
+     * in their registers, vendor in leaf 0 and signature in leaf 1 (the identity of models that
+     * name none), XCR0 bits and component sizes in leaf 0xD, brand in 0x80000002-4, address widths
+     * in 0x80000008, paravirtual features in 0x40000001, TSC kHz in 0x40000010 eax if known before
+     * a vCPU exists. vmm/cpu makes the tables of vCPUs within it. @message: 160 bytes. Returns 0 or
+     * -errno. */
+    int (*cpuid_limits)(CpuidTable *out_limits, char *message);
 
     /* required. @message: 160 bytes for one phrase on failure. Returns the Vm or NULL. */
     Vm *(*vm_create)(const AccelHost *host, char *message);
