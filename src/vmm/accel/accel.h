@@ -58,6 +58,14 @@ typedef struct LapicPort {
     /* IA32_APIC_BASE, TSC deadline, x2APIC registers. False: raise #GP. */
     bool (*read_msr)(void *lapic, uint32_t msr, uint64_t *out_value);
     bool (*write_msr)(void *lapic, uint32_t msr, uint64_t value);
+    /* Accesses to the xAPIC registers, tried before the memory map wherever that shows no RAM.
+     * False: @addr is not in this vCPU's enabled register page. */
+    bool (*read_mmio)(void *lapic, GuestAddr addr, unsigned size, uint64_t *out_value);
+    bool (*write_mmio)(void *lapic, GuestAddr addr, unsigned size, uint64_t value);
+    /* Called once by vcpu_create: how the guest's time-stamp counter is read (on the vCPU's thread,
+     * or while it does not run) and its frequency; the deadline timer needs both. */
+    void (*bind_tsc)(void *lapic, uint64_t (*read_tsc)(void *opaque), void *opaque,
+                     uint64_t tsc_hz);
     /* An INIT reached this vCPU: all but the id and the base address go back to power-on state. */
     void (*reset)(void *lapic);
 } LapicPort;
