@@ -1,6 +1,7 @@
 /* CPU models: levels, the -cpu argument, limits of the accelerator, topology leaves.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "lib/check.h"
+#include "vmm/accel/xlate/cpuid-limits.h"
 #include "vmm/cpu/identity.h"
 #include "vmm/cpu/model.h"
 
@@ -298,6 +299,32 @@ static void xsave_leaves_follow_the_features(void **state)
     assert_null(cpuid_table_find(&table, 0xd, 0));
 }
 
+/* What the guest's kernel reads to switch its work-arounds off. */
+static void translated_guests_are_told_they_are_safe(void **state)
+{
+    CpuTopology topology = { 1, 1, 2, 1 };
+    CpuidTable limits, table;
+    assert_int_equal(xlate_cpuid_limits(&limits, NULL), 0);
+    CpuConfig config = parse("max");
+    CpuFeatureSet features = resolve(&config, &limits, NULL);
+    static const char *const wanted[] = { "auto-ibrs", "null-sel-clr-base",
+                                          "srso-no",   "amd-no-ssb",
+                                          "kvmclock",  "x2apic",
+                                          "pcid",      "smap" };
+    for (unsigned i = 0; i < ARRAY_LENGTH(wanted); i++) {
+        assert_true(has(&features, wanted[i]));
+    }
+    assert_false(has(&features, "avx512f"));
+    assert_false(has(&features, "svm"));
+    cpu_config_build(&config, &features, &limits, &topology, 1, &table);
+    assert_int_equal(cpuid_table_find(&table, 1, 0)->eax >> 20 & 0xff, 0xa); /* family 19h */
+    assert_int_equal(cpuid_table_find(&table, 0x8000001e, 0)->eax, 1);
+    if (has(&features, "avx2")) {
+        config = parse("x86-64-v3,enforce");
+        resolve(&config, &limits, NULL);
+    }
+}
+
 static void help_lists_models_and_features(void **state)
 {
     g_autofree char *text = cpu_model_help();
@@ -318,6 +345,7 @@ int main(void)
         cmocka_unit_test(identity_is_the_accelerators_unless_the_model_has_one),
         cmocka_unit_test(topology_leaves_match_the_apic_ids),
         cmocka_unit_test(xsave_leaves_follow_the_features),
+        cmocka_unit_test(translated_guests_are_told_they_are_safe),
         cmocka_unit_test(help_lists_models_and_features),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
