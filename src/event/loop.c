@@ -8,6 +8,7 @@
 #include "base/log.h"
 
 #include <limits.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -239,22 +240,39 @@ static void run_call(PostedCall *call)
     }
 }
 
-/* Runs what was posted before the round; a call that posts itself again waits for the next one. */
+static PostedCall *take_call(EventLoop *loop)
+{
+    LOCK_GUARD(&loop->lock);
+    if (list_is_empty(&loop->calls)) {
+        return NULL;
+    }
+    PostedCall *call = list_first(&loop->calls, PostedCall, node);
+    list_remove(&call->node);
+    return call;
+}
+
+static unsigned count_calls(EventLoop *loop)
+{
+    LOCK_GUARD(&loop->lock);
+    unsigned count = 0;
+    list_for_each(&loop->calls, call, PostedCall, node) {
+        count++;
+    }
+    return count;
+}
+
+/* Runs what was posted before the round; a call that posts itself again waits for the next one.
+ * Calls are taken one by one, so that one of them may run the others by loop_run_calls(). */
 static void run_calls(EventLoop *loop)
 {
     uint64_t count;
     ssize_t rc = read(loop->wake_fd, &count, sizeof(count));
     (void)rc; /* EAGAIN: nobody woke the loop */
-    List calls;
-    list_init(&calls);
-    pthread_mutex_lock(&loop->lock);
-    list_for_each(&loop->calls, call, PostedCall, node) {
-        list_remove(&call->node);
-        list_append(&calls, &call->node);
-    }
-    pthread_mutex_unlock(&loop->lock);
-    list_for_each(&calls, call, PostedCall, node) {
-        list_remove(&call->node);
+    for (unsigned left = count_calls(loop); left; left--) {
+        PostedCall *call = take_call(loop);
+        if (!call) {
+            return;
+        }
         run_call(call);
     }
 }
@@ -332,6 +350,19 @@ int loop_run_once(EventLoop *loop, int timeout_ms)
         atomic_store(&loop->runner, 0);
     }
     return n < 0 ? n : 0;
+}
+
+void loop_run_calls(EventLoop *loop)
+{
+    lodge_assert(loop_is_current(loop) || !loop->runner);
+    struct pollfd wake = { .fd = loop->wake_fd, .events = POLLIN };
+    int rc = poll(&wake, 1, -1);
+    (void)rc; /* EINTR: the caller looks again at what it waits for */
+    bool entered = enter(loop);
+    run_calls(loop);
+    if (entered) {
+        atomic_store(&loop->runner, 0);
+    }
 }
 
 void loop_run(EventLoop *loop)

@@ -80,6 +80,15 @@ void loop_wake(EventLoop *loop);
  */
 int loop_run_once(EventLoop *loop, int timeout_ms);
 
+/**
+ * loop_run_calls - wait until the loop is woken, then run posted calls and nothing else
+ *
+ * For a handler that waits for another thread, which in turn may be waiting in loop_call_wait():
+ * the other thread calls loop_wake() when it is done, the handler calls this until it sees that.
+ * Context: the loop's thread.
+ */
+void loop_run_calls(EventLoop *loop);
+
 /* Runs until loop_quit(). */
 void loop_run(EventLoop *loop);
 

@@ -85,17 +85,64 @@ static void *call_from_thread(void *opaque)
     return rc ? loop : NULL;
 }
 
+typedef struct ThreadStart {
+    EventLoop *loop;
+    void *(*func)(void *);
+    pthread_t thread;
+} ThreadStart;
+
+/* Posted, so that the loop runs when the thread does. */
+static void start_thread(void *opaque)
+{
+    ThreadStart *start = opaque;
+    assert_int_equal(pthread_create(&start->thread, NULL, start->func, start->loop), 0);
+}
+
 static void calls_from_another_thread_keep_their_order(void **state)
 {
     EventLoop *loop = loop_new();
-    pthread_t thread;
+    ThreadStart start = { .loop = loop, .func = call_from_thread };
     void *failed;
     trail_used = 0;
-    assert_int_equal(pthread_create(&thread, NULL, call_from_thread, loop), 0);
+    assert_int_equal(loop_call(loop, start_thread, &start), 0);
     loop_run(loop);
-    pthread_join(thread, &failed);
+    pthread_join(start.thread, &failed);
     assert_null(failed);
     assert_int_equal(trail_used, 3);
+    loop_free(loop);
+}
+
+static void *wait_from_thread(void *opaque)
+{
+    EventLoop *loop = opaque;
+    int rc = loop_call_wait(loop, mark, &letters[3]);
+    mark(&letters[4]);
+    loop_wake(loop);
+    return rc ? loop : NULL;
+}
+
+/* Waits on the loop's thread for a thread that waits for the loop. */
+static void wait_for_waiter(void *opaque)
+{
+    EventLoop *loop = opaque;
+    while (trail_used < 2) {
+        loop_run_calls(loop);
+    }
+    loop_quit(loop);
+}
+
+static void a_handler_may_wait_for_a_thread_that_waits_for_the_loop(void **state)
+{
+    EventLoop *loop = loop_new();
+    ThreadStart start = { .loop = loop, .func = wait_from_thread };
+    void *failed;
+    trail_used = 0;
+    assert_int_equal(loop_call(loop, start_thread, &start), 0);
+    assert_int_equal(loop_call(loop, wait_for_waiter, loop), 0);
+    loop_run(loop);
+    pthread_join(start.thread, &failed);
+    assert_null(failed);
+    assert_true(trail_used >= 2);
     loop_free(loop);
 }
 
@@ -105,6 +152,7 @@ int main(void)
         cmocka_unit_test(timers_run_in_order_of_their_deadlines),
         cmocka_unit_test(a_watch_ended_in_the_same_round_is_not_called),
         cmocka_unit_test(calls_from_another_thread_keep_their_order),
+        cmocka_unit_test(a_handler_may_wait_for_a_thread_that_waits_for_the_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
