@@ -28,7 +28,6 @@ struct PciBus {
     bool has_one_slot;        /* behind a PCI Express port: slot 0 only */
 
     /* of a root bus */
-    uint32_t address; /* of the 0xcf8 mechanism; under the accessors' own lock */
     pthread_mutex_t lock;
     unsigned pirq_count[PCI_PIRQS]; /* functions that hold the line; under lock */
     void (*pirq_set)(void *opaque, unsigned pirq, bool level);
@@ -66,6 +65,9 @@ unsigned pci_pirq_of(const PciBus *bus, uint8_t devfn, unsigned pin);
  */
 void pci_root_set_pirq_sink(PciBus *root, void (*set)(void *opaque, unsigned pirq, bool level),
                             void *opaque);
+
+/* Calls the sink for each line with its present level. Context: any thread. */
+void pci_root_refresh_pirqs(PciBus *root);
 
 /**
  * pci_config_read, pci_config_write - configuration access of a guest

@@ -83,13 +83,9 @@ typedef struct PciBridgeWindow {
 typedef struct PciMsix {
     unsigned capability; /* offset in config space; 0: none */
     unsigned vectors;
-    uint8_t *table;        /* 16 bytes for each vector; owned */
-    uint32_t table_length; /* bytes */
-    uint8_t *pending;      /* one bit for each vector; owned */
-    uint32_t pending_length;
+    uint8_t table[16 * PCI_MSIX_VECTORS_MAX];
+    uint8_t pending[PCI_MSIX_VECTORS_MAX / 8];
     Region table_region, pending_region;
-    /* optional: a vector's mask state changed by the guest. */
-    void (*vector_changed)(PciDevice *dev, unsigned vector, bool is_masked);
 } PciMsix;
 
 struct PciDevice {
@@ -131,7 +127,7 @@ struct PciDevice {
     /* After a guest write, once its lock is released. Context: the vCPU's thread; may wait for the
      * loop. */
     void (*config_settled)(PciDevice *dev, unsigned offset, unsigned size);
-    /* A BAR appeared at @base or vanished from it. Context: the loop, no lock held. */
+    /* A BAR appeared at @base or vanished from it. Context: the loop; takes no device lock. */
     void (*bar_mapped)(PciDevice *dev, unsigned bar, GuestAddr base, bool is_mapped);
     /* The bus-master bit changed. Context: lock held. */
     void (*bus_master_changed)(PciDevice *dev, bool is_bus_master);
