@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "vmm/bus/pci/pci-private.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #define COMMAND_BITS                                                                               \
