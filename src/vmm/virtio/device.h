@@ -48,7 +48,7 @@
 
 typedef struct VirtioDevice VirtioDevice;
 
-/* All members run on the device's loop with its lock held. */
+/* All members run on the device's loop; all but realize with its lock held. */
 typedef struct VirtioDeviceClass {
     uint16_t device_id;   /* VIRTIO_ID_* */
     uint32_t pci_class;   /* PCI class code, 0x00ff00 if nothing fits better */
@@ -80,6 +80,7 @@ typedef struct VirtioDeviceClass {
 typedef struct VirtioTransport {
     void (*queue_interrupt)(VirtioDevice *dev, unsigned index);
     void (*config_interrupt)(VirtioDevice *dev);
+    void (*update_line)(VirtioDevice *dev); /* drives the line as dev->isr says */
 } VirtioTransport;
 
 /* A queue with what the transport knows of it. */
@@ -91,9 +92,8 @@ typedef struct VirtioQueue {
     uint32_t legacy_page;
     int notify_fd; /* eventfd: written to by vCPUs or the kernel, watched by the loop */
     LoopWatch *watch;
+    bool is_dispatching; /* inside handle_queue */
     unsigned budget;     /* chains that this round may still take */
-    bool has_ioeventfd;  /* registered with the accelerator; on the loop only */
-    GuestAddr ioeventfd; /* where */
 } VirtioQueue;
 
 struct VirtioDevice {
@@ -126,11 +126,9 @@ struct VirtioDevice {
     bool is_quiesced;
 
     /* Of the transport */
-    bool has_legacy;
-    uint8_t window[20]; /* PCI: bytes of the configuration access capability, unused by MMIO */
-    unsigned window_capability;
+    bool has_modern, has_legacy;
+    unsigned window_capability; /* PCI: where the configuration access capability is */
     Region common_region, isr_region, config_region, notify_region, legacy_region, mmio_region;
-    bool is_mapped; /* MMIO */
 };
 
 extern const char *const virtio_legacy_choices[];

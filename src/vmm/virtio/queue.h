@@ -53,7 +53,6 @@ struct VirtQueue {
     uint16_t last_avail;     /* next entry of the available ring to take */
     uint16_t used_index;     /* next entry of the used ring to fill */
     uint16_t signalled_used; /* used_index at the last interrupt decision */
-    bool has_signalled;      /* signalled_used is valid */
     uint16_t in_flight;      /* chains taken and not pushed */
     uint32_t epoch;          /* grows with each reset */
     const char *broken;      /* why the ring is refused, static; NULL: it is not */

@@ -1,0 +1,163 @@
+/* Entropy device of virtio 1.2: fills the guest's buffers with the host kernel's random bytes.
+ *
+ * The rate can be limited (max-bytes in each period), as a guest that drains it costs the host CPU
+ * time; requests over the limit wait for the next period.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmm/virtio/rng/rng.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/int-math.h"
+#include "base/log.h"
+#include "gbase/error.h"
+#include "vmm/virtio/device.h"
+
+#include <errno.h>
+#include <sys/random.h>
+
+#define QUEUE_SIZE 8
+/* One request is answered with at most this much; fewer bytes than asked for are in order. */
+#define BYTES_PER_REQUEST 4096
+
+typedef struct VirtioRng {
+    VirtioDevice virtio;
+    uint64_t max_bytes; /* property: in one period */
+    uint64_t period_ms; /* property */
+    uint64_t quota;     /* bytes left of this period */
+    bool is_waiting;    /* for the next period */
+    LoopTimer *timer;
+} VirtioRng;
+
+static void start_period(VirtioRng *rng)
+{
+    const DeviceHost *host = rng->virtio.device.host;
+    int64_t deadline = host->clock_ns(host->opaque) + (int64_t)rng->period_ms * NS_PER_MS;
+    rng->is_waiting = true;
+    host->timer_set(host->opaque, rng->timer, deadline);
+}
+
+/* Returns: the bytes written to @chain. */
+static uint32_t fill(VirtioRng *rng, VirtqChain *chain)
+{
+    uint8_t bytes[BYTES_PER_REQUEST];
+    size_t length = (size_t)min_u64(min_u64(chain->in_bytes, sizeof(bytes)), rng->quota);
+    ssize_t got = getrandom(bytes, length, GRND_NONBLOCK);
+    if (got < 0) {
+        log_warn("%s: the host gives no random bytes: %s", device_label(&rng->virtio.device),
+                 g_strerror(errno));
+        return 0;
+    }
+    if (virtq_chain_write(chain, 0, bytes, (size_t)got) < 0) {
+        virtio_fail(&rng->virtio, "buffer for random bytes is not in memory");
+        return 0;
+    }
+    rng->quota -= (uint64_t)got;
+    return (uint32_t)got;
+}
+
+static void rng_handle_queue(VirtioDevice *dev, unsigned index)
+{
+    VirtioRng *rng = (VirtioRng *)dev;
+    VirtqChain *chain;
+    while (rng->quota > 0 && (chain = virtio_pop(dev, index))) {
+        uint32_t written = fill(rng, chain);
+        virtio_push(dev, chain, written);
+    }
+    virtio_flush(dev, index);
+    if (rng->quota == 0 && !rng->is_waiting) {
+        start_period(rng);
+    }
+}
+
+static void on_period(void *opaque)
+{
+    VirtioRng *rng = opaque;
+    LOCK_GUARD(&rng->virtio.device.lock);
+    rng->is_waiting = false;
+    rng->quota = rng->max_bytes;
+    virtio_kick(&rng->virtio, 0);
+}
+
+static bool rng_realize(VirtioDevice *dev, GError **error)
+{
+    VirtioRng *rng = (VirtioRng *)dev;
+    rng->timer = loop_timer_new(dev->device.host->loop, on_period, rng);
+    if (!rng->timer) {
+        lodge_error_set_errno(error, errno, "cannot make a timer");
+        return false;
+    }
+    rng->quota = rng->max_bytes;
+    virtio_add_queue(dev, QUEUE_SIZE);
+    return true;
+}
+
+static void rng_unrealize(VirtioDevice *dev)
+{
+    VirtioRng *rng = (VirtioRng *)dev;
+    const DeviceHost *host = dev->device.host;
+    host->timer_set(host->opaque, rng->timer, DEVICE_TIMER_OFF);
+    loop_timer_free(rng->timer);
+    rng->timer = NULL;
+}
+
+/* After a load the timer is armed again if the quota was used up. */
+static bool rng_post_load(VirtioDevice *dev, GError **error)
+{
+    VirtioRng *rng = (VirtioRng *)dev;
+    rng->quota = min_u64(rng->quota, rng->max_bytes);
+    rng->is_waiting = false;
+    if (rng->quota == 0) {
+        start_period(rng);
+    }
+    return true;
+}
+
+static const VirtioDeviceClass rng_class = {
+    .device_id = VIRTIO_ID_RNG,
+    .pci_class = 0x00ff00,
+    .realize = rng_realize,
+    .unrealize = rng_unrealize,
+    .handle_queue = rng_handle_queue,
+    .post_load = rng_post_load,
+};
+
+#define RNG_PROPERTIES                                                                             \
+    { .name = "max-bytes",                                                                         \
+      .kind = PROPERTY_SIZE,                                                                       \
+      .offset = offsetof(VirtioRng, max_bytes),                                                    \
+      .min = 1,                                                                                    \
+      .max = INT64_MAX,                                                                            \
+      .fallback = "9223372036854775807",                                                           \
+      .help = "bytes that the guest may take in one period" },                                     \
+    {                                                                                              \
+        .name = "period", .kind = PROPERTY_UINT, .offset = offsetof(VirtioRng, period_ms),         \
+        .min = 1, .max = 3600000, .fallback = "65536", .help = "length of a period in ms"          \
+    }
+
+static const Property pci_properties[] = { RNG_PROPERTIES, VIRTIO_PCI_PROPERTIES, { 0 } };
+static const Property mmio_properties[] = { RNG_PROPERTIES, VIRTIO_MMIO_PROPERTIES, { 0 } };
+
+static const StateField fields[] = { VIRTIO_STATE, STATE_FIELD(VirtioRng, STATE_U64, quota),
+                                     STATE_END };
+static const StateTable state = { .name = "virtio-rng", .version = 1, .fields = fields };
+
+const DeviceClass virtio_rng_pci_class = {
+    VIRTIO_PCI_CLASS,
+    .name = "virtio-rng-pci",
+    .alias = "virtio-rng",
+    .summary = "random numbers from the host",
+    .instance_size = sizeof(VirtioRng),
+    .properties = pci_properties,
+    .state = &state,
+    .family = &rng_class,
+};
+
+const DeviceClass virtio_rng_device_class = {
+    VIRTIO_MMIO_CLASS,
+    .name = "virtio-rng-device",
+    .summary = "random numbers from the host",
+    .instance_size = sizeof(VirtioRng),
+    .properties = mmio_properties,
+    .state = &state,
+    .family = &rng_class,
+};
