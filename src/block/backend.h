@@ -1,0 +1,118 @@
+/* Block back ends: disk images behind a guest's disk, read and written asynchronously.
+ *
+ * Knows raw images: plain files and block devices. Requests are executed by a pool of threads and
+ * reported on the loop. While a back end is open the image is locked as QEMU locks it, so that
+ * neither program opens for writing what the other has in use.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_BLOCK_BACKEND_H
+#define LODGE_BLOCK_BACKEND_H
+
+#include "event/loop.h"
+#include "event/workpool.h"
+
+#include <glib.h>
+#include <sys/uio.h>
+
+typedef struct BlockBackend BlockBackend;
+typedef struct BlockRequest BlockRequest;
+
+#define BLOCK_SECTOR 512
+
+typedef enum BlockCache {
+    BLOCK_CACHE_WRITEBACK,    /* host page cache; the guest's flushes reach the disk */
+    BLOCK_CACHE_NONE,         /* no host page cache (O_DIRECT); as above */
+    BLOCK_CACHE_WRITETHROUGH, /* host page cache; every write reaches the disk */
+    BLOCK_CACHE_DIRECTSYNC,   /* no host page cache; every write reaches the disk */
+    BLOCK_CACHE_UNSAFE,       /* flushes are ignored: a host crash loses data */
+} BlockCache;
+
+typedef enum BlockErrorAction {
+    BLOCK_ERROR_REPORT, /* the guest sees an I/O error */
+    BLOCK_ERROR_IGNORE, /* the guest sees success */
+    BLOCK_ERROR_STOP,   /* the guest is paused, the request tried again when it goes on */
+    BLOCK_ERROR_ENOSPC, /* STOP for a full disk, else REPORT */
+} BlockErrorAction;
+
+typedef struct BlockOptions {
+    const char *id;   /* for messages; required */
+    const char *path; /* required */
+    bool is_readonly;
+    bool is_shared;   /* others may write too (share-rw) */
+    bool is_unlocked; /* take no lock (locking=off) */
+    bool can_discard; /* discard=unmap: give freed space back to the host */
+    BlockCache cache;
+    BlockErrorAction on_write_error, on_read_error;
+} BlockOptions;
+
+typedef enum BlockOp {
+    BLOCK_OP_READ,
+    BLOCK_OP_WRITE,
+    BLOCK_OP_FLUSH,
+    BLOCK_OP_DISCARD,
+    BLOCK_OP_WRITE_ZEROES,
+} BlockOp;
+
+/* One request; embedded in the caller's. */
+struct BlockRequest {
+    BlockOp op;
+    bool must_reach_disk;    /* a write that flushes itself */
+    bool may_unmap;          /* WRITE_ZEROES: the space may be given back */
+    uint64_t offset, length; /* bytes; READ and WRITE: length is that of @iov */
+    struct iovec *iov;       /* READ, WRITE: borrowed until done; may be changed */
+    unsigned iov_count;
+    /* Called on the loop, never inside block_submit(). @result: 0 or -errno. The request is the
+     * caller's again. */
+    void (*done)(BlockRequest *request, int result);
+
+    /* private */
+    BlockBackend *backend;
+    int result;
+    Work work;
+};
+
+/* Opens and locks an image. Returns: the back end, or NULL with @error: no such file, no
+ * permission, in use (naming the process that holds it), no regular file or block device. Context:
+ * the loop. */
+BlockBackend *block_backend_open(const BlockOptions *options, EventLoop *loop, GError **error);
+/* Waits for requests in flight and reports them. NULL is accepted. Context: the loop. */
+void block_backend_close(BlockBackend *backend);
+
+const char *block_backend_id(const BlockBackend *backend);
+const char *block_backend_path(const BlockBackend *backend);
+/* Bytes, a multiple of BLOCK_SECTOR: a trailing part of a sector counts whole. */
+uint64_t block_backend_size(const BlockBackend *backend);
+bool block_backend_is_readonly(const BlockBackend *backend);
+BlockCache block_backend_cache(const BlockBackend *backend);
+bool block_backend_can_discard(const BlockBackend *backend);
+
+/* Starts @request. What does not lie within the image, or changes a read-only one, is answered with
+ * -EINVAL or -EPERM. Context: any thread. */
+void block_submit(BlockBackend *backend, BlockRequest *request);
+
+/* Returns when no request is being executed: nobody touches the requests' memory any more, but done
+ * is still to be called. Context: any thread but the pool's. */
+void block_backend_wait_idle(BlockBackend *backend);
+
+/* What to do about @error (positive errno) of a read or write: never BLOCK_ERROR_ENOSPC. */
+BlockErrorAction block_backend_error_action(const BlockBackend *backend, bool is_write, int error);
+
+/* Told of each failed request that a device handled. @action: BLOCK_ERROR_STOP asks for a pause of
+ * the guest. Context: the loop, with the device's lock held: it only takes notes and posts. */
+typedef void (*BlockErrorHook)(void *opaque, BlockBackend *backend, bool is_write,
+                               BlockErrorAction action, int error);
+void block_backend_set_error_hook(BlockBackend *backend, BlockErrorHook hook, void *opaque);
+void block_backend_tell_error(BlockBackend *backend, bool is_write, BlockErrorAction action,
+                              int error);
+
+typedef struct BlockStats {
+    uint64_t operations[BLOCK_OP_WRITE_ZEROES + 1]; /* by BlockOp; finished without error */
+    uint64_t bytes[BLOCK_OP_WRITE_ZEROES + 1];
+    uint64_t failed[BLOCK_OP_WRITE_ZEROES + 1];
+} BlockStats;
+
+/* Context: the loop. */
+void block_backend_get_stats(const BlockBackend *backend, BlockStats *out_stats);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockBackend, block_backend_close)
+
+#endif
