@@ -130,6 +130,10 @@ typedef struct AccelOps {
      * and @msi_send then exist and the machine makes none. */
     bool has_irqchip;
 
+    /* optional: whether guests run at a usable speed on this host; NULL: they always do. Takes up
+     * to 50 ms of CPU time. @reason: 160 bytes, one phrase when the answer is no. */
+    bool (*probe)(char *reason);
+
     /* required; before any Vm exists. The most that CPUID may show a guest, as leaves: feature bits
      * in their registers, vendor in leaf 0 and signature in leaf 1 (the identity of models that
      * name none), XCR0 bits and component sizes in leaf 0xD, brand in 0x80000002-4, address widths
@@ -169,14 +173,18 @@ typedef struct AccelOps {
     /* required; while the vCPU does not run. Page walk without side effects; false: not mapped. */
     bool (*vcpu_translate)(Vcpu *vcpu, uint64_t guest_virtual, GuestAddr *out_physical);
 
-    /* with has_irqchip. @gsi: 0-23 the IO-APIC's pins (0-15 also the 8259s'). Context: any thread.
-     */
+    /* with has_irqchip. @gsi: 0-23 the IO-APIC's pins (0-15 also the 8259s'), but for 0, the PIT's,
+     * which reaches pin 2 as on PCs. Context: any thread. */
     void (*irq_line)(Vm *vm, unsigned gsi, bool level);
     void (*msi_send)(Vm *vm, uint64_t address, uint32_t data);
     /* optional, with has_irqchip: one opaque, versioned record of the chips' state. get returns
      * bytes used or -ENOSPC; set 0 or -EINVAL. */
     int (*irqchip_get_state)(Vm *vm, void *buf, unsigned size);
     int (*irqchip_set_state)(Vm *vm, const void *buf, unsigned size);
+
+    /* with has_irqchip: the chips as after power-on; no vCPU runs, and vcpu_set_state() came
+     * before. */
+    void (*irqchip_reset)(Vm *vm);
 
     /* optional: signals @event_fd instead of a region write of @size bytes at @addr (@datamatch
      * only if has_match). Returns 0 or -errno. */
