@@ -26,7 +26,7 @@ void log_init(const char *program, LogLevel level)
     log_state.level = level;
 }
 
-static void write_line(LogLevel level, const char *fmt, va_list args)
+static void LODGE_PRINTF(2, 0) write_line(LogLevel level, const char *fmt, va_list args)
 {
     static const char *const prefix[] = { "", "warning: ", "", "debug: " };
     char line[1024];
