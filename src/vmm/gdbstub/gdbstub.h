@@ -1,0 +1,46 @@
+/* GDB stub: the guest as a remote target of GDB.
+ *
+ * Implements the remote serial protocol of GDB's manual (appendix E of version 13), in all-stop
+ * mode, for i386:x86-64; each vCPU is a thread. Left out: non-stop mode, reverse execution, file
+ * I/O, monitor commands. SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_VMM_GDBSTUB_GDBSTUB_H
+#define LODGE_VMM_GDBSTUB_GDBSTUB_H
+
+#include "event/loop.h"
+#include "vmm/char/char.h"
+#include "vmm/gdbstub/target.h"
+
+typedef struct GdbStub GdbStub;
+
+/* What "-s" means. */
+#define GDB_STUB_DEFAULT "tcp:localhost:1234"
+
+/**
+ * gdb_stub_new - wait for a debugger
+ * @device: as after -gdb: "tcp:[HOST]:PORT" (no host: localhost) or "unix:PATH", both with
+ *          options ",server=on,wait=off" that may be left out
+ * @loop:   the main loop
+ * @target: copied
+ *
+ * The machine is paused when a debugger connects; points are taken away and it runs on when it
+ * goes. Returns: the stub (transfer full), or NULL with @error.
+ */
+GdbStub *gdb_stub_new(const char *device, EventLoop *loop, const GdbTarget *target, GError **error);
+
+/* NULL is accepted. */
+void gdb_stub_free(GdbStub *stub);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(GdbStub, gdb_stub_free)
+
+/**
+ * gdb_stub_stopped - the machine stands, and not because the stub asked
+ * @vcpu: that caused it
+ * @exit: VCPU_EXIT_DEBUG: a point or a step was reached; NULL: for another reason
+ *
+ * Without a debugger nothing happens.
+ */
+void gdb_stub_stopped(GdbStub *stub, unsigned vcpu, const VcpuExit *exit);
+
+/* The guest is gone: the process ends with @status. */
+void gdb_stub_exited(GdbStub *stub, int status);
+
+#endif
