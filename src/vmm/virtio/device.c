@@ -397,9 +397,6 @@ static bool refuse(GError **error, const char *what)
 
 bool virtio_post_load(VirtioDevice *dev, GError **error)
 {
-    if (dev->class->reset) {
-        dev->class->reset(dev);
-    }
     dev->is_active = false;
     dev->isr &= 3;
     if (dev->accepted & ~dev->offered) {
@@ -451,11 +448,6 @@ static const StateField queue_fields[] = {
     { .name = "signalled_used",
       .kind = STATE_U16,
       .offset = offsetof(VirtioQueue, ring.signalled_used),
-      .size = 2,
-      .count = 1 },
-    { .name = "in_flight",
-      .kind = STATE_U16,
-      .offset = offsetof(VirtioQueue, ring.in_flight),
       .size = 2,
       .count = 1 },
     STATE_FIELD(VirtioQueue, STATE_U16, vector),

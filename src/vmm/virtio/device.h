@@ -63,7 +63,8 @@ typedef struct VirtioDeviceClass {
     void (*get_config)(VirtioDevice *dev, uint8_t *config);
     /* optional: the guest wrote @size bytes at @offset, within config_size. */
     void (*set_config)(VirtioDevice *dev, unsigned offset, const uint8_t *bytes, unsigned size);
-    /* optional: the driver is ready (DRIVER_OK), or was when the state was saved. */
+    /* optional: the driver is ready (DRIVER_OK), or was when the state was saved; then perhaps for
+     * the second time without a reset. */
     void (*activate)(VirtioDevice *dev);
     /* required: the driver added to queue @index. Not called before activate, after fail, or while
      * quiesced. May be called when there is nothing. */
@@ -73,7 +74,9 @@ typedef struct VirtioDeviceClass {
     void (*quiesce)(VirtioDevice *dev);    /* optional, as in DeviceClass */
     bool (*is_drained)(VirtioDevice *dev); /* optional, as in DeviceClass */
     void (*resume)(VirtioDevice *dev);     /* optional; queues are looked at afterwards */
-    bool (*post_load)(VirtioDevice *dev, GError **error); /* optional; queues are loaded */
+    /* optional; queues are loaded and activate was called if the driver was ready. Forgets requests
+     * held before (their chains are stale), checks the class's own fields. */
+    bool (*post_load)(VirtioDevice *dev, GError **error);
 } VirtioDeviceClass;
 
 /* What carries a device. Context: any thread, lock held. */

@@ -205,11 +205,11 @@ int virtq_check_loaded(VirtQueue *queue)
     queue->has_parts = false;
     queue->epoch++;
     queue->broken = NULL;
-    if (!is_power_of_two(queue->size) || queue->size > queue->max_size ||
-        queue->in_flight > queue->size) {
+    queue->in_flight = 0;
+    if (queue->is_ready && !check_set_up(queue)) {
         return -EINVAL;
     }
-    return !queue->is_ready || check_set_up(queue) ? 0 : -EINVAL;
+    return 0;
 }
 
 /* Taking chains */
@@ -411,11 +411,13 @@ VirtqChain *virtq_reload(VirtQueue *queue, uint16_t head)
         return NULL;
     }
     look_up_parts(queue);
-    if (head >= queue->size) {
+    if (head >= queue->size || queue->in_flight >= queue->size) {
         fail(queue, "head descriptor is out of range");
         return NULL;
     }
-    return take_chain(queue, head);
+    VirtqChain *chain = take_chain(queue, head);
+    queue->in_flight += chain != NULL;
+    return chain;
 }
 
 bool virtq_chain_is_stale(const VirtqChain *chain)

@@ -75,7 +75,8 @@ void virtq_reset(VirtQueue *queue);
  * alignment, which also breaks the queue. */
 int virtq_start(VirtQueue *queue) LODGE_MUST_CHECK;
 
-/* Checks the fields of a queue loaded from a stream. Returns: 0 or -EINVAL. */
+/* Checks the fields of a queue loaded from a stream; no chain is in flight then until
+ * virtq_reload(). Returns: 0 or -EINVAL. */
 int virtq_check_loaded(VirtQueue *queue) LODGE_MUST_CHECK;
 
 /**
@@ -87,7 +88,7 @@ int virtq_check_loaded(VirtQueue *queue) LODGE_MUST_CHECK;
 VirtqChain *virtq_pop(VirtQueue *queue);
 
 /* The chain that begins at descriptor @head once more, for requests that were in flight when the
- * state was saved (in_flight counts them already). NULL breaks the queue. */
+ * state was saved. NULL: there is none, and the queue is broken. */
 VirtqChain *virtq_reload(VirtQueue *queue, uint16_t head);
 
 /* Puts back the chain that virtq_pop() returned last, as if it had not been taken; frees it. */

@@ -1,0 +1,235 @@
+/* Block device of virtio 1.2: configuration, features, life. Leaves out: zoned devices, secure
+ * erase, lifetime.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/endian.h"
+#include "base/int-math.h"
+#include "gbase/error.h"
+#include "vmm/virtio/blk/blk-private.h"
+
+#include <linux/virtio_blk.h>
+#include <string.h>
+
+#define PCI_CLASS_SCSI 0x010000
+#define CONFIG_SIZE 60 /* up to and with unused1 of write zeroes */
+
+static void blk_get_config(VirtioDevice *dev, uint8_t *config)
+{
+    const VirtioBlk *blk = (const VirtioBlk *)dev;
+    unsigned physical_exponent =
+        (unsigned)__builtin_ctzll(blk->physical_block_size / blk->logical_block_size);
+    uint32_t alignment = (uint32_t)(blk->logical_block_size / BLOCK_SECTOR);
+#define FIELD(name) (config + offsetof(struct virtio_blk_config, name))
+    le64_put(FIELD(capacity), block_backend_size(blk->backend) / BLOCK_SECTOR);
+    le32_put(FIELD(seg_max), (uint32_t)max_u64(blk->queue_size, 3) - 2);
+    le32_put(FIELD(blk_size), (uint32_t)blk->logical_block_size);
+    *FIELD(physical_block_exp) = (uint8_t)physical_exponent;
+    le16_put(FIELD(min_io_size), 1);
+    *FIELD(wce) = blk->is_writeback;
+    le16_put(FIELD(num_queues), dev->queue_count);
+    le32_put(FIELD(max_discard_sectors), BLK_RANGE_SECTORS_MAX);
+    le32_put(FIELD(max_discard_seg), 1);
+    le32_put(FIELD(discard_sector_alignment), alignment);
+    le32_put(FIELD(max_write_zeroes_sectors), BLK_RANGE_SECTORS_MAX);
+    le32_put(FIELD(max_write_zeroes_seg), 1);
+    *FIELD(write_zeroes_may_unmap) = block_backend_can_discard(blk->backend);
+#undef FIELD
+}
+
+static void blk_set_config(VirtioDevice *dev, unsigned offset, const uint8_t *bytes, unsigned size)
+{
+    VirtioBlk *blk = (VirtioBlk *)dev;
+    unsigned wce = offsetof(struct virtio_blk_config, wce);
+    if (offset <= wce && offset + size > wce && virtio_has_feature(dev, VIRTIO_BLK_F_CONFIG_WCE)) {
+        blk->is_writeback = bytes[wce - offset] & 1;
+    }
+}
+
+static uint64_t blk_get_features(VirtioDevice *dev)
+{
+    const VirtioBlk *blk = (const VirtioBlk *)dev;
+    bool is_readonly = block_backend_is_readonly(blk->backend);
+    uint64_t features = VIRTIO_FEATURE(VIRTIO_BLK_F_SEG_MAX) |
+                        VIRTIO_FEATURE(VIRTIO_BLK_F_BLK_SIZE) | VIRTIO_FEATURE(VIRTIO_BLK_F_FLUSH) |
+                        VIRTIO_FEATURE(VIRTIO_BLK_F_TOPOLOGY);
+    if (is_readonly) {
+        features |= VIRTIO_FEATURE(VIRTIO_BLK_F_RO);
+    }
+    if (blk->offers_config_wce) {
+        features |= VIRTIO_FEATURE(VIRTIO_BLK_F_CONFIG_WCE);
+    }
+    if (dev->queue_count > 1) {
+        features |= VIRTIO_FEATURE(VIRTIO_BLK_F_MQ);
+    }
+    if (blk->offers_discard && !is_readonly) {
+        features |= VIRTIO_FEATURE(VIRTIO_BLK_F_DISCARD);
+    }
+    if (blk->offers_write_zeroes && !is_readonly) {
+        features |= VIRTIO_FEATURE(VIRTIO_BLK_F_WRITE_ZEROES);
+    }
+    return features;
+}
+
+/* A driver that knows no flush expects each write to reach the disk. */
+static void blk_activate(VirtioDevice *dev)
+{
+    VirtioBlk *blk = (VirtioBlk *)dev;
+    if (!virtio_has_feature(dev, VIRTIO_BLK_F_FLUSH)) {
+        blk->is_writeback = false;
+    }
+}
+
+static bool has_cache(const VirtioBlk *blk)
+{
+    BlockCache cache = block_backend_cache(blk->backend);
+    return cache != BLOCK_CACHE_WRITETHROUGH && cache != BLOCK_CACHE_DIRECTSYNC;
+}
+
+static bool check_properties(const VirtioBlk *blk, GError **error)
+{
+    const char *problem = NULL;
+    if (!blk->drive) {
+        problem = "needs a drive: drive=ID of a -drive or -blockdev";
+    } else if (!is_power_of_two(blk->queue_size)) {
+        problem = "queue-size must be a power of two";
+    } else if (!is_power_of_two(blk->logical_block_size) ||
+               !is_power_of_two(blk->physical_block_size)) {
+        problem = "block sizes must be powers of two";
+    } else if (blk->physical_block_size < blk->logical_block_size) {
+        problem = "physical_block_size is smaller than logical_block_size";
+    } else if (blk->serial && strlen(blk->serial) > VIRTIO_BLK_ID_BYTES) {
+        problem = "serial is longer than 20 characters";
+    }
+    if (problem) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG, "%s", problem);
+    }
+    return !problem;
+}
+
+static bool blk_realize(VirtioDevice *dev, GError **error)
+{
+    VirtioBlk *blk = (VirtioBlk *)dev;
+    const DeviceHost *host = dev->device.host;
+    list_init(&blk->in_flight);
+    list_init(&blk->failed);
+    if (!check_properties(blk, error)) {
+        return false;
+    }
+    blk->backend = host->find_backend(host->opaque, VIRTIO_BLK_BACKEND, blk->drive, error);
+    if (!blk->backend) {
+        return false;
+    }
+    if (block_backend_size(blk->backend) % blk->logical_block_size) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "the size of '%s' is not a multiple of logical_block_size",
+                    block_backend_path(blk->backend));
+        return false;
+    }
+    blk->is_writeback = has_cache(blk);
+    for (uint64_t i = 0; i < blk->queue_count; i++) {
+        virtio_add_queue(dev, (uint16_t)blk->queue_size);
+    }
+    return true;
+}
+
+static void blk_unrealize(VirtioDevice *dev)
+{
+    VirtioBlk *blk = (VirtioBlk *)dev;
+    g_clear_pointer(&blk->failed_chains, g_free);
+    blk->failed_length = 0;
+    blk->backend = NULL;
+}
+
+static void blk_reset(VirtioDevice *dev)
+{
+    VirtioBlk *blk = (VirtioBlk *)dev;
+    blk_forget_requests(blk);
+    blk->failed_length = 0;
+    blk->is_writeback = has_cache(blk);
+}
+
+static bool blk_is_drained(VirtioDevice *dev)
+{
+    return list_is_empty(&((VirtioBlk *)dev)->in_flight);
+}
+
+static void blk_resume(VirtioDevice *dev)
+{
+    blk_retry_failed((VirtioBlk *)dev);
+}
+
+static bool blk_post_load(VirtioDevice *dev, GError **error)
+{
+    blk_forget_requests((VirtioBlk *)dev);
+    return blk_reload_failed((VirtioBlk *)dev, error);
+}
+
+static const VirtioDeviceClass blk_class = {
+    .device_id = VIRTIO_ID_BLOCK,
+    .pci_class = PCI_CLASS_SCSI,
+    .config_size = CONFIG_SIZE,
+    .realize = blk_realize,
+    .unrealize = blk_unrealize,
+    .get_features = blk_get_features,
+    .get_config = blk_get_config,
+    .set_config = blk_set_config,
+    .activate = blk_activate,
+    .handle_queue = blk_handle_queue,
+    .reset = blk_reset,
+    .is_drained = blk_is_drained,
+    .resume = blk_resume,
+    .post_load = blk_post_load,
+};
+
+#define BLK_UINT(name_, member, min_, max_, default_, help_)                                       \
+    {                                                                                              \
+        .name = name_, .kind = PROPERTY_UINT, .offset = offsetof(VirtioBlk, member), .min = min_,  \
+        .max = max_, .fallback = default_, .help = help_                                           \
+    }
+#define BLK_BOOL(name_, member, help_)                                                             \
+    {                                                                                              \
+        .name = name_, .kind = PROPERTY_BOOL, .offset = offsetof(VirtioBlk, member),               \
+        .fallback = "on", .help = help_                                                            \
+    }
+#define BLK_PROPERTIES                                                                             \
+    { .name = "drive",                                                                             \
+      .kind = PROPERTY_LINK,                                                                       \
+      .offset = offsetof(VirtioBlk, drive),                                                        \
+      .help = "id of a drive" },                                                                   \
+        { .name = "serial",                                                                        \
+          .kind = PROPERTY_STRING,                                                                 \
+          .offset = offsetof(VirtioBlk, serial),                                                   \
+          .help = "serial number, at most 20 characters" },                                        \
+        BLK_UINT("num-queues", queue_count, 1, VIRTIO_QUEUES_MAX, "1", "request queues"),          \
+        BLK_UINT("queue-size", queue_size, 2, VIRTQ_SIZE_MAX, "256", "entries of each queue"),     \
+        BLK_UINT("logical_block_size", logical_block_size, 512, 32768, "512",                      \
+                 "smallest unit of access, bytes"),                                                \
+        BLK_UINT("physical_block_size", physical_block_size, 512, 32768, "512",                    \
+                 "unit of access that is fast, bytes"),                                            \
+        BLK_UINT("bootindex", boot_index, 0, INT32_MAX, "0", "boot order for the firmware"),       \
+        BLK_BOOL("discard", offers_discard, "offer discard requests"),                             \
+        BLK_BOOL("write-zeroes", offers_write_zeroes, "offer write-zeroes requests"),              \
+        BLK_BOOL("config-wce", offers_config_wce, "let the driver switch the write cache")
+
+static const Property pci_properties[] = { BLK_PROPERTIES, VIRTIO_PCI_PROPERTIES, { 0 } };
+static const Property mmio_properties[] = { BLK_PROPERTIES, VIRTIO_MMIO_PROPERTIES, { 0 } };
+
+const DeviceClass virtio_blk_pci_class = {
+    VIRTIO_PCI_CLASS,
+    .name = "virtio-blk-pci",
+    .alias = "virtio-blk",
+    .summary = "disk",
+    .instance_size = sizeof(VirtioBlk),
+    .properties = pci_properties,
+    .state = &blk_state,
+    .family = &blk_class,
+};
+
+const DeviceClass virtio_blk_device_class = {
+    VIRTIO_MMIO_CLASS,
+    .name = "virtio-blk-device",
+    .summary = "disk",
+    .instance_size = sizeof(VirtioBlk),
+    .properties = mmio_properties,
+    .state = &blk_state,
+    .family = &blk_class,
+};
