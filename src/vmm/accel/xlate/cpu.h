@@ -62,6 +62,11 @@
 
 #define DEBUG_POINTS_MAX 32
 
+/* Cache of indirect jump targets, per vCPU: entry i holds for one linear address the entry of its
+ * translation; see translate.h. */
+#define JUMP_BITS 12
+#define JUMP_ENTRIES (1u << JUMP_BITS)
+
 typedef struct XlateVm XlateVm;
 
 struct Vcpu {
@@ -77,6 +82,15 @@ struct Vcpu {
     uint64_t tlb_context;
     CpuSegment segment[CPU_SEGMENTS];
     uint64_t scratch[8]; /* spills of emitted code */
+    /* Of the translator; see translate.h. */
+    uint64_t code_base;     /* linear address of the page that the running block begins in */
+    uint64_t jump_key;      /* added to addresses in jump_tag */
+    uint64_t exit_reason;   /* JitExit of the last exit */
+    uint64_t exit_info;     /* of that kind of exit */
+    uint64_t host_stack;    /* stack pointer to go back to */
+    uint64_t page_mask;     /* operands of PEXT: ~0xfff .. */
+    uint64_t index_mask;    /* .. and TLB_ENTRIES - 1 */
+    uint64_t vector_loaded; /* 1: the vector state is in the host's registers */
     uint64_t tlb_read[TLB_ENTRIES];
     uint64_t tlb_write[TLB_ENTRIES];
     uint64_t tlb_addend[TLB_ENTRIES];
@@ -84,6 +98,9 @@ struct Vcpu {
                                         tlb_fetch_page */
     uint64_t tlb_fetch_page[TLB_ENTRIES]; /* guest-physical page address */
     uint64_t tlb_host_page[TLB_ENTRIES];  /* host page behind the read and write tags */
+    uint64_t jump_tag[JUMP_ENTRIES];      /* -(address + jump_key) */
+    uint64_t jump_code[JUMP_ENTRIES];     /* host address; of a stub while the entry is empty */
+    uint64_t jump_base[JUMP_ENTRIES];     /* address & ~0xfff */
 
     /* -- vector state: standard XSAVE layout; the truth outside translated code (see fpu.h) -- */
     uint8_t xsave[CPU_XSAVE_BYTES] LODGE_ALIGNED(64);

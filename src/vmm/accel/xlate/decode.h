@@ -28,6 +28,15 @@ typedef enum InsnOperandKind {
     OPERAND_OTHER, /* a register that only the handler of the instruction knows */
 } InsnOperandKind;
 
+typedef enum InsnPlace {
+    PLACE_NONE, /* implicit, or no register */
+    PLACE_MODRM_REG,
+    PLACE_MODRM_RM,
+    PLACE_OPCODE, /* low three bits of the opcode */
+    PLACE_VEX,    /* VEX.vvvv */
+    PLACE_IMM,    /* bits 4-7 of an immediate byte */
+} InsnPlace;
+
 #define OPERAND_READ 0x1u
 #define OPERAND_WRITTEN 0x2u /* may be conditional: CMOVcc, CMPXCHG */
 
@@ -37,6 +46,7 @@ typedef struct InsnOperand {
     uint8_t access; /* OPERAND_READ | OPERAND_WRITTEN */
     uint8_t offset; /* OPERAND_GPR: bytes from Vcpu.gpr to the operand */
     uint16_t size;  /* in bytes; 0: none, as for LEA's memory operand in some forms */
+    uint8_t place;  /* InsnPlace: which field of the encoding names it */
 } InsnOperand;
 
 #define INSN_NO_REG 0xff
