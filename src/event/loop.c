@@ -220,6 +220,18 @@ int loop_call_wait(EventLoop *loop, LoopFunc func, void *opaque)
     return 0;
 }
 
+void loop_cancel_calls(EventLoop *loop, void *opaque)
+{
+    LOCK_GUARD(&loop->lock);
+    list_for_each(&loop->calls, call, PostedCall, node) {
+        if (call->opaque == opaque) {
+            lodge_assert(!call->waiter);
+            list_remove(&call->node);
+            free(call);
+        }
+    }
+}
+
 void loop_wake(EventLoop *loop)
 {
     uint64_t one = 1;

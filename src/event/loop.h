@@ -69,6 +69,10 @@ int loop_call(EventLoop *loop, LoopFunc func, void *opaque) LODGE_MUST_CHECK;
  */
 int loop_call_wait(EventLoop *loop, LoopFunc func, void *opaque) LODGE_MUST_CHECK;
 
+/* Drops the calls posted for @opaque that have not begun; nobody may wait for one. Context: the
+ * loop's thread, or while none runs it. */
+void loop_cancel_calls(EventLoop *loop, void *opaque);
+
 /* Makes a waiting loop_run_once() return. Context: any thread, also a signal handler. */
 void loop_wake(EventLoop *loop);
 

@@ -68,6 +68,7 @@ void char_free(CharBackend *backend)
     }
     if (backend->is_open) {
         backend->class->close(backend);
+        loop_cancel_calls(backend->loop, backend);
     }
     if (backend->dropped) {
         log_debug("chardev '%s': %lu bytes found no taker", backend->id, backend->dropped);
