@@ -6,26 +6,20 @@
 #ifndef LODGE_VMM_GDBSTUB_GDBSTUB_H
 #define LODGE_VMM_GDBSTUB_GDBSTUB_H
 
-#include "event/loop.h"
 #include "vmm/char/char.h"
 #include "vmm/gdbstub/target.h"
 
 typedef struct GdbStub GdbStub;
 
-/* What "-s" means. */
-#define GDB_STUB_DEFAULT "tcp:localhost:1234"
-
 /**
- * gdb_stub_new - wait for a debugger
- * @device: as after -gdb: "tcp:[HOST]:PORT" (no host: localhost) or "unix:PATH", both with
- *          options ",server=on,wait=off" that may be left out
- * @loop:   the main loop
- * @target: copied
+ * gdb_stub_new - serve a debugger on a character back end
+ * @backend: of -gdb; borrowed until gdb_stub_free()
+ * @target:  copied
  *
- * The machine is paused when a debugger connects; points are taken away and it runs on when it
- * goes. Returns: the stub (transfer full), or NULL with @error.
+ * The machine is paused when a debugger connects; when it goes, its points are taken away and the
+ * machine runs on. Returns: the stub (transfer full), or NULL with @error (back end in use).
  */
-GdbStub *gdb_stub_new(const char *device, EventLoop *loop, const GdbTarget *target, GError **error);
+GdbStub *gdb_stub_new(CharBackend *backend, const GdbTarget *target, GError **error);
 
 /* NULL is accepted. */
 void gdb_stub_free(GdbStub *stub);

@@ -13,7 +13,7 @@ typedef struct GdbTarget {
     /* Pauses the machine, if it runs; returns when no vCPU runs. No gdb_stub_stopped() follows. */
     void (*pause)(void *opaque);
     /* Lets the machine run on. @only_vcpu: the one that runs while the others stand (it makes a
-     * single step), or -1 for all. */
+     * single step), or -1 for all. Nothing happens when the machine's state does not allow it. */
     void (*resume)(void *opaque, int only_vcpu);
     /* The debugger kills the guest: ends the process as a quit does, after the stub returned. */
     void (*kill)(void *opaque);
