@@ -1,0 +1,84 @@
+/* What monitors may use of the machine; whoever knows both (beside main.c) fills it in.
+ *
+ * All functions run on the main thread and return soon. Those not marked optional are required.
+ * Lists are read by index from 0; false or NULL: past the last. What they return is borrowed and
+ * valid until the machine's loop goes on. SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_VMM_MONITOR_TARGET_H
+#define LODGE_VMM_MONITOR_TARGET_H
+
+#include "block/backend.h"
+#include "vmm/accel/cpu-state.h"
+#include "vmm/char/char.h"
+#include "vmm/device/registry.h"
+#include "vmm/memory/guest-memory.h"
+#include "vmm/net/net.h"
+
+typedef struct MonitorVcpu {
+    int64_t thread_id; /* of the host */
+    uint32_t socket, die, core, thread;
+} MonitorVcpu;
+
+typedef struct MonitorDisk {
+    const char *device; /* id of the drive */
+    const char *qdev;   /* id of the device that uses it, or NULL */
+    BlockBackend *backend;
+    bool is_removable;
+} MonitorDisk;
+
+typedef struct MonitorMachineType {
+    const char *name, *alias; /* alias: or NULL */
+    unsigned vcpus_max;
+    bool is_default;
+} MonitorMachineType;
+
+/* What is done when the guest does something: set-action and -action. */
+typedef struct MonitorActions {
+    bool reboot_is_shutdown; /* reboot=shutdown, else reset */
+    bool shutdown_is_pause;  /* shutdown=pause, else poweroff */
+} MonitorActions;
+
+typedef struct MonitorTarget {
+    /* Facts; strings are borrowed for the target's life. */
+    const char *name; /* of the guest, or NULL */
+    const char *uuid; /* text, or NULL: all zero */
+    const char *accel, *machine_type;
+    unsigned vcpu_count;
+    bool is_kvm, has_kvm; /* in use; on this host */
+    DeviceFamily *const *device_families;
+
+    /* Run state, by QMP's name: "running", "paused", "prelaunch", ... */
+    const char *(*status)(void *opaque);
+    void (*pause)(void *opaque); /* nothing happens unless it runs */
+    bool (*resume)(void *opaque, GError **error);
+    void (*reset)(void *opaque);
+    void (*powerdown)(void *opaque);              /* presses the power button */
+    bool (*wakeup)(void *opaque, GError **error); /* optional: from a sleep state */
+    bool (*nmi)(void *opaque, GError **error);    /* optional: to all vCPUs */
+    void (*quit)(void *opaque);                   /* the loop ends after the present round */
+    void (*get_actions)(void *opaque, MonitorActions *out); /* optional with set_actions */
+    void (*set_actions)(void *opaque, const MonitorActions *actions); /* optional */
+    void (*flush_disks)(void *opaque);                                /* optional */
+
+    bool (*vcpu)(void *opaque, unsigned index, MonitorVcpu *out);
+    /* State of a vCPU, which is stopped for that moment. @index < vcpu_count. */
+    void (*vcpu_state)(void *opaque, unsigned index, CpuState *out_state);
+    /* Page walk of a vCPU without side effects; false: not mapped. */
+    bool (*translate)(void *opaque, unsigned index, uint64_t guest_virtual,
+                      GuestAddr *out_physical);
+    /* Copies guest-physical memory, RAM only; false: some of it is none. */
+    bool (*read_physical)(void *opaque, GuestAddr addr, void *buf, size_t length);
+
+    bool (*disk)(void *opaque, unsigned index, MonitorDisk *out);
+    CharBackend *(*chardev)(void *opaque, unsigned index);
+    NetBackend *(*netdev)(void *opaque, unsigned index);
+    bool (*machine)(void *opaque, unsigned index, MonitorMachineType *out); /* known types */
+
+    /* optional: memory balloon. False with @error: there is none. Bytes of RAM the guest keeps. */
+    bool (*get_balloon)(void *opaque, uint64_t *out_bytes, GError **error);
+    bool (*set_balloon)(void *opaque, uint64_t bytes, GError **error);
+    /* optional: text for `info pic` and `info irq`; (transfer full) */
+    char *(*format_irq)(void *opaque);
+    void *opaque;
+} MonitorTarget;
+
+#endif
