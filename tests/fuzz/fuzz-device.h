@@ -10,6 +10,8 @@ typedef struct FuzzDevice {
     const char *const *properties; /* as fake_host_add(); may be NULL */
     /* optional: back ends, before the device is made */
     void (*prepare)(FakeHost *fake);
+    /* optional: frees what prepare made, after the device */
+    void (*finish)(FakeHost *fake);
     /* optional: what the outside does to the device (received bytes, keys ...), by two numbers */
     void (*poke)(Device *dev, uint8_t what, uint32_t value);
 } FuzzDevice;

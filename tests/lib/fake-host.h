@@ -61,6 +61,7 @@ typedef struct FakeHost {
     FakeTimer timer[32];
     unsigned timer_count;
     unsigned timers_fired;
+    unsigned fires_max; /* in one advance; then time jumps */
     FakeBackend backend[8];
     unsigned backend_count;
 } FakeHost;

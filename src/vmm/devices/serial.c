@@ -79,12 +79,31 @@ typedef struct Serial {
     uint8_t fifo[FIFO_BYTES];
     uint8_t fifo_first, fifo_count;
     bool transmitter_pending; /* interrupt of the empty transmitter is due */
+    bool has_refused;         /* the back end found no room and stopped reading */
     Region region;
 } Serial;
 
 static unsigned fifo_capacity(const Serial *serial)
 {
     return serial->has_fifo ? FIFO_BYTES : 1;
+}
+
+static unsigned fifo_room(const Serial *serial)
+{
+    unsigned capacity = fifo_capacity(serial);
+    if ((serial->mcr & MCR_LOOP) || serial->fifo_count >= capacity) {
+        return 0;
+    }
+    return capacity - serial->fifo_count;
+}
+
+/* Once for each refusal, so that a guest cannot pile up calls on the loop. */
+static void ask_for_input(Serial *serial)
+{
+    if (serial->has_refused && fifo_room(serial)) {
+        serial->has_refused = false;
+        char_accept_input(serial->backend);
+    }
 }
 
 static uint8_t interrupt_cause(const Serial *serial)
@@ -154,9 +173,6 @@ static uint8_t get_received(Serial *serial)
     serial->fifo_count--;
     if (!serial->fifo_count) {
         serial->lsr &= (uint8_t)~LSR_READY;
-        if (serial->backend) {
-            char_accept_input(serial->backend);
-        }
     }
     return byte;
 }
@@ -177,9 +193,6 @@ static void write_fcr(Serial *serial, uint8_t value)
     bool enable = value & FCR_ENABLE;
     if (enable != serial->has_fifo || (value & FCR_CLEAR_RECEIVER)) {
         clear_received(serial);
-        if (serial->backend) {
-            char_accept_input(serial->backend);
-        }
     }
     serial->has_fifo = enable;
     serial->trigger = enable ? triggers[value >> FCR_TRIGGER_SHIFT] : 1;
@@ -228,6 +241,7 @@ static void serial_write(void *opaque, uint64_t offset, uint64_t value, unsigned
         break;
     }
     update_irq(serial);
+    ask_for_input(serial);
 }
 
 static uint64_t serial_read(void *opaque, uint64_t offset, unsigned size)
@@ -268,6 +282,7 @@ static uint64_t serial_read(void *opaque, uint64_t offset, unsigned size)
         break;
     }
     update_irq(serial);
+    ask_for_input(serial);
     return value;
 }
 
@@ -277,11 +292,9 @@ static size_t serial_can_receive(void *opaque)
 {
     Serial *serial = opaque;
     LOCK_GUARD(&serial->dev.lock);
-    if (serial->mcr & MCR_LOOP) {
-        return 0;
-    }
-    unsigned capacity = fifo_capacity(serial);
-    return serial->fifo_count < capacity ? capacity - serial->fifo_count : 0;
+    unsigned room = fifo_room(serial);
+    serial->has_refused = room == 0;
+    return room;
 }
 
 static void serial_receive(void *opaque, const uint8_t *bytes, size_t length)
@@ -370,9 +383,7 @@ static void serial_reset(Device *dev, ResetKind kind)
     memset(serial->fifo, 0, sizeof(serial->fifo));
     clear_received(serial);
     update_irq(serial);
-    if (serial->backend) {
-        char_accept_input(serial->backend);
-    }
+    ask_for_input(serial);
 }
 
 static bool serial_post_load(Device *dev, GError **error)
@@ -390,9 +401,7 @@ static void serial_resume(Device *dev)
 {
     Serial *serial = (Serial *)dev;
     update_irq(serial);
-    if (serial->backend) {
-        char_accept_input(serial->backend);
-    }
+    ask_for_input(serial);
 }
 
 static const Property serial_properties[] = {
