@@ -61,6 +61,7 @@
 #define TLB_MODES 3
 
 #define DEBUG_POINTS_MAX 32
+#define RAM_CACHE_ENTRIES 16
 
 /* Cache of indirect jump targets, per vCPU: entry i holds for one linear address the entry of its
  * translation; see translate.h. */
@@ -68,6 +69,15 @@
 #define JUMP_ENTRIES (1u << JUMP_BITS)
 
 typedef struct XlateVm XlateVm;
+typedef struct TlbSpaces TlbSpaces;
+typedef struct InterpCache InterpCache;
+typedef struct NativeCache NativeCache;
+
+/* A look-up in the memory map, good while the map's generation is the same. */
+typedef struct RamCacheEntry {
+    uint64_t generation;
+    AddressEntry entry;
+} RamCacheEntry;
 
 struct Vcpu {
     /* -- hot: reached from emitted code -- */
@@ -111,14 +121,17 @@ struct Vcpu {
     uint64_t cr0, cr2, cr3, cr4, dr[8], efer, xcr0;
     uint64_t msr_star, msr_lstar, msr_cstar, msr_sfmask, msr_kernel_gs_base, msr_tsc_aux, msr_pat;
     uint64_t msr_spec_ctrl, msr_mtrr_def_type, msr_mtrr_fixed[11], msr_mtrr_variable[16];
-    uint64_t msr_kvmclock, msr_wall_clock;
+    uint64_t msr_kvmclock, msr_wall_clock, msr_arch_capabilities;
     uint64_t msr_sysenter_cs, msr_sysenter_esp, msr_sysenter_eip, msr_misc_enable, msr_tsc_adjust;
     uint64_t tsc_offset; /* guest TSC = host TSC + this */
 
     /* -- events -- */
     CpuRunState run_state;
+    bool in_exclusive;     /* a locked access holds an exclusive section; unwinding ends it */
     bool interrupt_shadow; /* the instruction before blocks interrupts (STI, MOV SS, POP SS) */
     bool nmi_masked;
+    bool interrupt_pending; /* the local APIC had something when IF was clear; see
+                               cpu_recheck_interrupt() */
     _Atomic(uint8_t) sipi_vector;
     bool shutdown;   /* triple fault */
     bool debug_stop; /* the debugger's breakpoint, watchpoint or step was met */
@@ -132,15 +145,19 @@ struct Vcpu {
     bool fault_has_error;
     uint32_t fault_error;
     uint64_t fault_debug; /* DR6 bits of a #DB */
+    bool fault_pending;   /* to be delivered before the next instruction */
+    bool nmi_pending;     /* came while NMIs were masked */
     uint64_t next_rip;    /* while the interpreter executes: where it goes on */
 
     /* -- address spaces of the TLB, see tlb.c -- */
-    struct TlbSpaces *spaces;
+    TlbSpaces *spaces;
     uint8_t access_mode; /* TLB_MODE_* behind tlb_context */
     uint64_t
         fetch_tag; /* the interpreter's page of instructions: t, host and guest-physical page */
     const uint8_t *fetch_host;
     GuestAddr fetch_page;
+    RamCacheEntry ram_cache[RAM_CACHE_ENTRIES];
+    unsigned physical_bits; /* MAXPHYADDR of the guest */
 
     /* -- debugger -- */
     DebugPoint debug_point[DEBUG_POINTS_MAX];
@@ -149,13 +166,18 @@ struct Vcpu {
     uint64_t debug_resume_rip; /* breakpoint to pass once, when debug_resume is set */
     bool debug_resume;
 
-    struct InterpCache *interp; /* decoded instructions */
-    void *jit;                  /* the translator's part of this vCPU */
+    unsigned interp_budget; /* instructions left in this batch */
+    uint64_t instructions;  /* interpreted so far */
+    InterpCache *interp;    /* decoded instructions */
+    NativeCache *native;    /* stubs of native.c */
+    void *jit;              /* the translator's part of this vCPU */
 
     XlateVm *vm;
     unsigned index;
     const CpuidTable *cpuid;
-    const LapicPort *lapic;
+    const LapicPort *lapic; /* &lapic_port or NULL */
+    LapicPort lapic_port;
+    pthread_t thread; /* that last called vcpu_run() */
     pthread_mutex_t halt_lock;
     pthread_cond_t halt_cond; /* signalled after a request bit was set */
     _Atomic(bool) halted;     /* waits on halt_cond, or is about to */
@@ -172,8 +194,12 @@ struct XlateVm {
     pthread_mutex_t exclusive_lock;
     pthread_cond_t exclusive_cond; /* a vCPU left guest code, or the section ended */
     _Atomic(bool) exclusive;
+    pthread_t exclusive_owner;
+    unsigned exclusive_depth;
+    Vcpu *exclusive_vcpu; /* the owner's, if it ran guest code */
 
     uint64_t tsc_khz;
+    uint64_t tsc_offset;     /* of vCPUs as they are made: the guest's counter starts with the VM */
     int64_t clock_offset_ns; /* kvmclock = CLOCK_MONOTONIC + this */
 };
 
@@ -184,6 +210,15 @@ void cpu_update_mode(Vcpu *vcpu);
 static inline unsigned cpu_cpl(const Vcpu *vcpu)
 {
     return vcpu->mode >> MODE_CPL_SHIFT & 3;
+}
+
+/* Asks for a look at the local APIC if one was put off and IF is set. Call after IF, CR8 or the
+ * local APIC changed on the vCPU's thread. */
+static inline void cpu_recheck_interrupt(Vcpu *vcpu)
+{
+    if (unlikely(vcpu->interrupt_pending) && (vcpu->rflags & 0x200)) {
+        atomic_fetch_or_explicit(&vcpu->requests, REQUEST_INTERRUPT, memory_order_relaxed);
+    }
 }
 
 /* Sets request bits and wakes the vCPU from HLT. Context: any thread. */

@@ -10,6 +10,11 @@
 
 typedef enum MemAccess { MEM_READ, MEM_WRITE, MEM_FETCH } MemAccess;
 
+/* Words of guest memory at any alignment. */
+typedef uint16_t LODGE_ALIGNED(1) MemWord16;
+typedef uint32_t LODGE_ALIGNED(1) MemWord32;
+typedef uint64_t LODGE_ALIGNED(1) MemWord64;
+
 /* What a guest-physical page is. */
 typedef struct MemPage {
     GuestAddr physical; /* of the byte asked for */
@@ -19,6 +24,9 @@ typedef struct MemPage {
     bool writable; /* RAM, and not ROM */
 } MemPage;
 
+uint64_t mem_read_slow(Vcpu *vcpu, uint64_t linear, unsigned size);
+void mem_write_slow(Vcpu *vcpu, uint64_t linear, uint64_t value, unsigned size);
+
 /**
  * mem_read, mem_write - up to 8 bytes at a linear address, little endian
  * @size: 1, 2, 4 or 8
@@ -26,8 +34,55 @@ typedef struct MemPage {
  * Any alignment, page crossing, devices. Aligned accesses to RAM are single host accesses. Raises
  * #PF.
  */
-uint64_t mem_read(Vcpu *vcpu, uint64_t linear, unsigned size);
-void mem_write(Vcpu *vcpu, uint64_t linear, uint64_t value, unsigned size);
+static inline uint64_t mem_read(Vcpu *vcpu, uint64_t linear, unsigned size)
+{
+    uint64_t t = (linear >> 12) + vcpu->tlb_context;
+    if (unlikely(vcpu->tlb_read[t % TLB_ENTRIES] != t || (linear & 0xfff) + size > 0x1000)) {
+        return mem_read_slow(vcpu, linear, size);
+    }
+    const void *host = (const void *)(uintptr_t)(linear + vcpu->tlb_addend[t % TLB_ENTRIES]);
+    switch (size) {
+    case 1:
+        return *(const uint8_t *)host;
+    case 2:
+        return *(const volatile MemWord16 *)host;
+    case 4:
+        return *(const volatile MemWord32 *)host;
+    default:
+        return *(const volatile MemWord64 *)host;
+    }
+}
+
+static inline void mem_write(Vcpu *vcpu, uint64_t linear, uint64_t value, unsigned size)
+{
+    uint64_t t = (linear >> 12) + vcpu->tlb_context;
+    if (unlikely(vcpu->tlb_write[t % TLB_ENTRIES] != t || (linear & 0xfff) + size > 0x1000)) {
+        mem_write_slow(vcpu, linear, value, size);
+        return;
+    }
+    void *host = (void *)(uintptr_t)(linear + vcpu->tlb_addend[t % TLB_ENTRIES]);
+    switch (size) {
+    case 1:
+        *(volatile uint8_t *)host = (uint8_t)value;
+        break;
+    case 2:
+        *(volatile MemWord16 *)host = (uint16_t)value;
+        break;
+    case 4:
+        *(volatile MemWord32 *)host = (uint32_t)value;
+        break;
+    default:
+        *(volatile MemWord64 *)host = value;
+        break;
+    }
+}
+
+/* Where the page after @linear's begins; addresses wrap at 4 GiB outside 64-bit mode. */
+static inline uint64_t mem_next_page(const Vcpu *vcpu, uint64_t linear)
+{
+    uint64_t next = (linear | 0xfff) + 1;
+    return vcpu->mode & MODE_CS64 ? next : (uint32_t)next;
+}
 
 /* Any size up to 4096 bytes. A write that faults on its second page has not written the first. */
 void mem_read_bytes(Vcpu *vcpu, uint64_t linear, void *buf, unsigned size);

@@ -1,0 +1,187 @@
+/* Software TLB: contexts, flushing.
+ *
+ * An address space (PCID) owns up to three contexts, one for each kind of rights. Flushing a space
+ * takes its contexts away; new ones are handed out until all are used up, and then everything is
+ * cleared. INVLPG has to find the entries of a large page that were entered for each 4 KiB piece:
+ * hashed bitmaps say whether an address may lie in a large page, and then all is flushed.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmm/accel/xlate/tlb.h"
+
+#include "vmm/accel/xlate/bits.h"
+#include "vmm/accel/xlate/softmmu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SPACES 16
+#define LARGE_HASH_BITS 12
+#define LARGE_HASH_WORDS ((1u << LARGE_HASH_BITS) / 64)
+
+typedef struct TlbSpace {
+    bool used;
+    uint16_t pcid;
+    uint16_t id[TLB_MODES]; /* context ids, 0: none yet */
+} TlbSpace;
+
+struct TlbSpaces {
+    TlbSpace space[SPACES];
+    unsigned current, next_victim;
+    unsigned next_id;                    /* 1..TLB_CONTEXTS */
+    uint64_t large_2m[LARGE_HASH_WORDS]; /* by hash of linear >> 21 */
+    uint64_t large_1g[LARGE_HASH_WORDS]; /* by hash of linear >> 30 */
+};
+
+bool tlb_init(Vcpu *vcpu)
+{
+    vcpu->spaces = calloc(1, sizeof(*vcpu->spaces));
+    if (!vcpu->spaces) {
+        return false;
+    }
+    tlb_flush(vcpu);
+    return true;
+}
+
+void tlb_done(Vcpu *vcpu)
+{
+    free(vcpu->spaces);
+    vcpu->spaces = NULL;
+}
+
+static unsigned hash(uint64_t page)
+{
+    return (page ^ page >> LARGE_HASH_BITS) & ((1u << LARGE_HASH_BITS) - 1);
+}
+
+static void set_bit(uint64_t *words, uint64_t page)
+{
+    words[hash(page) / 64] |= UINT64_C(1) << hash(page) % 64;
+}
+
+static bool has_bit(const uint64_t *words, uint64_t page)
+{
+    return words[hash(page) / 64] >> hash(page) % 64 & 1;
+}
+
+void tlb_note_large_page(Vcpu *vcpu, uint64_t linear, unsigned page_shift)
+{
+    if (page_shift == 30) {
+        set_bit(vcpu->spaces->large_1g, linear >> 30);
+    } else if (page_shift > 12) {
+        set_bit(vcpu->spaces->large_2m, linear >> 21);
+    }
+}
+
+static unsigned present_pcid(const Vcpu *vcpu)
+{
+    return vcpu->cr4 & CR4_PCIDE ? vcpu->cr3 & 0xfff : 0;
+}
+
+static TlbSpace *space_of(TlbSpaces *spaces, unsigned pcid)
+{
+    TlbSpace *current = &spaces->space[spaces->current];
+    if (current->used && current->pcid == pcid) {
+        return current;
+    }
+    for (unsigned i = 0; i < SPACES; i++) {
+        if (spaces->space[i].used && spaces->space[i].pcid == pcid) {
+            spaces->current = i;
+            return &spaces->space[i];
+        }
+    }
+    spaces->current = spaces->next_victim++ % SPACES;
+    current = &spaces->space[spaces->current];
+    *current = (TlbSpace){ .used = true, .pcid = (uint16_t)pcid };
+    return current;
+}
+
+static void clear_all(Vcpu *vcpu)
+{
+    memset(vcpu->tlb_read, 0xff, sizeof(vcpu->tlb_read));
+    memset(vcpu->tlb_write, 0xff, sizeof(vcpu->tlb_write));
+    memset(vcpu->tlb_fetch, 0xff, sizeof(vcpu->tlb_fetch));
+    memset(vcpu->spaces, 0, sizeof(*vcpu->spaces));
+    vcpu->spaces->next_id = 1;
+    vcpu->fetch_tag = TLB_INVALID;
+}
+
+void tlb_use_mode(Vcpu *vcpu, unsigned tlb_mode)
+{
+    TlbSpace *space = space_of(vcpu->spaces, present_pcid(vcpu));
+    if (space->id[tlb_mode] == 0) {
+        if (vcpu->spaces->next_id == TLB_CONTEXTS) {
+            clear_all(vcpu);
+            space = space_of(vcpu->spaces, present_pcid(vcpu));
+        }
+        space->id[tlb_mode] = (uint16_t)vcpu->spaces->next_id++;
+    }
+    vcpu->access_mode = (uint8_t)tlb_mode;
+    vcpu->tlb_context = space->id[tlb_mode] * TLB_CONTEXT_STEP;
+}
+
+void tlb_select_context(Vcpu *vcpu)
+{
+    unsigned tlb_mode = TLB_MODE_OVERRIDE;
+    if (vcpu->mode & MODE_USER) {
+        tlb_mode = TLB_MODE_USER;
+    } else if ((vcpu->cr4 & CR4_SMAP) && !(vcpu->rflags & FLAG_AC)) {
+        tlb_mode = TLB_MODE_SUPERVISOR;
+    }
+    tlb_use_mode(vcpu, tlb_mode);
+}
+
+void tlb_flush(Vcpu *vcpu)
+{
+    clear_all(vcpu);
+    tlb_select_context(vcpu);
+}
+
+void tlb_flush_space(Vcpu *vcpu, unsigned pcid)
+{
+    for (unsigned i = 0; i < SPACES; i++) {
+        TlbSpace *space = &vcpu->spaces->space[i];
+        if (space->used && space->pcid == pcid) {
+            memset(space->id, 0, sizeof(space->id));
+        }
+    }
+    vcpu->fetch_tag = TLB_INVALID;
+    tlb_select_context(vcpu);
+}
+
+static void forget(uint64_t *tags, uint64_t t)
+{
+    if (tags[t % TLB_ENTRIES] == t) {
+        tags[t % TLB_ENTRIES] = TLB_INVALID;
+    }
+}
+
+void tlb_flush_page(Vcpu *vcpu, uint64_t linear)
+{
+    const TlbSpaces *spaces = vcpu->spaces;
+    uint64_t large = linear >> 21;
+    /* A 4 MiB page of 32-bit paging is noted by one of its halves. */
+    if (has_bit(spaces->large_2m, large) || has_bit(spaces->large_2m, large ^ 1) ||
+        has_bit(spaces->large_1g, linear >> 30)) {
+        tlb_flush(vcpu);
+        return;
+    }
+    for (unsigned i = 0; i < SPACES; i++) {
+        for (unsigned mode = 0; mode < TLB_MODES; mode++) {
+            if (spaces->space[i].used && spaces->space[i].id[mode] != 0) {
+                uint64_t t = (linear >> 12) + spaces->space[i].id[mode] * TLB_CONTEXT_STEP;
+                forget(vcpu->tlb_read, t);
+                forget(vcpu->tlb_write, t);
+                forget(vcpu->tlb_fetch, t);
+            }
+        }
+    }
+    vcpu->fetch_tag = TLB_INVALID;
+}
+
+void tlb_protect_page(Vcpu *vcpu, const uint8_t *host_page)
+{
+    for (unsigned i = 0; i < TLB_ENTRIES; i++) {
+        if (vcpu->tlb_host_page[i] == (uintptr_t)host_page) {
+            vcpu->tlb_write[i] = TLB_INVALID;
+        }
+    }
+}
