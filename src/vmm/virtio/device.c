@@ -95,13 +95,19 @@ VirtqChain *virtio_pop(VirtioDevice *dev, unsigned index)
     return chain;
 }
 
-void virtio_push(VirtioDevice *dev, VirtqChain *chain, uint32_t written)
+void virtio_push_all(VirtioDevice *dev, VirtqChain *const *chains, const uint32_t *written,
+                     unsigned count)
 {
-    VirtQueue *ring = chain->queue;
-    virtq_push(chain, written);
+    VirtQueue *ring = chains[0]->queue;
+    virtq_push_all(chains, written, count);
     if (ring->broken && dev->is_active) {
         virtio_fail(dev, ring->broken);
     }
+}
+
+void virtio_push(VirtioDevice *dev, VirtqChain *chain, uint32_t written)
+{
+    virtio_push_all(dev, &chain, &written, 1);
 }
 
 void virtio_flush(VirtioDevice *dev, unsigned index)

@@ -209,6 +209,9 @@ void virtio_add_queue(VirtioDevice *dev, uint16_t max_size);
 VirtqChain *virtio_pop(VirtioDevice *dev, unsigned index);
 /* Gives a request back and frees it; see virtq_push(). */
 void virtio_push(VirtioDevice *dev, VirtqChain *chain, uint32_t written);
+/* The same for several requests at once; see virtq_push_all(). */
+void virtio_push_all(VirtioDevice *dev, VirtqChain *const *chains, const uint32_t *written,
+                     unsigned count);
 /* Interrupts the driver if it wants to know of what was pushed. */
 void virtio_flush(VirtioDevice *dev, unsigned index);
 /* Lets handle_queue run for @index soon, as if the driver had notified it. Context: any thread. */

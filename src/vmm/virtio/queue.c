@@ -444,25 +444,42 @@ void virtq_chain_free(VirtqChain *chain)
 
 /* Giving chains back */
 
-void virtq_push(VirtqChain *chain, uint32_t written)
+/* Writes the used element that will be number @ahead from here. */
+static bool write_used(VirtQueue *queue, uint16_t ahead, uint16_t head, uint32_t written)
 {
-    VirtQueue *queue = chain->queue;
-    lodge_assert(written <= chain->in_bytes);
-    if (!virtq_chain_is_stale(chain)) {
-        queue->in_flight--;
-        if (is_usable(queue)) {
-            uint8_t element[USED_ELEMENT];
-            le32_put(element, chain->head);
-            le32_put(element + 4, written);
-            look_up_parts(queue);
-            uint64_t slot = USED_RING + USED_ELEMENT * (uint64_t)(queue->used_index % queue->size);
-            if (ring_write(queue, VIRTQ_USED, slot, element, sizeof(element)) &&
-                ring_store16(queue, VIRTQ_USED, USED_INDEX, (uint16_t)(queue->used_index + 1))) {
-                queue->used_index++;
+    uint8_t element[USED_ELEMENT];
+    uint16_t index = (uint16_t)(queue->used_index + ahead);
+    le32_put(element, head);
+    le32_put(element + 4, written);
+    uint64_t slot = USED_RING + USED_ELEMENT * (uint64_t)(index % queue->size);
+    return ring_write(queue, VIRTQ_USED, slot, element, sizeof(element));
+}
+
+void virtq_push_all(VirtqChain *const *chains, const uint32_t *written, unsigned count)
+{
+    VirtQueue *queue = chains[0]->queue;
+    bool is_written = true;
+    uint16_t filled = 0;
+    look_up_parts(queue);
+    for (unsigned i = 0; i < count; i++) {
+        lodge_assert(chains[i]->queue == queue && written[i] <= chains[i]->in_bytes);
+        if (!virtq_chain_is_stale(chains[i])) {
+            queue->in_flight--;
+            if (is_usable(queue) && is_written) {
+                is_written = write_used(queue, filled++, chains[i]->head, written[i]);
             }
         }
+        virtq_chain_free(chains[i]);
     }
-    virtq_chain_free(chain);
+    uint16_t used_index = (uint16_t)(queue->used_index + filled);
+    if (filled && is_written && ring_store16(queue, VIRTQ_USED, USED_INDEX, used_index)) {
+        queue->used_index = used_index;
+    }
+}
+
+void virtq_push(VirtqChain *chain, uint32_t written)
+{
+    virtq_push_all(&chain, &written, 1);
 }
 
 bool virtq_should_interrupt(VirtQueue *queue)

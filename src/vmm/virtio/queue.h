@@ -106,6 +106,8 @@ bool virtq_has_work(VirtQueue *queue);
  * virtq_should_interrupt() says whether to tell it.
  */
 void virtq_push(VirtqChain *chain, uint32_t written);
+/* The same for @count > 0 requests of one queue: the driver sees all of them at once. */
+void virtq_push_all(VirtqChain *const *chains, const uint32_t *written, unsigned count);
 /* Frees @chain (may be NULL) without giving it back. */
 void virtq_chain_free(VirtqChain *chain);
 

@@ -139,7 +139,7 @@ static void net_reset(VirtioDevice *dev)
 {
     VirtioNet *net = (VirtioNet *)dev;
     memcpy(net->mac, net->default_mac, ETH_ALEN);
-    net->needs_announce = false;
+    net->needs_announce = net->was_loaded = false;
     net_filter_reset(&net->filter);
     net_set_offloads(net->backend, 0);
     net_set_header_bytes(net->backend, 0);
@@ -201,12 +201,19 @@ static bool net_post_load(VirtioDevice *dev, GError **error)
                     "more addresses in the filter than it holds");
         return false;
     }
-    /* The switches between the guest and its peers are to learn where it is by now. */
-    if (virtio_has_feature(dev, VIRTIO_NET_F_GUEST_ANNOUNCE)) {
+    net->was_loaded = true;
+    return true;
+}
+
+/* After a load the switches between the guest and its peers are to learn where it is. */
+static void net_resume(VirtioDevice *dev)
+{
+    VirtioNet *net = (VirtioNet *)dev;
+    if (net->was_loaded && virtio_has_feature(dev, VIRTIO_NET_F_GUEST_ANNOUNCE)) {
         net->needs_announce = true;
         virtio_config_changed(dev);
     }
-    return true;
+    net->was_loaded = false;
 }
 
 static const VirtioDeviceClass net_class = {
@@ -221,6 +228,7 @@ static const VirtioDeviceClass net_class = {
     .activate = net_activate,
     .handle_queue = net_handle_queue,
     .reset = net_reset,
+    .resume = net_resume,
     .post_load = net_post_load,
 };
 

@@ -33,7 +33,8 @@ typedef struct VirtioNet {
     bool wants_offloads;           /* property */
     NetBackend *backend;
     uint8_t mac[ETH_ALEN];
-    bool needs_announce;
+    bool needs_announce; /* the driver is to make itself known on the network */
+    bool was_loaded;     /* from a stream, and has not run since */
     NetFilter filter;
     unsigned header_bytes;   /* of the driver's virtio_net_hdr: 10 or 12 */
     bool backend_has_header; /* the back end moves headers too */

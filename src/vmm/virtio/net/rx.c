@@ -102,6 +102,7 @@ static void fill_buffers(VirtioNet *net, RxFrame *frame, VirtqChain **chains, un
         le16_put(frame->header + offsetof(struct virtio_net_hdr_mrg_rxbuf, num_buffers),
                  (uint16_t)count);
     }
+    uint32_t written[MERGED_MAX];
     size_t offset = 0;
     for (unsigned i = 0; i < count; i++) {
         uint64_t at = i ? 0 : frame->header_bytes;
@@ -114,8 +115,10 @@ static void fill_buffers(VirtioNet *net, RxFrame *frame, VirtqChain **chains, un
             virtio_fail(&net->virtio, "receive buffer is not in memory");
         }
         offset += n;
-        virtio_push(&net->virtio, chains[i], (uint32_t)(rc < 0 ? 0 : at + n));
+        written[i] = (uint32_t)(rc < 0 ? 0 : at + n);
     }
+    /* A driver that sees the first buffer looks for the others at once. */
+    virtio_push_all(&net->virtio, chains, written, count);
     virtio_flush(&net->virtio, NET_RX_QUEUE);
 }
 
@@ -126,6 +129,9 @@ ssize_t virtio_net_receive(VirtioNet *net, const struct iovec *iov, unsigned cou
     uint8_t start[ETH_HLEN + 4] = { 0 };
     size_t total = iov_total(iov, count);
     bool is_hopeless;
+    if (net->virtio.is_quiesced) {
+        return 0; /* the back end keeps it until the guest goes on */
+    }
     if (!virtio_is_running(&net->virtio)) {
         return (ssize_t)total;
     }
