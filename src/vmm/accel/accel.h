@@ -83,6 +83,7 @@ typedef struct AccelHost {
                          unsigned size);
     void *opaque;
     unsigned vcpu_count;
+    bool is_interpreted; /* xlate: execute instruction by instruction (jit=off) */
 } AccelHost;
 
 typedef enum VcpuExitReason {

@@ -110,9 +110,9 @@ int kvm_cpuid_set(Vcpu *vcpu, const CpuidTable *table);
 int msr_find_tracked(Vm *vm);
 /* Fills @value with the vCPU's tracked MSRs; those that cannot be read stay untouched. */
 void msr_read_tracked(Vcpu *vcpu, uint64_t *value);
-void msr_save(Vcpu *vcpu, CpuState *state);
+void kvm_msr_save(Vcpu *vcpu, CpuState *state);
 /* Tracked MSRs without a value in @state get the one they had first. */
-void msr_load(Vcpu *vcpu, const CpuState *state);
+void kvm_msr_load(Vcpu *vcpu, const CpuState *state);
 
 /* state.c */
 void kvm_vcpu_get_state(Vcpu *vcpu, CpuState *out_state);

@@ -109,7 +109,7 @@ void msr_read_tracked(Vcpu *vcpu, uint64_t *value)
     }
 }
 
-void msr_save(Vcpu *vcpu, CpuState *state)
+void kvm_msr_save(Vcpu *vcpu, CpuState *state)
 {
     for (unsigned i = 0; i < vcpu->vm->msr_count && state->msr_count < CPU_MSRS_MAX; i++) {
         CpuMsr *msr = &state->msr[state->msr_count];
@@ -133,7 +133,7 @@ static const CpuMsr *find(const CpuState *state, uint32_t index)
     return NULL;
 }
 
-void msr_load(Vcpu *vcpu, const CpuState *state)
+void kvm_msr_load(Vcpu *vcpu, const CpuState *state)
 {
     for (unsigned i = 0; i < vcpu->vm->msr_count; i++) {
         uint32_t index = vcpu->vm->msr[i];

@@ -269,7 +269,7 @@ void kvm_vcpu_get_state(Vcpu *vcpu, CpuState *out_state)
     get_vector(vcpu, out_state);
     get_debug_registers(vcpu, out_state);
     get_events(vcpu, out_state);
-    msr_save(vcpu, out_state);
+    kvm_msr_save(vcpu, out_state);
 }
 
 int kvm_vcpu_set_state(Vcpu *vcpu, const CpuState *state)
@@ -282,7 +282,7 @@ int kvm_vcpu_set_state(Vcpu *vcpu, const CpuState *state)
         rc = set_general(vcpu, state);
     }
     if (rc >= 0) {
-        msr_load(vcpu, state);
+        kvm_msr_load(vcpu, state);
         rc = set_events(vcpu, state);
     }
     if (rc >= 0) {

@@ -1,0 +1,88 @@
+/* Back ends by kind and name, each used by one device.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "gbase/error.h"
+#include "gbase/strutil.h"
+#include "vmm/char/mux.h"
+#include "vmm/machine/internal.h"
+
+#include <string.h>
+
+static void backend_free(gpointer object)
+{
+    MachineBackend *backend = object;
+    if (backend->free) {
+        backend->free(backend->object);
+    }
+    g_free(backend->kind);
+    g_free(backend->name);
+    g_free(backend);
+}
+
+MachineBackend *machine_find_backend(const Machine *machine, const char *kind, const char *name)
+{
+    for (guint i = 0; i < machine->backends->len; i++) {
+        MachineBackend *backend = g_ptr_array_index(machine->backends, i);
+        if (!strcmp(backend->kind, kind) && !strcmp(backend->name, name)) {
+            return backend;
+        }
+    }
+    return NULL;
+}
+
+void machine_add_backend(Machine *machine, const char *kind, const char *name, void *object,
+                         void (*free)(void *object))
+{
+    MachineBackend *backend = g_new0(MachineBackend, 1);
+    backend->kind = g_strdup(kind);
+    backend->name = g_strdup(name);
+    backend->object = object;
+    backend->free = free;
+    g_ptr_array_add(machine->backends, backend);
+}
+
+static void set_missing_error(const Machine *machine, const char *kind, const char *name,
+                              GError **error)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    for (guint i = 0; i < machine->backends->len; i++) {
+        const MachineBackend *backend = g_ptr_array_index(machine->backends, i);
+        if (!strcmp(backend->kind, kind)) {
+            g_ptr_array_add(names, backend->name);
+        }
+    }
+    guint count = names->len;
+    g_ptr_array_add(names, NULL);
+    g_autofree char *list = str_list_join((const char *const *)names->pdata);
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "there is no %s '%s'%s%s", kind, name,
+                count ? "; there are: " : "", list);
+}
+
+void *machine_use_backend(MachineDevice *user, const char *kind, const char *name, GError **error)
+{
+    MachineBackend *backend = machine_find_backend(user->machine, kind, name);
+    if (!backend && !strcmp(kind, "chardev")) {
+        MachineBackend *mux = machine_find_backend(user->machine, "mux", name);
+        if (mux) {
+            return char_mux_port(mux->object, error);
+        }
+    }
+    if (!backend) {
+        set_missing_error(user->machine, kind, name, error);
+        return NULL;
+    }
+    if (backend->user && backend->user != user && !backend->is_shareable) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY, "%s '%s' is used by another device", kind,
+                    name);
+        return NULL;
+    }
+    backend->user = user;
+    return backend->object;
+}
+
+void machine_done_backends(Machine *machine)
+{
+    if (machine->backends) {
+        g_ptr_array_set_free_func(machine->backends, backend_free);
+        g_ptr_array_unref(machine->backends);
+    }
+}

@@ -1,0 +1,116 @@
+/* From a configuration to a machine, and back to nothing.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/log.h"
+#include "gbase/error.h"
+#include "vmm/machine/internal.h"
+
+#include <errno.h>
+
+#define CHIP_STATE_BYTES_MAX 16384
+
+static bool build_boot(Machine *machine, GError **error)
+{
+    const MachineConfig *config = machine->config;
+    if (config->bios) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "-bios: firmware cannot run yet; boot a kernel with -kernel FILE");
+        return false;
+    }
+    if (!config->kernel) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "no bootable firmware is there; boot a kernel with -kernel FILE");
+        return false;
+    }
+    g_autofree char *kernel = machine_resolve_path(machine, config->kernel);
+    g_autofree char *initrd = machine_resolve_path(machine, config->initrd);
+    machine->boot = boot_image_open(kernel, initrd, error);
+    machine->command_line = g_strdup(config->append);
+    return machine->boot != NULL;
+}
+
+static bool build_devices(Machine *machine, GError **error)
+{
+    const GPtrArray *devices = machine->config->devices;
+    for (guint i = 0; i < devices->len; i++) {
+        if (!machine_add_configured(machine, g_ptr_array_index(devices, i), error)) {
+            g_prefix_error(error, "-device: ");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The accelerator's chips as they are after power on: what a reset brings back. */
+static bool save_chip_state(Machine *machine, GError **error)
+{
+    if (!machine->accel->has_irqchip || !machine->accel->irqchip_get_state) {
+        return true;
+    }
+    machine->chip_state = g_malloc(CHIP_STATE_BYTES_MAX);
+    machine->chip_state_bytes =
+        machine->accel->irqchip_get_state(machine->vm, machine->chip_state, CHIP_STATE_BYTES_MAX);
+    if (machine->chip_state_bytes < 0) {
+        lodge_error_set_errno(error, machine->chip_state_bytes,
+                              "cannot read the state of the interrupt chips");
+        return false;
+    }
+    return true;
+}
+
+static bool build(Machine *machine, GError **error)
+{
+    machine->type = machine_type_find(machine->config->machine.type, error);
+    return machine->type && build_boot(machine, error) && machine_build_backends(machine, error) &&
+           machine_build_memory(machine, error) && machine_build_accel(machine, error) &&
+           machine_build_irq_chip(machine, error) && machine->type->build(machine, error) &&
+           machine_build_vcpus(machine, error) && save_chip_state(machine, error) &&
+           build_devices(machine, error) && machine->type->finish(machine, error) &&
+           machine_check_globals(machine, error) &&
+           machine_load_reset_state(machine, RESET_COLD, error) &&
+           machine_start_vcpu_threads(machine, error);
+}
+
+Machine *machine_new(const MachineConfig *config, GError **error)
+{
+    g_autoptr(Machine) machine = g_new0(Machine, 1);
+    machine->config = config;
+    machine->state = RUN_STATE_PRELAUNCH;
+    machine->is_halted = true;
+    machine->devices = g_ptr_array_new();
+    machine->backends = g_ptr_array_new();
+    machine->gsis = g_ptr_array_new();
+    pthread_mutex_init(&machine->run_lock, NULL);
+    pthread_cond_init(&machine->run_cond, NULL);
+    machine_clock_init(machine);
+    machine->loop = loop_new();
+    if (!machine->loop) {
+        lodge_error_set_errno(error, errno, "cannot make the event loop");
+        return NULL;
+    }
+    return build(machine, error) ? g_steal_pointer(&machine) : NULL;
+}
+
+void machine_free(Machine *machine)
+{
+    if (!machine) {
+        return;
+    }
+    if (machine->vcpu) {
+        machine_end_vcpu_threads(machine);
+    }
+    machine_done_vcpus(machine);
+    machine_done_devices(machine);
+    machine_done_accel(machine);
+    machine_done_gsis(machine);
+    machine_done_backends(machine);
+    machine_done_memory(machine);
+    boot_image_free(machine->boot);
+    g_clear_pointer(&machine->tables, g_bytes_unref);
+    g_free(machine->command_line);
+    g_free(machine->chip_state);
+    machine_clock_done(machine);
+    loop_free(machine->loop);
+    pthread_cond_destroy(&machine->run_cond);
+    pthread_mutex_destroy(&machine->run_lock);
+    g_free(machine);
+}

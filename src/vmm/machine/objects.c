@@ -1,0 +1,304 @@
+/* Back ends of the command line: disks, networks, character devices, objects.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/log.h"
+#include "block/backend.h"
+#include "gbase/error.h"
+#include "gbase/strutil.h"
+#include "vmm/char/char.h"
+#include "vmm/char/mux.h"
+#include "vmm/machine/internal.h"
+#include "vmm/net/net.h"
+
+#include <stdio.h>
+#include <string.h>
+
+char *machine_resolve_path(const Machine *machine, const char *path)
+{
+    static const char prefix[] = "/dev/fdset/";
+    guint64 set;
+    if (!path || !g_str_has_prefix(path, prefix) || !str_parse_u64(path + strlen(prefix), &set)) {
+        return g_strdup(path);
+    }
+    for (guint i = 0; i < machine->config->fds->len; i++) {
+        const FdConfig *fd = g_ptr_array_index(machine->config->fds, i);
+        if (fd->set == set) {
+            return g_strdup_printf("/proc/self/fd/%" PRIu64, fd->fd);
+        }
+    }
+    return g_strdup(path);
+}
+
+/* Sets each pair by @set, which knows the class's @table: "nowait" there means wait=off. */
+static bool apply_options(const KeyvalList *options, const Property *table, void *object,
+                          bool (*set)(void *object, const char *name, const char *value,
+                                      GError **error),
+                          GError **error)
+{
+    for (guint i = 0; i < options->pairs->len; i++) {
+        const Keyval *pair = g_ptr_array_index(options->pairs, i);
+        bool is_negated = pair->is_bare && g_str_has_prefix(pair->key, "no") &&
+                          !property_find(table, pair->key) && property_find(table, pair->key + 2);
+        if (!set(object, is_negated ? pair->key + 2 : pair->key, is_negated ? "off" : pair->value,
+                 error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Drives */
+
+static void on_block_error(void *opaque, BlockBackend *backend, bool is_write,
+                           BlockErrorAction action, int error)
+{
+    machine_block_error(opaque, block_backend_id(backend), is_write, action == BLOCK_ERROR_STOP,
+                        action == BLOCK_ERROR_IGNORE, error);
+}
+
+static BlockErrorAction error_action(uint32_t choice, BlockErrorAction fallback)
+{
+    switch ((DriveErrorAction)choice) {
+    case DRIVE_ERROR_REPORT:
+        return BLOCK_ERROR_REPORT;
+    case DRIVE_ERROR_IGNORE:
+        return BLOCK_ERROR_IGNORE;
+    case DRIVE_ERROR_STOP:
+        return BLOCK_ERROR_STOP;
+    case DRIVE_ERROR_ENOSPC:
+        return BLOCK_ERROR_ENOSPC;
+    case DRIVE_ERROR_DEFAULT:
+        break;
+    }
+    return fallback;
+}
+
+static BlockCache cache_mode(uint32_t choice)
+{
+    static const BlockCache modes[] = { BLOCK_CACHE_WRITEBACK, BLOCK_CACHE_NONE,
+                                        BLOCK_CACHE_WRITETHROUGH, BLOCK_CACHE_DIRECTSYNC,
+                                        BLOCK_CACHE_UNSAFE };
+    return modes[choice];
+}
+
+static void free_drive(void *object)
+{
+    block_backend_close(object);
+}
+
+static bool add_drive(Machine *machine, const DriveConfig *config, GError **error)
+{
+    if (config->format && strcmp(config->format, "raw") != 0) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "-drive: format '%s' is not supported; supported: raw", config->format);
+        return false;
+    }
+    g_autofree char *path = machine_resolve_path(machine, config->file);
+    BlockOptions options = {
+        .id = config->id,
+        .path = path,
+        .is_readonly = config->readonly,
+        .can_discard = config->discard <= 1, /* unmap, on */
+        .cache = cache_mode(config->cache),
+        .on_write_error = error_action(config->werror, BLOCK_ERROR_ENOSPC),
+        .on_read_error = error_action(config->rerror, BLOCK_ERROR_REPORT),
+    };
+    BlockBackend *backend = block_backend_open(&options, machine->loop, error);
+    if (!backend) {
+        g_prefix_error(error, "-drive: ");
+        return false;
+    }
+    block_backend_set_error_hook(backend, on_block_error, machine);
+    machine_add_backend(machine, "drive", config->id, backend, free_drive);
+    return true;
+}
+
+/* Character devices */
+
+static bool set_char_property(void *object, const char *name, const char *value, GError **error)
+{
+    return char_set_property(object, name, value, error);
+}
+
+static void free_char(void *object)
+{
+    char_free(object);
+}
+
+static void free_mux(void *object)
+{
+    char_mux_free(object);
+}
+
+static void mux_quit(void *opaque)
+{
+    machine_quit(opaque, CAUSE_HOST_SIGNAL, 0);
+}
+
+static bool add_chardev(Machine *machine, const BackendConfig *config, GError **error)
+{
+    const CharClass *class = char_class_find(config->type, error);
+    if (!class) {
+        g_prefix_error(error, "-chardev: ");
+        return false;
+    }
+    g_autoptr(KeyvalList) options = keyval_list_new();
+    bool is_mux = false;
+    for (guint i = 0; i < config->options->pairs->len; i++) {
+        const Keyval *pair = g_ptr_array_index(config->options->pairs, i);
+        if (strcmp(pair->key, "mux") == 0) {
+            is_mux = !strcmp(pair->value, "on");
+        } else {
+            keyval_add(options, pair->key, pair->value);
+            Keyval *last = g_ptr_array_index(options->pairs, options->pairs->len - 1);
+            last->is_bare = pair->is_bare;
+        }
+    }
+    CharBackend *backend = char_new(class, config->id);
+    if (!apply_options(options, class->properties, backend, set_char_property, error) ||
+        !char_open(backend, machine->loop, error)) {
+        char_free(backend);
+        return false;
+    }
+    if (is_mux) {
+        const CharMuxTarget target = { .quit = mux_quit, .opaque = machine };
+        CharMux *mux = char_mux_new(backend, &target);
+        machine_add_backend(machine, "mux", config->id, mux, free_mux);
+    } else {
+        machine_add_backend(machine, "chardev", config->id, backend, free_char);
+    }
+    return true;
+}
+
+/* Networks */
+
+static bool set_net_property(void *object, const char *name, const char *value, GError **error)
+{
+    return net_set_property(object, name, value, error);
+}
+
+static void free_net(void *object)
+{
+    net_free(object);
+}
+
+static bool add_netdev(Machine *machine, const BackendConfig *config, GError **error)
+{
+    const NetClass *class = net_class_find(config->type, error);
+    if (!class) {
+        g_prefix_error(error, "-netdev: ");
+        return false;
+    }
+    NetBackend *backend = net_new(class, config->id);
+    if (!apply_options(config->options, class->properties, backend, set_net_property, error) ||
+        !net_open(backend, machine->loop, error)) {
+        net_free(backend);
+        return false;
+    }
+    machine_add_backend(machine, "netdev", config->id, backend, free_net);
+    return true;
+}
+
+/* Objects */
+
+typedef struct MemoryObject {
+    uint64_t size; /* first: what machine/memory.c looks at */
+    bool share, prealloc, dump, merge;
+} MemoryObject;
+
+static const Property memory_properties[] = {
+    { .name = "size",
+      .kind = PROPERTY_SIZE,
+      .offset = offsetof(MemoryObject, size),
+      .min = 1 << 20,
+      .max = UINT64_MAX,
+      .help = "bytes; as -m" },
+    { .name = "share",
+      .kind = PROPERTY_BOOL,
+      .offset = offsetof(MemoryObject, share),
+      .help = "accepted: guest RAM is always a shared mapping" },
+    { .name = NULL },
+};
+
+typedef struct ObjectClass {
+    const char *name, *summary;
+    const Property *properties;
+    size_t size_bytes;
+    const char *kind; /* of the back end */
+} ObjectClass;
+
+static const Property no_properties[] = { { .name = NULL } };
+
+static const ObjectClass object_classes[] = {
+    { "memory-backend-memfd", "anonymous memory for -machine memory-backend=", memory_properties,
+      sizeof(MemoryObject), "memory" },
+    { "memory-backend-ram", "anonymous memory for -machine memory-backend=", memory_properties,
+      sizeof(MemoryObject), "memory" },
+    { "rng-builtin", "the host's random numbers", no_properties, 1, "rng" },
+};
+
+char *machine_object_help(void)
+{
+    GString *out = g_string_new("Objects:\n");
+    for (unsigned i = 0; i < G_N_ELEMENTS(object_classes); i++) {
+        const ObjectClass *class = &object_classes[i];
+        g_string_append_printf(out, "  %-20s %s\n", class->name, class->summary);
+    }
+    return g_string_free(out, FALSE);
+}
+
+static const ObjectClass *find_object(const char *name, GError **error)
+{
+    const char *names[G_N_ELEMENTS(object_classes) + 1] = { NULL };
+    for (unsigned i = 0; i < G_N_ELEMENTS(object_classes); i++) {
+        names[i] = object_classes[i].name;
+        if (!strcmp(names[i], name)) {
+            return &object_classes[i];
+        }
+    }
+    g_autofree char *hint = str_suggestion(name, names);
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "object type '%s' is not supported%s",
+                name, hint);
+    return NULL;
+}
+
+static bool add_object(Machine *machine, const BackendConfig *config, GError **error)
+{
+    const ObjectClass *class = find_object(config->type, error);
+    if (!class) {
+        g_prefix_error(error, "-object: ");
+        return false;
+    }
+    void *object = g_malloc0(class->size_bytes);
+    machine_add_backend(machine, class->kind, config->id, object, g_free);
+    if (!keyval_apply(config->options, class->properties, object, error)) {
+        g_prefix_error(error, "-object %s: ", config->type);
+        return false;
+    }
+    return true;
+}
+
+bool machine_build_backends(Machine *machine, GError **error)
+{
+    const MachineConfig *config = machine->config;
+    for (guint i = 0; i < config->objects->len; i++) {
+        if (!add_object(machine, g_ptr_array_index(config->objects, i), error)) {
+            return false;
+        }
+    }
+    for (guint i = 0; i < config->drives->len; i++) {
+        if (!add_drive(machine, g_ptr_array_index(config->drives, i), error)) {
+            return false;
+        }
+    }
+    for (guint i = 0; i < config->netdevs->len; i++) {
+        if (!add_netdev(machine, g_ptr_array_index(config->netdevs, i), error)) {
+            return false;
+        }
+    }
+    for (guint i = 0; i < config->chardevs->len; i++) {
+        if (!add_chardev(machine, g_ptr_array_index(config->chardevs, i), error)) {
+            return false;
+        }
+    }
+    return true;
+}

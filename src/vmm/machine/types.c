@@ -1,0 +1,55 @@
+/* The machines there are, and the devices they can have.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/int-math.h"
+#include "gbase/error.h"
+#include "gbase/strutil.h"
+#include "vmm/bus/pci/q35.h"
+#include "vmm/devices/devices.h"
+#include "vmm/machine/internal.h"
+#include "vmm/virtio/blk/blk.h"
+#include "vmm/virtio/rng/rng.h"
+
+#include <string.h>
+
+const MachineType machine_types[] = {
+    {
+        .name = "q35",
+        .alias = "pc-q35",
+        .summary = "PC with PCI Express (the default)",
+        .vcpus_max = 255,
+        .default_disk = "virtio-blk-pci",
+        .default_nic = "virtio-net-pci",
+        .low_ram_limit = 0xb0000000u,
+        .low_ram_split = 0x80000000u,
+        .build = q35_build,
+        .finish = q35_finish,
+    },
+    { .name = NULL },
+};
+
+static const DeviceClass *const virtio_classes[] = {
+    &virtio_blk_pci_class,
+    &virtio_blk_device_class,
+    &virtio_rng_pci_class,
+    &virtio_rng_device_class,
+    NULL,
+};
+
+DeviceFamily *const machine_device_families[] = { legacy_classes, pci_classes, virtio_classes,
+                                                  NULL };
+
+const MachineType *machine_type_find(const char *name, GError **error)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    for (const MachineType *type = machine_types; type->name; type++) {
+        if (!strcmp(type->name, name) || (type->alias && !strcmp(type->alias, name))) {
+            return type;
+        }
+        g_ptr_array_add(names, (void *)type->name);
+    }
+    g_ptr_array_add(names, NULL);
+    g_autofree char *hint = str_suggestion(name, (const char *const *)names->pdata);
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "-machine: no machine is called '%s'%s",
+                name, hint);
+    return NULL;
+}
