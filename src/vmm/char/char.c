@@ -155,7 +155,15 @@ void char_flush(CharBackend *backend)
     pthread_mutex_unlock(&backend->lock);
     if (again) {
         backend->class->want_write(backend);
+    } else {
+        char_event(backend, CHAR_EVENT_DRAINED);
     }
+}
+
+size_t char_write_room(CharBackend *backend)
+{
+    LOCK_GUARD(&backend->lock);
+    return CHAR_PENDING_MAX - backend->pending->len;
 }
 
 static void accept_on_loop(void *opaque)

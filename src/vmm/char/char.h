@@ -16,10 +16,11 @@
 typedef struct CharBackend CharBackend;
 
 typedef enum CharEvent {
-    CHAR_EVENT_OPENED, /* a peer is there */
-    CHAR_EVENT_CLOSED, /* it went away; another may come */
-    CHAR_EVENT_BREAK,  /* a serial break condition */
-    CHAR_EVENT_FOCUS,  /* of a multiplexer: input goes to this front end from here on */
+    CHAR_EVENT_OPENED,  /* a peer is there */
+    CHAR_EVENT_CLOSED,  /* it went away; another may come */
+    CHAR_EVENT_BREAK,   /* a serial break condition */
+    CHAR_EVENT_DRAINED, /* char_write_room() is CHAR_PENDING_MAX again after it was less */
+    CHAR_EVENT_FOCUS,   /* of a multiplexer: input goes to this front end from here on */
 } CharEvent;
 
 /* Who uses a back end. Each function may be NULL. */
@@ -98,6 +99,10 @@ void char_detach(CharBackend *backend);
  * thread, with device locks held.
  */
 void char_write(CharBackend *backend, const void *bytes, size_t length);
+
+/* Bytes that char_write() would not drop; CHAR_PENDING_MAX also where there is no peer, as nothing
+ * is worth waiting for then. Context: any thread. */
+size_t char_write_room(CharBackend *backend);
 
 /* The front end's can_receive() grew from 0. Context: any thread. */
 void char_accept_input(CharBackend *backend);

@@ -13,7 +13,7 @@
 typedef struct Front {
     char got[256];
     size_t length, room;
-    unsigned opened, closed, focus, breaks, quits;
+    unsigned opened, closed, focus, breaks, drained, quits;
 } Front;
 
 static size_t front_room(void *opaque)
@@ -33,10 +33,11 @@ static void front_receive(void *opaque, const uint8_t *bytes, size_t length)
 static void front_event(void *opaque, CharEvent event)
 {
     Front *front = opaque;
-    *(event == CHAR_EVENT_OPENED   ? &front->opened
-      : event == CHAR_EVENT_CLOSED ? &front->closed
-      : event == CHAR_EVENT_BREAK  ? &front->breaks
-                                   : &front->focus) += 1;
+    *(event == CHAR_EVENT_OPENED    ? &front->opened
+      : event == CHAR_EVENT_CLOSED  ? &front->closed
+      : event == CHAR_EVENT_BREAK   ? &front->breaks
+      : event == CHAR_EVENT_DRAINED ? &front->drained
+                                    : &front->focus) += 1;
 }
 
 static CharFrontend front_of(Front *front)
