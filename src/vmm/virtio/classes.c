@@ -3,6 +3,7 @@
 
 #include "vmm/virtio/balloon/balloon.h"
 #include "vmm/virtio/blk/blk.h"
+#include "vmm/virtio/console/console.h"
 #include "vmm/virtio/net/virtio-net.h"
 #include "vmm/virtio/rng/rng.h"
 

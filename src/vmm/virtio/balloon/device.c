@@ -170,8 +170,8 @@ static void handle_stats(VirtioBalloon *balloon)
         give_back_stats_chain(balloon); /* only one is kept */
         read_stats(balloon, chain);
         set_stats_chain(balloon, chain);
+        arm_timer(balloon);
     }
-    arm_timer(balloon);
 }
 
 static void on_timer(void *opaque)
