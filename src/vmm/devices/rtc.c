@@ -54,7 +54,9 @@ enum {
 #define CRYSTAL_HZ 32768
 /* The update cycle begins this long before the second changes. */
 #define UPDATE_NS INT64_C(244141)
-#define DELTA_MAX_NS (INT64_MAX / 4)
+/* Latest time that a guest may set (year 2116), and that a saved clock may show. */
+#define TIME_SET_MAX_NS (INT64_MAX / 2)
+#define TIME_MAX_NS (INT64_MAX / 4 * 3)
 
 typedef struct Rtc {
     Device dev;
@@ -67,13 +69,18 @@ typedef struct Rtc {
     Region region;
 } Rtc;
 
-/* What the guest's clock shows, ns since the epoch. */
+/* What the guest's clock shows without what the guest set, ns since the epoch. */
+static int64_t base_ns(const Rtc *rtc)
+{
+    if (!rtc->base_seconds) {
+        return clock_realtime_ns();
+    }
+    return (int64_t)rtc->base_seconds * NS_PER_SEC + device_now_ns(&rtc->dev);
+}
+
 static int64_t rtc_now_ns(const Rtc *rtc)
 {
-    int64_t base = rtc->base_seconds
-                       ? (int64_t)rtc->base_seconds * NS_PER_SEC + device_now_ns(&rtc->dev)
-                       : clock_realtime_ns();
-    return base + rtc->delta_ns;
+    return base_ns(rtc) + rtc->delta_ns;
 }
 
 static bool is_held(const Rtc *rtc)
@@ -136,7 +143,7 @@ static void clock_from_registers(Rtc *rtc, int64_t fraction_ns)
     };
     int64_t seconds = timegm(&tm);
     /* Years that 64 bits of ns cannot count leave the clock where it is. */
-    if (seconds >= 0 && seconds < DELTA_MAX_NS / NS_PER_SEC) {
+    if (seconds >= 0 && seconds < TIME_SET_MAX_NS / NS_PER_SEC) {
         rtc->delta_ns += seconds * NS_PER_SEC + fraction_ns - rtc_now_ns(rtc);
     }
     rtc->seen_ns = rtc_now_ns(rtc);
@@ -380,8 +387,9 @@ static void rtc_resume(Device *dev)
 static bool rtc_post_load(Device *dev, GError **error)
 {
     const Rtc *rtc = (const Rtc *)dev;
-    if (rtc->index >= CMOS_BYTES || rtc->delta_ns > DELTA_MAX_NS || rtc->delta_ns < -DELTA_MAX_NS ||
-        rtc->seen_ns < 0 || rtc->cmos[REG_A] & A_UPDATING) {
+    int64_t now;
+    if (rtc->index >= CMOS_BYTES || !checked_add(base_ns(rtc), rtc->delta_ns, &now) || now < 0 ||
+        now > TIME_MAX_NS || rtc->seen_ns < 0 || rtc->cmos[REG_A] & A_UPDATING) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CORRUPT, "impossible clock state");
         return false;
     }

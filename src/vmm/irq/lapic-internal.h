@@ -55,6 +55,31 @@ enum {
 #define ESR_RECEIVE_ILLEGAL 0x40u
 #define ESR_REGISTER_ILLEGAL 0x80u
 
+#define ICR_KNOWN UINT64_C(0xffffffff000ccfff)
+#define ICR_STATUS 0x1000u
+
+/* Bits of each LVT entry that a write changes. */
+extern const uint32_t lapic_lvt_writable[LAPIC_LVTS];
+
+/* On the vCPU's thread. */
+uint8_t lapic_priority(const Lapic *lapic);
+void lapic_end_of_interrupt(Lapic *lapic);
+void lapic_send_command(Lapic *lapic, uint64_t icr);
+/* Registers as after power on or INIT. */
+void lapic_reset_registers(Lapic *lapic);
+/* Priority or masks changed: the vCPU looks again before its next instruction. */
+void lapic_check_self(Lapic *lapic);
+
+/* Context: any thread. */
+void lapic_gather_error(Lapic *lapic, uint32_t bit);
+uint32_t lapic_x2apic_ldr(const Lapic *lapic);
+
+/* For the LapicPort. */
+bool lapic_read_mmio(void *opaque, GuestAddr addr, unsigned size, uint64_t *out_value);
+bool lapic_write_mmio(void *opaque, GuestAddr addr, unsigned size, uint64_t value);
+bool lapic_read_msr(void *opaque, uint32_t msr, uint64_t *out_value);
+bool lapic_write_msr(void *opaque, uint32_t msr, uint64_t value);
+
 /* Writes of the timer's registers, on the vCPU's thread. */
 void lapic_timer_write_initial(Lapic *lapic, uint32_t value);
 void lapic_timer_write_divide(Lapic *lapic, uint32_t value);

@@ -9,26 +9,11 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* Six LVT entries, EOI broadcast can be suppressed. */
-#define VERSION (0x14u | (LAPIC_LVTS - 1) << 16 | 1u << 24)
-
-#define ICR_KNOWN UINT64_C(0xffffffff000ccfff)
-#define ICR_STATUS 0x1000u
 #define ICR_LOGICAL 0x800u
 #define ICR_ASSERT 0x4000u
 #define ICR_LEVEL 0x8000u
 #define ICR_SHORTHAND_SHIFT 18
 enum { SHORTHAND_NONE, SHORTHAND_SELF, SHORTHAND_ALL, SHORTHAND_OTHERS };
-
-/* Bits of each LVT entry that a write changes. */
-static const uint32_t lvt_writable[LAPIC_LVTS] = {
-    [LAPIC_LVT_TIMER] = LVT_VECTOR | LVT_MASKED | LVT_TIMER_MODE,
-    [LAPIC_LVT_THERMAL] = LVT_VECTOR | LVT_DELIVERY | LVT_MASKED,
-    [LAPIC_LVT_PERF] = LVT_VECTOR | LVT_DELIVERY | LVT_MASKED,
-    [LAPIC_LVT_LINT0] = LVT_VECTOR | LVT_DELIVERY | 0xa000u | LVT_MASKED,
-    [LAPIC_LVT_LINT1] = LVT_VECTOR | LVT_DELIVERY | 0xa000u | LVT_MASKED,
-    [LAPIC_LVT_ERROR] = LVT_VECTOR | LVT_MASKED,
-};
 
 static int highest_bit(const uint32_t *words)
 {
@@ -57,7 +42,7 @@ static void request_interrupt(const Lapic *lapic)
     host->vcpu_request(host->opaque, lapic->vcpu, VCPU_REQUEST_INTERRUPT, 0);
 }
 
-static uint8_t processor_priority(const Lapic *lapic)
+uint8_t lapic_priority(const Lapic *lapic)
 {
     uint8_t tpr = lapic->tpr;
     int served = highest_bit(lapic->isr);
@@ -88,7 +73,7 @@ static int deliverable(const Lapic *lapic)
     if (vector < 0 || (lapic->base & BASE_ENABLE) == 0 || !(lapic->svr & SVR_ENABLE)) {
         return -1;
     }
-    return (vector & 0xf0) > (processor_priority(lapic) & 0xf0) ? vector : -1;
+    return (vector & 0xf0) > (lapic_priority(lapic) & 0xf0) ? vector : -1;
 }
 
 static int lapic_pending(void *opaque)
@@ -103,9 +88,7 @@ static int lapic_pending(void *opaque)
     return deliverable(lapic);
 }
 
-/* Priority or masks changed on the vCPU's own thread: it looks again before the next instruction.
- */
-static void check_self(Lapic *lapic)
+void lapic_check_self(Lapic *lapic)
 {
     if (deliverable(lapic) >= 0 || has_extint(lapic)) {
         request_interrupt(lapic);
@@ -119,7 +102,7 @@ static int lapic_acknowledge(void *opaque)
         int vector = irq_chip_acknowledge_extint(lapic->chip);
         if (vector >= 0) {
             lapic->extint = false;
-            check_self(lapic);
+            lapic_check_self(lapic);
             return vector;
         }
     }
@@ -132,7 +115,7 @@ static int lapic_acknowledge(void *opaque)
     return vector;
 }
 
-static void gather_error(Lapic *lapic, uint32_t bit)
+void lapic_gather_error(Lapic *lapic, uint32_t bit)
 {
     uint32_t before = atomic_fetch_or(&lapic->esr_gathered, bit);
     uint32_t lvt = lapic->lvt[LAPIC_LVT_ERROR];
@@ -148,7 +131,7 @@ bool lapic_accept(Lapic *lapic, uint8_t vector, bool is_level)
         return false;
     }
     if (vector < 16) {
-        gather_error(lapic, ESR_RECEIVE_ILLEGAL);
+        lapic_gather_error(lapic, ESR_RECEIVE_ILLEGAL);
         return false;
     }
     uint32_t bit = 1u << (vector & 31);
@@ -170,7 +153,7 @@ void lapic_raise_lvt(Lapic *lapic, unsigned index)
         return;
     }
     const IrqChipHost *host = irq_chip_host(lapic->chip);
-    switch ((lvt & lvt_writable[index] & LVT_DELIVERY) >> LVT_DELIVERY_SHIFT) {
+    switch ((lvt & lapic_lvt_writable[index] & LVT_DELIVERY) >> LVT_DELIVERY_SHIFT) {
     case IRQ_DELIVERY_FIXED:
         lapic_accept(lapic, lvt & LVT_VECTOR, false);
         break;
@@ -191,7 +174,7 @@ void lapic_raise_lint0(Lapic *lapic)
     }
 }
 
-static uint32_t x2apic_ldr(const Lapic *lapic)
+uint32_t lapic_x2apic_ldr(const Lapic *lapic)
 {
     return (lapic->vcpu >> 4) << 16 | 1u << (lapic->vcpu & 15);
 }
@@ -208,7 +191,7 @@ bool lapic_matches(const Lapic *lapic, uint32_t dest, bool is_logical)
         return dest == lapic->vcpu;
     }
     if (lapic_is_x2apic(lapic)) {
-        uint32_t ldr = x2apic_ldr(lapic);
+        uint32_t ldr = lapic_x2apic_ldr(lapic);
         return dest >> 16 == ldr >> 16 && (dest & ldr & 0xffff);
     }
     uint32_t own = lapic->ldr >> 24;
@@ -218,7 +201,7 @@ bool lapic_matches(const Lapic *lapic, uint32_t dest, bool is_logical)
     return own >> 4 == dest >> 4 && (own & dest & 15);
 }
 
-static void end_of_interrupt(Lapic *lapic)
+void lapic_end_of_interrupt(Lapic *lapic)
 {
     int vector = highest_bit(lapic->isr);
     if (vector < 0) {
@@ -229,10 +212,10 @@ static void end_of_interrupt(Lapic *lapic)
     if ((lapic->tmr[vector >> 5] & bit) && !(lapic->svr & SVR_NO_EOI_BROADCAST)) {
         irq_chip_eoi(lapic->chip, (uint8_t)vector);
     }
-    check_self(lapic);
+    lapic_check_self(lapic);
 }
 
-static void send_command(Lapic *lapic, uint64_t icr)
+void lapic_send_command(Lapic *lapic, uint64_t icr)
 {
     IrqMessage message = {
         .dest = (uint32_t)(icr >> 32),
@@ -247,7 +230,7 @@ static void send_command(Lapic *lapic, uint64_t icr)
     bool needs_vector =
         message.delivery == IRQ_DELIVERY_FIXED || message.delivery == IRQ_DELIVERY_LOWEST;
     if (needs_vector && message.vector < 16) {
-        gather_error(lapic, ESR_SEND_ILLEGAL);
+        lapic_gather_error(lapic, ESR_SEND_ILLEGAL);
         return;
     }
     /* INIT de-assert only matters to arbitration on the APIC bus, which is not there. */
@@ -272,248 +255,7 @@ static void send_command(Lapic *lapic, uint64_t icr)
     }
 }
 
-static void write_svr(Lapic *lapic, uint32_t value)
-{
-    lapic->svr = value & SVR_KNOWN;
-    if (!(value & SVR_ENABLE)) {
-        for (unsigned i = 0; i < LAPIC_LVTS; i++) {
-            lapic->lvt[i] |= LVT_MASKED;
-        }
-    }
-    check_self(lapic);
-}
-
-static void write_lvt(Lapic *lapic, unsigned index, uint32_t value)
-{
-    uint32_t old = lapic->lvt[index];
-    uint32_t fresh = value & lvt_writable[index];
-    if (!(lapic->svr & SVR_ENABLE)) {
-        fresh |= LVT_MASKED;
-    }
-    lapic->lvt[index] = fresh;
-    if (index == LAPIC_LVT_TIMER) {
-        lapic_timer_mode_changed(lapic, old, fresh);
-    }
-    check_self(lapic);
-}
-
-/* One register, by its number; what both ways of access share. *out_known: there is one to read. */
-static uint32_t read_register(Lapic *lapic, unsigned reg, bool *out_known)
-{
-    *out_known = true;
-    if (reg >= LAPIC_REG_ISR && reg < LAPIC_REG_ISR + 8) {
-        return lapic->isr[reg & 7];
-    }
-    if (reg >= LAPIC_REG_TMR && reg < LAPIC_REG_TMR + 8) {
-        return lapic->tmr[reg & 7];
-    }
-    if (reg >= LAPIC_REG_IRR && reg < LAPIC_REG_IRR + 8) {
-        return lapic->irr[reg & 7];
-    }
-    if (reg >= LAPIC_REG_LVT && reg < LAPIC_REG_LVT + LAPIC_LVTS) {
-        return lapic->lvt[reg - LAPIC_REG_LVT];
-    }
-    switch (reg) {
-    case LAPIC_REG_ID:
-        return lapic_is_x2apic(lapic) ? lapic->vcpu : lapic->vcpu << 24;
-    case LAPIC_REG_VERSION:
-        return VERSION;
-    case LAPIC_REG_TPR:
-        return lapic->tpr;
-    case LAPIC_REG_PPR:
-        return processor_priority(lapic);
-    case LAPIC_REG_LDR:
-        return lapic_is_x2apic(lapic) ? x2apic_ldr(lapic) : lapic->ldr;
-    case LAPIC_REG_SVR:
-        return lapic->svr;
-    case LAPIC_REG_ESR:
-        return lapic->esr;
-    case LAPIC_REG_ICR:
-        return (uint32_t)lapic->icr;
-    case LAPIC_REG_INITIAL_COUNT:
-        return lapic->initial_count;
-    case LAPIC_REG_CURRENT_COUNT:
-        return lapic_timer_read_current(lapic);
-    case LAPIC_REG_DIVIDE:
-        return lapic->divide;
-    default:
-        *out_known = false;
-        return 0;
-    }
-}
-
-/* False: there is no such register to write. */
-static bool write_register(Lapic *lapic, unsigned reg, uint32_t value)
-{
-    if (reg >= LAPIC_REG_LVT && reg < LAPIC_REG_LVT + LAPIC_LVTS) {
-        write_lvt(lapic, reg - LAPIC_REG_LVT, value);
-        return true;
-    }
-    switch (reg) {
-    case LAPIC_REG_TPR:
-        lapic->tpr = (uint8_t)value;
-        check_self(lapic);
-        return true;
-    case LAPIC_REG_EOI:
-        end_of_interrupt(lapic);
-        return true;
-    case LAPIC_REG_SVR:
-        write_svr(lapic, value);
-        return true;
-    case LAPIC_REG_ESR:
-        lapic->esr = atomic_exchange(&lapic->esr_gathered, 0);
-        return true;
-    case LAPIC_REG_INITIAL_COUNT:
-        lapic_timer_write_initial(lapic, value);
-        return true;
-    case LAPIC_REG_DIVIDE:
-        lapic_timer_write_divide(lapic, value);
-        return true;
-    default:
-        return false;
-    }
-}
-
-static uint32_t read_page(Lapic *lapic, unsigned reg)
-{
-    if (reg == LAPIC_REG_ICR_HIGH) {
-        return (uint32_t)(lapic->icr >> 32);
-    }
-    if (reg == LAPIC_REG_DFR) {
-        return lapic->dfr;
-    }
-    bool is_known;
-    uint32_t value = read_register(lapic, reg, &is_known);
-    if (!is_known) {
-        gather_error(lapic, ESR_REGISTER_ILLEGAL);
-    }
-    return value;
-}
-
-static void write_page(Lapic *lapic, unsigned reg, uint32_t value)
-{
-    switch (reg) {
-    case LAPIC_REG_ID: /* fixed: it names the vCPU */
-        return;
-    case LAPIC_REG_LDR:
-        lapic->ldr = value & 0xff000000u;
-        return;
-    case LAPIC_REG_DFR:
-        lapic->dfr = value | 0x0fffffffu;
-        return;
-    case LAPIC_REG_ICR:
-        lapic->icr =
-            ((lapic->icr & ~(uint64_t)UINT32_MAX) | value) & ICR_KNOWN & ~(uint64_t)ICR_STATUS;
-        send_command(lapic, lapic->icr);
-        return;
-    case LAPIC_REG_ICR_HIGH:
-        lapic->icr = (lapic->icr & UINT32_MAX) | (uint64_t)(value & 0xff000000u) << 32;
-        return;
-    default:
-        if (!write_register(lapic, reg, value)) {
-            gather_error(lapic, ESR_REGISTER_ILLEGAL);
-        }
-    }
-}
-
-static bool is_in_page(const Lapic *lapic, GuestAddr addr)
-{
-    uint64_t base = lapic->base;
-    return (base & (BASE_ENABLE | BASE_X2APIC)) == BASE_ENABLE &&
-           (addr & ~UINT64_C(0xfff)) == (base & BASE_PAGE);
-}
-
-static bool lapic_read_mmio(void *opaque, GuestAddr addr, unsigned size, uint64_t *out_value)
-{
-    Lapic *lapic = opaque;
-    if (!is_in_page(lapic, addr)) {
-        return false;
-    }
-    /* Registers are 32 bits wide at multiples of 16; what lies between reads as zero. */
-    unsigned skipped = addr & 15;
-    uint64_t value = 0;
-    if (skipped < 4) {
-        value = (uint64_t)read_page(lapic, (addr & 0xfff) >> 4) >> (8 * skipped);
-    }
-    *out_value = size >= 8 ? value : value & ((UINT64_C(1) << (8 * size)) - 1);
-    return true;
-}
-
-static bool lapic_write_mmio(void *opaque, GuestAddr addr, unsigned size, uint64_t value)
-{
-    Lapic *lapic = opaque;
-    if (!is_in_page(lapic, addr)) {
-        return false;
-    }
-    if ((addr & 15) == 0) {
-        write_page(lapic, (addr & 0xfff) >> 4, (uint32_t)value);
-    }
-    return true;
-}
-
-static bool read_x2apic(Lapic *lapic, unsigned reg, uint64_t *out_value)
-{
-    if (!lapic_is_x2apic(lapic)) {
-        return false;
-    }
-    if (reg == LAPIC_REG_ICR) {
-        *out_value = lapic->icr;
-        return true;
-    }
-    bool is_known;
-    uint32_t value = read_register(lapic, reg, &is_known);
-    if (is_known) {
-        *out_value = value;
-    }
-    return is_known;
-}
-
-/* Bits of an x2APIC register that may be set; others raise #GP. */
-static uint64_t x2apic_writable(unsigned reg)
-{
-    if (reg >= LAPIC_REG_LVT && reg < LAPIC_REG_LVT + LAPIC_LVTS) {
-        return lvt_writable[reg - LAPIC_REG_LVT];
-    }
-    switch (reg) {
-    case LAPIC_REG_TPR:
-    case LAPIC_REG_SELF_IPI:
-        return 0xff;
-    case LAPIC_REG_SVR:
-        return SVR_KNOWN;
-    case LAPIC_REG_ICR:
-        return ICR_KNOWN & ~(uint64_t)ICR_STATUS;
-    case LAPIC_REG_INITIAL_COUNT:
-        return UINT32_MAX;
-    case LAPIC_REG_DIVIDE:
-        return 0xb;
-    default:
-        return 0;
-    }
-}
-
-static bool write_x2apic(Lapic *lapic, unsigned reg, uint64_t value)
-{
-    if (!lapic_is_x2apic(lapic) || value & ~x2apic_writable(reg)) {
-        return false;
-    }
-    if (reg == LAPIC_REG_ICR) {
-        lapic->icr = value;
-        send_command(lapic, value);
-        return true;
-    }
-    if (reg == LAPIC_REG_SELF_IPI) {
-        if (value < 16) {
-            gather_error(lapic, ESR_SEND_ILLEGAL);
-        } else {
-            lapic_accept(lapic, (uint8_t)value, false);
-        }
-        return true;
-    }
-    return write_register(lapic, reg, (uint32_t)value);
-}
-
-/* Registers as after power on or INIT. */
-static void reset_registers(Lapic *lapic)
+void lapic_reset_registers(Lapic *lapic)
 {
     for (unsigned i = 0; i < 8; i++) {
         lapic->irr[i] = 0;
@@ -538,57 +280,6 @@ static void reset_registers(Lapic *lapic)
     lapic_timer_reset(lapic);
 }
 
-static bool write_base(Lapic *lapic, uint64_t value)
-{
-    uint64_t old = lapic->base;
-    uint64_t known = BASE_BSP | BASE_X2APIC | BASE_ENABLE | BASE_PAGE;
-    bool was_x2apic = old & BASE_X2APIC;
-    bool enable = value & BASE_ENABLE, x2apic = value & BASE_X2APIC;
-    if (value & ~known || (x2apic && !enable) || (was_x2apic && enable && !x2apic) ||
-        (!(old & BASE_ENABLE) && x2apic)) {
-        return false;
-    }
-    lapic->base = (value & ~BASE_BSP) | (old & BASE_BSP);
-    if (!enable && (old & BASE_ENABLE)) {
-        reset_registers(lapic);
-    }
-    check_self(lapic);
-    return true;
-}
-
-static bool lapic_read_msr(void *opaque, uint32_t msr, uint64_t *out_value)
-{
-    Lapic *lapic = opaque;
-    if (msr >= MSR_X2APIC && msr <= MSR_X2APIC_LAST) {
-        return read_x2apic(lapic, msr - MSR_X2APIC, out_value);
-    }
-    if (msr == MSR_APIC_BASE) {
-        *out_value = lapic->base;
-        return true;
-    }
-    if (msr == MSR_TSC_DEADLINE) {
-        *out_value = lapic_timer_read_deadline(lapic);
-        return true;
-    }
-    return false;
-}
-
-static bool lapic_write_msr(void *opaque, uint32_t msr, uint64_t value)
-{
-    Lapic *lapic = opaque;
-    if (msr >= MSR_X2APIC && msr <= MSR_X2APIC_LAST) {
-        return write_x2apic(lapic, msr - MSR_X2APIC, value);
-    }
-    if (msr == MSR_APIC_BASE) {
-        return write_base(lapic, value);
-    }
-    if (msr == MSR_TSC_DEADLINE) {
-        lapic_timer_write_deadline(lapic, value);
-        return true;
-    }
-    return false;
-}
-
 static uint8_t lapic_get_cr8(void *opaque)
 {
     const Lapic *lapic = opaque;
@@ -599,7 +290,7 @@ static void lapic_set_cr8(void *opaque, uint8_t value)
 {
     Lapic *lapic = opaque;
     lapic->tpr = (uint8_t)(value << 4);
-    check_self(lapic);
+    lapic_check_self(lapic);
 }
 
 static void lapic_bind_tsc(void *opaque, uint64_t (*read_tsc)(void *opaque), void *tsc_opaque,
@@ -614,7 +305,7 @@ static void lapic_bind_tsc(void *opaque, uint64_t (*read_tsc)(void *opaque), voi
 
 static void lapic_port_reset(void *opaque)
 {
-    reset_registers(opaque);
+    lapic_reset_registers(opaque);
 }
 
 LapicPort lapic_port(Lapic *lapic)
@@ -651,7 +342,7 @@ void lapic_done(Lapic *lapic)
 void lapic_reset(Lapic *lapic)
 {
     lapic->base = LAPIC_BASE_DEFAULT | BASE_ENABLE | (lapic->vcpu == 0 ? BASE_BSP : 0);
-    reset_registers(lapic);
+    lapic_reset_registers(lapic);
 }
 
 bool lapic_check_loaded(Lapic *lapic)
@@ -666,7 +357,7 @@ bool lapic_check_loaded(Lapic *lapic)
         return false;
     }
     for (unsigned i = 0; i < LAPIC_LVTS; i++) {
-        if (lapic->lvt[i] & ~lvt_writable[i]) {
+        if (lapic->lvt[i] & ~lapic_lvt_writable[i]) {
             return false;
         }
     }
