@@ -4,6 +4,7 @@
 #include "gbase/strutil.h"
 #include "vmm/char/mux.h"
 #include "vmm/machine/internal.h"
+#include "vmm/virtio/console/console.h"
 
 #include <string.h>
 
@@ -57,8 +58,32 @@ static void set_missing_error(const Machine *machine, const char *kind, const ch
                 count ? "; there are: " : "", list);
 }
 
+/* The virtio-serial device of this name ("ID" or "ID.0"), or the first of all for "". */
+static Device *find_serial_bus(Machine *machine, const char *name, GError **error)
+{
+    for (guint i = 0; i < machine->devices->len; i++) {
+        MachineDevice *md = g_ptr_array_index(machine->devices, i);
+        Device *dev = md->device;
+        if (dev->class != &virtio_serial_pci_class && dev->class != &virtio_serial_device_class) {
+            continue;
+        }
+        g_autofree char *bus = g_strdup_printf("%s.0", dev->id ? dev->id : "");
+        if (!*name || !g_strcmp0(dev->id, name) || !strcmp(bus, name)) {
+            return dev;
+        }
+    }
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND,
+                *name ? "there is no virtio-serial device '%s'"
+                      : "there is no virtio-serial device%s; add -device virtio-serial-pci first",
+                name);
+    return NULL;
+}
+
 void *machine_use_backend(MachineDevice *user, const char *kind, const char *name, GError **error)
 {
+    if (!strcmp(kind, VIRTIO_SERIAL_BUS)) {
+        return find_serial_bus(user->machine, name, error);
+    }
     MachineBackend *backend = machine_find_backend(user->machine, kind, name);
     if (!backend && !strcmp(kind, "chardev")) {
         MachineBackend *mux = machine_find_backend(user->machine, "mux", name);

@@ -6,8 +6,7 @@
 #include "vmm/bus/pci/q35.h"
 #include "vmm/devices/devices.h"
 #include "vmm/machine/internal.h"
-#include "vmm/virtio/blk/blk.h"
-#include "vmm/virtio/rng/rng.h"
+#include "vmm/virtio/classes.h"
 
 #include <string.h>
 
@@ -25,14 +24,6 @@ const MachineType machine_types[] = {
         .finish = q35_finish,
     },
     { .name = NULL },
-};
-
-static const DeviceClass *const virtio_classes[] = {
-    &virtio_blk_pci_class,
-    &virtio_blk_device_class,
-    &virtio_rng_pci_class,
-    &virtio_rng_device_class,
-    NULL,
 };
 
 DeviceFamily *const machine_device_families[] = { legacy_classes, pci_classes, virtio_classes,

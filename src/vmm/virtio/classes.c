@@ -10,7 +10,17 @@
 #include <stddef.h>
 
 const DeviceClass *const virtio_classes[] = {
-    &virtio_balloon_pci_class, &virtio_balloon_device_class, &virtio_blk_pci_class,
-    &virtio_blk_device_class,  &virtio_net_pci_class,        &virtio_net_device_class,
-    &virtio_rng_pci_class,     &virtio_rng_device_class,     NULL,
+    &virtio_balloon_pci_class,
+    &virtio_balloon_device_class,
+    &virtio_blk_pci_class,
+    &virtio_blk_device_class,
+    &virtio_net_pci_class,
+    &virtio_net_device_class,
+    &virtio_rng_pci_class,
+    &virtio_rng_device_class,
+    &virtio_serial_pci_class,
+    &virtio_serial_device_class,
+    &virtconsole_class,
+    &virtserialport_class,
+    NULL,
 };
