@@ -127,7 +127,7 @@ static uint8_t interrupt_cause(const Serial *serial)
 /* OUT2 gates the interrupt on PC adapters; on those of today it does not. */
 static void update_irq(Serial *serial)
 {
-    device_set_irq(&serial->dev, (unsigned)serial->irq, interrupt_cause(serial) != IIR_NONE);
+    device_set_irq(&serial->dev, 0, interrupt_cause(serial) != IIR_NONE);
 }
 
 static void set_modem_lines(Serial *serial)
