@@ -45,6 +45,7 @@ enum {
 #define LVT_VECTOR 0xffu
 #define LVT_DELIVERY_SHIFT 8
 #define LVT_DELIVERY 0x700u
+#define LVT_READ_ONLY 0x5000u /* delivery status, remote IRR */
 #define LVT_MASKED 0x10000u
 #define LVT_TIMER_MODE 0x60000u
 #define LVT_TIMER_ONE_SHOT 0x00000u

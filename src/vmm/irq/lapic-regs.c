@@ -213,11 +213,12 @@ static bool read_x2apic(Lapic *lapic, unsigned reg, uint64_t *out_value)
     return is_known;
 }
 
-/* Bits of an x2APIC register that may be set; others raise #GP. */
+/* Bits of an x2APIC register that may be set; others raise #GP. Read-only ones may: Linux writes
+ * back what it read of LINT0. */
 static uint64_t x2apic_writable(unsigned reg)
 {
     if (reg >= LAPIC_REG_LVT && reg < LAPIC_REG_LVT + LAPIC_LVTS) {
-        return lapic_lvt_writable[reg - LAPIC_REG_LVT];
+        return lapic_lvt_writable[reg - LAPIC_REG_LVT] | LVT_READ_ONLY;
     }
     switch (reg) {
     case LAPIC_REG_TPR:
