@@ -270,6 +270,9 @@ static bool set_lines(MachineDevice *md, GError **error)
         return set_isa_line(md, error);
     }
     if (class->bus == DEVICE_BUS_VIRTIO_MMIO) {
+        if (md->machine->type->place_virtio_mmio) {
+            return md->machine->type->place_virtio_mmio(md, error);
+        }
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
                     "device '%s' needs virtio-mmio, which machine '%s' does not have; there is a "
                     "device of the same kind for PCI",

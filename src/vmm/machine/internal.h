@@ -54,6 +54,8 @@ typedef struct MachineType {
     GuestAddr low_ram_split;                /* else up to here, the rest above 4 GiB */
     /* Chips and buses; then the devices of the command line are added. */
     bool (*build)(Machine *machine, GError **error);
+    /* Gives a virtio-mmio device its place; NULL: there is no room for any. */
+    bool (*place_virtio_mmio)(MachineDevice *md, GError **error);
     /* Devices behind those (-serial ports) and tables for the guest; after all devices. */
     bool (*finish)(Machine *machine, GError **error);
 } MachineType;
@@ -97,7 +99,7 @@ struct Machine {
     GPtrArray *backends; /* of MachineBackend */
     GPtrArray *gsis;     /* of MachineGsi */
     /* Known to their type's build and to lifecycle. NULL: not there. */
-    Device *acpi_pm, *rtc, *fw_cfg;
+    Device *acpi_pm, *acpi_ged, *rtc, *fw_cfg;
 
     BootImage *boot;
     GBytes *tables; /* firmware tables, copied to tables_address at each reset */
@@ -181,6 +183,9 @@ void machine_done_devices(Machine *machine);
 /* q35.c, microvm.c */
 bool q35_build(Machine *machine, GError **error);
 bool q35_finish(Machine *machine, GError **error);
+bool microvm_build(Machine *machine, GError **error);
+bool microvm_finish(Machine *machine, GError **error);
+bool microvm_place_virtio_mmio(MachineDevice *md, GError **error);
 
 /* backends.c */
 /* "/dev/fdset/N" of -add-fd to a path that opens it; others as they are. (transfer full) */

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "gbase/error.h"
 #include "vmm/devices/acpi-pm.h"
+#include "vmm/devices/ged.h"
 #include "vmm/machine/internal.h"
 
 #include <errno.h>
@@ -349,6 +350,8 @@ void machine_power_button(Machine *machine)
     tell(machine, MACHINE_EVENT_POWERDOWN, CAUSE_HOST_QMP_QUIT);
     if (machine->acpi_pm) {
         acpi_pm_power_button(machine->acpi_pm);
+    } else if (machine->acpi_ged) {
+        acpi_ged_power_button(machine->acpi_ged);
     }
 }
 

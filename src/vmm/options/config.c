@@ -16,7 +16,6 @@ MachineConfig *machine_config_new(void)
     config->machine.has_hpet = true;
     config->machine.has_acpi = true;
     config->machine.has_isa_serial = true;
-    config->machine.has_rtc = true;
     config->accel.uses_jit = true;
     config->boot_strict = false;
     config->smbios.oem_strings = g_ptr_array_new_with_free_func(g_free);

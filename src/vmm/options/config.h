@@ -30,13 +30,16 @@ typedef struct SmpConfig {
     uint64_t cpus, maxcpus, sockets, dies, cores, threads;
 } SmpConfig;
 
+typedef enum Tristate { TRISTATE_AUTO, TRISTATE_ON, TRISTATE_OFF } Tristate;
+
 /* -machine. Strings may be NULL. */
 typedef struct MachineOptions {
     char *type;
     char *accel;
     char *memory_backend;
-    bool has_hpet, has_acpi, has_isa_serial, has_rtc;
-    uint32_t auto_kernel_cmdline, usb, smm, vmport;
+    bool has_hpet, has_acpi, has_isa_serial;
+    uint32_t rtc, auto_kernel_cmdline; /* Tristate */
+    uint32_t usb, smm, vmport;
 } MachineOptions;
 
 /* -accel: names in the order to try. */

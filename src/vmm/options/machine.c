@@ -12,8 +12,7 @@
 #define RAM_MAX (UINT64_C(4096) * GIB)
 
 static const char *const off_choices[] = { "off", "auto", NULL };
-static const char *const auto_choices[] = { "on", "off", "auto", NULL };
-#define AUTO_DEFAULT "on"
+static const char *const auto_choices[] = { "auto", "on", "off", NULL };
 
 static const Property machine_properties[] = {
     { .name = "type",
@@ -44,15 +43,16 @@ static const Property machine_properties[] = {
       .fallback = "on",
       .help = "serial port (microvm)" },
     { .name = "rtc",
-      .kind = PROPERTY_BOOL,
-      .offset = offsetof(MachineOptions, has_rtc),
-      .fallback = "on",
-      .help = "real-time clock (microvm)" },
+      .kind = PROPERTY_ENUM,
+      .choices = auto_choices,
+      .offset = offsetof(MachineOptions, rtc),
+      .fallback = "auto",
+      .help = "real-time clock (microvm; auto: no)" },
     { .name = "auto-kernel-cmdline",
       .kind = PROPERTY_ENUM,
       .choices = auto_choices,
       .offset = offsetof(MachineOptions, auto_kernel_cmdline),
-      .fallback = AUTO_DEFAULT,
+      .fallback = "auto",
       .help = "add virtio_mmio.device= to -append where ACPI is off (microvm)" },
     { .name = "usb",
       .kind = PROPERTY_ENUM,

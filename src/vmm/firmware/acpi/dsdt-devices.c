@@ -118,7 +118,7 @@ void dsdt_add_virtio_mmio(Aml *aml, const AcpiConfig *config)
         aml_name(aml, "_CRS");
         aml_begin_resources(aml);
         aml_resource_memory32(aml, (uint32_t)v->base, v->size_bytes, true);
-        aml_resource_interrupt(aml, v->gsi, true, false);
+        aml_resource_interrupt(aml, v->gsi, false, false);
         aml_end(aml);
         aml_end(aml);
     }
