@@ -58,45 +58,24 @@ static void set_missing_error(const Machine *machine, const char *kind, const ch
                 count ? "; there are: " : "", list);
 }
 
-<<<<<<< HEAD
 /* The virtio-serial device of this name ("ID" or "ID.0"), or the first of all for "". */
 static Device *find_serial_bus(Machine *machine, const char *name, GError **error)
 {
     for (guint i = 0; i < machine->devices->len; i++) {
         MachineDevice *md = g_ptr_array_index(machine->devices, i);
-=======
-/* A virtio-serial device by "ID" or "ID.0"; without a name the first one. */
-static Device *find_serial_bus(const Machine *machine, const char *name, GError **error)
-{
-    for (guint i = 0; i < machine->devices->len; i++) {
-        const MachineDevice *md = g_ptr_array_index(machine->devices, i);
->>>>>>> 70004d3 (machine: Add microvm, and the power registers it needs)
         Device *dev = md->device;
         if (dev->class != &virtio_serial_pci_class && dev->class != &virtio_serial_device_class) {
             continue;
         }
-<<<<<<< HEAD
         g_autofree char *bus = g_strdup_printf("%s.0", dev->id ? dev->id : "");
         if (!*name || !g_strcmp0(dev->id, name) || !strcmp(bus, name)) {
-=======
-        size_t length = dev->id ? strlen(dev->id) : 0;
-        bool is_called = length && !strncmp(dev->id, name, length) &&
-                         (!name[length] || !strcmp(name + length, ".0"));
-        if (!*name || is_called) {
->>>>>>> 70004d3 (machine: Add microvm, and the power registers it needs)
             return dev;
         }
     }
     g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND,
-<<<<<<< HEAD
                 *name ? "there is no virtio-serial device '%s'"
                       : "there is no virtio-serial device%s; add -device virtio-serial-pci first",
                 name);
-=======
-                "there is no virtio-serial device%s%s%s; add one before it: -device "
-                "virtio-serial-pci",
-                *name ? " '" : "", name, *name ? "'" : "");
->>>>>>> 70004d3 (machine: Add microvm, and the power registers it needs)
     return NULL;
 }
 
@@ -111,9 +90,6 @@ void *machine_use_backend(MachineDevice *user, const char *kind, const char *nam
         if (mux) {
             return char_mux_port(mux->object, error);
         }
-    }
-    if (!backend && !strcmp(kind, VIRTIO_SERIAL_BUS)) {
-        return find_serial_bus(user->machine, name, error);
     }
     if (!backend) {
         set_missing_error(user->machine, kind, name, error);

@@ -6,14 +6,7 @@
 #include "vmm/bus/pci/q35.h"
 #include "vmm/devices/devices.h"
 #include "vmm/machine/internal.h"
-<<<<<<< HEAD
 #include "vmm/virtio/classes.h"
-=======
-#include "vmm/virtio/blk/blk.h"
-#include "vmm/virtio/console/console.h"
-#include "vmm/virtio/net/virtio-net.h"
-#include "vmm/virtio/rng/rng.h"
->>>>>>> 70004d3 (machine: Add microvm, and the power registers it needs)
 
 #include <string.h>
 
@@ -45,23 +38,6 @@ const MachineType machine_types[] = {
     { .name = NULL },
 };
 
-<<<<<<< HEAD
-=======
-static const DeviceClass *const virtio_classes[] = {
-    &virtconsole_class,
-    &virtio_blk_pci_class,
-    &virtio_blk_device_class,
-    &virtio_net_pci_class,
-    &virtio_net_device_class,
-    &virtio_serial_pci_class,
-    &virtio_serial_device_class,
-    &virtserialport_class,
-    &virtio_rng_pci_class,
-    &virtio_rng_device_class,
-    NULL,
-};
-
->>>>>>> 70004d3 (machine: Add microvm, and the power registers it needs)
 DeviceFamily *const machine_device_families[] = { legacy_classes, pci_classes, virtio_classes,
                                                   NULL };
 
