@@ -57,11 +57,9 @@ static void open_device(Bench *b, BlockOptions options, const char *const *more)
 static void close_device(Bench *b)
 {
     FakeHost *fake = b->d->fake;
-    fake_pci_remove(&b->d->dev->device);
+    virt_driver_remove(b->d);
     block_backend_close(b->backend);
-    pci_root_free(b->d->root);
     fake_host_free(fake);
-    g_free(b->d);
 }
 
 static int make_image(void **state)

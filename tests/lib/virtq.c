@@ -70,12 +70,18 @@ VirtDriver *virt_driver_new(FakeHost *fake, const DeviceClass *class, const char
     return driver;
 }
 
-void virt_driver_free(VirtDriver *driver)
+void virt_driver_remove(VirtDriver *driver)
 {
     fake_pci_remove(&driver->dev->device);
     pci_root_free(driver->root);
-    fake_host_free(driver->fake);
     g_free(driver);
+}
+
+void virt_driver_free(VirtDriver *driver)
+{
+    FakeHost *fake = driver->fake;
+    virt_driver_remove(driver);
+    fake_host_free(fake);
 }
 
 void *virt_ram(VirtDriver *driver, GuestAddr addr)

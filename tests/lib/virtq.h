@@ -49,6 +49,8 @@ typedef struct VirtDriver {
 VirtDriver *virt_driver_new(FakeHost *fake, const DeviceClass *class,
                             const char *const *properties);
 void virt_driver_free(VirtDriver *driver);
+/* As virt_driver_free(), but leaves the fake host. */
+void virt_driver_remove(VirtDriver *driver);
 
 /* Any PCI device: made, plugged at its properties' place, realized and reset. */
 Device *fake_pci_add(FakeHost *fake, PciBus *root, const DeviceClass *class, const char *id,

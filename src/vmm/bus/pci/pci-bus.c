@@ -176,6 +176,13 @@ static bool check_place(const PciBus *bus, const PciDevice *dev, uint8_t devfn, 
     return true;
 }
 
+static void tell_bridge(const PciBus *bus)
+{
+    if (bus->bridge && bus->bridge->slot_changed) {
+        bus->bridge->slot_changed(bus->bridge);
+    }
+}
+
 bool pci_bus_plug(PciBus *root, PciDevice *dev, GError **error)
 {
     lodge_assert(!dev->bus && !dev->device.is_realized);
@@ -199,15 +206,18 @@ bool pci_bus_plug(PciBus *root, PciDevice *dev, GError **error)
     dev->bus = bus;
     dev->devfn = devfn;
     bus->function[devfn] = dev;
+    tell_bridge(bus);
     return true;
 }
 
 void pci_bus_unplug(PciDevice *dev)
 {
     lodge_assert(!dev->device.is_realized);
-    if (dev->bus) {
-        dev->bus->function[dev->devfn] = NULL;
+    PciBus *bus = dev->bus;
+    if (bus) {
+        bus->function[dev->devfn] = NULL;
         dev->bus = NULL;
+        tell_bridge(bus);
     }
 }
 

@@ -508,11 +508,12 @@ void pci_device_config_write(PciDevice *dev, unsigned offset, uint32_t value, un
 
 bool pci_device_post_load(PciDevice *dev, GError **error)
 {
+    uint32_t msi_pending = pci_msi_get_pending(dev);
     for (unsigned i = 0; i < PCIE_CONFIG_SIZE; i++) {
         uint8_t guest = dev->writable[i] | dev->write_clear[i];
         dev->config[i] = (uint8_t)((dev->initial[i] & ~guest) | (dev->config[i] & guest));
     }
-    pci_msi_post_load(dev);
+    pci_msi_post_load(dev, msi_pending);
     update_intx(dev);
     pci_device_update_decode(dev);
     settle_mappings(dev);

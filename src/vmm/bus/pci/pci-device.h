@@ -129,6 +129,8 @@ struct PciDevice {
     void (*config_settled)(PciDevice *dev, unsigned offset, unsigned size);
     /* A BAR appeared at @base or vanished from it. Context: the loop; takes no device lock. */
     void (*bar_mapped)(PciDevice *dev, unsigned bar, GuestAddr base, bool is_mapped);
+    /* Of a bridge: a function was plugged or unplugged behind it. Context: no vCPU runs. */
+    void (*slot_changed)(PciDevice *dev);
     /* The bus-master bit changed. Context: lock held. */
     void (*bus_master_changed)(PciDevice *dev, bool is_bus_master);
 };

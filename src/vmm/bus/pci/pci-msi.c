@@ -240,11 +240,22 @@ void pci_msi_reset(PciDevice *dev)
     }
 }
 
-/* Only bits that exist are kept; the MSI pending bits are the device's and lie in config space as
- * read-only ones, so they start clear. */
-void pci_msi_post_load(PciDevice *dev)
+uint32_t pci_msi_get_pending(const PciDevice *dev)
+{
+    return dev->msi_capability ? pci_get32(dev, dev->msi_capability + PCI_MSI_PENDING_64) : 0;
+}
+
+/* Only bits that exist are kept. The guest cannot write the MSI pending bits, but they are state.
+ */
+void pci_msi_post_load(PciDevice *dev, uint32_t msi_pending)
 {
     PciMsix *msix = &dev->msix;
+    if (dev->msi_capability) {
+        unsigned offered =
+            (pci_get16(dev, dev->msi_capability + PCI_MSI_FLAGS) & PCI_MSI_FLAGS_QMASK) >> 1;
+        uint32_t bits = (uint32_t)((UINT64_C(1) << (1u << offered)) - 1);
+        pci_put32(dev, dev->msi_capability + PCI_MSI_PENDING_64, msi_pending & bits);
+    }
     memset(msix->table + 16 * msix->vectors, 0, sizeof(msix->table) - 16 * msix->vectors);
     for (unsigned vector = 0; vector < PCI_MSIX_VECTORS_MAX; vector++) {
         if (vector >= msix->vectors) {

@@ -26,7 +26,8 @@ void pci_bus_free(PciBus *bus);
 /* Message-signalled parts of a config write, reset and load. Context: lock held. */
 void pci_msi_config_written(PciDevice *dev, unsigned offset, unsigned size);
 void pci_msi_reset(PciDevice *dev);
-void pci_msi_post_load(PciDevice *dev);
+uint32_t pci_msi_get_pending(const PciDevice *dev);
+void pci_msi_post_load(PciDevice *dev, uint32_t msi_pending);
 
 static inline bool pci_ranges_overlap(unsigned a, unsigned a_size, unsigned b, unsigned b_size)
 {

@@ -35,7 +35,7 @@ static void init_slot(RootPort *port, unsigned at)
 }
 
 /* Presence follows what is plugged; the machine plugs behind the port after its realize. */
-static void refresh_slot(PciDevice *pci, unsigned offset, unsigned size)
+static void refresh_slot(PciDevice *pci)
 {
     unsigned at = pci->pcie_capability;
     bool is_present = pci->secondary && pci->secondary->function[0];
@@ -63,7 +63,7 @@ static bool root_port_realize(Device *dev, GError **error)
                                           .interrupt_pin = 1,
                                           .is_bridge = true };
     pci_device_init(&port->pci, &identity);
-    port->pci.config_reading = refresh_slot;
+    port->pci.slot_changed = refresh_slot;
     init_slot(port, pci_add_pcie_capability(&port->pci, PCI_EXP_TYPE_ROOT_PORT));
     pci_msi_init(&port->pci, 1);
     port->pci.secondary = pci_bus_new_secondary(&port->pci, dev->id);
@@ -80,11 +80,16 @@ static void root_port_unrealize(Device *dev)
 static void root_port_reset(Device *dev, ResetKind kind)
 {
     pci_device_reset((PciDevice *)dev);
+    refresh_slot((PciDevice *)dev);
 }
 
 static bool root_port_post_load(Device *dev, GError **error)
 {
-    return pci_device_post_load((PciDevice *)dev, error);
+    if (!pci_device_post_load((PciDevice *)dev, error)) {
+        return false;
+    }
+    refresh_slot((PciDevice *)dev);
+    return true;
 }
 
 static const Property properties[] = {
