@@ -1,0 +1,95 @@
+/* Monitors: what their files share. SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_VMM_MONITOR_INTERNAL_H
+#define LODGE_VMM_MONITOR_INTERNAL_H
+
+#include "vmm/monitor/json-frame.h"
+#include "vmm/monitor/monitor.h"
+#include "vmm/monitor/readline.h"
+#include "vmm/monitor/schema.h"
+
+struct MonitorSet {
+    MonitorTarget target;
+    EventLoop *loop;
+    GPtrArray *sessions; /* of MonitorSession */
+    LoopTimer *rtc_timer;
+    bool rtc_is_pending;
+    int64_t rtc_offset_s, rtc_last_ns;
+};
+
+/* One monitor on its back end; peers of a socket come and go. */
+struct MonitorSession {
+    MonitorSet *set;
+    CharBackend *backend;
+    MonitorMode mode;
+    /* QMP, of the present peer */
+    JsonFrame frame;
+    bool is_negotiated;
+    /* HMP */
+    Readline *readline;
+    bool is_shown;         /* banner and prompt were written */
+    unsigned current_vcpu; /* that `info registers` and x look at */
+};
+
+/* qmp.c */
+void qmp_open(MonitorSession *session);
+void qmp_receive(MonitorSession *session, const uint8_t *bytes, size_t length);
+/* One message; dropped whole if the peer leaves too much unread. @message: (transfer full) */
+void qmp_send(MonitorSession *session, JsonObject *message);
+JsonObject *qmp_timestamp(void);
+
+/* queries.c: those of them that only look. */
+JsonNode *qmp_query_status(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_version(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_name(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_uuid(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_kvm(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_target(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_cpus_fast(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_block(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_blockstats(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_chardev(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_machines(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_cpu_definitions(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_qom_list_types(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_device_list_properties(MonitorSession *session, JsonObject *arguments,
+                                     GError **error);
+JsonNode *qmp_query_balloon(MonitorSession *session, JsonObject *arguments, GError **error);
+/* The members of query-version's "qemu": the release whose QMP this is like. */
+JsonObject *qmp_version_object(void);
+
+/* hmp.c */
+#define HMP_PROMPT "(lodge) "
+/* Words that may end @line. */
+void hmp_complete(const char *line, GPtrArray *words);
+void hmp_open(MonitorSession *session);
+void hmp_show(MonitorSession *session);
+void hmp_receive(MonitorSession *session, const uint8_t *bytes, size_t length);
+/* Runs one line; what it prints is appended. */
+void hmp_execute(MonitorSession *session, const char *line, GString *out);
+
+/* hmp-info.c */
+typedef struct HmpInfo {
+    const char *name, *help;
+    void (*run)(MonitorSession *session, GString *out);
+} HmpInfo;
+extern const HmpInfo hmp_infos[]; /* ends with a NULL name */
+
+/* inspect.c */
+void inspect_registers(const CpuState *state, GString *out);
+/* The value of a register by its name, "rip" or "eax"; false: no such. */
+bool inspect_register(const CpuState *state, const char *name, uint64_t *out_value);
+/* `info mem`: ranges of virtual memory by their rights. */
+void inspect_mappings(const MonitorTarget *target, const CpuState *state, GString *out);
+
+/* dump.c: commands x and xp; @arguments: "/FORMAT ADDRESS" or "ADDRESS". */
+void dump_memory(MonitorSession *session, const char *arguments, bool is_virtual, GString *out);
+
+/* balloon of the target, in bytes; the error says that there is none. */
+bool monitor_get_balloon(const MonitorTarget *target, uint64_t *out_bytes, GError **error);
+bool monitor_set_balloon(const MonitorTarget *target, uint64_t bytes, GError **error);
+bool monitor_wakeup(const MonitorTarget *target, GError **error);
+bool monitor_nmi(const MonitorTarget *target, GError **error);
+/* Plugs the cable of a netdev in or out. */
+bool monitor_set_link(const MonitorTarget *target, const char *name, bool is_up, GError **error);
+
+#endif

@@ -1,0 +1,348 @@
+/* QMP: commands that look and change nothing.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "gbase/error.h"
+#include "vmm/cpu/model.h"
+#include "vmm/monitor/internal.h"
+
+#include <string.h>
+
+/* The QEMU release whose QMP this one is like: peers choose what they say by it. */
+#define QMP_MAJOR 7
+#define QMP_MINOR 2
+#define QMP_MICRO 0
+
+static JsonNode *take_object(JsonObject *object)
+{
+    JsonNode *node = json_node_new(JSON_NODE_OBJECT);
+    json_node_take_object(node, object);
+    return node;
+}
+
+static JsonNode *take_array(JsonArray *array)
+{
+    JsonNode *node = json_node_new(JSON_NODE_ARRAY);
+    json_node_take_array(node, array);
+    return node;
+}
+
+JsonObject *qmp_version_object(void)
+{
+    JsonObject *object = json_object_new();
+    json_object_set_int_member(object, "major", QMP_MAJOR);
+    json_object_set_int_member(object, "minor", QMP_MINOR);
+    json_object_set_int_member(object, "micro", QMP_MICRO);
+    return object;
+}
+
+JsonNode *qmp_query_version(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    JsonObject *object = json_object_new();
+    json_object_set_object_member(object, "qemu", qmp_version_object());
+    json_object_set_string_member(object, "package", "lodge-" LODGE_VERSION);
+    return take_object(object);
+}
+
+JsonNode *qmp_query_status(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    const MonitorTarget *target = &session->set->target;
+    const char *status = target->status(target->opaque);
+    JsonObject *object = json_object_new();
+    json_object_set_string_member(object, "status", status);
+    json_object_set_boolean_member(object, "singlestep", FALSE);
+    json_object_set_boolean_member(object, "running", !strcmp(status, "running"));
+    return take_object(object);
+}
+
+JsonNode *qmp_query_name(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    JsonObject *object = json_object_new();
+    if (session->set->target.name) {
+        json_object_set_string_member(object, "name", session->set->target.name);
+    }
+    return take_object(object);
+}
+
+JsonNode *qmp_query_uuid(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    const char *uuid = session->set->target.uuid;
+    JsonObject *object = json_object_new();
+    json_object_set_string_member(object, "UUID",
+                                  uuid ? uuid : "00000000-0000-0000-0000-000000000000");
+    return take_object(object);
+}
+
+JsonNode *qmp_query_kvm(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    JsonObject *object = json_object_new();
+    json_object_set_boolean_member(object, "enabled", session->set->target.is_kvm);
+    json_object_set_boolean_member(object, "present", session->set->target.has_kvm);
+    return take_object(object);
+}
+
+JsonNode *qmp_query_target(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    JsonObject *object = json_object_new();
+    json_object_set_string_member(object, "arch", "x86_64");
+    return take_object(object);
+}
+
+JsonNode *qmp_query_cpus_fast(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    const MonitorTarget *target = &session->set->target;
+    JsonArray *array = json_array_new();
+    MonitorVcpu vcpu;
+    for (unsigned i = 0; target->vcpu(target->opaque, i, &vcpu); i++) {
+        g_autofree char *path = g_strdup_printf("/machine/unattached/device[%u]", i);
+        JsonObject *props = json_object_new();
+        json_object_set_int_member(props, "core-id", vcpu.core);
+        json_object_set_int_member(props, "thread-id", vcpu.thread);
+        json_object_set_int_member(props, "die-id", vcpu.die);
+        json_object_set_int_member(props, "socket-id", vcpu.socket);
+        JsonObject *object = json_object_new();
+        json_object_set_int_member(object, "thread-id", vcpu.thread_id);
+        json_object_set_object_member(object, "props", props);
+        json_object_set_string_member(object, "qom-path", path);
+        json_object_set_int_member(object, "cpu-index", i);
+        json_object_set_string_member(object, "target", "x86_64");
+        json_array_add_object_element(array, object);
+    }
+    return take_array(array);
+}
+
+static JsonObject *image_object(const BlockBackend *backend)
+{
+    JsonObject *image = json_object_new();
+    json_object_set_string_member(image, "filename", block_backend_path(backend));
+    json_object_set_string_member(image, "format", "raw");
+    json_object_set_int_member(image, "virtual-size", (gint64)block_backend_size(backend));
+    return image;
+}
+
+static JsonObject *cache_object(BlockCache cache)
+{
+    JsonObject *object = json_object_new();
+    json_object_set_boolean_member(
+        object, "writeback", cache != BLOCK_CACHE_WRITETHROUGH && cache != BLOCK_CACHE_DIRECTSYNC);
+    json_object_set_boolean_member(object, "direct",
+                                   cache == BLOCK_CACHE_NONE || cache == BLOCK_CACHE_DIRECTSYNC);
+    json_object_set_boolean_member(object, "no-flush", cache == BLOCK_CACHE_UNSAFE);
+    return object;
+}
+
+static JsonObject *inserted_object(const BlockBackend *backend)
+{
+    static const char *const limits[] = { "bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr" };
+    JsonObject *object = json_object_new();
+    json_object_set_string_member(object, "file", block_backend_path(backend));
+    json_object_set_boolean_member(object, "ro", block_backend_is_readonly(backend));
+    json_object_set_string_member(object, "drv", "raw");
+    json_object_set_int_member(object, "backing_file_depth", 0);
+    json_object_set_boolean_member(object, "encrypted", FALSE);
+    json_object_set_string_member(object, "detect_zeroes", "off");
+    json_object_set_int_member(object, "write_threshold", 0);
+    for (unsigned i = 0; i < G_N_ELEMENTS(limits); i++) {
+        json_object_set_int_member(object, limits[i], 0);
+    }
+    json_object_set_object_member(object, "image", image_object(backend));
+    json_object_set_object_member(object, "cache", cache_object(block_backend_cache(backend)));
+    return object;
+}
+
+JsonNode *qmp_query_block(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    const MonitorTarget *target = &session->set->target;
+    JsonArray *array = json_array_new();
+    MonitorDisk disk;
+    for (unsigned i = 0; target->disk(target->opaque, i, &disk); i++) {
+        JsonObject *object = json_object_new();
+        json_object_set_string_member(object, "device", disk.device);
+        if (disk.qdev) {
+            json_object_set_string_member(object, "qdev", disk.qdev);
+        }
+        json_object_set_string_member(object, "type", "unknown");
+        json_object_set_boolean_member(object, "removable", disk.is_removable);
+        json_object_set_boolean_member(object, "locked", FALSE);
+        if (disk.backend) {
+            json_object_set_string_member(object, "io-status", "ok");
+            json_object_set_object_member(object, "inserted", inserted_object(disk.backend));
+        }
+        json_array_add_object_element(array, object);
+    }
+    return take_array(array);
+}
+
+static JsonObject *stats_object(const BlockBackend *backend)
+{
+    static const struct {
+        BlockOp op;
+        const char *bytes, *operations, *failed;
+    } rows[] = {
+        { BLOCK_OP_READ, "rd_bytes", "rd_operations", "failed_rd_operations" },
+        { BLOCK_OP_WRITE, "wr_bytes", "wr_operations", "failed_wr_operations" },
+        { BLOCK_OP_FLUSH, NULL, "flush_operations", "failed_flush_operations" },
+        { BLOCK_OP_DISCARD, "unmap_bytes", "unmap_operations", "failed_unmap_operations" },
+    };
+    BlockStats stats;
+    block_backend_get_stats(backend, &stats);
+    JsonObject *object = json_object_new();
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        BlockOp op = rows[i].op;
+        if (rows[i].bytes) {
+            json_object_set_int_member(object, rows[i].bytes, (gint64)stats.bytes[op]);
+        }
+        json_object_set_int_member(object, rows[i].operations, (gint64)stats.operations[op]);
+        json_object_set_int_member(object, rows[i].failed, (gint64)stats.failed[op]);
+    }
+    return object;
+}
+
+JsonNode *qmp_query_blockstats(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    const MonitorTarget *target = &session->set->target;
+    JsonArray *array = json_array_new();
+    MonitorDisk disk;
+    for (unsigned i = 0; target->disk(target->opaque, i, &disk); i++) {
+        if (!disk.backend) {
+            continue;
+        }
+        JsonObject *object = json_object_new();
+        json_object_set_string_member(object, "device", disk.device);
+        if (disk.qdev) {
+            json_object_set_string_member(object, "qdev", disk.qdev);
+        }
+        json_object_set_object_member(object, "stats", stats_object(disk.backend));
+        json_array_add_object_element(array, object);
+    }
+    return take_array(array);
+}
+
+JsonNode *qmp_query_chardev(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    const MonitorTarget *target = &session->set->target;
+    JsonArray *array = json_array_new();
+    CharBackend *backend;
+    for (unsigned i = 0; (backend = target->chardev(target->opaque, i)); i++) {
+        g_autofree char *where = char_describe(backend);
+        JsonObject *object = json_object_new();
+        json_object_set_string_member(object, "label", backend->id);
+        json_object_set_string_member(object, "filename", where);
+        json_object_set_boolean_member(object, "frontend-open", backend->has_frontend);
+        json_array_add_object_element(array, object);
+    }
+    return take_array(array);
+}
+
+JsonNode *qmp_query_machines(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    const MonitorTarget *target = &session->set->target;
+    JsonArray *array = json_array_new();
+    MonitorMachineType type;
+    for (unsigned i = 0; target->machine(target->opaque, i, &type); i++) {
+        JsonObject *object = json_object_new();
+        json_object_set_string_member(object, "name", type.name);
+        if (type.alias) {
+            json_object_set_string_member(object, "alias", type.alias);
+        }
+        if (type.is_default) {
+            json_object_set_boolean_member(object, "is-default", TRUE);
+        }
+        json_object_set_int_member(object, "cpu-max", type.vcpus_max);
+        json_object_set_boolean_member(object, "hotpluggable-cpus", FALSE);
+        json_object_set_boolean_member(object, "numa-mem-supported", FALSE);
+        json_object_set_boolean_member(object, "deprecated", FALSE);
+        json_object_set_boolean_member(object, "acpi", TRUE);
+        json_array_add_object_element(array, object);
+    }
+    return take_array(array);
+}
+
+JsonNode *qmp_query_cpu_definitions(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    JsonArray *array = json_array_new();
+    const CpuModel *model;
+    for (unsigned i = 0; (model = cpu_model_at(i)); i++) {
+        const char *name = cpu_model_name(model);
+        g_autofree char *type = g_strdup_printf("%s-x86_64-cpu", name);
+        JsonObject *object = json_object_new();
+        json_object_set_string_member(object, "name", name);
+        json_object_set_string_member(object, "typename", type);
+        json_object_set_boolean_member(object, "static", FALSE);
+        json_object_set_boolean_member(object, "deprecated", FALSE);
+        json_array_add_object_element(array, object);
+    }
+    return take_array(array);
+}
+
+JsonNode *qmp_qom_list_types(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    JsonArray *array = json_array_new();
+    bool wants_devices = true;
+    if (json_object_has_member(arguments, "implements")) {
+        const char *parent = json_object_get_string_member(arguments, "implements");
+        wants_devices = !strcmp(parent, "device") || !strcmp(parent, "object");
+    }
+    for (DeviceFamily *const *family = session->set->target.device_families;
+         wants_devices && *family; family++) {
+        for (DeviceFamily *class = *family; *class; class ++) {
+            JsonObject *object = json_object_new();
+            json_object_set_string_member(object, "name", (*class)->name);
+            json_object_set_string_member(object, "parent", "device");
+            json_array_add_object_element(array, object);
+        }
+    }
+    return take_array(array);
+}
+
+static const char *property_type(PropertyKind kind)
+{
+    switch (kind) {
+    case PROPERTY_BOOL:
+        return "bool";
+    case PROPERTY_UINT:
+        return "uint64";
+    case PROPERTY_SIZE:
+        return "size";
+    case PROPERTY_ENUM:
+    case PROPERTY_LINK:
+    case PROPERTY_MAC:
+    case PROPERTY_STRING:
+        break;
+    }
+    return "str";
+}
+
+JsonNode *qmp_device_list_properties(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    const char *name = json_object_get_string_member(arguments, "typename");
+    const DeviceClass *class =
+        device_registry_find(session->set->target.device_families, name, NULL);
+    if (!class) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "Device '%s' not found", name);
+        return NULL;
+    }
+    JsonArray *array = json_array_new();
+    for (const Property *row = class->properties; row && row->name; row++) {
+        JsonObject *object = json_object_new();
+        json_object_set_string_member(object, "name", row->name);
+        json_object_set_string_member(object, "type", property_type(row->kind));
+        if (row->help) {
+            json_object_set_string_member(object, "description", row->help);
+        }
+        if (row->fallback) {
+            json_object_set_string_member(object, "default-value", row->fallback);
+        }
+        json_array_add_object_element(array, object);
+    }
+    return take_array(array);
+}
+
+JsonNode *qmp_query_balloon(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    uint64_t bytes;
+    if (!monitor_get_balloon(&session->set->target, &bytes, error)) {
+        return NULL;
+    }
+    JsonObject *object = json_object_new();
+    json_object_set_int_member(object, "actual", (gint64)bytes);
+    return take_object(object);
+}
