@@ -104,11 +104,15 @@ bool inspect_register(const CpuState *state, const char *name, uint64_t *out_val
     const struct {
         const char *name;
         uint64_t value;
-    } others[] = {
-        { "rip", state->rip },       { "pc", state->rip },        { "eip", (uint32_t)state->rip },
-        { "rflags", state->rflags }, { "eflags", state->rflags }, { "cr0", state->cr0 },
-        { "cr2", state->cr2 },       { "cr3", state->cr3 },       { "cr4", state->cr4 }
-    };
+    } others[] = { { "rip", state->rip },
+                   { "pc", state->segment[CPU_CS].base + state->rip },
+                   { "eip", (uint32_t)state->rip },
+                   { "rflags", state->rflags },
+                   { "eflags", state->rflags },
+                   { "cr0", state->cr0 },
+                   { "cr2", state->cr2 },
+                   { "cr3", state->cr3 },
+                   { "cr4", state->cr4 } };
     for (unsigned i = 0; i < G_N_ELEMENTS(others); i++) {
         if (!g_ascii_strcasecmp(name, others[i].name)) {
             *out_value = others[i].value;
