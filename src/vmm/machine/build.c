@@ -76,6 +76,9 @@ Machine *machine_new(const MachineConfig *config, GError **error)
     machine->config = config;
     machine->state = RUN_STATE_PRELAUNCH;
     machine->is_halted = true;
+    machine->only_vcpu = -1;
+    machine->reset_ends = config->no_reboot;
+    machine->shutdown_pauses = config->no_shutdown;
     machine->devices = g_ptr_array_new();
     machine->backends = g_ptr_array_new();
     machine->gsis = g_ptr_array_new();

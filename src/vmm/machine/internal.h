@@ -109,7 +109,8 @@ struct Machine {
     /* Run state; main thread */
     RunState state;
     bool is_ended, is_halted;
-    bool has_run; /* the loop runs, or ran */
+    bool reset_ends, shutdown_pauses; /* what a guest's reset and power-off do */
+    bool has_run;                     /* the loop runs, or ran */
     int exit_status;
     MachineObserver observer[MACHINE_OBSERVERS_MAX];
     void *observer_opaque[MACHINE_OBSERVERS_MAX];
@@ -119,6 +120,7 @@ struct Machine {
     pthread_mutex_t run_lock;
     pthread_cond_t run_cond;
     bool vcpus_wanted;      /* under run_lock */
+    int only_vcpu;          /* under run_lock: the one that runs when wanted, or -1: all */
     bool vcpus_end;         /* under run_lock */
     unsigned vcpus_running; /* under run_lock */
 
@@ -203,6 +205,8 @@ bool machine_start_vcpu_threads(Machine *machine, GError **error);
 void machine_end_vcpu_threads(Machine *machine);
 void machine_park_vcpus(Machine *machine);
 void machine_release_vcpus(Machine *machine);
+/* All but vCPU @index stay parked. */
+void machine_release_one_vcpu(Machine *machine, unsigned index);
 
 /* lifecycle.c */
 void machine_power_event(void *opaque, PowerEvent event, int code);

@@ -6,6 +6,7 @@
 #include "gbase/error.h"
 #include "vmm/devices/acpi-pm.h"
 #include "vmm/devices/ged.h"
+#include "vmm/machine/inspect.h"
 #include "vmm/machine/internal.h"
 
 #include <errno.h>
@@ -96,13 +97,18 @@ static void halt(Machine *machine)
     }
 }
 
-static void go(Machine *machine)
+static void wake_devices(Machine *machine)
 {
     if (machine->is_halted) {
         machine->is_halted = false;
         machine_clock_start(machine);
         for_each_device(machine, device_resume);
     }
+}
+
+static void go(Machine *machine)
+{
+    wake_devices(machine);
     machine_release_vcpus(machine);
 }
 
@@ -116,11 +122,10 @@ void machine_pause(Machine *machine, RunState state)
     }
 }
 
-bool machine_resume(Machine *machine, GError **error)
+/* False: the state needs a reset first. */
+static bool can_resume(const Machine *machine, GError **error)
 {
     switch (machine->state) {
-    case RUN_STATE_RUNNING:
-        return true;
     case RUN_STATE_SHUTDOWN:
     case RUN_STATE_INTERNAL_ERROR:
     case RUN_STATE_GUEST_PANICKED:
@@ -128,15 +133,44 @@ bool machine_resume(Machine *machine, GError **error)
                     "the guest is in state '%s': it needs a reset to go on",
                     run_state_to_string(machine->state));
         return false;
+    case RUN_STATE_RUNNING:
     case RUN_STATE_PRELAUNCH:
     case RUN_STATE_PAUSED:
     case RUN_STATE_DEBUG:
     case RUN_STATE_IO_ERROR:
         break;
     }
+    return true;
+}
+
+static void set_running(Machine *machine)
+{
     machine->state = RUN_STATE_RUNNING;
     tell(machine, MACHINE_EVENT_RESUME, CAUSE_HOST_QMP_QUIT);
-    go(machine);
+}
+
+bool machine_resume(Machine *machine, GError **error)
+{
+    if (!can_resume(machine, error)) {
+        return false;
+    }
+    if (machine->state != RUN_STATE_RUNNING) {
+        set_running(machine);
+        go(machine);
+    }
+    return true;
+}
+
+bool machine_resume_one(Machine *machine, unsigned vcpu, GError **error)
+{
+    if (!can_resume(machine, error)) {
+        return false;
+    }
+    if (machine->state != RUN_STATE_RUNNING) {
+        set_running(machine);
+        wake_devices(machine);
+        machine_release_one_vcpu(machine, vcpu);
+    }
     return true;
 }
 
@@ -244,7 +278,7 @@ void machine_quit(Machine *machine, MachineCause cause, int status)
 /* The guest ended by itself. */
 static void shut_down(Machine *machine, MachineCause cause, RunState state)
 {
-    if (machine->config->no_shutdown) {
+    if (machine->shutdown_pauses) {
         tell(machine, MACHINE_EVENT_SHUTDOWN, cause);
         machine_pause(machine, state);
     } else {
@@ -254,7 +288,7 @@ static void shut_down(Machine *machine, MachineCause cause, RunState state)
 
 static void guest_reset(Machine *machine)
 {
-    if (machine->config->no_reboot) {
+    if (machine->reset_ends) {
         shut_down(machine, CAUSE_GUEST_RESET, RUN_STATE_SHUTDOWN);
     } else {
         machine_reset(machine, CAUSE_GUEST_RESET);

@@ -11,6 +11,11 @@
 #include <unistd.h>
 
 /* Parks until the vCPU may run. False: the thread is to end. */
+static bool may_run(const Machine *machine, const MachineVcpu *v)
+{
+    return machine->vcpus_wanted && (machine->only_vcpu < 0 || machine->only_vcpu == (int)v->index);
+}
+
 static bool wait_turn(MachineVcpu *v)
 {
     Machine *machine = v->machine;
@@ -21,7 +26,7 @@ static bool wait_turn(MachineVcpu *v)
             loop_wake(machine->loop);
         }
     }
-    while (!machine->vcpus_wanted && !machine->vcpus_end) {
+    while (!may_run(machine, v) && !machine->vcpus_end) {
         pthread_cond_wait(&machine->run_cond, &machine->run_lock);
     }
     if (machine->vcpus_end) {
@@ -108,11 +113,22 @@ void machine_park_vcpus(Machine *machine)
     }
 }
 
-void machine_release_vcpus(Machine *machine)
+static void release(Machine *machine, int only_vcpu)
 {
     LOCK_GUARD(&machine->run_lock);
     machine->vcpus_wanted = true;
+    machine->only_vcpu = only_vcpu;
     pthread_cond_broadcast(&machine->run_cond);
+}
+
+void machine_release_vcpus(Machine *machine)
+{
+    release(machine, -1);
+}
+
+void machine_release_one_vcpu(Machine *machine, unsigned index)
+{
+    release(machine, (int)index);
 }
 
 void machine_end_vcpu_threads(Machine *machine)

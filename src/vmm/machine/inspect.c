@@ -1,0 +1,127 @@
+/* What monitors and debuggers may see of a machine.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmm/machine/inspect.h"
+
+#include "base/log.h"
+#include "gbase/error.h"
+#include "vmm/char/mux.h"
+#include "vmm/machine/internal.h"
+
+#include <string.h>
+#include <unistd.h>
+
+const char *machine_type_name(const Machine *machine)
+{
+    return machine->type->name;
+}
+
+bool machine_type_at(unsigned index, MachineTypeInfo *out)
+{
+    for (unsigned i = 0; machine_types[i].name; i++) {
+        if (i == index) {
+            const MachineType *type = &machine_types[i];
+            *out = (MachineTypeInfo){ type->name, type->alias, type->vcpus_max };
+            return true;
+        }
+    }
+    return false;
+}
+
+DeviceFamily *const *machine_families(void)
+{
+    return machine_device_families;
+}
+
+const AccelOps *machine_accel(const Machine *machine)
+{
+    return machine->accel;
+}
+
+bool machine_host_has_kvm(const Machine *machine)
+{
+    return machine->accel == &accel_kvm || access("/dev/kvm", R_OK | W_OK) == 0;
+}
+
+GuestMemory *machine_memory(Machine *machine)
+{
+    return &machine->memory;
+}
+
+unsigned machine_vcpu_count(const Machine *machine)
+{
+    return machine->vcpu_count;
+}
+
+Vcpu *machine_vcpu(const Machine *machine, unsigned index)
+{
+    lodge_assert(index < machine->vcpu_count);
+    return machine->vcpu[index].vcpu;
+}
+
+void machine_vcpu_info(const Machine *machine, unsigned index, MachineVcpuInfo *out)
+{
+    const CpuTopology *t = &machine->topology;
+    *out = (MachineVcpuInfo){
+        .thread_id = machine->vcpu[index].tid,
+        .thread = index % t->threads,
+        .core = index / t->threads % t->cores,
+        .die = index / t->threads / t->cores % t->dies,
+        .socket = index / t->threads / t->cores / t->dies,
+    };
+}
+
+void machine_vcpu_state(Machine *machine, unsigned index, CpuState *out)
+{
+    machine_park_vcpus(machine);
+    machine->accel->vcpu_get_state(machine_vcpu(machine, index), out);
+    if (machine->state == RUN_STATE_RUNNING) {
+        machine_release_vcpus(machine);
+    }
+}
+
+bool machine_vcpu_translate(Machine *machine, unsigned index, uint64_t guest_virtual,
+                            GuestAddr *out_physical)
+{
+    machine_park_vcpus(machine);
+    bool is_mapped =
+        machine->accel->vcpu_translate(machine_vcpu(machine, index), guest_virtual, out_physical);
+    if (machine->state == RUN_STATE_RUNNING) {
+        machine_release_vcpus(machine);
+    }
+    return is_mapped;
+}
+
+bool machine_backend_at(const Machine *machine, const char *kind, unsigned index,
+                        MachineBackendInfo *out)
+{
+    for (guint i = 0; i < machine->backends->len; i++) {
+        const MachineBackend *backend = g_ptr_array_index(machine->backends, i);
+        bool is_mux = !strcmp(kind, "chardev") && !strcmp(backend->kind, "mux");
+        if ((is_mux || !strcmp(backend->kind, kind)) && index-- == 0) {
+            *out = (MachineBackendInfo){
+                .object = is_mux ? (void *)char_mux_backend(backend->object) : backend->object,
+                .name = backend->name,
+                .user = backend->user ? backend->user->device->id : NULL,
+            };
+            return true;
+        }
+    }
+    return false;
+}
+
+CharBackend *machine_chardev(Machine *machine, const char *id, GError **error)
+{
+    return machine_use_backend(&(MachineDevice){ .machine = machine }, "chardev", id, error);
+}
+
+void machine_get_actions(const Machine *machine, bool *out_reset_ends, bool *out_shutdown_pauses)
+{
+    *out_reset_ends = machine->reset_ends;
+    *out_shutdown_pauses = machine->shutdown_pauses;
+}
+
+void machine_set_actions(Machine *machine, bool reset_ends, bool shutdown_pauses)
+{
+    machine->reset_ends = reset_ends;
+    machine->shutdown_pauses = shutdown_pauses;
+}

@@ -1,0 +1,60 @@
+/* What monitors and debuggers may see of a machine, and hold of it. Main thread.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_VMM_MACHINE_INSPECT_H
+#define LODGE_VMM_MACHINE_INSPECT_H
+
+#include "vmm/char/char.h"
+#include "vmm/device/registry.h"
+#include "vmm/machine/machine.h"
+
+typedef struct MachineVcpuInfo {
+    pid_t thread_id;
+    unsigned socket, die, core, thread;
+} MachineVcpuInfo;
+
+typedef struct MachineTypeInfo {
+    const char *name, *alias; /* alias: or NULL */
+    unsigned vcpus_max;
+} MachineTypeInfo;
+
+/* A back end in its list; names are borrowed. */
+typedef struct MachineBackendInfo {
+    void *object; /* as its kind says: BlockBackend, CharBackend, NetBackend */
+    const char *name;
+    const char *user; /* id of the device that uses it, or NULL */
+} MachineBackendInfo;
+
+const char *machine_type_name(const Machine *machine);
+/* False: past the last. */
+bool machine_type_at(unsigned index, MachineTypeInfo *out);
+DeviceFamily *const *machine_families(void);
+
+const AccelOps *machine_accel(const Machine *machine);
+/* Whether KVM works on this host, in use or not. */
+bool machine_host_has_kvm(const Machine *machine);
+GuestMemory *machine_memory(Machine *machine);
+
+unsigned machine_vcpu_count(const Machine *machine);
+/* The accelerator's vCPU @index, which exists. */
+Vcpu *machine_vcpu(const Machine *machine, unsigned index);
+void machine_vcpu_info(const Machine *machine, unsigned index, MachineVcpuInfo *out);
+/* Stops the vCPUs for that moment, if they run. */
+void machine_vcpu_state(Machine *machine, unsigned index, CpuState *out);
+bool machine_vcpu_translate(Machine *machine, unsigned index, uint64_t guest_virtual,
+                            GuestAddr *out_physical);
+
+/* As machine_resume(), with one vCPU only; it makes a single step for the debugger. */
+bool machine_resume_one(Machine *machine, unsigned vcpu, GError **error);
+
+/* Back ends of @kind ("drive", "chardev", "netdev") by number. False: past the last. */
+bool machine_backend_at(const Machine *machine, const char *kind, unsigned index,
+                        MachineBackendInfo *out);
+/* The character back end @id for a front end that is no device: a port of it if it is multiplexed.
+ */
+CharBackend *machine_chardev(Machine *machine, const char *id, GError **error);
+
+/* What a guest's reset and power-off do; at first as -no-reboot and -no-shutdown say. */
+void machine_get_actions(const Machine *machine, bool *out_reset_ends, bool *out_shutdown_pauses);
+void machine_set_actions(Machine *machine, bool reset_ends, bool shutdown_pauses);
+
+#endif
