@@ -213,8 +213,7 @@ static bool read_x2apic(Lapic *lapic, unsigned reg, uint64_t *out_value)
     return is_known;
 }
 
-/* Bits of an x2APIC register that may be set; others raise #GP. Read-only ones may: Linux writes
- * back what it read of LINT0. */
+/* Bits of an x2APIC register that may be set; others raise #GP. Read-only bits are ignored. */
 static uint64_t x2apic_writable(unsigned reg)
 {
     if (reg >= LAPIC_REG_LVT && reg < LAPIC_REG_LVT + LAPIC_LVTS) {
@@ -227,7 +226,7 @@ static uint64_t x2apic_writable(unsigned reg)
     case LAPIC_REG_SVR:
         return SVR_KNOWN;
     case LAPIC_REG_ICR:
-        return ICR_KNOWN & ~(uint64_t)ICR_STATUS;
+        return ICR_KNOWN;
     case LAPIC_REG_INITIAL_COUNT:
         return UINT32_MAX;
     case LAPIC_REG_DIVIDE:
@@ -243,8 +242,8 @@ static bool write_x2apic(Lapic *lapic, unsigned reg, uint64_t value)
         return false;
     }
     if (reg == LAPIC_REG_ICR) {
-        lapic->icr = value;
-        lapic_send_command(lapic, value);
+        lapic->icr = value & ~(uint64_t)ICR_STATUS;
+        lapic_send_command(lapic, lapic->icr);
         return true;
     }
     if (reg == LAPIC_REG_SELF_IPI) {
