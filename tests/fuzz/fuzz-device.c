@@ -122,10 +122,15 @@ int fuzz_device_run(const FuzzDevice *fuzz, const uint8_t *data, size_t size)
     if (fuzz->prepare) {
         fuzz->prepare(fake);
     }
-    Device *dev = fake_host_add(fake, fuzz->class, fuzz->properties);
+    Device *dev =
+        fuzz->make ? fuzz->make(fake) : fake_host_add(fake, fuzz->class, fuzz->properties);
     Script script = { data, data + size };
     play(fuzz, fake, dev, &script);
-    device_free(dev);
+    if (fuzz->remove) {
+        fuzz->remove(dev);
+    } else {
+        device_free(dev);
+    }
     if (fuzz->finish) {
         fuzz->finish(fake);
     }

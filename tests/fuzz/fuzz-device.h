@@ -12,6 +12,10 @@ typedef struct FuzzDevice {
     void (*prepare)(FakeHost *fake);
     /* optional: frees what prepare made, after the device */
     void (*finish)(FakeHost *fake);
+    /* optional, both: makes the device, realized and reset, and removes it (PCI functions need a
+     * bus) */
+    Device *(*make)(FakeHost *fake);
+    void (*remove)(Device *dev);
     /* optional: what the outside does to the device (received bytes, keys ...), by two numbers */
     void (*poke)(Device *dev, uint8_t what, uint32_t value);
 } FuzzDevice;

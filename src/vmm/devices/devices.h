@@ -58,6 +58,9 @@ extern const DeviceClass pvpanic_class;
 /* -device isa-debugcon: bytes to a character back end, port 0xe9 or 0x402. */
 extern const DeviceClass isa_debugcon_class;
 
+/* -device edu: the annotated lesson, a PCI device. */
+extern const DeviceClass edu_class;
+
 /* 16550A. irq[0]; the properties index, iobase and irq tell the machine and the guest's tables
  * where it is (after realize they hold the numbers in use). */
 extern const DeviceClass isa_serial_class;
