@@ -56,7 +56,9 @@ def outer(build, tmp_path):
 
 
 def assert_healthy(console):
-    trouble = [line for line in console.splitlines() if TROUBLE.search(line)]
+    """The inner TSC is the translator's: on a loaded host it stands while the host's threads wait."""
+    trouble = [line for line in console.splitlines()
+               if TROUBLE.search(line) and "Marking clocksource 'tsc' as unstable" not in line]
     assert not trouble, "\n".join(trouble)
 
 
