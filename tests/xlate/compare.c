@@ -1,0 +1,167 @@
+/* Comparison of results. What is left out, and why:
+ * - arithmetic flags that are undefined (flags.c); RF, which the host's kernel need not show;
+ * - the x87 instruction and operand pointers and opcode: native code has them where it executes,
+ *   which for a translator is elsewhere;
+ * - in 32-bit cases the upper halves of registers and R8-R15, which 32-bit code cannot reach;
+ * - the error code's P bit for addresses of the kernel's half: Linux sets it always.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "xlate/compare.h"
+
+#include <Zydis/Zydis.h>
+#include <string.h>
+
+#define FLAGS_COMPARED 0x244cd5u /* arithmetic, DF, NT, AC, ID */
+#define KERNEL_HALF (UINT64_C(1) << 47)
+
+static const char *const gpr_names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                           "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
+
+static bool differ(FILE *file, const char *what, const char *name, uint64_t native, uint64_t other)
+{
+    if (native == other) {
+        return false;
+    }
+    if (file) {
+        fprintf(file, "  %-8s native %016llx  %s %016llx\n", what, (unsigned long long)native, name,
+                (unsigned long long)other);
+    }
+    return true;
+}
+
+static uint32_t error_mask(const CaseResult *native)
+{
+    return native->vector == 14 && native->cr2 >= KERNEL_HALF ? ~1u : ~0u;
+}
+
+static bool differ_in_end(const CaseResult *a, const CaseResult *b, const char *name, FILE *file)
+{
+    bool result = differ(file, "end", name, a->end, b->end);
+    if (a->end == CASE_FAULTED && b->end == CASE_FAULTED) {
+        uint32_t mask = error_mask(a);
+        result |= differ(file, "vector", name, a->vector, b->vector);
+        result |= differ(file, "error", name, a->error & mask, b->error & mask);
+        result |= a->vector == 14 && differ(file, "cr2", name, a->cr2, b->cr2);
+    } else if (a->end == CASE_FAULTED || b->end == CASE_FAULTED) {
+        result |= differ(file, "vector", name, a->vector, b->vector);
+    }
+    return result | differ(file, "rip", name, a->out.rip, b->out.rip);
+}
+
+static bool differ_in_integer(const Case *test, const CaseResult *a, const CaseResult *b,
+                              const char *name, FILE *file)
+{
+    bool result = false;
+    uint64_t mask = test->is_32bit ? UINT32_MAX : UINT64_MAX;
+    for (unsigned i = 0; i < (test->is_32bit ? 8u : 16u); i++) {
+        result |= differ(file, gpr_names[i], name, a->out.gpr[i] & mask, b->out.gpr[i] & mask);
+    }
+    uint64_t flags = FLAGS_COMPARED & ~(uint64_t)test->flags_undefined;
+    return result | differ(file, "flags", name, a->out.rflags & flags, b->out.rflags & flags);
+}
+
+static bool differ_in_bytes(const char *what, unsigned index, const char *name, const uint8_t *a,
+                            const uint8_t *b, unsigned size, FILE *file)
+{
+    if (memcmp(a, b, size) == 0) {
+        return false;
+    }
+    if (file) {
+        fprintf(file, "  %s%u\n    native ", what, index);
+        for (unsigned i = size; i-- > 0;) {
+            fprintf(file, "%02x", a[i]);
+        }
+        fprintf(file, "\n    %6s ", name);
+        for (unsigned i = size; i-- > 0;) {
+            fprintf(file, "%02x", b[i]);
+        }
+        fprintf(file, "\n");
+    }
+    return true;
+}
+
+static bool differ_in_vectors(const Case *test, const uint8_t *a, const uint8_t *b,
+                              const char *name, FILE *file)
+{
+    bool result = differ_in_bytes("fcw ", 0, name, a, b, 2, file);
+    result |= differ_in_bytes("fsw ", 0, name, a + 2, b + 2, 2, file);
+    result |= differ_in_bytes("ftw ", 0, name, a + 4, b + 4, 1, file);
+    result |= differ_in_bytes("mxcsr ", 0, name, a + 24, b + 24, 4, file);
+    for (unsigned i = 0; i < 8; i++) {
+        result |= differ_in_bytes("st", i, name, a + 32 + i * 16, b + 32 + i * 16, 10, file);
+    }
+    for (unsigned i = 0; i < (test->is_32bit ? 8u : 16u); i++) {
+        result |= differ_in_bytes("xmm", i, name, a + 160 + i * 16, b + 160 + i * 16, 16, file);
+        result |=
+            differ_in_bytes("ymm high ", i, name, a + 576 + i * 16, b + 576 + i * 16, 16, file);
+    }
+    return result;
+}
+
+static bool differ_in_memory(const CaseResult *a, const CaseResult *b, const char *name, FILE *file)
+{
+    if (!a->memory_changed && !b->memory_changed) {
+        return false;
+    }
+    if (a->memory_changed != b->memory_changed) {
+        return differ(file, "memory", name, a->memory_changed, b->memory_changed) || true;
+    }
+    bool result = false;
+    for (unsigned i = 0; i < CASE_DATA_BYTES; i += 8) {
+        uint64_t x, y;
+        memcpy(&x, a->memory + i, 8);
+        memcpy(&y, b->memory + i, 8);
+        if (x != y && file) {
+            fprintf(file, "  at %llx\n", (unsigned long long)(CASE_DATA + i));
+        }
+        result |= differ(file, "memory", name, x, y);
+    }
+    return result;
+}
+
+bool compare_results(const Case *test, const CaseResult *native, const CaseResult *other,
+                     const char *name, FILE *file)
+{
+    bool result = differ_in_end(native, other, name, file);
+    if (native->end != CASE_REACHED_EXIT && native->end != CASE_FAULTED) {
+        return !result;
+    }
+    result |= differ_in_integer(test, native, other, name, file);
+    result |= differ_in_vectors(test, native->out.xsave, other->out.xsave, name, file);
+    result |= differ_in_memory(native, other, name, file);
+    return !result;
+}
+
+void print_case(const Case *test, FILE *file)
+{
+    unsigned at = 0;
+    uint64_t rip = CASE_CODE + test->code_offset;
+    fprintf(file, "seed %#llx, %s, template %u\n", (unsigned long long)test->seed,
+            test->is_32bit ? "32-bit" : "64-bit", test->template);
+    while (at + 5 < test->code_length) {
+        ZydisDisassembledInstruction insn;
+        ZydisMachineMode mode =
+            test->is_32bit ? ZYDIS_MACHINE_MODE_LONG_COMPAT_32 : ZYDIS_MACHINE_MODE_LONG_64;
+        if (!ZYAN_SUCCESS(ZydisDisassembleIntel(mode, rip + at, test->code + at,
+                                                test->code_length - at, &insn))) {
+            break;
+        }
+        fprintf(file, "  %llx ", (unsigned long long)(rip + at));
+        for (unsigned i = 0; i < insn.info.length; i++) {
+            fprintf(file, "%02x", test->code[at + i]);
+        }
+        fprintf(file, "  %s\n", insn.text);
+        at += insn.info.length;
+    }
+    for (unsigned i = 0; i < 16; i++) {
+        fprintf(file, "%s%-3s %016llx%s", i % 4 ? "  " : "  ", gpr_names[i],
+                (unsigned long long)test->in.gpr[i], i % 4 == 3 ? "\n" : "");
+    }
+    uint16_t fcw, fsw;
+    uint32_t mxcsr;
+    memcpy(&fcw, test->in.xsave, 2);
+    memcpy(&fsw, test->in.xsave + 2, 2);
+    memcpy(&mxcsr, test->in.xsave + 24, 4);
+    fprintf(file, "  rflags %llx  fcw %x fsw %x ftw %x  mxcsr %x  undefined flags %x\n",
+            (unsigned long long)test->in.rflags, fcw, fsw, test->in.xsave[4], mxcsr,
+            test->flags_undefined);
+}

@@ -1,0 +1,170 @@
+/* Random cases on the host CPU, in the interpreter and in translated code; the results must agree.
+ *
+ *   test-differential [--seed N] [--cases N] [--minutes N] [--instruction NAME] [--one SEED]
+ *
+ * A difference is printed with the case's own seed; --one runs just that case (with the same
+ * --instruction).
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "xlate/compare.h"
+#include "xlate/generate.h"
+#include "xlate/machine.h"
+#include "xlate/native.h"
+#include "xlate/random.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define SEED_DEFAULT 1
+#define CASES_DEFAULT 1000000
+#define REPORTS_MAX 25u
+#define MNEMONICS 2048u
+
+typedef struct Options {
+    uint64_t seed, cases, one;
+    unsigned minutes;
+    bool has_one;
+    const char *instruction;
+} Options;
+
+typedef struct Session {
+    Options options;
+    Native *native;
+    Machine *machine;
+    Generator *generator;
+    uint64_t done, faulted, lost, differences;
+    unsigned reports;
+    CaseResult result;
+} Session;
+
+static uint8_t templates[CASE_TEMPLATES * CASE_DATA_BYTES];
+static uint8_t constant[CASE_CONSTANT_BYTES];
+
+static bool parse_options(int argc, char **argv, Options *options)
+{
+    static const struct option longs[] = {
+        { "seed", required_argument, NULL, 's' },
+        { "cases", required_argument, NULL, 'c' },
+        { "minutes", required_argument, NULL, 'm' },
+        { "instruction", required_argument, NULL, 'i' },
+        { "one", required_argument, NULL, 'o' },
+        { 0 },
+    };
+    *options = (Options){ .seed = SEED_DEFAULT, .cases = CASES_DEFAULT };
+    int option;
+    while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+        switch (option) {
+        case 's':
+            options->seed = strtoull(optarg, NULL, 0);
+            break;
+        case 'c':
+            options->cases = strtoull(optarg, NULL, 0);
+            break;
+        case 'm':
+            options->minutes = (unsigned)strtoul(optarg, NULL, 0);
+            options->cases = UINT64_MAX;
+            break;
+        case 'i':
+            options->instruction = optarg;
+            break;
+        case 'o':
+            options->one = strtoull(optarg, NULL, 0);
+            options->has_one = true;
+            options->cases = 1;
+            break;
+        default:
+            return false;
+        }
+    }
+    return true;
+}
+
+static void check_engine(Session *session, MachineEngine engine, const char *name, const Case *test,
+                         const CaseResult *native)
+{
+    machine_run(session->machine, engine, test, &session->result);
+    bool same = compare_results(test, native, &session->result, name, NULL);
+    if (same && !session->options.has_one) {
+        return;
+    }
+    session->differences += !same;
+    if (session->reports++ < REPORTS_MAX) {
+        print_case(test, stdout);
+        compare_results(test, native, &session->result, name, stdout);
+        printf("\n");
+    }
+}
+
+static bool run_batch(Session *session, unsigned count)
+{
+    Case *cases = native_cases(session->native);
+    for (unsigned i = 0; i < count; i++) {
+        Random random = { session->options.seed + session->done + i };
+        uint64_t seed = session->options.has_one ? session->options.one : random_next(&random);
+        generate_case(session->generator, seed, &cases[i]);
+    }
+    const CaseResult *results = native_run(session->native, count);
+    if (!results) {
+        return false;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (results[i].end == CASE_DIED || results[i].end == CASE_HUNG) {
+            /* It ran into the child itself; a difference if it does not fault in the guest is
+             * not to be told from one. */
+            session->lost++;
+            continue;
+        }
+        session->faulted += results[i].end == CASE_FAULTED;
+        check_engine(session, MACHINE_INTERPRETER, "interp", &cases[i], &results[i]);
+    }
+    session->done += count;
+    return true;
+}
+
+static bool run_all(Session *session)
+{
+    time_t end = time(NULL) + session->options.minutes * 60;
+    while (session->done < session->options.cases && session->reports < REPORTS_MAX &&
+           (!session->options.minutes || time(NULL) < end)) {
+        uint64_t left = session->options.cases - session->done;
+        if (!run_batch(session, left < NATIVE_BATCH ? (unsigned)left : NATIVE_BATCH)) {
+            printf("# the native child cannot be started\n");
+            return false;
+        }
+    }
+    printf("# seed %" PRIu64 ": %" PRIu64 " cases, %" PRIu64 " with a fault, %" PRIu64
+           " lost, %" PRIu64 " differ\n",
+           session->options.seed, session->done, session->faulted, session->lost,
+           session->differences);
+    /* Jumps into the child's own code must stay rare. */
+    return session->differences == 0 && session->lost <= session->done / 1000;
+}
+
+int main(int argc, char **argv)
+{
+    static Session session;
+    if (!parse_options(argc, argv, &session.options)) {
+        return 2;
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    generator_fill_data(templates, constant);
+    session.native = native_new(templates, constant);
+    session.machine = machine_new(templates, constant);
+    session.generator =
+        session.native ? generator_new(session.options.instruction, native_has_fs(session.native))
+                       : NULL;
+    bool ok = session.native && session.machine && session.generator;
+    if (!ok) {
+        printf("# cannot set up %s\n", !session.native    ? "the native child"
+                                       : !session.machine ? "the guest"
+                                                          : "the generator: no such instruction?");
+    }
+    ok = ok && run_all(&session);
+    printf("1..1\n%s 1 - host_cpu_interpreter_and_translator_agree\n", ok ? "ok" : "not ok");
+    generator_free(session.generator);
+    machine_free(session.machine);
+    native_free(session.native);
+    return ok ? 0 : 1;
+}
