@@ -74,7 +74,7 @@ static void remember(InterpSlot *slot, uint64_t key)
     slot->key = key;
 }
 
-/* The page of code is looked up anew. */
+/* Decodes without the cache: over a page end, or outside RAM. */
 static const InterpSlot *fetch_slow(Vcpu *vcpu, uint64_t linear)
 {
     uint8_t bytes[16] = { 0 };
@@ -82,12 +82,26 @@ static const InterpSlot *fetch_slow(Vcpu *vcpu, uint64_t linear)
     unsigned length = mem_fetch(vcpu, linear, bytes, &page);
     InterpSlot *slot = &vcpu->interp->crossing;
     decode_into(vcpu, bytes, length, linear, slot);
-    if (page.host) {
-        vcpu->fetch_tag = (linear >> 12) + vcpu->tlb_context;
-        vcpu->fetch_host = page.host - (linear & 0xfff);
-        vcpu->fetch_page = page.physical & ~UINT64_C(0xfff);
-    }
     return slot;
+}
+
+/* Looks the page of code up anew; false: it is not RAM. */
+static bool enter_page(Vcpu *vcpu, uint64_t linear)
+{
+    MemPage page;
+    uint64_t t = (linear >> 12) + vcpu->tlb_context;
+    if (vcpu->tlb_fetch[t % TLB_ENTRIES] == t) {
+        mem_page_at(vcpu, vcpu->tlb_fetch_page[t % TLB_ENTRIES] | (linear & 0xfff), &page);
+    } else {
+        tlb_fill(vcpu, linear, MEM_FETCH, &page);
+    }
+    if (!page.host) {
+        return false;
+    }
+    vcpu->fetch_tag = (linear >> 12) + vcpu->tlb_context;
+    vcpu->fetch_host = page.host - (linear & 0xfff);
+    vcpu->fetch_page = page.physical & ~UINT64_C(0xfff);
+    return true;
 }
 
 static inline bool bytes_match(const InterpSlot *slot, const uint8_t *host)
@@ -99,16 +113,46 @@ static inline bool bytes_match(const InterpSlot *slot, const uint8_t *host)
            ((high ^ slot->bytes[1]) & slot->byte_mask[1]) == 0;
 }
 
-static inline const InterpSlot *fetch(Vcpu *vcpu)
+static InterpSlot *slot_of(Vcpu *vcpu, uint64_t linear, uint64_t *out_key)
 {
-    uint64_t linear =
-        vcpu->mode & MODE_CS64 ? vcpu->rip : (uint32_t)(vcpu->segment[CPU_CS].base + vcpu->rip);
-    if (unlikely(vcpu->fetch_tag != (linear >> 12) + vcpu->tlb_context || PAGE_LEFT(linear) < 16)) {
+    uint64_t physical = vcpu->fetch_page | (linear & 0xfff);
+    *out_key = physical << 2 | (vcpu->mode & (MODE_CS64 | MODE_CS32));
+    return &vcpu->interp->slot[(physical ^ physical >> 14) % CACHE_SLOTS];
+}
+
+/* The last bytes of a page: no more of them may be looked at. */
+static const InterpSlot *fetch_at_end(Vcpu *vcpu, uint64_t linear)
+{
+    uint64_t key;
+    InterpSlot *slot = slot_of(vcpu, linear, &key);
+    uint8_t bytes[16] = { 0 };
+    unsigned left = PAGE_LEFT(linear);
+    memcpy(bytes, vcpu->fetch_host + (linear & 0xfff), left);
+    if (slot->key == key && slot->insn.length <= left && bytes_match(slot, bytes)) {
+        return slot;
+    }
+    slot->key = KEY_FREE;
+    if (insn_decode(bytes, left, vcpu->mode, &slot->insn) < 0) {
         return fetch_slow(vcpu, linear);
     }
-    uint64_t physical = vcpu->fetch_page | (linear & 0xfff);
-    uint64_t key = physical << 2 | (vcpu->mode & (MODE_CS64 | MODE_CS32));
-    InterpSlot *slot = &vcpu->interp->slot[(physical ^ physical >> 14) % CACHE_SLOTS];
+    slot->func = interp_find(&slot->insn);
+    remember(slot, key);
+    return slot;
+}
+
+static inline const InterpSlot *fetch(Vcpu *vcpu)
+{
+    uint64_t key;
+    uint64_t linear =
+        vcpu->mode & MODE_CS64 ? vcpu->rip : (uint32_t)(vcpu->segment[CPU_CS].base + vcpu->rip);
+    if (unlikely(vcpu->fetch_tag != (linear >> 12) + vcpu->tlb_context) &&
+        !enter_page(vcpu, linear)) {
+        return fetch_slow(vcpu, linear);
+    }
+    if (unlikely(PAGE_LEFT(linear) < 16)) {
+        return fetch_at_end(vcpu, linear);
+    }
+    InterpSlot *slot = slot_of(vcpu, linear, &key);
     const uint8_t *host = vcpu->fetch_host + (linear & 0xfff);
     if (likely(slot->key == key && bytes_match(slot, host))) {
         return slot;
