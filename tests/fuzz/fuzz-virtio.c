@@ -252,11 +252,17 @@ int fuzz_virtio_run(const FuzzVirtio *fuzz, const uint8_t *data, size_t size)
     void *backend = fuzz->prepare ? fuzz->prepare(fake) : NULL;
     VirtDriver *driver = virt_driver_new(fake, fuzz->class, fuzz->properties);
     Play play = { fuzz, driver, backend, { data, data + size } };
+    if (fuzz->attach) {
+        fuzz->attach(driver->dev, backend);
+    }
     virt_driver_start(driver, UINT64_MAX);
     for (unsigned steps = 0; steps < STEPS_MAX && play.script.at < play.script.end; steps++) {
         step(&play);
     }
     run(&play);
+    if (fuzz->detach) {
+        fuzz->detach(driver->dev, backend);
+    }
     virt_driver_remove(driver);
     if (fuzz->finish) {
         fuzz->finish(backend);

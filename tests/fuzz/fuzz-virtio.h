@@ -10,6 +10,9 @@ typedef struct FuzzVirtio {
     const char *const *properties; /* as fake_host_add(); may be NULL */
     /* optional: back ends, before the device is made; what it returns goes to the others */
     void *(*prepare)(FakeHost *fake);
+    /* optional: what is attached to the device once it is there, and taken away before it goes */
+    void (*attach)(VirtioDevice *dev, void *backend);
+    void (*detach)(VirtioDevice *dev, void *backend);
     /* optional: frees back ends, after the device is gone and before its host */
     void (*finish)(void *backend);
     /* optional: waits for work on other threads */
