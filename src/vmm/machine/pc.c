@@ -18,6 +18,7 @@
 #define EBDA 0x9fc00u
 #define EBDA_END 0xa0000u
 #define TABLES_BASE 0xe0000u
+#define SMBIOS_BASE 0xf0000u
 #define TABLES_END 0x100000u
 
 static const struct {
@@ -202,6 +203,42 @@ static bool fill_fw_cfg(Machine *machine, GError **error)
     return add_e820_file(machine, error);
 }
 
+/* Puts @part at its place in the piece of firmware tables that begins at TABLES_BASE. */
+static bool place_tables(GByteArray *tables, GByteArray *part, GuestAddr base, GuestAddr end,
+                         GError **error)
+{
+    bool fits = part->len <= end - base;
+    if (fits) {
+        memcpy(tables->data + (base - TABLES_BASE), part->data, part->len);
+    } else {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_LIMIT,
+                    "the firmware tables do not fit below 1 MiB: %u bytes at 0x%" PRIx64, part->len,
+                    base);
+    }
+    g_byte_array_unref(part);
+    return fits;
+}
+
+static bool build_tables(Machine *machine, const AcpiConfig *acpi, GError **error)
+{
+    g_autoptr(GByteArray) tables = g_byte_array_new();
+    g_byte_array_set_size(tables, TABLES_END - TABLES_BASE);
+    memset(tables->data, 0, tables->len);
+    if (!place_tables(tables, pc_build_smbios(machine, SMBIOS_BASE), SMBIOS_BASE, TABLES_END,
+                      error)) {
+        return false;
+    }
+    if (machine->config->machine.has_acpi) {
+        if (!place_tables(tables, acpi_build(acpi, TABLES_BASE), TABLES_BASE, SMBIOS_BASE, error)) {
+            return false;
+        }
+        machine->rsdp = TABLES_BASE;
+    }
+    machine->tables = g_bytes_new(tables->data, tables->len);
+    machine->tables_address = TABLES_BASE;
+    return true;
+}
+
 bool pc_finish(Machine *machine, AcpiConfig *acpi, GError **error)
 {
     g_autofree uint32_t *ids = g_new(uint32_t, machine->vcpu_count);
@@ -211,16 +248,5 @@ bool pc_finish(Machine *machine, AcpiConfig *acpi, GError **error)
     acpi->vcpu_count = machine->vcpu_count;
     acpi->apic_ids = ids;
     describe_serials(machine, acpi);
-    if (machine->config->machine.has_acpi) {
-        GByteArray *tables = acpi_build(acpi, TABLES_BASE);
-        if (tables->len > TABLES_END - TABLES_BASE) {
-            g_set_error(error, LODGE_ERROR, LODGE_ERROR_LIMIT,
-                        "the ACPI tables do not fit below 1 MiB: %u bytes", tables->len);
-            g_byte_array_unref(tables);
-            return false;
-        }
-        machine->tables = g_byte_array_free_to_bytes(tables);
-        machine->tables_address = machine->rsdp = TABLES_BASE;
-    }
-    return fill_fw_cfg(machine, error);
+    return build_tables(machine, acpi, error) && fill_fw_cfg(machine, error);
 }

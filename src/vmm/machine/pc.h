@@ -20,6 +20,8 @@ bool pc_place_serial(MachineDevice *md, GError **error);
 
 /* RAM below 4 GiB with its holes. */
 void pc_fill_low_e820(Machine *machine);
+/* SMBIOS tables, to lie at @base. (transfer full) */
+GByteArray *pc_build_smbios(const Machine *machine, GuestAddr base);
 /* Completes @acpi by what the machine has, and makes the tables. */
 bool pc_finish(Machine *machine, AcpiConfig *acpi, GError **error);
 
