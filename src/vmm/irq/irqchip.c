@@ -14,7 +14,8 @@
 
 struct IrqChip {
     IrqChipHost host;
-    TimerThread *timers; /* NULL: host.timer_set serves */
+    TimerThread *timers; /* NULL: host.timer_set serves, or nobody any more */
+    atomic_bool is_stopped;
     I8259Pair *pair;
     IoApic *ioapic;
     Lapic *lapic[IRQCHIP_VCPUS_MAX];
@@ -44,12 +45,19 @@ IrqChip *irq_chip_new(const IrqChipHost *host)
     return chip;
 }
 
-void irq_chip_free(IrqChip *chip)
+void irq_chip_stop(IrqChip *chip)
 {
     if (chip) {
+        atomic_store(&chip->is_stopped, true);
         timer_thread_free(chip->timers);
-        free(chip);
+        chip->timers = NULL;
     }
+}
+
+void irq_chip_free(IrqChip *chip)
+{
+    irq_chip_stop(chip);
+    free(chip);
 }
 
 static void i8259_output_changed(void *opaque, bool level)
@@ -170,6 +178,9 @@ void irq_chip_timer_due(IrqChip *chip, unsigned vcpu)
 /* Own thread: the guest's clock may run behind the host's by a constant while the guest runs. */
 void irq_chip_timer_set(IrqChip *chip, unsigned vcpu, int64_t deadline_ns)
 {
+    if (atomic_load(&chip->is_stopped)) {
+        return;
+    }
     if (!chip->timers) {
         chip->host.timer_set(chip->host.opaque, vcpu, deadline_ns);
         return;
@@ -183,23 +194,22 @@ void irq_chip_timer_set(IrqChip *chip, unsigned vcpu, int64_t deadline_ns)
 
 static bool deliver(IrqChip *chip, Lapic *lapic, const IrqMessage *message)
 {
-    const IrqChipHost *host = &chip->host;
     switch (message->delivery) {
     case IRQ_DELIVERY_FIXED:
     case IRQ_DELIVERY_LOWEST:
         return lapic_accept(lapic, message->vector, message->is_level);
     case IRQ_DELIVERY_NMI:
-        host->vcpu_request(host->opaque, lapic->vcpu, VCPU_REQUEST_NMI, 0);
+        irq_chip_request(chip, lapic->vcpu, VCPU_REQUEST_NMI, 0);
         return true;
     case IRQ_DELIVERY_INIT:
-        host->vcpu_request(host->opaque, lapic->vcpu, VCPU_REQUEST_INIT, 0);
+        irq_chip_request(chip, lapic->vcpu, VCPU_REQUEST_INIT, 0);
         return true;
     case IRQ_DELIVERY_SIPI:
-        host->vcpu_request(host->opaque, lapic->vcpu, VCPU_REQUEST_SIPI, message->vector);
+        irq_chip_request(chip, lapic->vcpu, VCPU_REQUEST_SIPI, message->vector);
         return true;
     case IRQ_DELIVERY_EXTINT:
         atomic_store(&lapic->extint, true);
-        host->vcpu_request(host->opaque, lapic->vcpu, VCPU_REQUEST_INTERRUPT, 0);
+        irq_chip_request(chip, lapic->vcpu, VCPU_REQUEST_INTERRUPT, 0);
         return true;
     default: /* SMI: there is no SMM; 3 is reserved */
         return false;
@@ -272,6 +282,13 @@ int irq_chip_acknowledge_extint(IrqChip *chip)
 int irq_chip_peek_extint(IrqChip *chip)
 {
     return chip->pair ? i8259_peek(chip->pair) : -1;
+}
+
+void irq_chip_request(const IrqChip *chip, unsigned vcpu, VcpuRequest request, uint8_t vector)
+{
+    if (!atomic_load(&chip->is_stopped)) {
+        chip->host.vcpu_request(chip->host.opaque, vcpu, request, vector);
+    }
 }
 
 const IrqChipHost *irq_chip_host(const IrqChip *chip)

@@ -43,6 +43,10 @@ IrqChip *irq_chip_new(const IrqChipHost *host) LODGE_MUST_CHECK;
 /* Every chip was detached before; NULL is accepted. */
 void irq_chip_free(IrqChip *chip);
 
+/* Ends the timer thread and all requests to vCPUs: before these are destroyed, which may be before
+ * the chips are detached. NULL is accepted. Context: main thread, no vCPU runs. */
+void irq_chip_stop(IrqChip *chip);
+
 /* Puts chips in, or takes them out with NULL. Context: main thread, no vCPU runs. */
 void irq_chip_attach_i8259(IrqChip *chip, struct I8259Pair *pair);
 void irq_chip_attach_ioapic(IrqChip *chip, struct IoApic *ioapic);
@@ -94,6 +98,7 @@ bool irq_chip_has_extint(const IrqChip *chip);    /* the 8259s ask; lock-free */
 int irq_chip_acknowledge_extint(IrqChip *chip);   /* vector or -1 */
 int irq_chip_peek_extint(IrqChip *chip);
 const IrqChipHost *irq_chip_host(const IrqChip *chip);
+void irq_chip_request(const IrqChip *chip, unsigned vcpu, VcpuRequest request, uint8_t vector);
 void irq_chip_timer_set(IrqChip *chip, unsigned vcpu, int64_t deadline_ns);
 void irq_chip_send_to_others(IrqChip *chip, const IrqMessage *message, unsigned self);
 

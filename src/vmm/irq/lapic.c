@@ -38,8 +38,7 @@ static int highest_requested(const Lapic *lapic)
 
 static void request_interrupt(const Lapic *lapic)
 {
-    const IrqChipHost *host = irq_chip_host(lapic->chip);
-    host->vcpu_request(host->opaque, lapic->vcpu, VCPU_REQUEST_INTERRUPT, 0);
+    irq_chip_request(lapic->chip, lapic->vcpu, VCPU_REQUEST_INTERRUPT, 0);
 }
 
 uint8_t lapic_priority(const Lapic *lapic)
@@ -152,13 +151,12 @@ void lapic_raise_lvt(Lapic *lapic, unsigned index)
     if (lvt & LVT_MASKED || !lapic_is_enabled(lapic)) {
         return;
     }
-    const IrqChipHost *host = irq_chip_host(lapic->chip);
     switch ((lvt & lapic_lvt_writable[index] & LVT_DELIVERY) >> LVT_DELIVERY_SHIFT) {
     case IRQ_DELIVERY_FIXED:
         lapic_accept(lapic, lvt & LVT_VECTOR, false);
         break;
     case IRQ_DELIVERY_NMI:
-        host->vcpu_request(host->opaque, lapic->vcpu, VCPU_REQUEST_NMI, 0);
+        irq_chip_request(lapic->chip, lapic->vcpu, VCPU_REQUEST_NMI, 0);
         break;
     default:
         break;

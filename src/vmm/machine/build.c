@@ -101,6 +101,7 @@ void machine_free(Machine *machine)
     if (machine->vcpu) {
         machine_end_vcpu_threads(machine);
     }
+    irq_chip_stop(machine->irq_chip);
     machine_done_vcpus(machine);
     machine_done_devices(machine);
     machine_done_accel(machine);

@@ -541,6 +541,19 @@ static void the_8259s_reach_the_boot_processor(void **state)
     assert_int_equal(acknowledge(0), 0x09);
 }
 
+static void nothing_is_requested_after_stop(void **state)
+{
+    put(0, 0x320, 0xec);
+    put(0, 0x380, 1000);
+    irq_chip_stop(chip);
+    MsiSink sink = irq_chip_msi_sink(chip);
+    msi_send(&sink, 0xfee02000, 0x4055);
+    msi_send(&sink, 0xfee02000, 0x4400);
+    now_ns += 1000000;
+    irq_chip_timer_due(chip, 0);
+    assert_int_equal(requests[0].interrupts + requests[2].interrupts + requests[2].nmis, 0);
+}
+
 static void impossible_loaded_state_is_refused(void **state)
 {
     assert_true(lapic_check_loaded(&lapic[0]));
@@ -583,6 +596,7 @@ int main(void)
         CASE(io_apic_registers_read_as_the_data_sheet_says),
         CASE(a_message_of_a_device_is_routed),
         CASE(the_8259s_reach_the_boot_processor),
+        CASE(nothing_is_requested_after_stop),
         CASE(impossible_loaded_state_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
