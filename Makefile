@@ -42,6 +42,7 @@ format:
 
 install: all
 	@meson configure $(BUILD) -Dprefix=$(PREFIX) >/dev/null
+	@meson compile -C $(BUILD)
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
 
 clean:
