@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CACHE_SLOTS (1u << 14)
+#define CACHE_SLOTS (1u << 15)
 #define KEY_FREE UINT64_MAX
 #define PAGE_LEFT(linear) (0x1000u - ((unsigned)(linear)&0xfff))
 
@@ -117,7 +117,7 @@ static InterpSlot *slot_of(Vcpu *vcpu, uint64_t linear, uint64_t *out_key)
 {
     uint64_t physical = vcpu->fetch_page | (linear & 0xfff);
     *out_key = physical << 2 | (vcpu->mode & (MODE_CS64 | MODE_CS32));
-    return &vcpu->interp->slot[(physical ^ physical >> 14) % CACHE_SLOTS];
+    return &vcpu->interp->slot[(physical ^ physical >> 15) % CACHE_SLOTS];
 }
 
 /* The last bytes of a page: no more of them may be looked at. */
