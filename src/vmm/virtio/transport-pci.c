@@ -1,18 +1,19 @@
-/* Virtio over PCI bus (virtio 1.2), and its legacy interface (virtio 0.9.5) in I/O BAR 0.
+/* Virtio over PCI bus (virtio 1.2).
  *
- * BAR 0: legacy registers; BAR 1: MSI-X; BAR 4: common configuration, ISR, device configuration
- * and notification structures. Leaves out: queue reset, notification data, shared memory.
+ * BAR 0: legacy registers (transport-legacy.c); BAR 1: MSI-X; BAR 4: common configuration, ISR,
+ * device configuration and notification structures. Leaves out: queue reset, notification data,
+ * shared memory.
  *
  * The structures' regions have no lock of the bus: a write of the device status waits for the
  * loop, which takes the device's lock.
  * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmm/virtio/transport-pci.h"
 #include "base/cleanup.h"
 #include "base/endian.h"
 #include "base/int-math.h"
 #include "base/log.h"
 #include "gbase/error.h"
 #include "vmm/bus/pci/pci-bus.h"
-#include "vmm/virtio/device.h"
 
 #include <linux/virtio_pci.h>
 #include <string.h>
@@ -21,7 +22,6 @@
 #define DEVICE_MODERN_BASE 0x1040
 #define SUBSYSTEM_MODERN 0x1100
 
-#define LEGACY_BAR 0
 #define MSIX_BAR 1
 #define MODERN_BAR 4
 
@@ -96,7 +96,7 @@ static const VirtioTransport transport = { .queue_interrupt = pci_queue_interrup
                                            .config_interrupt = pci_config_interrupt,
                                            .update_line = pci_update_line };
 
-static uint16_t checked_vector(const VirtioDevice *dev, uint64_t value)
+uint16_t virtio_pci_check_vector(const VirtioDevice *dev, uint64_t value)
 {
     return value < dev->pci.msix.vectors ? (uint16_t)value : VIRTIO_NO_VECTOR;
 }
@@ -158,7 +158,7 @@ static void write_queue_field(VirtioDevice *dev, uint64_t offset, uint64_t value
         return;
     }
     if (offset == VIRTIO_PCI_COMMON_Q_MSIX && size == 2) {
-        queue->vector = checked_vector(dev, value);
+        queue->vector = virtio_pci_check_vector(dev, value);
     } else if (queue->ring.is_ready) {
         return; /* fixed while the queue is in use */
     } else if (offset == VIRTIO_PCI_COMMON_Q_SIZE && size == 2) {
@@ -189,7 +189,7 @@ static void common_write(void *opaque, uint64_t offset, uint64_t value, unsigned
         virtio_write_accepted(dev, (uint32_t)value);
         break;
     case VIRTIO_PCI_COMMON_MSIX:
-        dev->config_vector = checked_vector(dev, value);
+        dev->config_vector = virtio_pci_check_vector(dev, value);
         break;
     case VIRTIO_PCI_COMMON_Q_SELECT:
         dev->queue_select = (uint16_t)value;
@@ -206,7 +206,7 @@ static const RegionOps common_ops = { common_read, common_write, 1, 4 };
 
 /* ISR, device configuration and notification structures */
 
-static uint64_t isr_read_locked(VirtioDevice *dev)
+uint64_t virtio_pci_take_isr(VirtioDevice *dev)
 {
     uint32_t isr = dev->isr;
     dev->isr = 0;
@@ -218,7 +218,7 @@ static uint64_t isr_read(void *opaque, uint64_t offset, unsigned size)
 {
     VirtioDevice *dev = opaque;
     LOCK_GUARD(&dev->device.lock);
-    return offset == 0 ? isr_read_locked(dev) : 0;
+    return offset == 0 ? virtio_pci_take_isr(dev) : 0;
 }
 
 static void isr_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
@@ -309,7 +309,7 @@ static void window_read(PciDevice *pci, unsigned offset, unsigned size)
     } else if (access.region == &dev->config_region) {
         value = virtio_read_config(dev, access.offset, access.size);
     } else if (access.region == &dev->isr_region && access.offset == 0) {
-        value = isr_read_locked(dev);
+        value = virtio_pci_take_isr(dev);
     }
     pci_put32(pci, dev->window_capability + WINDOW_DATA, (uint32_t)value);
 }
@@ -332,127 +332,12 @@ static void window_write(PciDevice *pci, unsigned offset, unsigned size)
     }
 }
 
-/* Legacy interface */
-
-static unsigned legacy_config_offset(const VirtioDevice *dev)
-{
-    return VIRTIO_PCI_CONFIG_OFF(pci_msix_is_enabled(&dev->pci));
-}
-
-static uint64_t legacy_read_locked(VirtioDevice *dev, uint64_t offset, unsigned size)
-{
-    const VirtioQueue *queue = virtio_selected_queue(dev);
-    unsigned config = legacy_config_offset(dev);
-    if (offset >= config) {
-        return virtio_read_config(dev, offset - config, size);
-    }
-    switch (offset) {
-    case VIRTIO_PCI_HOST_FEATURES:
-        return (uint32_t)dev->offered;
-    case VIRTIO_PCI_GUEST_FEATURES:
-        return (uint32_t)dev->accepted;
-    case VIRTIO_PCI_QUEUE_PFN:
-        return queue ? queue->legacy_page : 0;
-    case VIRTIO_PCI_QUEUE_NUM:
-        return queue ? queue->ring.max_size : 0;
-    case VIRTIO_PCI_QUEUE_SEL:
-        return dev->queue_select;
-    case VIRTIO_PCI_STATUS:
-        return dev->status;
-    case VIRTIO_PCI_ISR:
-        return isr_read_locked(dev);
-    case VIRTIO_MSI_CONFIG_VECTOR:
-        return dev->config_vector;
-    case VIRTIO_MSI_QUEUE_VECTOR:
-        return queue ? queue->vector : VIRTIO_NO_VECTOR;
-    default:
-        return 0;
-    }
-}
-
-static uint64_t legacy_read(void *opaque, uint64_t offset, unsigned size)
-{
-    VirtioDevice *dev = opaque;
-    LOCK_GUARD(&dev->device.lock);
-    return legacy_read_locked(dev, offset, size);
-}
-
-/* A legacy driver gives one page number; the parts follow each other by fixed rules. */
-static void write_legacy_page(VirtioDevice *dev, uint32_t page)
-{
-    VirtioQueue *queue = virtio_selected_queue(dev);
-    if (!queue) {
-        return;
-    }
-    VirtQueue *ring = &queue->ring;
-    virtq_reset(ring);
-    queue->legacy_page = page;
-    if (!page) {
-        return;
-    }
-    uint64_t size = ring->size;
-    ring->address[VIRTQ_DESC] = (GuestAddr)page << VIRTIO_PCI_QUEUE_ADDR_SHIFT;
-    ring->address[VIRTQ_AVAIL] = ring->address[VIRTQ_DESC] + 16 * size;
-    ring->address[VIRTQ_USED] =
-        round_up(ring->address[VIRTQ_AVAIL] + 6 + 2 * size, VIRTIO_PCI_VRING_ALIGN);
-    virtio_enable_queue(dev, queue);
-}
-
-static void legacy_write_locked(VirtioDevice *dev, uint64_t offset, uint64_t value, unsigned size)
-{
-    VirtioQueue *queue = virtio_selected_queue(dev);
-    unsigned config = legacy_config_offset(dev);
-    if (offset >= config) {
-        virtio_write_config(dev, offset - config, value, size);
-        return;
-    }
-    switch (offset) {
-    case VIRTIO_PCI_GUEST_FEATURES:
-        dev->accepted_select = 0;
-        virtio_write_accepted(dev, (uint32_t)(value & dev->offered));
-        break;
-    case VIRTIO_PCI_QUEUE_PFN:
-        write_legacy_page(dev, (uint32_t)value);
-        break;
-    case VIRTIO_PCI_QUEUE_SEL:
-        dev->queue_select = (uint16_t)value;
-        break;
-    case VIRTIO_MSI_CONFIG_VECTOR:
-        dev->config_vector = checked_vector(dev, value);
-        break;
-    case VIRTIO_MSI_QUEUE_VECTOR:
-        if (queue) {
-            queue->vector = checked_vector(dev, value);
-        }
-        break;
-    default:
-        break;
-    }
-}
-
-static void legacy_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
-{
-    VirtioDevice *dev = opaque;
-    if (offset == VIRTIO_PCI_STATUS) {
-        virtio_write_status(dev, (uint8_t)value);
-    } else if (offset == VIRTIO_PCI_QUEUE_NOTIFY) {
-        if (value < dev->queue_count) {
-            virtio_kick(dev, (unsigned)value);
-        }
-    } else {
-        LOCK_GUARD(&dev->device.lock);
-        legacy_write_locked(dev, offset, value, size);
-    }
-}
-
-static const RegionOps legacy_ops = { legacy_read, legacy_write, 1, 4 };
-
 /* Notification by the accelerator */
 
 static void set_ioeventfds(VirtioDevice *dev, unsigned bar, GuestAddr base, bool assign)
 {
     const DeviceHost *host = dev->device.host;
-    bool is_legacy = bar == LEGACY_BAR;
+    bool is_legacy = bar == VIRTIO_PCI_LEGACY_BAR;
     for (unsigned i = 0; i < dev->queue_count; i++) {
         GuestAddr addr = is_legacy ? base + VIRTIO_PCI_QUEUE_NOTIFY
                                    : base + NOTIFY_OFFSET + i * NOTIFY_MULTIPLIER;
@@ -470,7 +355,7 @@ static void set_ioeventfds(VirtioDevice *dev, unsigned bar, GuestAddr base, bool
 static void bar_mapped(PciDevice *pci, unsigned bar, GuestAddr base, bool is_mapped)
 {
     VirtioDevice *dev = (VirtioDevice *)pci;
-    bool has_notify = bar == MODERN_BAR || (bar == LEGACY_BAR && dev->has_legacy);
+    bool has_notify = bar == MODERN_BAR || (bar == VIRTIO_PCI_LEGACY_BAR && dev->has_legacy);
     if (has_notify && dev->device.host->ioeventfd && dev->wants_ioeventfd) {
         set_ioeventfds(dev, bar, base, is_mapped);
     }
@@ -542,17 +427,6 @@ static void add_modern(VirtioDevice *dev)
     add_window(dev);
 }
 
-static void add_legacy(VirtioDevice *dev)
-{
-    uint64_t size = 32;
-    while (size < VIRTIO_PCI_CONFIG_OFF(true) + (uint64_t)dev->config_size) {
-        size *= 2;
-    }
-    dev->legacy_region = make_region(dev, "virtio-legacy", size, &legacy_ops);
-    pci_bar_init(&dev->pci, LEGACY_BAR, PCI_BAR_IO, size);
-    pci_bar_add_region(&dev->pci, LEGACY_BAR, 0, &dev->legacy_region);
-}
-
 static bool choose_interfaces(VirtioDevice *dev, GError **error)
 {
     uint16_t id =
@@ -601,7 +475,7 @@ bool virtio_pci_realize(Device *device, GError **error)
                                 dev->pci.bus->bridge ? PCI_EXP_TYPE_ENDPOINT : PCI_EXP_TYPE_RC_END);
     }
     if (dev->has_legacy) {
-        add_legacy(dev);
+        virtio_pci_add_legacy(dev);
     }
     unsigned vectors = dev->vectors ? (unsigned)dev->vectors : dev->queue_count + 1u;
     pci_bar_init(&dev->pci, MSIX_BAR, PCI_BAR_MEM32, MSIX_BAR_SIZE);
@@ -633,9 +507,9 @@ bool virtio_pci_post_load(Device *device, GError **error)
     if (!pci_device_post_load(&dev->pci, error)) {
         return false;
     }
-    dev->config_vector = checked_vector(dev, dev->config_vector);
+    dev->config_vector = virtio_pci_check_vector(dev, dev->config_vector);
     for (unsigned i = 0; i < dev->queue_count; i++) {
-        dev->queue[i].vector = checked_vector(dev, dev->queue[i].vector);
+        dev->queue[i].vector = virtio_pci_check_vector(dev, dev->queue[i].vector);
     }
     return virtio_post_load(dev, error);
 }
