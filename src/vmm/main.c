@@ -4,6 +4,7 @@
  * and the terminal is given back. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/log.h"
 #include "gbase/error.h"
+#include "vmm/gdbstub/attach.h"
 #include "vmm/machine/machine.h"
 
 #include <errno.h>
@@ -77,7 +78,9 @@ static int run(const MachineConfig *config, const sigset_t *signal_set)
     g_autoptr(GError) error = NULL;
     g_autoptr(Machine) machine = machine_new(config, &error);
     SignalWatch signals = { .machine = machine, .fd = -1 };
-    if (!machine || !watch_signals(&signals, signal_set, &error)) {
+    g_autoptr(GdbStub) gdb = NULL;
+    if (!machine || !gdb_stub_attach(machine, &gdb, &error) ||
+        !watch_signals(&signals, signal_set, &error)) {
         log_error("%s", error->message);
         return STATUS_CONFIG;
     }

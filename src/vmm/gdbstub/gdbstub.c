@@ -58,6 +58,11 @@ GdbStub *gdb_stub_new(CharBackend *backend, const GdbTarget *target, GError **er
     return stub;
 }
 
+const GdbTarget *gdb_stub_target(const GdbStub *stub)
+{
+    return &stub->target;
+}
+
 void gdb_stub_free(GdbStub *stub)
 {
     if (!stub) {

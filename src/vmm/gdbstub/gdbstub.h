@@ -25,6 +25,9 @@ GdbStub *gdb_stub_new(CharBackend *backend, const GdbTarget *target, GError **er
 void gdb_stub_free(GdbStub *stub);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GdbStub, gdb_stub_free)
 
+/* What it was made with. */
+const GdbTarget *gdb_stub_target(const GdbStub *stub);
+
 /**
  * gdb_stub_stopped - the machine stands, and not because the stub asked
  * @vcpu: that caused it

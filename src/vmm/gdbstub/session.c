@@ -678,8 +678,8 @@ static void handle_packet(GdbSession *s, const char *packet, size_t length)
 static void interrupt(GdbSession *s)
 {
     if (s->is_running) {
+        s->is_running = false; /* first: the pause itself is no news */
         s->target->pause(s->target->opaque);
-        s->is_running = false;
         s->signal = SIGNAL_INTERRUPT;
         (void)apply_points(s, ALL_VCPUS);
         report_stop(s, "");
@@ -782,9 +782,8 @@ void gdb_session_free(GdbSession *session)
         return;
     }
     if (!session->is_gone) {
-        if (session->is_running) {
-            session->target->pause(session->target->opaque);
-        }
+        session->is_running = false;
+        session->target->pause(session->target->opaque);
         remove_all_points(session);
         session->target->resume(session->target->opaque, ALL_VCPUS);
     }
