@@ -88,6 +88,10 @@ static bool add_shorthand(MachineConfig *config, const char *text, bool is_mux, 
     }
     if (is_mux) {
         keyval_add(list, "mux", "on");
+        /* Ctrl-a x ends the monitor; Ctrl-C is the guest's. */
+        if (!strcmp(s->type, "stdio") && !keyval_get(list, "signal")) {
+            keyval_add(list, "signal", "off");
+        }
     }
     keyval_add(list, "id", id);
     return option_add_backend(config->chardevs, "chardev", g_strdup(s->type),

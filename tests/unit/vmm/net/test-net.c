@@ -80,6 +80,62 @@ static void the_user_network_answers_arp_for_its_host(void **state)
     loop_free(loop);
 }
 
+/* Sum of 16-bit words, as in IP headers. */
+static uint16_t ip_checksum(const uint8_t *bytes, size_t length)
+{
+    uint32_t sum = 0;
+    for (size_t i = 0; i < length; i += 2) {
+        sum += be16_get(bytes + i);
+    }
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t) ~(sum + (sum >> 16));
+}
+
+/* DHCPDISCOVER of 52:54:00:12:34:56 in @frame; returns its length. */
+static size_t make_discover(uint8_t *frame)
+{
+    enum { IP = 14, UDP = IP + 20, BOOTP = UDP + 8, OPTIONS = BOOTP + 236, END = OPTIONS + 8 };
+    static const uint8_t mac[6] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
+    static const uint8_t options[8] = { 0x63, 0x82, 0x53, 0x63, 53, 1, 1, 0xff };
+    memset(frame, 0, END);
+    memset(frame, 0xff, 6);
+    memcpy(frame + 6, mac, sizeof(mac));
+    be16_put(frame + 12, 0x800);
+    frame[IP] = 0x45;
+    be16_put(frame + IP + 2, END - IP);
+    frame[IP + 8] = 64;
+    frame[IP + 9] = IPPROTO_UDP;
+    memset(frame + IP + 16, 0xff, 4);
+    be16_put(frame + IP + 10, ip_checksum(frame + IP, 20));
+    be16_put(frame + UDP, 68);
+    be16_put(frame + UDP + 2, 67);
+    be16_put(frame + UDP + 4, END - UDP);
+    frame[BOOTP] = 1;
+    frame[BOOTP + 1] = 1;
+    frame[BOOTP + 2] = 6;
+    memcpy(frame + BOOTP + 28, mac, sizeof(mac));
+    memcpy(frame + OPTIONS, options, sizeof(options));
+    return END;
+}
+
+static void the_user_network_offers_the_guest_its_usual_address(void **state)
+{
+    EventLoop *loop = loop_new();
+    Card card = { 0 };
+    uint8_t frame[512];
+    NetBackend *net = open_user(loop, &card);
+    struct iovec iov = { frame, make_discover(frame) };
+    assert_int_equal(net_send(net, &iov, 1), iov.iov_len);
+    turn_until_frames(loop, &card, 1);
+    static const uint8_t address[4] = { 10, 0, 2, 15 };
+    assert_true(card.length > 42 + 240);
+    assert_int_equal(be16_get(card.frame + 36), 68);
+    assert_int_equal(card.frame[42], 2);
+    assert_memory_equal(card.frame + 42 + 16, address, 4);
+    net_free(net);
+    loop_free(loop);
+}
+
 static void a_frame_without_room_is_offered_again(void **state)
 {
     EventLoop *loop = loop_new();
@@ -204,6 +260,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_user_network_answers_arp_for_its_host),
+        cmocka_unit_test(the_user_network_offers_the_guest_its_usual_address),
         cmocka_unit_test(a_frame_without_room_is_offered_again),
         cmocka_unit_test(frames_of_a_link_that_is_down_are_dropped),
         cmocka_unit_test(addresses_follow_the_network_and_its_options),

@@ -93,10 +93,10 @@ static const Case good[] = {
       "q35 128M kvm:xlate 1=1*1*1*1 chardev=stdio:serial0() chardev=file:serial2(path=/tmp/x) "
       "serial=serial0 serial=none serial=serial2" },
     { "-serial mon:stdio",
-      "q35 128M kvm:xlate 1=1*1*1*1 chardev=stdio:serial0(mux=on) serial=serial0 "
+      "q35 128M kvm:xlate 1=1*1*1*1 chardev=stdio:serial0(mux=on,signal=off) serial=serial0 "
       "monitor=serial0" },
     { "-serial mon:stdio -monitor mon:stdio",
-      "q35 128M kvm:xlate 1=1*1*1*1 chardev=stdio:serial0(mux=on) serial=serial0 "
+      "q35 128M kvm:xlate 1=1*1*1*1 chardev=stdio:serial0(mux=on,signal=off) serial=serial0 "
       "monitor=serial0" },
     { "-qmp unix:/tmp/q,server,nowait",
       "q35 128M kvm:xlate 1=1*1*1*1 "
@@ -109,8 +109,9 @@ static const Case good[] = {
       "chardev=socket:serial0(server=on,host=localhost,port=44) serial=serial0" },
     { "-object memory-backend-memfd,id=r,size=1G",
       "q35 128M kvm:xlate 1=1*1*1*1 object=memory-backend-memfd:r(size=1G)" },
-    { "-nographic", "q35 128M kvm:xlate 1=1*1*1*1 chardev=stdio:serial0(mux=on) serial=serial0 "
-                    "monitor=serial0" },
+    { "-nographic",
+      "q35 128M kvm:xlate 1=1*1*1*1 chardev=stdio:serial0(mux=on,signal=off) serial=serial0 "
+      "monitor=serial0" },
 };
 
 static void command_lines_become_configurations(void **state)
@@ -221,9 +222,10 @@ static void defaults_give_a_console_and_a_network(void **state)
 {
     g_autoptr(MachineConfig) config = parse("-m 256", NULL);
     g_autofree char *got = format(config);
-    assert_string_equal(got, "q35 256M kvm:xlate 1=1*1*1*1 netdev=user:net-default() "
-                             "chardev=stdio:serial0(mux=on) device=default-nic:(netdev=net-default)"
-                             " serial=serial0 monitor=serial0");
+    assert_string_equal(
+        got, "q35 256M kvm:xlate 1=1*1*1*1 netdev=user:net-default() "
+             "chardev=stdio:serial0(mux=on,signal=off) device=default-nic:(netdev=net-default)"
+             " serial=serial0 monitor=serial0");
 }
 
 int main(void)
