@@ -101,6 +101,7 @@ struct Vcpu {
     uint64_t page_mask;     /* operands of PEXT: ~0xfff .. */
     uint64_t index_mask;    /* .. and TLB_ENTRIES - 1 */
     uint64_t vector_away;   /* 0: the vector state is in the host's registers, not in xsave */
+    uint64_t segment_odd[2]; /* FS, GS outside 64-bit code: not a flat data segment (its base apart) */
     uint64_t tlb_read[TLB_ENTRIES];
     uint64_t tlb_write[TLB_ENTRIES];
     uint64_t tlb_addend[TLB_ENTRIES];

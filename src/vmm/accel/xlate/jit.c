@@ -1,0 +1,481 @@
+/* Running translated code: looking blocks up, linking, leaving, invalidation.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmm/accel/xlate/translate.h"
+
+#include "vmm/accel/xlate/bits.h"
+#include "vmm/accel/xlate/fault.h"
+#include "vmm/accel/xlate/interp.h"
+#include "vmm/accel/xlate/translator.h"
+#include "vmm/accel/xlate/verify.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+
+#define KEY_SHIFT 48 /* addresses are 48 bits, sign-extended: keys do not meet */
+#define KEYS_MAX 65535u
+#define KEY_SLOTS 64u
+#define PAGE_FILTER_BITS 4096u
+#define HWCAP2_FSGSBASE 2u
+
+/* The jump cache's key for one address space and mode. */
+typedef struct KeySlot {
+    uint64_t context, key;
+    uint32_t mode;
+    bool used;
+} KeySlot;
+
+typedef struct JitVcpu {
+    KeySlot slot[KEY_SLOTS];
+    uint64_t context; /* what jump_key is for, if @key_valid */
+    uint32_t mode;
+    bool key_valid;
+    unsigned keys;                               /* handed out */
+    uint64_t page_filter[PAGE_FILTER_BITS / 64]; /* pages of addresses in the jump cache, hashed */
+    uint64_t generation;                         /* of the code cache behind the jump cache */
+} JitVcpu;
+
+/* -- jump cache -- */
+
+static void clear_jumps(Vcpu *vcpu)
+{
+    const JitVm *vm = vcpu->vm->jit;
+    JitVcpu *jit = vcpu->jit;
+    uint64_t nowhere = (uintptr_t)vm->exec + vm->stubs.exit_jump;
+    for (unsigned i = 0; i < JUMP_ENTRIES; i++) {
+        vcpu->jump_code[i] = nowhere;
+    }
+    memset(jit->slot, 0, sizeof(jit->slot));
+    memset(jit->page_filter, 0, sizeof(jit->page_filter));
+    jit->keys = 0;
+    jit->key_valid = false;
+}
+
+void jit_flush_jumps(Vcpu *vcpu)
+{
+    JitVcpu *jit = vcpu->jit;
+    if (jit) {
+        memset(jit->slot, 0, sizeof(jit->slot));
+        memset(jit->page_filter, 0, sizeof(jit->page_filter));
+        jit->key_valid = false;
+    }
+}
+
+static unsigned page_bit(uint64_t linear)
+{
+    uint64_t page = linear >> 12;
+    return (unsigned)((page ^ page >> 12) % PAGE_FILTER_BITS);
+}
+
+void jit_flush_jumps_page(Vcpu *vcpu, uint64_t linear)
+{
+    JitVcpu *jit = vcpu->jit;
+    unsigned bit = page_bit(linear);
+    if (jit && (jit->page_filter[bit / 64] >> bit % 64 & 1)) {
+        jit_flush_jumps(vcpu);
+    }
+}
+
+static void choose_key(Vcpu *vcpu)
+{
+    JitVcpu *jit = vcpu->jit;
+    uint32_t mode = vcpu->mode & JIT_MODE_MASK;
+    uint64_t context = vcpu->tlb_context;
+    KeySlot *slot = &jit->slot[((context >> 52) * 5 + (mode & 3) + (mode >> 11 & 7)) % KEY_SLOTS];
+    if (!slot->used || slot->context != context || slot->mode != mode) {
+        if (jit->keys == KEYS_MAX) {
+            clear_jumps(vcpu);
+        }
+        *slot = (KeySlot){ context, (uint64_t)++jit->keys << KEY_SHIFT, mode, true };
+    }
+    vcpu->jump_key = slot->key;
+    jit->context = context;
+    jit->mode = mode;
+    jit->key_valid = true;
+}
+
+/* Same as the code of emit_indirect(). */
+static unsigned jump_index(const JitVm *jit, uint64_t address)
+{
+    if (!jit->has_bmi2) {
+        return address & 0xff;
+    }
+    return (unsigned)(address + (address >> JUMP_BITS | address << (64 - JUMP_BITS))) %
+           JUMP_ENTRIES;
+}
+
+static void enter_jump(Vcpu *vcpu, const Block *block)
+{
+    const JitVm *vm = vcpu->vm->jit;
+    JitVcpu *jit = vcpu->jit;
+    unsigned i = jump_index(vm, vcpu->rip), bit = page_bit(vcpu->rip);
+    vcpu->jump_tag[i] = -(vcpu->rip + vcpu->jump_key);
+    vcpu->jump_base[i] = vcpu->rip & ~UINT64_C(0xfff);
+    vcpu->jump_code[i] = (uintptr_t)vm->exec + block->entry_jump;
+    jit->page_filter[bit / 64] |= UINT64_C(1) << bit % 64;
+}
+
+/* -- blocks -- */
+
+/* False: not RAM. Raises #PF. */
+static bool find_code(Vcpu *vcpu, uint64_t linear, MemPage *out)
+{
+    uint64_t t = (linear >> 12) + vcpu->tlb_context;
+    unsigned i = t % TLB_ENTRIES;
+    if (vcpu->tlb_fetch[i] == t) {
+        mem_page_at(vcpu, vcpu->tlb_fetch_page[i] | (linear & 0xfff), out);
+    } else {
+        tlb_fill(vcpu, linear, MEM_FETCH, out);
+    }
+    return out->ram != NULL;
+}
+
+/* Marks a page so that writes to it are seen. */
+static void watch_page(Vcpu *vcpu, RamBlock *ram, uint64_t offset)
+{
+    XlateVm *vm = vcpu->vm;
+    vm_exclusive_begin(vm, vcpu);
+    atomic_fetch_or(&ram->page_flags[offset >> 12], RAM_PAGE_CODE);
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        if (vm->vcpu[i]) {
+            tlb_protect_page(vm->vcpu[i], ram->host + (offset & ~UINT64_C(0xfff)));
+        }
+    }
+    vm_exclusive_end(vm, vcpu);
+}
+
+static void flush_cache(Vcpu *vcpu)
+{
+    JitVm *jit = vcpu->vm->jit;
+    vm_exclusive_begin(vcpu->vm, vcpu);
+    pthread_mutex_lock(&jit->lock);
+    if (!code_cache_has_room(jit)) {
+        code_cache_clear(jit);
+    }
+    pthread_mutex_unlock(&jit->lock);
+    vm_exclusive_end(vcpu->vm, vcpu);
+}
+
+static bool is_watched(const MemPage *page)
+{
+    return atomic_load(&page->ram->page_flags[page->ram_offset >> 12]) & RAM_PAGE_CODE;
+}
+
+/* With jit->lock. */
+static Block *translate_at(JitVm *jit, const MemPage *page, uint32_t mode)
+{
+    CodePage *code = code_cache_page(jit, page->ram, page->ram_offset);
+    if (!code) {
+        code = code_cache_add_page(jit, page->ram, page->ram_offset);
+    }
+    Block *block = translate_block(jit, code, page->ram_offset & 0xfff, mode);
+    if (block) {
+        verify_block(jit, block);
+    }
+    return block;
+}
+
+/* The translation of the code at rip, NULL: the interpreter must go on. May wait for exclusive
+ * sections. Raises #PF. */
+static Block *get_block(Vcpu *vcpu)
+{
+    JitVm *jit = vcpu->vm->jit;
+    uint32_t mode = vcpu->mode & JIT_MODE_MASK;
+    MemPage page;
+    if (!find_code(vcpu, vcpu->rip, &page)) {
+        return NULL;
+    }
+    for (unsigned tries = 0; tries < 3; tries++) {
+        pthread_mutex_lock(&jit->lock);
+        Block *block = code_cache_find(jit, page.ram, page.ram_offset, mode);
+        bool has_room = code_cache_has_room(jit), watched = is_watched(&page);
+        if (!block && has_room && watched) {
+            block = translate_at(jit, &page, mode);
+            pthread_mutex_unlock(&jit->lock);
+            return block;
+        }
+        pthread_mutex_unlock(&jit->lock);
+        if (block) {
+            return block;
+        }
+        if (!has_room) {
+            flush_cache(vcpu);
+        }
+        if (!watched) {
+            watch_page(vcpu, page.ram, page.ram_offset);
+        }
+    }
+    return NULL;
+}
+
+/* -- running -- */
+
+bool jit_can_run(const Vcpu *vcpu)
+{
+    uint32_t mode = vcpu->mode;
+    return vcpu->jit && (mode & MODE_FLAT) && !(mode & (MODE_SINGLE_STEP | MODE_VM86)) &&
+           ((mode & MODE_CS64) || (mode & (MODE_CS32 | MODE_SS32)) == (MODE_CS32 | MODE_SS32));
+}
+
+static bool is_odd_segment(const CpuSegment *segment)
+{
+    unsigned wanted = SEGMENT_P | SEGMENT_S | 2, all = wanted | SEGMENT_UNUSABLE | 0xc;
+    return segment->limit != 0xffffffff || (segment->attributes & all) != wanted;
+}
+
+/* What emitted code reads of state that only the interpreter changes. */
+static void synchronize(Vcpu *vcpu)
+{
+    JitVm *vm = vcpu->vm->jit;
+    JitVcpu *jit = vcpu->jit;
+    if (jit->generation != vm->generation) {
+        clear_jumps(vcpu);
+        jit->generation = vm->generation;
+    }
+    if (!jit->key_valid || jit->context != vcpu->tlb_context ||
+        jit->mode != (vcpu->mode & JIT_MODE_MASK)) {
+        choose_key(vcpu);
+    }
+    if (!(vcpu->mode & MODE_CS64)) {
+        vcpu->segment_odd[0] = is_odd_segment(&vcpu->segment[CPU_FS]);
+        vcpu->segment_odd[1] = is_odd_segment(&vcpu->segment[CPU_GS]);
+    }
+}
+
+static bool may_go_on(const Vcpu *vcpu)
+{
+    return vcpu->run_state == CPU_RUN_RUNNABLE && !vcpu->shutdown && !vcpu->debug_stop &&
+           atomic_load_explicit(&vcpu->requests, memory_order_relaxed) == 0 && jit_can_run(vcpu);
+}
+
+/* Patches the jump at @info to @block, whose page it is in. */
+static void link_jump(JitVm *jit, uint64_t info, const Block *block)
+{
+    uint32_t site = (uint32_t)info & (uint32_t)~JIT_LINK_BACK;
+    uint32_t entry = info & JIT_LINK_BACK ? block->entry_poll : block->entry_direct;
+    __atomic_store_n((uint32_t *)(void *)(jit->write + site), entry - (site + 4), __ATOMIC_RELEASE);
+}
+
+static void find_faulting_rip(Vcpu *vcpu)
+{
+    JitVm *jit = vcpu->vm->jit;
+    uint32_t guest = 0;
+    pthread_mutex_lock(&jit->lock);
+    bool found = code_cache_guest_position(jit, (uint32_t)vcpu->exit_info, &guest);
+    pthread_mutex_unlock(&jit->lock);
+    if (!found) {
+        abort();
+    }
+    vcpu->rip = vcpu->code_base + guest;
+    jit->faults++;
+}
+
+/* Runs one stretch of translated code, or one instruction by the interpreter. */
+static void run_once(Vcpu *vcpu)
+{
+    JitVm *jit = vcpu->vm->jit;
+    JitVcpu *own = vcpu->jit;
+    /* Both are from the last exit; a link counts only if nothing was dropped since. */
+    bool is_link = vcpu->exit_reason == JIT_EXIT_LINK, is_jump = vcpu->exit_reason == JIT_EXIT_JUMP;
+    uint64_t generation = own->generation, info = vcpu->exit_info;
+    vcpu->exit_reason = JIT_EXIT_POLL;
+    Block *block = get_block(vcpu);
+    if (!block) {
+        interp_one(vcpu);
+        return;
+    }
+    synchronize(vcpu);
+    if (is_link && generation == own->generation) {
+        pthread_mutex_lock(&jit->lock);
+        link_jump(jit, info, block);
+        pthread_mutex_unlock(&jit->lock);
+    }
+    if (is_jump) {
+        enter_jump(vcpu, block);
+    }
+    vcpu->code_base = vcpu->rip & ~UINT64_C(0xfff);
+    jit->stubs.enter(vcpu, jit->exec + block->entry_direct);
+    if (vcpu->exit_reason == JIT_EXIT_FAULT) {
+        find_faulting_rip(vcpu);
+        vcpu->exit_reason = JIT_EXIT_INTERP;
+    }
+    if (vcpu->exit_reason == JIT_EXIT_INTERP) {
+        interp_one(vcpu);
+    }
+}
+
+void jit_run(Vcpu *vcpu)
+{
+    jmp_buf here;
+    jmp_buf *outer = vcpu->unwind;
+    const JitVm *jit = vcpu->vm->jit;
+    if (!may_go_on(vcpu)) {
+        return;
+    }
+    fault_attach(vcpu, jit);
+    vcpu->exit_reason = JIT_EXIT_POLL;
+    if (vcpu->interrupt_shadow) {
+        interp_one(vcpu);
+    }
+    vcpu->unwind = &here;
+    if (setjmp(here) != 0) {
+        /* Code cannot be fetched: the interpreter finds and delivers the same fault. */
+        vcpu->unwind = outer;
+        interp_one(vcpu);
+        vcpu->unwind = &here;
+    }
+    while (may_go_on(vcpu)) {
+        if (vcpu->interrupt_shadow) {
+            interp_one(vcpu);
+        } else {
+            run_once(vcpu);
+        }
+    }
+    vcpu->unwind = outer;
+}
+
+uint64_t jit_slow_access(Vcpu *vcpu, uint64_t linear, uint64_t what)
+{
+    jmp_buf here;
+    jmp_buf *outer = vcpu->unwind;
+    unsigned size = what & 0xff;
+    MemAccess access = what >> 8 & 1 ? MEM_WRITE : MEM_READ;
+    const uint64_t *tags = access == MEM_WRITE ? vcpu->tlb_write : vcpu->tlb_read;
+    uint64_t t = (linear >> 12) + vcpu->tlb_context;
+    MemPage page;
+    vcpu->rip = vcpu->code_base + (what >> 16);
+    if ((linear & 0xfff) + size > 0x1000 ||
+        ((vcpu->mode & MODE_CS64) && (uint64_t)((int64_t)(linear << 16) >> 16) != linear)) {
+        return 1;
+    }
+    vcpu->unwind = &here;
+    uint64_t result = 1;
+    if (setjmp(here) == 0) {
+        tlb_fill(vcpu, linear, access, &page);
+        result = tags[t % TLB_ENTRIES] != t;
+    }
+    vcpu->unwind = outer;
+    return result;
+}
+
+/* -- invalidation -- */
+
+static bool has_code(JitVm *jit, RamBlock *ram, uint64_t offset, uint64_t length)
+{
+    bool found = false;
+    pthread_mutex_lock(&jit->lock);
+    for (uint64_t page = offset >> 12; page <= (offset + length - 1) >> 12 && !found; page++) {
+        const CodePage *code = code_cache_page(jit, ram, page << 12);
+        if (code) {
+            uint64_t first = offset > page << 12 ? (offset & 0xfff) / 64 : 0;
+            uint64_t end = offset + length - (page << 12);
+            uint64_t last = end < 4096 ? (end - 1) / 64 : 63;
+            found = code->chunks >> first << first << (63 - last) != 0;
+        }
+    }
+    pthread_mutex_unlock(&jit->lock);
+    return found;
+}
+
+void jit_invalidate(XlateVm *vm, RamBlock *ram, uint64_t offset, uint64_t length)
+{
+    JitVm *jit = vm->jit;
+    if (!jit || length == 0 || !has_code(jit, ram, offset, length)) {
+        return;
+    }
+    vm_exclusive_begin(vm, NULL);
+    pthread_mutex_lock(&jit->lock);
+    for (uint64_t page = offset >> 12; page <= (offset + length - 1) >> 12; page++) {
+        CodePage *code = code_cache_page(jit, ram, page << 12);
+        if (code) {
+            code_cache_drop_page(jit, code);
+            jit->invalidations++;
+        }
+    }
+    pthread_mutex_unlock(&jit->lock);
+    vm_exclusive_end(vm, NULL);
+}
+
+static void code_written(void *opaque, RamBlock *ram, uint64_t offset, uint64_t length)
+{
+    jit_invalidate(opaque, ram, offset, length);
+}
+
+/* -- life -- */
+
+int jit_vm_init(XlateVm *vm, uint64_t cache_bytes)
+{
+    JitVm *jit = calloc(1, sizeof(*jit));
+    if (!jit) {
+        return -ENOMEM;
+    }
+    int error = code_cache_init(jit, cache_bytes);
+    if (error) {
+        free(jit);
+        return error;
+    }
+    __builtin_cpu_init();
+    jit->has_bmi2 = __builtin_cpu_supports("bmi2");
+    jit->has_fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
+    pthread_mutex_init(&jit->lock, NULL);
+    trampoline_emit(jit);
+    fault_init();
+    vm->jit = jit;
+    vm->host.memory->code_opaque = vm;
+    vm->host.memory->code_written = code_written;
+    return 0;
+}
+
+void jit_vm_done(XlateVm *vm)
+{
+    JitVm *jit = vm->jit;
+    if (jit) {
+        vm->host.memory->code_written = NULL;
+        code_cache_clear(jit);
+        code_cache_done(jit);
+        pthread_mutex_destroy(&jit->lock);
+        free(jit);
+        vm->jit = NULL;
+    }
+}
+
+int jit_vcpu_init(Vcpu *vcpu)
+{
+    if (!vcpu->vm->jit) {
+        return 0;
+    }
+    vcpu->jit = calloc(1, sizeof(JitVcpu));
+    if (!vcpu->jit) {
+        return -ENOMEM;
+    }
+    vcpu->page_mask = ~UINT64_C(0xfff);
+    vcpu->index_mask = TLB_ENTRIES - 1;
+    vcpu->vector_away = 1;
+    clear_jumps(vcpu);
+    return 0;
+}
+
+void jit_vcpu_done(Vcpu *vcpu)
+{
+    fault_detach(vcpu);
+    free(vcpu->jit);
+    vcpu->jit = NULL;
+}
+
+void jit_describe(XlateVm *vm, char *buf, unsigned size)
+{
+    JitVm *jit = vm->jit;
+    if (!jit) {
+        return;
+    }
+    pthread_mutex_lock(&jit->lock);
+    snprintf(buf, size,
+             "translations %llu\ninvalidations %llu\ncache-flushes %llu\nhost-faults %llu\n"
+             "code-bytes %llu\n",
+             (unsigned long long)jit->translations, (unsigned long long)jit->invalidations,
+             (unsigned long long)jit->flushes, (unsigned long long)jit->faults,
+             (unsigned long long)(jit->next - jit->write));
+    pthread_mutex_unlock(&jit->lock);
+}

@@ -1,0 +1,214 @@
+/* Ways into and out of translated code: emitted once for each VM.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmm/accel/xlate/trampoline.h"
+
+#include "vmm/accel/xlate/fpu.h"
+
+#define STATE(field) rm_state(offsetof(Vcpu, field))
+#define XSAVE_ALL 7 /* x87, SSE, AVX */
+
+/* Guest registers that live in host registers, and in which. */
+static const struct {
+    uint8_t guest, host;
+} homes[] = {
+    { 0, 0 },   { 1, 1 },   { 2, 2 },   { 3, 3 }, { 4, HOST_GUEST_RSP },
+    { 5, 5 },   { 6, 6 },   { 7, 7 },   { 8, 8 }, { 9, 9 },
+    { 10, 10 }, { 11, 11 }, { 12, 12 },
+};
+
+static HostRm gpr_home(unsigned guest)
+{
+    return rm_state(offsetof(Vcpu, gpr) + guest * 8);
+}
+
+static void load_registers(Emit *e)
+{
+    for (unsigned i = 0; i < ARRAY_LENGTH(homes); i++) {
+        emit_load(e, 8, homes[i].host, gpr_home(homes[i].guest));
+    }
+}
+
+static void store_registers(Emit *e)
+{
+    for (unsigned i = 0; i < ARRAY_LENGTH(homes); i++) {
+        emit_store(e, 8, gpr_home(homes[i].guest), homes[i].host);
+    }
+}
+
+static void push_state(Emit *e, HostRm what)
+{
+    emit_op(e, 0xff, 4, 6, what);
+}
+
+static void pop_state(Emit *e, HostRm what)
+{
+    emit_op(e, 0x8f, 4, 0, what);
+}
+
+/* Callee-saved registers and the vCPU below them; the stack is then aligned to 16 bytes. */
+static const uint8_t push_saved[] = { 0x53, 0x55, 0x41, 0x54, 0x41, 0x55,
+                                      0x41, 0x56, 0x41, 0x57, 0x57 };
+static const uint8_t pop_saved[] = { 0x5f, 0x41, 0x5f, 0x41, 0x5e, 0x41,
+                                     0x5d, 0x41, 0x5c, 0x5d, 0x5b, 0xc3 };
+static const uint8_t pushfq = 0x9c, popfq = 0x9d, ret = 0xc3;
+
+static void emit_enter(Emit *e)
+{
+    emit_bytes(e, push_saved, sizeof(push_saved));
+    emit_store(e, 8, STATE(host_stack), HOST_RSP);
+    emit_store(e, 8, STATE(scratch[7]), HOST_RSI);
+    emit_load(e, 8, HOST_RAX, STATE(rflags));
+    emit_alu_imm(e, ALU_AND, 4, rm_reg(HOST_RAX), JIT_FLAGS);
+    emit_byte(e, 0x50); /* push rax */
+    emit_byte(e, popfq);
+    load_registers(e);
+    emit_jmp_state(e, STATE(scratch[7]));
+}
+
+/* Memory holds the whole state then, whatever the processor says of its parts. */
+static void mark_valid(Emit *e)
+{
+    emit_store_imm(e, 8, rm_state(offsetof(Vcpu, xsave) + XSAVE_HEADER), XSAVE_ALL);
+    emit_store_imm(e, 8, rm_state(offsetof(Vcpu, xsave) + XSAVE_HEADER + 8), 0);
+}
+
+static void select_all(Emit *e)
+{
+    emit_store_imm(e, 4, rm_reg(HOST_RAX), XSAVE_ALL);
+    emit_store_imm(e, 4, rm_reg(HOST_RDX), 0);
+}
+
+/* Changes RAX, RDX and flags. */
+static void save_vectors(Emit *e)
+{
+    emit_alu_imm(e, ALU_CMP, 4, STATE(vector_away), 0);
+    uint8_t *skip = emit_jcc(e, 5);
+    select_all(e);
+    emit_op_0f(e, 0xae, 8, 4, STATE(xsave)); /* xsave64 */
+    mark_valid(e);
+    emit_patch(e, skip, e->at);
+}
+
+static void emit_exit_tail(Emit *e)
+{
+    emit_load(e, 8, HOST_RAX, STATE(scratch[6]));
+    emit_alu_imm(e, ALU_AND, 4, rm_reg(HOST_RAX), JIT_FLAGS);
+    emit_alu_imm(e, ALU_AND, 8, STATE(rflags), ~JIT_FLAGS);
+    emit_op(e, 0x09, 8, HOST_RAX, STATE(rflags)); /* or */
+    emit_store_imm(e, 8, STATE(vector_away), 1);
+    emit_load(e, 8, HOST_RSP, STATE(host_stack));
+    emit_bytes(e, pop_saved, sizeof(pop_saved));
+}
+
+static void save_state(Emit *e)
+{
+    store_registers(e);
+    emit_byte(e, pushfq);
+    pop_state(e, STATE(scratch[6]));
+    save_vectors(e);
+}
+
+/* A TLB miss: see jit_slow_access(). */
+static void emit_slow(Emit *e, uint8_t *exit_tail)
+{
+    static const uint8_t call_rax[] = { 0xff, 0xd0 };
+    save_state(e);
+    emit_load(e, 8, HOST_RAX, STATE(host_stack));
+    emit_load(e, 8, HOST_RDI, rm_mem(HOST_RAX, HOST_NONE, 0, 0));
+    emit_load(e, 8, HOST_RSI, rm_reg(SCRATCH_B));
+    emit_load(e, 4, HOST_RDX, rm_reg(SCRATCH_A));
+    emit_mov_imm64(e, HOST_RAX, (uintptr_t)jit_slow_access);
+    emit_lea(e, 8, HOST_RSP, rm_mem(HOST_RSP, HOST_NONE, 0, -8));
+    emit_bytes(e, call_rax, sizeof(call_rax));
+    emit_lea(e, 8, HOST_RSP, rm_mem(HOST_RSP, HOST_NONE, 0, 8));
+    emit_op(e, 0x85, 4, HOST_RAX, rm_reg(HOST_RAX)); /* test */
+    uint8_t *retry = emit_jcc(e, 4);
+    emit_store_imm(e, 8, STATE(exit_reason), JIT_EXIT_INTERP);
+    emit_jmp_to(e, exit_tail);
+    emit_patch(e, retry, e->at);
+    emit_alu_imm(e, ALU_CMP, 4, STATE(vector_away), 0);
+    uint8_t *skip = emit_jcc(e, 5);
+    select_all(e);
+    emit_op_0f(e, 0xae, 8, 5, STATE(xsave)); /* xrstor64 */
+    emit_patch(e, skip, e->at);
+    push_state(e, STATE(scratch[6]));
+    emit_byte(e, popfq);
+    load_registers(e);
+    emit_byte(e, ret);
+}
+
+/* Changes scratch registers only. */
+static void emit_vector_load(Emit *e)
+{
+    emit_load(e, 8, SCRATCH_A, rm_reg(HOST_RAX));
+    emit_load(e, 8, SCRATCH_B, rm_reg(HOST_RDX));
+    select_all(e);
+    mark_valid(e);
+    emit_op_0f(e, 0xae, 8, 5, STATE(xsave)); /* xrstor64 */
+    emit_store_imm(e, 8, STATE(vector_away), 0);
+    emit_load(e, 8, HOST_RAX, rm_reg(SCRATCH_A));
+    emit_load(e, 8, HOST_RDX, rm_reg(SCRATCH_B));
+    emit_byte(e, ret);
+}
+
+static uint32_t here(const JitVm *jit, const Emit *e)
+{
+    return (uint32_t)(e->at - jit->write);
+}
+
+/* An exit with its reason; @rip: register that holds the address to go on at. */
+static uint32_t emit_exit(JitVm *jit, Emit *e, JitExit reason, unsigned rip, const uint8_t *common)
+{
+    uint32_t at = here(jit, e);
+    if (rip != HOST_NONE) {
+        emit_store(e, 8, STATE(rip), rip);
+    }
+    if (reason == JIT_EXIT_LINK) {
+        emit_store(e, 8, STATE(exit_info), SCRATCH_B);
+    }
+    emit_store_imm(e, 8, STATE(exit_reason), (int32_t)reason);
+    emit_jmp_to(e, common);
+    return at;
+}
+
+void trampoline_emit(JitVm *jit)
+{
+    Emit e = { .at = jit->write, .end = jit->write + jit->bytes };
+    JitStubs *stubs = &jit->stubs;
+    emit_enter(&e);
+    uint8_t *exit_common = e.at;
+    save_state(&e);
+    uint8_t *exit_tail = e.at;
+    emit_exit_tail(&e);
+
+    stubs->exit_jump = emit_exit(jit, &e, JIT_EXIT_JUMP, SCRATCH_B, exit_common);
+    stubs->exit_jump_dead = here(jit, &e);
+    emit_alu(&e, ALU_SUB, 8, SCRATCH_B, rm_table(offsetof(Vcpu, jump_tag), SCRATCH_A));
+    emit_alu(&e, ALU_SUB, 8, SCRATCH_B, STATE(jump_key));
+    emit_jmp_to(&e, jit->write + stubs->exit_jump);
+    stubs->exit_jump_live = here(jit, &e);
+    emit_load(&e, 8, SCRATCH_A, STATE(jump_key));
+    emit_not(&e, SCRATCH_A);
+    emit_lea(&e, 8, SCRATCH_B, rm_mem(SCRATCH_B, SCRATCH_A, 0, 1));
+    emit_jmp_to(&e, jit->write + stubs->exit_jump);
+
+    stubs->exit_link = emit_exit(jit, &e, JIT_EXIT_LINK, SCRATCH_A, exit_common);
+    stubs->exit_interp = emit_exit(jit, &e, JIT_EXIT_INTERP, SCRATCH_A, exit_common);
+    stubs->exit_poll = emit_exit(jit, &e, JIT_EXIT_POLL, SCRATCH_A, exit_common);
+    stubs->exit_fault = emit_exit(jit, &e, JIT_EXIT_FAULT, HOST_NONE, exit_common);
+    stubs->slow = here(jit, &e);
+    emit_slow(&e, exit_tail);
+    stubs->vector_load = here(jit, &e);
+    emit_vector_load(&e);
+    while ((uintptr_t)e.at & 63) {
+        emit_byte(&e, 0xcc);
+    }
+    stubs->end = here(jit, &e);
+    /* A function pointer made from the executable mapping. */
+    union {
+        const uint8_t *bytes;
+        void (*enter)(Vcpu *vcpu, const void *code);
+    } start = { .bytes = jit->exec };
+    stubs->enter = start.enter;
+    jit->next = e.at;
+}

@@ -1,0 +1,164 @@
+/* Translation of one block: decoding, entries, instructions in turn, cold pieces.
+ *
+ * A block ends at a branch, at an instruction for the interpreter, at the end of its page or after
+ * BLOCK_INSNS_MAX instructions. SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmm/accel/xlate/translator.h"
+
+#include <string.h>
+
+static bool ends_block(const Insn *insn)
+{
+    return insn->kind & (INSN_BRANCH | INSN_SYSTEM);
+}
+
+static void decode_block(Translator *t, const uint8_t *page)
+{
+    unsigned at = t->start;
+    uint8_t bytes[16];
+    t->count = 0;
+    while (t->count < BLOCK_INSNS_MAX && at < 4096) {
+        unsigned length = 4096 - at < 15 ? 4096 - at : 15;
+        memcpy(bytes, page + at, length);
+        Insn *insn = &t->insn[t->count];
+        /* Also an instruction that runs over the page's end: the interpreter's. */
+        if (insn_decode(bytes, length, t->mode, insn) != 0) {
+            break;
+        }
+        t->at[t->count++] = (uint16_t)at;
+        at += insn->length;
+        if (ends_block(insn)) {
+            break;
+        }
+    }
+    t->at[t->count] = (uint16_t)at;
+}
+
+/* From an indirect jump: SCRATCH_B is its target, SCRATCH_A the index of the jump cache. */
+static void emit_jump_entry(Translator *t)
+{
+    Emit *e = &t->e;
+    HostRm tag = rm_table(offsetof(Vcpu, jump_tag), SCRATCH_A);
+    if (!flags_live(t)) {
+        emit_alu(e, ALU_ADD, 8, SCRATCH_B, STATE(jump_key));
+        emit_alu(e, ALU_ADD, 8, SCRATCH_B, tag);
+        emit_patch(e, emit_jcc(e, 5), stub_at(t, t->jit->stubs.exit_jump_dead));
+    } else {
+        emit_store(e, 8, STATE(scratch[0]), HOST_RCX);
+        emit_load(e, 8, HOST_RCX, STATE(jump_key));
+        emit_lea(e, 8, SCRATCH_B, rm_mem(SCRATCH_B, HOST_RCX, 0, 0));
+        emit_load(e, 8, HOST_RCX, tag);
+        emit_lea(e, 8, HOST_RCX, rm_mem(HOST_RCX, SCRATCH_B, 0, 0));
+        uint8_t *hit = emit_jrcxz(e, 8);
+        emit_load(e, 8, HOST_RCX, STATE(scratch[0]));
+        emit_jmp_to(e, stub_at(t, t->jit->stubs.exit_jump_live));
+        emit_patch8(e, hit, e->at);
+        emit_load(e, 8, HOST_RCX, STATE(scratch[0]));
+    }
+    emit_load(e, 8, SCRATCH_B, rm_table(offsetof(Vcpu, jump_base), SCRATCH_A));
+    emit_store(e, 8, STATE(code_base), SCRATCH_B);
+}
+
+static uint32_t here(const Translator *t)
+{
+    return (uint32_t)(t->e.at - t->jit->write);
+}
+
+static void emit_entries(Translator *t, Block *block)
+{
+    t->now = 0;
+    block->entry_jump = here(t);
+    emit_jump_entry(t);
+    block->entry_poll = here(t);
+    emit_cold_if_state(t, STATE(requests), COLD_POLL);
+    block->entry_direct = here(t);
+}
+
+static void note_site(Translator *t)
+{
+    JitVm *jit = t->jit;
+    jit->site[jit->site_count++] = (CodeSite){ here(t), t->at[t->now] };
+}
+
+static Translated translate_one(Translator *t, const Insn *insn)
+{
+    if (insn->kind & INSN_BRANCH) {
+        return translate_branch(t, insn);
+    }
+    switch (insn->mnemonic) {
+    case ZYDIS_MNEMONIC_PUSH:
+    case ZYDIS_MNEMONIC_POP:
+    case ZYDIS_MNEMONIC_LEAVE:
+        return translate_stack(t, insn);
+    default:
+        return translate_plain(t, insn);
+    }
+}
+
+/* Translates until the block ends. Returns the number of instructions that are in it. */
+static unsigned emit_body(Translator *t)
+{
+    for (t->now = 0; t->now < t->count; t->now++) {
+        uint8_t *before = t->e.at;
+        unsigned colds = t->cold_count;
+        bool loaded = t->vectors_loaded;
+        note_site(t);
+        Translated result = translate_one(t, &t->insn[t->now]);
+        if (result == TRANSLATED_END) {
+            return t->now + 1;
+        }
+        if (result == TRANSLATE_INTERP) {
+            t->e.at = before;
+            t->cold_count = colds;
+            t->vectors_loaded = loaded;
+            break;
+        }
+    }
+    unsigned done = t->now;
+    if (done == BLOCK_INSNS_MAX || t->at[done] == 4096) {
+        t->now = done - 1;
+        emit_go_to(t, t->at[done]);
+    } else {
+        emit_rip(t, SCRATCH_A, t->at[done]);
+        emit_jmp_to(&t->e, stub_at(t, t->jit->stubs.exit_interp));
+    }
+    return done;
+}
+
+Block *translate_block(JitVm *jit, CodePage *page, unsigned offset, uint32_t mode)
+{
+    Translator t;
+    t.jit = jit;
+    t.mode = mode;
+    t.is_64 = mode & MODE_CS64;
+    t.has_bmi2 = jit->has_bmi2;
+    t.vectors_loaded = false;
+    t.start = offset;
+    t.cold_count = 0;
+    t.page = page;
+    t.e = (Emit){ .at = jit->next, .end = jit->next + BLOCK_BYTES_MAX };
+    decode_block(&t, page->ram->host + (page->ram_page << 12));
+    if (t.count == 0) {
+        return NULL;
+    }
+    liveness_find(&t);
+    unsigned sites = jit->site_count;
+    Block *block = code_cache_new_block(jit);
+    block->page = page;
+    block->offset = (uint16_t)offset;
+    block->mode = mode;
+    emit_entries(&t, block);
+    unsigned done = emit_body(&t);
+    emit_cold(&t);
+    if (done == 0 || t.e.full) {
+        jit->site_count = sites;
+        jit->block_count--;
+        return NULL;
+    }
+    /* Flags were found dead by looking at all that was decoded. */
+    block->length = (uint16_t)(t.at[t.count] - offset);
+    block->end = here(&t);
+    jit->next = t.e.at;
+    jit->translations++;
+    code_cache_insert(jit, block);
+    return block;
+}
