@@ -93,15 +93,16 @@ struct Vcpu {
     CpuSegment segment[CPU_SEGMENTS];
     uint64_t scratch[8]; /* spills of emitted code */
     /* Of the translator; see translate.h. */
-    uint64_t code_base;     /* linear address of the page that the running block begins in */
-    uint64_t jump_key;      /* added to addresses in jump_tag */
-    uint64_t exit_reason;   /* JitExit of the last exit */
-    uint64_t exit_info;     /* of that kind of exit */
-    uint64_t host_stack;    /* stack pointer to go back to */
-    uint64_t page_mask;     /* operands of PEXT: ~0xfff .. */
-    uint64_t index_mask;    /* .. and TLB_ENTRIES - 1 */
-    uint64_t vector_away;   /* 0: the vector state is in the host's registers, not in xsave */
-    uint64_t segment_odd[2]; /* FS, GS outside 64-bit code: not a flat data segment (its base apart) */
+    uint64_t code_base;   /* linear address of the page that the running block begins in */
+    uint64_t jump_key;    /* added to addresses in jump_tag */
+    uint64_t exit_reason; /* JitExit of the last exit */
+    uint64_t exit_info;   /* of that kind of exit */
+    uint64_t host_stack;  /* stack pointer to go back to */
+    uint64_t page_mask;   /* operands of PEXT: ~0xfff .. */
+    uint64_t index_mask;  /* .. and TLB_ENTRIES - 1 */
+    uint64_t vector_away; /* 0: the vector state is in the host's registers, not in xsave */
+    uint64_t
+        segment_odd[2]; /* FS, GS outside 64-bit code: not a flat data segment (its base apart) */
     uint64_t tlb_read[TLB_ENTRIES];
     uint64_t tlb_write[TLB_ENTRIES];
     uint64_t tlb_addend[TLB_ENTRIES];

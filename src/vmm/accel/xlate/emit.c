@@ -227,7 +227,7 @@ void emit_rorx(Emit *e, unsigned to, unsigned from, unsigned count)
 /* NOPs until @bytes further is an address divisible by four. */
 static void align(Emit *e, unsigned bytes)
 {
-    static const uint8_t nops[3][3] = { { 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0x00 } };
+    static const uint8_t nops[3][3] = { { 0x90 }, { 0x66, 0x90 }, { 0x66, 0x66, 0x90 } };
     unsigned short_by = -(unsigned)((uintptr_t)e->at + bytes) & 3;
     if (short_by) {
         emit_bytes(e, nops[short_by - 1], short_by);

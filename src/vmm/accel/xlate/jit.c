@@ -398,6 +398,16 @@ void jit_invalidate(XlateVm *vm, RamBlock *ram, uint64_t offset, uint64_t length
     vm_exclusive_end(vm, NULL);
 }
 
+void jit_forget_all(XlateVm *vm)
+{
+    JitVm *jit = vm->jit;
+    if (jit) {
+        pthread_mutex_lock(&jit->lock);
+        code_cache_clear(jit);
+        pthread_mutex_unlock(&jit->lock);
+    }
+}
+
 static void code_written(void *opaque, RamBlock *ram, uint64_t offset, uint64_t length)
 {
     jit_invalidate(opaque, ram, offset, length);

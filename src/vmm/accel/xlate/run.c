@@ -4,11 +4,14 @@
 #include "vmm/accel/xlate/exception.h"
 #include "vmm/accel/xlate/interp.h"
 #include "vmm/accel/xlate/softmmu.h"
+#include "vmm/accel/xlate/translate.h"
 #include "vmm/accel/xlate/vm.h"
 
 #include <string.h>
 
+/* Without the translator, and while it cannot run. */
 #define INTERPRETED_PER_TURN 100000u
+#define INTERPRETED_PER_LOOK 256u
 
 /* What ends HLT, or waiting for SIPI, besides an exit. */
 static uint32_t waking_requests(const Vcpu *vcpu)
@@ -147,7 +150,14 @@ static bool has_stopped(Vcpu *vcpu, VcpuExit *out)
 static void run_code(Vcpu *vcpu)
 {
     vm_code_enter(vcpu);
-    interp_run(vcpu, INTERPRETED_PER_TURN);
+    if (vcpu->vm->use_jit) {
+        jit_run(vcpu);
+        if (!jit_can_run(vcpu)) {
+            interp_run(vcpu, INTERPRETED_PER_LOOK);
+        }
+    } else {
+        interp_run(vcpu, INTERPRETED_PER_TURN);
+    }
     vm_code_leave(vcpu);
 }
 

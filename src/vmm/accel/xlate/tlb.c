@@ -9,6 +9,7 @@
 
 #include "vmm/accel/xlate/bits.h"
 #include "vmm/accel/xlate/softmmu.h"
+#include "vmm/accel/xlate/translate.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -102,6 +103,7 @@ static void clear_all(Vcpu *vcpu)
     memset(vcpu->spaces, 0, sizeof(*vcpu->spaces));
     vcpu->spaces->next_id = 1;
     vcpu->fetch_tag = TLB_INVALID;
+    jit_flush_jumps(vcpu);
 }
 
 void tlb_use_mode(Vcpu *vcpu, unsigned tlb_mode)
@@ -144,6 +146,7 @@ void tlb_flush_space(Vcpu *vcpu, unsigned pcid)
         }
     }
     vcpu->fetch_tag = TLB_INVALID;
+    jit_flush_jumps(vcpu);
     tlb_select_context(vcpu);
 }
 
@@ -175,6 +178,7 @@ void tlb_flush_page(Vcpu *vcpu, uint64_t linear)
         }
     }
     vcpu->fetch_tag = TLB_INVALID;
+    jit_flush_jumps_page(vcpu, linear);
 }
 
 void tlb_protect_page(Vcpu *vcpu, const uint8_t *host_page)

@@ -52,6 +52,9 @@ void jit_run(Vcpu *vcpu);
  * jit_vm_init(). Context: any thread; may wait for an exclusive section. */
 void jit_invalidate(XlateVm *vm, RamBlock *ram, uint64_t offset, uint64_t length);
 
+/* RAM went away: drops all translations. Context: inside an exclusive section. */
+void jit_forget_all(XlateVm *vm);
+
 /* Linear addresses may mean other pages than before: all of them, or those in one page. Context:
  * the vCPU's thread. */
 void jit_flush_jumps(Vcpu *vcpu);

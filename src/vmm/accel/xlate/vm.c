@@ -10,6 +10,7 @@
 #include "vmm/accel/xlate/msr.h"
 #include "vmm/accel/xlate/softmmu.h"
 #include "vmm/accel/xlate/tlb.h"
+#include "vmm/accel/xlate/translate.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -142,6 +143,9 @@ static void map_changed(void *opaque, const AddressEntry *entry, bool added)
 {
     XlateVm *vm = opaque;
     vm_exclusive_begin(vm, NULL);
+    if (!added) {
+        jit_forget_all(vm);
+    }
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         if (vm->vcpu[i]) {
             atomic_fetch_or(&vm->vcpu[i]->requests, REQUEST_FLUSH_TLB);
@@ -195,6 +199,10 @@ static Vm *xlate_vm_create(const AccelHost *host, char *message)
     pthread_cond_init(&vm->exclusive_cond, NULL);
     vm->clock_offset_ns = -clock_monotonic_ns();
     vm->tsc_offset = -__rdtsc();
+    if (!host->is_interpreted) {
+        /* Without executable memory the guest runs all the same, slowly. */
+        vm->use_jit = jit_vm_init(vm, JIT_CACHE_BYTES_DEFAULT) == 0;
+    }
     address_map_set_listener(host->memory->map, map_changed, vm);
     return (Vm *)vm;
 }
@@ -206,6 +214,7 @@ static void xlate_vm_destroy(Vm *opaque)
         return;
     }
     address_map_set_listener(vm->host.memory->map, NULL, NULL);
+    jit_vm_done(vm);
     pthread_mutex_destroy(&vm->exclusive_lock);
     pthread_cond_destroy(&vm->exclusive_cond);
     free(vm->vcpu);
@@ -228,6 +237,7 @@ static unsigned physical_bits_of(const CpuidTable *cpuid)
 
 static void free_vcpu(Vcpu *vcpu)
 {
+    jit_vcpu_done(vcpu);
     tlb_done(vcpu);
     interp_done(vcpu);
     native_done(vcpu);
@@ -258,7 +268,7 @@ static Vcpu *xlate_vcpu_create(Vm *opaque, unsigned index, const CpuidTable *cpu
     vcpu->physical_bits = physical_bits_of(cpuid);
     pthread_mutex_init(&vcpu->halt_lock, NULL);
     pthread_cond_init(&vcpu->halt_cond, NULL);
-    if (!tlb_init(vcpu) || !interp_init(vcpu) || !native_init(vcpu)) {
+    if (!tlb_init(vcpu) || !interp_init(vcpu) || !native_init(vcpu) || jit_vcpu_init(vcpu) != 0) {
         free_vcpu(vcpu);
         snprintf(message, 160, "out of memory");
         return NULL;
@@ -346,6 +356,8 @@ static void xlate_describe(Vm *opaque, char *buf, unsigned size)
     }
     snprintf(buf, size, "interpreted-instructions %llu\ntsc-khz %llu\n",
              (unsigned long long)instructions, (unsigned long long)vm->tsc_khz);
+    unsigned used = (unsigned)strlen(buf);
+    jit_describe(vm, buf + used, size - used);
 }
 
 const AccelOps accel_xlate = {
