@@ -311,14 +311,15 @@ void jit_run(Vcpu *vcpu)
     jmp_buf here;
     jmp_buf *outer = vcpu->unwind;
     const JitVm *jit = vcpu->vm->jit;
+    if (vcpu->interrupt_shadow) {
+        /* Whatever is requested waits for the end of the shadow. */
+        interp_run(vcpu, 1);
+    }
     if (!may_go_on(vcpu)) {
         return;
     }
     fault_attach(vcpu, jit);
     vcpu->exit_reason = JIT_EXIT_POLL;
-    if (vcpu->interrupt_shadow) {
-        interp_one(vcpu);
-    }
     vcpu->unwind = &here;
     if (setjmp(here) != 0) {
         /* Code cannot be fetched: the interpreter finds and delivers the same fault. */
