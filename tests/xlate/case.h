@@ -46,8 +46,9 @@ typedef struct Case {
     uint16_t code_offset; /* from CASE_CODE */
     uint16_t code_length;
     uint8_t code[CASE_CODE_MAX];
-    uint32_t flags_undefined; /* arithmetic flags without a defined value at the end */
-    uint64_t seed;            /* that the generator made it of */
+    uint32_t flags_undefined;      /* arithmetic flags without a defined value at the end */
+    uint32_t flags_undefined_ever; /* at the end of any of its instructions */
+    uint64_t seed;                 /* that the generator made it of */
 } Case;
 
 typedef enum CaseEnd {

@@ -548,6 +548,9 @@ static void random_vectors(Random *random, uint8_t *xsave)
     if (random_chance(random, 10)) {
         mxcsr &= (uint32_t)(random_next(random) | ~0x1f80u);
         mxcsr &= ~0x3fu;
+        /* Unmasked overflow and underflow differ in when they are signalled from masked ones, which
+         * the interpreter deduces them from. */
+        mxcsr |= 0xc00;
     }
     memcpy(xsave + 24, &mxcsr, 4);
     memcpy(xsave + 512, &present, 8);
@@ -821,6 +824,7 @@ static void note_writes(Builder *builder, const Decoded *decoded)
         flags_undefined_after(&decoded->insn, immediate_of(decoded), builder->flags_undefined);
     builder->flags_undefined =
         builder->has_branch ? builder->flags_undefined | undefined : undefined;
+    builder->out->flags_undefined_ever |= undefined;
 }
 
 /* Results, not flags, of no defined value. */
@@ -833,6 +837,10 @@ static bool result_is_undefined(const Decoded *decoded)
     case ZYDIS_MNEMONIC_SHLD: /* of 16 bits by more */
     case ZYDIS_MNEMONIC_SHRD:
         return insn->operand_width == 16;
+    case ZYDIS_MNEMONIC_PUSH: /* of a segment register: what is above 16 bits */
+        return decoded->operand[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+               ZydisRegisterGetClass(decoded->operand[0].reg.value) == ZYDIS_REGCLASS_SEGMENT &&
+               insn->operand_width != 16;
     default:
         return false;
     }

@@ -84,6 +84,9 @@ static bool parse_options(int argc, char **argv, Options *options)
 static void check_engine(Session *session, MachineEngine engine, const char *name, const Case *test,
                          const CaseResult *native)
 {
+    if (session->options.has_one) {
+        print_case(test, stdout);
+    }
     machine_run(session->machine, engine, test, &session->result);
     bool same = compare_results(test, native, &session->result, name, NULL);
     if (same && !session->options.has_one) {
@@ -91,7 +94,9 @@ static void check_engine(Session *session, MachineEngine engine, const char *nam
     }
     session->differences += !same;
     if (session->reports++ < REPORTS_MAX) {
-        print_case(test, stdout);
+        if (!session->options.has_one) {
+            print_case(test, stdout);
+        }
         compare_results(test, native, &session->result, name, stdout);
         printf("\n");
     }

@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/accel/xlate/decode.h"
 
+#include "vmm/accel/xlate/bits.h"
+
 #include "base/compiler.h"
 #include "vmm/accel/xlate/cpu.h"
 
@@ -272,10 +274,20 @@ static uint16_t mnemonic_kinds(ZydisMnemonic mnemonic)
     case ZYDIS_MNEMONIC_VZEROUPPER:
     case ZYDIS_MNEMONIC_VLDMXCSR:
     case ZYDIS_MNEMONIC_VSTMXCSR:
+    case ZYDIS_MNEMONIC_VCVTSS2SI: /* with a memory operand these name no vector register */
+    case ZYDIS_MNEMONIC_VCVTSD2SI:
+    case ZYDIS_MNEMONIC_VCVTTSS2SI:
+    case ZYDIS_MNEMONIC_VCVTTSD2SI:
         return INSN_AVX;
     case ZYDIS_MNEMONIC_LDMXCSR:
     case ZYDIS_MNEMONIC_STMXCSR:
+    case ZYDIS_MNEMONIC_CVTSS2SI:
+    case ZYDIS_MNEMONIC_CVTSD2SI:
+    case ZYDIS_MNEMONIC_CVTTSS2SI:
+    case ZYDIS_MNEMONIC_CVTTSD2SI:
         return INSN_SSE;
+    case ZYDIS_MNEMONIC_FISTTP: /* counts as SSE3 */
+        return INSN_X87;
     case ZYDIS_MNEMONIC_EMMS:
         return INSN_MMX;
     case ZYDIS_MNEMONIC_POPF:
@@ -393,6 +405,28 @@ static int decode_error(ZyanStatus status, unsigned length)
     }
 }
 
+/* Those that Zydis does not know to clear the flags which they do not compute. */
+static bool clears_other_flags(ZydisMnemonic mnemonic)
+{
+    switch (mnemonic) {
+    case ZYDIS_MNEMONIC_PTEST:
+    case ZYDIS_MNEMONIC_VPTEST:
+    case ZYDIS_MNEMONIC_VTESTPS:
+    case ZYDIS_MNEMONIC_VTESTPD:
+    case ZYDIS_MNEMONIC_PCMPESTRI:
+    case ZYDIS_MNEMONIC_PCMPESTRM:
+    case ZYDIS_MNEMONIC_PCMPISTRI:
+    case ZYDIS_MNEMONIC_PCMPISTRM:
+    case ZYDIS_MNEMONIC_VPCMPESTRI:
+    case ZYDIS_MNEMONIC_VPCMPESTRM:
+    case ZYDIS_MNEMONIC_VPCMPISTRI:
+    case ZYDIS_MNEMONIC_VPCMPISTRM:
+        return true;
+    default:
+        return false;
+    }
+}
+
 int insn_decode(const uint8_t *bytes, unsigned length, uint32_t mode, Insn *out)
 {
     ZydisDecoder decoder;
@@ -436,6 +470,9 @@ int insn_decode(const uint8_t *bytes, unsigned length, uint32_t mode, Insn *out)
         out->flags_undefined = from.cpu_flags->undefined;
         out->flags_written = from.cpu_flags->modified | from.cpu_flags->set_0 |
                              from.cpu_flags->set_1 | from.cpu_flags->undefined;
+    }
+    if (clears_other_flags(from.mnemonic)) {
+        out->flags_written = FLAGS_ARITHMETIC;
     }
     return 0;
 }

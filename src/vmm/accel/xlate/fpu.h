@@ -22,9 +22,15 @@
 #define MXCSR_VALID 0xffffu
 #define MXCSR_MASKS 0x1f80u
 #define MXCSR_FLAGS 0x3fu
+#define MXCSR_OPERAND_FLAGS 0x07u /* invalid, denormal, division by zero */
 #define MXCSR_DEFAULT 0x1f80u
 #define FCW_DEFAULT 0x37f
 #define FSW_ERROR 0x80
+#define FSW_BUSY 0x8000
+#define FSW_FLAGS 0x3f
+#define FSW_STORE_FLAGS 0x1b /* all but division by zero and loss of precision */
+#define FCW_VALID 0x1f3f
+#define FCW_ALWAYS 0x40
 
 static inline uint8_t *xmm_at(Vcpu *vcpu, unsigned reg)
 {

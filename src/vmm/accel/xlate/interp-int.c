@@ -230,12 +230,14 @@ void op_cmpxchg(Vcpu *vcpu, const Insn *insn)
     uint64_t accumulator = gpr_read(vcpu, CPU_RAX, size), value = reg_read(vcpu, &insn->operand[1]);
     uint64_t old, flags;
     Rmw rmw = rmw_begin(vcpu, insn, 0);
+    bool is_register = rmw.op->kind == OPERAND_GPR;
     do {
         old = rmw_load(vcpu, &rmw);
-    } while (!rmw_store(vcpu, &rmw, old, old == accumulator ? value : old));
+        /* Memory is written in any case; a register keeps its upper half if it is not exchanged. */
+    } while (!(is_register && old != accumulator) &&
+             !rmw_store(vcpu, &rmw, old, old == accumulator ? value : old));
     alu(ALU_SUB, accumulator, old, false, size, &flags);
     if (old != accumulator) {
-        /* A 32-bit register destination is written back, but then equals itself. */
         gpr_write(vcpu, CPU_RAX, old, size);
     }
     set_flags(vcpu, FLAGS_ARITHMETIC, flags);

@@ -89,10 +89,10 @@ static void compare_exchange_pair(Vcpu *vcpu, const Insn *insn, unsigned size)
     uint64_t new_low = gpr_read(vcpu, CPU_RBX, size), new_high = gpr_read(vcpu, CPU_RCX, size);
     uint64_t old_low, old_high;
     bool equal;
-    void *host = mem_host(vcpu, linear, size * 2, MEM_WRITE);
     if (size == 8 && linear % 16 != 0) {
         raise_error(vcpu, EXCEPTION_GP, 0);
     }
+    void *host = mem_host(vcpu, linear, size * 2, MEM_WRITE);
     if (host && size == 4) {
         uint64_t expected = low | high << 32;
         equal = __atomic_compare_exchange_n((uint64_t *)host, &expected, new_low | new_high << 32,

@@ -133,6 +133,25 @@ static inline uint64_t op_read(Vcpu *vcpu, const Insn *insn, unsigned i)
     }
 }
 
+/* As mem_read(), where the same bytes are written next: a fault is that of a write. */
+static inline uint64_t mem_read_for_write(Vcpu *vcpu, uint64_t linear, unsigned size)
+{
+    uint64_t t = (linear >> 12) + vcpu->tlb_context;
+    if (unlikely(vcpu->tlb_write[t % TLB_ENTRIES] != t || (linear & 0xfff) + size > 0x1000)) {
+        mem_probe_write(vcpu, linear, size);
+    }
+    return mem_read(vcpu, linear, size);
+}
+
+static inline uint64_t op_read_for_write(Vcpu *vcpu, const Insn *insn, unsigned i)
+{
+    const InsnOperand *op = &insn->operand[i];
+    if (op->kind == OPERAND_GPR) {
+        return reg_read(vcpu, op);
+    }
+    return mem_read_for_write(vcpu, insn_linear(vcpu, insn, op->size, true), op->size);
+}
+
 static inline void op_write(Vcpu *vcpu, const Insn *insn, unsigned i, uint64_t value)
 {
     const InsnOperand *op = &insn->operand[i];
@@ -228,7 +247,7 @@ static inline uint64_t rmw_load(Vcpu *vcpu, const Rmw *rmw)
     if (unlikely(rmw->locked)) {
         return rmw_load_locked(vcpu, rmw);
     }
-    return mem_read(vcpu, rmw->linear, rmw->op->size);
+    return mem_read_for_write(vcpu, rmw->linear, rmw->op->size);
 }
 
 /* False: another processor was faster; load again. */

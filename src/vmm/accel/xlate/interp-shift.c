@@ -94,7 +94,7 @@ static inline void do_shift(Vcpu *vcpu, const Insn *insn, ShiftOp op)
 {
     unsigned size = insn->operand[0].size;
     unsigned count = op_read(vcpu, insn, 1) & (size == 8 ? 63 : 31);
-    uint64_t a = op_read(vcpu, insn, 0), flags;
+    uint64_t a = op_read_for_write(vcpu, insn, 0), flags;
     if (count == 0) {
         /* A 32-bit register is still zero-extended. */
         op_write(vcpu, insn, 0, a);
@@ -109,7 +109,7 @@ static inline void do_rotate(Vcpu *vcpu, const Insn *insn, ShiftOp op)
 {
     unsigned size = insn->operand[0].size;
     unsigned count = op_read(vcpu, insn, 1) & (size == 8 ? 63 : 31);
-    uint64_t a = op_read(vcpu, insn, 0);
+    uint64_t a = op_read_for_write(vcpu, insn, 0);
     bool carry = vcpu->rflags & FLAG_CF;
     if (op == SHIFT_RCL || op == SHIFT_RCR) {
         count = size < 4 ? count % (size * 8 + 1) : count;
@@ -163,7 +163,7 @@ static inline void double_shift(Vcpu *vcpu, const Insn *insn, bool left)
 {
     unsigned size = insn->operand[0].size, bits = size * 8;
     unsigned count = op_read(vcpu, insn, 2) & (size == 8 ? 63 : 31);
-    uint64_t a = op_read(vcpu, insn, 0), b = reg_read(vcpu, &insn->operand[1]);
+    uint64_t a = op_read_for_write(vcpu, insn, 0), b = reg_read(vcpu, &insn->operand[1]);
     uint64_t mask = size_mask(size), result;
     bool carry;
     if (count == 0) {
@@ -231,6 +231,11 @@ static inline void bit_test(Vcpu *vcpu, const Insn *insn, BitOp op)
         if (rmw.locked) {
             rmw_begin_locked(vcpu, &rmw);
         }
+    }
+    if (op == BIT_TEST && rmw.op->kind == OPERAND_MEM) {
+        value = mem_read(vcpu, rmw.linear, size);
+        set_flags(vcpu, FLAG_CF, value & mask ? FLAG_CF : 0);
+        return;
     }
     do {
         value = rmw_load(vcpu, &rmw);

@@ -192,8 +192,8 @@ static void compare_values(Vcpu *vcpu, uint64_t a, uint64_t b, unsigned size)
 static void compare_element(Vcpu *vcpu, const Insn *insn)
 {
     unsigned size = insn->operand_size;
-    uint64_t a = mem_read(vcpu, source_linear(vcpu, insn), size);
     uint64_t b = mem_read(vcpu, destination_linear(vcpu, insn, false), size);
+    uint64_t a = mem_read(vcpu, source_linear(vcpu, insn), size);
     add_to_index(vcpu, CPU_RSI, step_of(vcpu, insn), insn->address_size);
     add_to_index(vcpu, CPU_RDI, step_of(vcpu, insn), insn->address_size);
     compare_values(vcpu, a, b, size);
@@ -215,8 +215,11 @@ static void repeat_while(Vcpu *vcpu, const Insn *insn, ElementFunc *element)
     }
     uint64_t count = gpr_read(vcpu, CPU_RCX, insn->address_size);
     bool wanted = !(insn->prefixes & INSN_REPNE);
+    /* A fault leaves the flags as before the first iteration. */
+    uint64_t rflags = vcpu->rflags;
     uint64_t turn = min_u64(count, ITERATIONS_PER_TURN), next_rip = vcpu->next_rip;
     for (uint64_t i = 0; i < turn; i++) {
+        vcpu->rflags = rflags;
         element(vcpu, insn);
         vcpu->next_rip = next_rip;
         count_down(vcpu, insn, 1);

@@ -81,16 +81,38 @@ void op_vmaskmov(Vcpu *vcpu, const Insn *insn)
     }
 }
 
+/* The state area holds the x87 stack from its top down; MMX registers are those below it. */
+static uint8_t *mmx_at(Vcpu *vcpu, unsigned reg)
+{
+    unsigned top = vcpu->xsave[XSAVE_FSW + 1] >> 3 & 7;
+    return vcpu->xsave + XSAVE_ST + ((reg - top) & 7) * 16;
+}
+
+/* As each MMX instruction leaves it: top of stack 0, all registers in use. */
+static void enter_mmx(Vcpu *vcpu)
+{
+    uint8_t registers[8][16];
+    for (unsigned i = 0; i < 8; i++) {
+        memcpy(registers[i], mmx_at(vcpu, i), 16);
+    }
+    memcpy(vcpu->xsave + XSAVE_ST, registers, sizeof(registers));
+    vcpu->xsave[XSAVE_FTW] = 0xff;
+    vcpu->xsave[XSAVE_FSW + 1] &= (uint8_t)~0x38;
+}
+
 /* MASKMOVQ, MASKMOVDQU: bytes to DS:rDI. */
 void op_maskmov(Vcpu *vcpu, const Insn *insn)
 {
     bool is_mmx = insn->kind & INSN_MMX;
     unsigned bytes = is_mmx ? 8 : 16, last = insn->operand_count - 1u;
     fpu_check(vcpu, insn);
-    const uint8_t *value = is_mmx ? vcpu->xsave + XSAVE_ST + insn->operand[last - 1].reg * 16
+    const uint8_t *value = is_mmx ? mmx_at(vcpu, insn->operand[last - 1].reg)
                                   : xmm_at(vcpu, insn->operand[last - 1].reg);
-    const uint8_t *mask = is_mmx ? vcpu->xsave + XSAVE_ST + insn->operand[last].reg * 16
-                                 : xmm_at(vcpu, insn->operand[last].reg);
+    const uint8_t *mask =
+        is_mmx ? mmx_at(vcpu, insn->operand[last].reg) : xmm_at(vcpu, insn->operand[last].reg);
+    /* The segment is checked even if the mask is empty. */
+    segment_linear(vcpu, insn->segment, vcpu->gpr[CPU_RDI] & size_mask(insn->address_size), 1,
+                   true);
     for (unsigned pass = 0; pass < 2; pass++) {
         for (unsigned i = 0; i < bytes; i++) {
             if (!(mask[i] >> 7)) {
@@ -106,8 +128,7 @@ void op_maskmov(Vcpu *vcpu, const Insn *insn)
         }
     }
     if (is_mmx) {
-        vcpu->xsave[XSAVE_FTW] = 0xff;
-        vcpu->xsave[XSAVE_FSW + 1] &= (uint8_t)~0x38;
+        enter_mmx(vcpu);
     }
 }
 

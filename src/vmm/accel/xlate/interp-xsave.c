@@ -41,8 +41,19 @@ static void put_x87(Vcpu *vcpu, const Insn *insn, uint8_t *area)
 
 static void get_x87(Vcpu *vcpu, const Insn *insn, const uint8_t *area)
 {
+    uint16_t fcw, fsw;
     memcpy(vcpu->xsave, area, XSAVE_MXCSR);
     memcpy(vcpu->xsave + XSAVE_ST, area + XSAVE_ST, X87_BYTES - XSAVE_ST);
+    /* Reserved bits are fixed; the error summary follows from flags and masks. */
+    memcpy(&fcw, area + XSAVE_FCW, 2);
+    memcpy(&fsw, area + XSAVE_FSW, 2);
+    fcw = (fcw & FCW_VALID) | FCW_ALWAYS;
+    fsw = fsw & ~(FSW_BUSY | FSW_ERROR);
+    if (fsw & ~fcw & FSW_FLAGS) {
+        fsw |= FSW_BUSY | FSW_ERROR;
+    }
+    memcpy(vcpu->xsave + XSAVE_FCW, &fcw, 2);
+    memcpy(vcpu->xsave + XSAVE_FSW, &fsw, 2);
     if (!(insn->prefixes & INSN_REX_W)) {
         memset(vcpu->xsave + XSAVE_FIP + 4, 0, 4);
         memset(vcpu->xsave + XSAVE_FDP + 4, 0, 4);

@@ -96,6 +96,7 @@ typedef struct Plan {
     uint8_t stack_reg;    /* low register in place of rsp; 0xff: rsp is not named */
     uint32_t vectors;     /* registers to load and store */
     bool avx, sse, whole; /* whole: x87 and MMX, all state by FXSAVE */
+    bool is_64bit;        /* the guest's code is */
 } Plan;
 
 static bool names_gpr(const Insn *insn, unsigned reg)
@@ -180,11 +181,41 @@ static uint8_t patch_modrm(const Insn *insn, Plan *plan, uint8_t modrm)
     return modrm;
 }
 
+/* Where VEX.W selects the size of a general register, or of memory in its place; outside 64-bit
+ * code it has no effect on these. */
+static bool has_integer_size(const Insn *insn)
+{
+    switch (insn->mnemonic) {
+    case ZYDIS_MNEMONIC_VMOVD:
+    case ZYDIS_MNEMONIC_VPINSRD:
+    case ZYDIS_MNEMONIC_VPEXTRD:
+    case ZYDIS_MNEMONIC_VCVTSI2SS:
+    case ZYDIS_MNEMONIC_VCVTSI2SD:
+        return true;
+    default:
+        break;
+    }
+    for (unsigned i = 0; i < insn->operand_count; i++) {
+        if (insn->operand[i].kind == OPERAND_GPR) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void put_vex(Plan *plan, const Insn *insn)
 {
     const uint8_t *vex = insn->bytes + insn->rex_vex;
     unsigned length = vex[0] == 0xc5 ? 2 : 3;
-    uint8_t last = vex[length - 1];
+    uint8_t last = vex[length - 1], first = vex[1];
+    if (!plan->is_64bit) {
+        /* Bits that only 64-bit code has are ignored. */
+        last |= 0x40;
+        first |= 0xe0;
+        if (length == 3 && has_integer_size(insn)) {
+            last &= 0x7f;
+        }
+    }
     for (unsigned i = 0; i < insn->operand_count; i++) {
         const InsnOperand *op = &insn->operand[i];
         if (op->kind == OPERAND_GPR && op->reg == CPU_RSP && op->place == PLACE_VEX) {
@@ -193,7 +224,7 @@ static void put_vex(Plan *plan, const Insn *insn)
     }
     put(plan, vex[0]);
     if (length == 3) {
-        put(plan, plan->memory_reg != 0xff ? vex[1] | 0x60 : vex[1]);
+        put(plan, plan->memory_reg != 0xff ? first | 0x60 : first);
     }
     put(plan, last);
 }
@@ -226,12 +257,19 @@ static void reencode(Plan *plan, const Insn *insn, bool has_memory)
     for (unsigned i = insn->imm_at; i < insn->length; i++) {
         put(plan, insn->bytes[i]);
     }
+    for (unsigned i = 0; i < insn->operand_count && !plan->is_64bit; i++) {
+        if (insn->operand[i].place == PLACE_IMM) {
+            plan->bytes[plan->length - 1] &= 0x7f;
+        }
+    }
 }
 
-static Plan make_plan(const Insn *insn, bool has_memory)
+static Plan make_plan(const Vcpu *vcpu, const Insn *insn, bool has_memory)
 {
-    Plan plan = { .avx = insn->kind & INSN_AVX,
-                  .sse = insn->kind & INSN_SSE,
+    Plan plan = { .is_64bit = vcpu->mode & MODE_CS64,
+                  .avx = insn->kind & INSN_AVX,
+                  /* MMX instructions include conversions, which use MXCSR. */
+                  .sse = insn->kind & (INSN_SSE | INSN_MMX),
                   .whole = insn->kind & (INSN_X87 | INSN_MMX) };
     reencode(&plan, insn, has_memory);
     if (plan.avx || plan.sse) {
@@ -512,8 +550,9 @@ static void check_alignment(Vcpu *vcpu, const Insn *insn, uint64_t linear, unsig
     if (size < 16) {
         return;
     }
-    bool matters = insn->kind & INSN_AVX ? needs_alignment_with_vex(insn)
-                                         : (insn->kind & INSN_SSE) && !allows_unaligned(insn);
+    bool matters = insn->kind & INSN_AVX
+                       ? needs_alignment_with_vex(insn)
+                       : (insn->kind & (INSN_SSE | INSN_MMX)) && !allows_unaligned(insn);
     if (matters && linear % size != 0) {
         raise_error(vcpu, EXCEPTION_GP, 0);
     }
@@ -595,8 +634,10 @@ static void prepare_memory(Vcpu *vcpu, const Insn *insn, const InsnOperand *op, 
     if (op->size > MEMORY_BYTES) {
         raise_exception(vcpu, EXCEPTION_UD);
     }
+    /* Comes before the segment's limit and canonical addresses. */
+    check_alignment(vcpu, insn, vcpu->segment[insn->mem.segment].base + insn_ea(vcpu, insn),
+                    op->size);
     *linear = insn_linear(vcpu, insn, op->size, writes);
-    check_alignment(vcpu, insn, *linear, op->size);
     if (writes) {
         mem_probe_write(vcpu, *linear, op->size);
     }
@@ -644,6 +685,10 @@ static bool run_checked(Vcpu *vcpu, void (*stub)(NativeContext *))
     memcpy(saved, vcpu->xsave, sizeof(saved));
     stub(context);
     after = context->guest_mxcsr & MXCSR_FLAGS;
+    if (after & MXCSR_OPERAND_FLAGS & ~(mxcsr >> 7)) {
+        /* Found before the result is computed: nothing is known of that. */
+        after &= MXCSR_OPERAND_FLAGS;
+    }
     mxcsr |= after;
     bool unmasked = after & ~(mxcsr >> 7);
     if (unmasked) {
@@ -687,6 +732,46 @@ static void set_pointers(Vcpu *vcpu, const Insn *insn, const InsnOperand *memory
     }
 }
 
+/* Stores that an unmasked x87 exception keeps from being done. */
+static bool is_x87_store(const Insn *insn)
+{
+    switch (insn->mnemonic) {
+    case ZYDIS_MNEMONIC_FST:
+    case ZYDIS_MNEMONIC_FSTP:
+    case ZYDIS_MNEMONIC_FIST:
+    case ZYDIS_MNEMONIC_FISTP:
+    case ZYDIS_MNEMONIC_FISTTP:
+    case ZYDIS_MNEMONIC_FBSTP:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static uint16_t x87_word(const Vcpu *vcpu, unsigned at)
+{
+    uint16_t word;
+    memcpy(&word, vcpu->xsave + at, sizeof(word));
+    return word;
+}
+
+/* Executes the store without its access to memory; true: an exception suppressed that, and the
+ * instruction is done. */
+static bool store_is_suppressed(Vcpu *vcpu, const Plan *plan, const Insn *insn)
+{
+    uint8_t saved[XSAVE_XMM];
+    if (!(~x87_word(vcpu, XSAVE_FCW) & FSW_STORE_FLAGS)) {
+        return false;
+    }
+    memcpy(saved, vcpu->xsave, sizeof(saved));
+    run_stub(vcpu, plan, insn);
+    if (x87_word(vcpu, XSAVE_FSW) & ~x87_word(vcpu, XSAVE_FCW) & FSW_STORE_FLAGS) {
+        return true;
+    }
+    memcpy(vcpu->xsave, saved, sizeof(saved));
+    return false;
+}
+
 void op_native(Vcpu *vcpu, const Insn *insn)
 {
     const InsnOperand *memory = memory_operand(insn);
@@ -698,10 +783,17 @@ void op_native(Vcpu *vcpu, const Insn *insn)
     if (insn->kind & INSN_VECTOR) {
         fpu_check(vcpu, insn);
     }
+    Plan plan = make_plan(vcpu, insn, memory != NULL);
+    if (memory && is_x87_store(insn)) {
+        linear = insn_linear(vcpu, insn, memory->size, true);
+        if (store_is_suppressed(vcpu, &plan, insn)) {
+            set_pointers(vcpu, insn, memory, linear);
+            return;
+        }
+    }
     if (memory) {
         prepare_memory(vcpu, insn, memory, &linear);
     }
-    Plan plan = make_plan(insn, memory != NULL);
     memcpy(pointers, vcpu->xsave + XSAVE_FIP, sizeof(pointers));
     run_stub(vcpu, &plan, insn);
     if (plan.whole && (insn->kind & INSN_MMX)) {
