@@ -302,6 +302,20 @@ static void a_limited_rate_makes_the_guest_wait(void **state)
     virt_driver_free(d);
 }
 
+static void a_source_that_is_missing_is_named(void **state)
+{
+    VirtDriver *d = *state;
+    g_autoptr(GError) error = NULL;
+    Device *dev = device_new(&virtio_rng_pci_class, "r");
+    assert_true(device_set_property(dev, "rng", "o1", NULL));
+    assert_true(pci_bus_plug(d->root, (PciDevice *)dev, NULL));
+    assert_false(device_realize(dev, &d->fake->host, &error));
+    assert_non_null(strstr(error->message, "no rng 'o1'"));
+    fake_host_add_backend(d->fake, "rng", "o1", d);
+    assert_true(device_realize(dev, &d->fake->host, NULL));
+    fake_pci_remove(dev);
+}
+
 static void a_request_with_nothing_to_write_is_given_back(void **state)
 {
     VirtDriver *d = *state;
@@ -393,6 +407,7 @@ int main(void)
         CASE(hostile_states_are_refused),
         CASE(the_config_window_reaches_the_structures),
         CASE(a_legacy_driver_works_through_ports),
+        CASE(a_source_that_is_missing_is_named),
         CASE(a_request_with_nothing_to_write_is_given_back),
         cmocka_unit_test(a_limited_rate_makes_the_guest_wait),
         cmocka_unit_test(mmio_carries_a_request),

@@ -21,6 +21,7 @@
 
 typedef struct VirtioRng {
     VirtioDevice virtio;
+    char *source;       /* property: a back end of kind "rng"; NULL: the host kernel */
     uint64_t max_bytes; /* property: in one period */
     uint64_t period_ms; /* property */
     uint64_t quota;     /* bytes left of this period */
@@ -81,7 +82,12 @@ static void on_period(void *opaque)
 static bool rng_realize(VirtioDevice *dev, GError **error)
 {
     VirtioRng *rng = (VirtioRng *)dev;
-    rng->timer = loop_timer_new(dev->device.host->loop, on_period, rng);
+    const DeviceHost *host = dev->device.host;
+    /* All sources are the host kernel: the object only has to exist. */
+    if (rng->source && !host->find_backend(host->opaque, "rng", rng->source, error)) {
+        return false;
+    }
+    rng->timer = loop_timer_new(host->loop, on_period, rng);
     if (!rng->timer) {
         lodge_error_set_errno(error, errno, "cannot make a timer");
         return false;
@@ -122,13 +128,17 @@ static const VirtioDeviceClass rng_class = {
 };
 
 #define RNG_PROPERTIES                                                                             \
-    { .name = "max-bytes",                                                                         \
-      .kind = PROPERTY_SIZE,                                                                       \
-      .offset = offsetof(VirtioRng, max_bytes),                                                    \
-      .min = 1,                                                                                    \
-      .max = INT64_MAX,                                                                            \
-      .fallback = "9223372036854775807",                                                           \
-      .help = "bytes that the guest may take in one period" },                                     \
+    { .name = "rng",                                                                               \
+      .kind = PROPERTY_LINK,                                                                       \
+      .offset = offsetof(VirtioRng, source),                                                       \
+      .help = "id of an -object rng-builtin; without it the same source is used" },                \
+        { .name = "max-bytes",                                                                     \
+          .kind = PROPERTY_SIZE,                                                                   \
+          .offset = offsetof(VirtioRng, max_bytes),                                                \
+          .min = 1,                                                                                \
+          .max = INT64_MAX,                                                                        \
+          .fallback = "9223372036854775807",                                                       \
+          .help = "bytes that the guest may take in one period" },                                 \
     {                                                                                              \
         .name = "period", .kind = PROPERTY_UINT, .offset = offsetof(VirtioRng, period_ms),         \
         .min = 1, .max = 3600000, .fallback = "65536", .help = "length of a period in ms"          \
