@@ -133,8 +133,8 @@ static void load(Fixture *f, const void *code, size_t bytes)
     memcpy(f->ram->host + CODE_AT, code, bytes);
 }
 
-/* QEMU's translator, as of 7.2, virtualizes by AMD's SVM with gaps: debug registers that VMRUN loads
- * are not armed, and XSETBV is not intercepted. */
+/* QEMU's translator, as of 7.2, virtualizes by AMD's SVM with gaps: debug registers that VMRUN
+ * loads are not armed, and XSETBV is not intercepted. */
 static bool is_host_translated(void)
 {
     uint32_t regs[4];
