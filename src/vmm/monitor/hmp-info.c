@@ -115,7 +115,7 @@ static void show_irq(MonitorSession *session, GString *out)
 {
     const MonitorTarget *target = &session->set->target;
     g_autofree char *text = target->format_irq ? target->format_irq(target->opaque) : NULL;
-    g_string_append(out, text ? text : "the interrupt controllers live in the accelerator\n");
+    g_string_append(out, text ? text : "not available for this machine\n");
 }
 
 static void show_balloon(MonitorSession *session, GString *out)
