@@ -7,9 +7,11 @@
 
 #include <stdio.h>
 
-/* @name: of what @other is the result of. @file: where the differences go, NULL: nowhere. */
+/* @is_translated: arithmetic flags in the frame of an exception may be wrong, where the code behind
+ * would have overwritten them. @name: of what @other is the result of. @file: where the differences
+ * go, NULL: nowhere. */
 bool compare_results(const Case *test, const CaseResult *native, const CaseResult *other,
-                     const char *name, FILE *file);
+                     bool is_translated, const char *name, FILE *file);
 
 /* Code, disassembly and state of a case. */
 void print_case(const Case *test, FILE *file);

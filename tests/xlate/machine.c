@@ -7,6 +7,7 @@
 
 #include "vmm/accel/xlate/bits.h"
 #include "vmm/accel/xlate/interp.h"
+#include "vmm/accel/xlate/translate.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -289,16 +290,40 @@ static void interpret(Vcpu *vcpu)
     }
 }
 
+static void translate(Vcpu *vcpu)
+{
+    vcpu->thread = pthread_self();
+    vm_code_enter(vcpu);
+    for (unsigned i = 0; i < STEPS_MAX && vcpu->run_state == CPU_RUN_RUNNABLE && !vcpu->shutdown;
+         i++) {
+        if (jit_can_run(vcpu)) {
+            jit_run(vcpu);
+        } else {
+            interp_one(vcpu);
+        }
+        atomic_store(&vcpu->requests, 0);
+    }
+    vm_code_leave(vcpu);
+}
+
+bool machine_can_translate(const Machine *machine)
+{
+    return machine->vcpu->vm->use_jit;
+}
+
 void machine_run(Machine *machine, MachineEngine engine, const Case *test, CaseResult *out)
 {
     Vcpu *vcpu = machine->vcpu;
     uint8_t *data = page_at(machine, PAGE_DATA);
     const uint8_t *template = machine->templates + test->template * CASE_DATA_BYTES;
-    (void)engine;
     memcpy(data, template, CASE_DATA_BYTES);
     write_code(machine, test, false);
     load_state(machine, test);
-    interpret(vcpu);
+    if (engine == MACHINE_TRANSLATOR) {
+        translate(vcpu);
+    } else {
+        interpret(vcpu);
+    }
     memcpy(out->out.gpr, vcpu->gpr, sizeof(vcpu->gpr));
     memcpy(out->out.xsave, vcpu->xsave, CASE_XSAVE_BYTES);
     if (vcpu->shutdown) {

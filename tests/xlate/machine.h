@@ -17,6 +17,9 @@ typedef enum MachineEngine {
     MACHINE_TRANSLATOR,
 } MachineEngine;
 
+/* Whether the host lets translated code run. */
+bool machine_can_translate(const Machine *machine);
+
 /* Runs one case. A case that does not end within a bound of instructions is CASE_HUNG. */
 void machine_run(Machine *machine, MachineEngine engine, const Case *test, CaseResult *out);
 

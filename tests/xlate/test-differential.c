@@ -88,7 +88,8 @@ static void check_engine(Session *session, MachineEngine engine, const char *nam
         print_case(test, stdout);
     }
     machine_run(session->machine, engine, test, &session->result);
-    bool same = compare_results(test, native, &session->result, name, NULL);
+    bool same =
+        compare_results(test, native, &session->result, engine == MACHINE_TRANSLATOR, name, NULL);
     if (same && !session->options.has_one) {
         return;
     }
@@ -97,7 +98,7 @@ static void check_engine(Session *session, MachineEngine engine, const char *nam
         if (!session->options.has_one) {
             print_case(test, stdout);
         }
-        compare_results(test, native, &session->result, name, stdout);
+        compare_results(test, native, &session->result, engine == MACHINE_TRANSLATOR, name, stdout);
         printf("\n");
     }
 }
@@ -123,6 +124,9 @@ static bool run_batch(Session *session, unsigned count)
         }
         session->faulted += results[i].end == CASE_FAULTED;
         check_engine(session, MACHINE_INTERPRETER, "interp", &cases[i], &results[i]);
+        if (machine_can_translate(session->machine)) {
+            check_engine(session, MACHINE_TRANSLATOR, "jit", &cases[i], &results[i]);
+        }
     }
     session->done += count;
     return true;

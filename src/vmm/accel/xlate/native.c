@@ -785,7 +785,7 @@ void op_native(Vcpu *vcpu, const Insn *insn)
     }
     Plan plan = make_plan(vcpu, insn, memory != NULL);
     if (memory && is_x87_store(insn)) {
-        linear = insn_linear(vcpu, insn, memory->size, true);
+        linear = vcpu->segment[insn->mem.segment].base + insn_ea(vcpu, insn);
         if (store_is_suppressed(vcpu, &plan, insn)) {
             set_pointers(vcpu, insn, memory, linear);
             return;
