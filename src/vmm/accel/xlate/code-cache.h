@@ -68,7 +68,7 @@ typedef struct JitVm {
     uint8_t *write;       /* writable mapping */
     const uint8_t *exec;  /* executable mapping of the same memory */
     uint64_t bytes;
-    bool has_bmi2, has_fsgsbase;
+    bool has_bmi2, has_avx, has_fsgsbase;
     JitStubs stubs;
 
     uint8_t *next; /* in @write */

@@ -429,6 +429,7 @@ int jit_vm_init(XlateVm *vm, uint64_t cache_bytes)
     }
     __builtin_cpu_init();
     jit->has_bmi2 = __builtin_cpu_supports("bmi2");
+    jit->has_avx = __builtin_cpu_supports("avx");
     jit->has_fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
     pthread_mutex_init(&jit->lock, NULL);
     trampoline_emit(jit);

@@ -78,14 +78,21 @@ static void select_all(Emit *e)
     emit_store_imm(e, 4, rm_reg(HOST_RDX), 0);
 }
 
-/* Changes RAX, RDX and flags. */
-static void save_vectors(Emit *e)
+/* Changes RAX, RDX and flags. C code then finds the control words that it expects. */
+static void save_vectors(Emit *e, bool has_avx)
 {
+    static const uint8_t fninit[] = { 0xdb, 0xe3 }, vzeroupper[] = { 0xc5, 0xf8, 0x77 };
     emit_alu_imm(e, ALU_CMP, 4, STATE(vector_away), 0);
     uint8_t *skip = emit_jcc(e, 5);
     select_all(e);
     emit_op_0f(e, 0xae, 8, 4, STATE(xsave)); /* xsave64 */
     mark_valid(e);
+    emit_bytes(e, fninit, sizeof(fninit));
+    emit_store_imm(e, 4, STATE(scratch[5]), MXCSR_DEFAULT);
+    emit_op_0f(e, 0xae, 4, 2, STATE(scratch[5])); /* ldmxcsr */
+    if (has_avx) {
+        emit_bytes(e, vzeroupper, sizeof(vzeroupper));
+    }
     emit_patch(e, skip, e->at);
 }
 
@@ -100,19 +107,19 @@ static void emit_exit_tail(Emit *e)
     emit_bytes(e, pop_saved, sizeof(pop_saved));
 }
 
-static void save_state(Emit *e)
+static void save_state(Emit *e, bool has_avx)
 {
     store_registers(e);
     emit_byte(e, pushfq);
     pop_state(e, STATE(scratch[6]));
-    save_vectors(e);
+    save_vectors(e, has_avx);
 }
 
 /* A TLB miss: see jit_slow_access(). */
-static void emit_slow(Emit *e, uint8_t *exit_tail)
+static void emit_slow(Emit *e, uint8_t *exit_tail, bool has_avx)
 {
     static const uint8_t call_rax[] = { 0xff, 0xd0 };
-    save_state(e);
+    save_state(e, has_avx);
     emit_load(e, 8, HOST_RAX, STATE(host_stack));
     emit_load(e, 8, HOST_RDI, rm_mem(HOST_RAX, HOST_NONE, 0, 0));
     emit_load(e, 8, HOST_RSI, rm_reg(SCRATCH_B));
@@ -177,7 +184,7 @@ void trampoline_emit(JitVm *jit)
     JitStubs *stubs = &jit->stubs;
     emit_enter(&e);
     uint8_t *exit_common = e.at;
-    save_state(&e);
+    save_state(&e, jit->has_avx);
     uint8_t *exit_tail = e.at;
     emit_exit_tail(&e);
 
@@ -197,7 +204,7 @@ void trampoline_emit(JitVm *jit)
     stubs->exit_poll = emit_exit(jit, &e, JIT_EXIT_POLL, SCRATCH_A, exit_common);
     stubs->exit_fault = emit_exit(jit, &e, JIT_EXIT_FAULT, HOST_NONE, exit_common);
     stubs->slow = here(jit, &e);
-    emit_slow(&e, exit_tail);
+    emit_slow(&e, exit_tail, jit->has_avx);
     stubs->vector_load = here(jit, &e);
     emit_vector_load(&e);
     while ((uintptr_t)e.at & 63) {
