@@ -148,6 +148,38 @@ static Plain classify(const Translator *t, const Insn *insn)
     return insn->kind & INSN_VECTOR ? plain_vector(t, insn) : plain_integer(insn);
 }
 
+/* Outside 64-bit code VEX.W does not make an integer operand larger. */
+static bool has_integer_operand(const Insn *insn)
+{
+    switch (insn->mnemonic) {
+    case ZYDIS_MNEMONIC_VCVTSI2SD:
+    case ZYDIS_MNEMONIC_VCVTSI2SS:
+    case ZYDIS_MNEMONIC_VMOVD:
+    case ZYDIS_MNEMONIC_VPEXTRD:
+    case ZYDIS_MNEMONIC_VPINSRD:
+        return true;
+    default:
+        break;
+    }
+    for (unsigned i = 0; i < insn->operand_count; i++) {
+        if (insn->operand[i].kind == OPERAND_GPR) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A register named by an immediate has three bits there. */
+static bool has_register_in_immediate(const Insn *insn)
+{
+    for (unsigned i = 0; i < insn->operand_count; i++) {
+        if (insn->operand[i].place == PLACE_IMM) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The register fields of the original encoding. */
 static void read_fields(const Insn *insn, bool is_64, HostInsn *out)
 {
@@ -168,6 +200,7 @@ static void read_fields(const Insn *insn, bool is_64, HostInsn *out)
         if (!is_64) {
             rex = 0;
             out->vvvv &= 7;
+            out->rex_w &= !has_integer_operand(insn);
         }
     } else if (insn->rex_vex != 0xff) {
         rex = bytes[insn->rex_vex];
@@ -399,6 +432,11 @@ static Translated translate_copy(Translator *t, const Insn *insn)
     if (mem && (!can_access(t, &insn->mem, insn->address_size, mem->size) ||
                 (is_bit_test(insn) && insn->operand[1].kind == OPERAND_GPR))) {
         return TRANSLATE_INTERP;
+    }
+    uint8_t imm;
+    if (!t->is_64 && has_register_in_immediate(insn)) {
+        imm = *host.imm & 0x7f;
+        host.imm = &imm;
     }
     if (insn->kind & INSN_VECTOR) {
         emit_need_vectors(t);

@@ -50,7 +50,8 @@ bool can_access(const Translator *t, const InsnMemory *mem, unsigned address_siz
 {
     bool is_plain = (mem->base == INSN_NO_REG || in_register(mem->base)) &&
                     (mem->index == INSN_NO_REG || in_register(mem->index));
-    if (size == 0 || size > 64 || address_size == 2) {
+    /* Outside 64-bit code, code segments are not to be written. */
+    if (size == 0 || size > 64 || address_size == 2 || (!t->is_64 && mem->segment == CPU_CS)) {
         return false;
     }
     if (address_size == 4 && (!is_plain || (t->is_64 && has_segment_base(mem)))) {
