@@ -1,6 +1,7 @@
 /* Random cases on the host CPU, in the interpreter and in translated code; the results must agree.
  *
  *   test-differential [--seed N] [--cases N] [--minutes N] [--instruction NAME] [--one SEED]
+ *                     [--engine interp|jit]
  *
  * A difference is printed with the case's own seed; --one runs just that case (with the same
  * --instruction).
@@ -25,7 +26,7 @@
 typedef struct Options {
     uint64_t seed, cases, one;
     unsigned minutes;
-    bool has_one;
+    bool has_one, no_interpreter, no_translator;
     const char *instruction;
 } Options;
 
@@ -49,6 +50,7 @@ static bool parse_options(int argc, char **argv, Options *options)
         { "cases", required_argument, NULL, 'c' },
         { "minutes", required_argument, NULL, 'm' },
         { "instruction", required_argument, NULL, 'i' },
+        { "engine", required_argument, NULL, 'e' },
         { "one", required_argument, NULL, 'o' },
         { 0 },
     };
@@ -68,6 +70,10 @@ static bool parse_options(int argc, char **argv, Options *options)
             break;
         case 'i':
             options->instruction = optarg;
+            break;
+        case 'e':
+            options->no_interpreter = strcmp(optarg, "interp") != 0;
+            options->no_translator = strcmp(optarg, "jit") != 0;
             break;
         case 'o':
             options->one = strtoull(optarg, NULL, 0);
@@ -123,8 +129,10 @@ static bool run_batch(Session *session, unsigned count)
             continue;
         }
         session->faulted += results[i].end == CASE_FAULTED;
-        check_engine(session, MACHINE_INTERPRETER, "interp", &cases[i], &results[i]);
-        if (machine_can_translate(session->machine)) {
+        if (!session->options.no_interpreter) {
+            check_engine(session, MACHINE_INTERPRETER, "interp", &cases[i], &results[i]);
+        }
+        if (!session->options.no_translator && machine_can_translate(session->machine)) {
             check_engine(session, MACHINE_TRANSLATOR, "jit", &cases[i], &results[i]);
         }
     }

@@ -405,6 +405,47 @@ static int decode_error(ZyanStatus status, unsigned length)
     }
 }
 
+/* Where VEX.W selects the size of a general register, or of memory in its place. */
+static bool has_integer_size(const Insn *insn)
+{
+    switch (insn->mnemonic) {
+    case ZYDIS_MNEMONIC_VMOVD:
+    case ZYDIS_MNEMONIC_VPINSRD:
+    case ZYDIS_MNEMONIC_VPEXTRD:
+    case ZYDIS_MNEMONIC_VCVTSI2SS:
+    case ZYDIS_MNEMONIC_VCVTSI2SD:
+        return true;
+    default:
+        break;
+    }
+    for (unsigned i = 0; i < insn->operand_count; i++) {
+        if (insn->operand[i].kind == OPERAND_GPR) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Outside 64-bit code some bits are ignored; what executes the bytes as 64-bit code must find them
+ * without effect. */
+static void clear_ignored_vex_bits(Insn *insn)
+{
+    uint8_t *vex = insn->bytes + insn->rex_vex;
+    if (vex[0] == 0xc4) {
+        vex[1] |= 0xe0;
+        vex[2] |= 0x40;
+        if (has_integer_size(insn)) {
+            vex[2] &= 0x7f;
+            insn->prefixes &= (uint8_t)~INSN_REX_W;
+        }
+    }
+    for (unsigned i = 0; i < insn->operand_count; i++) {
+        if (insn->operand[i].place == PLACE_IMM) {
+            insn->bytes[insn->length - 1] &= 0x7f;
+        }
+    }
+}
+
 /* Those that Zydis does not know to clear the flags which they do not compute. */
 static bool clears_other_flags(ZydisMnemonic mnemonic)
 {
@@ -470,6 +511,9 @@ int insn_decode(const uint8_t *bytes, unsigned length, uint32_t mode, Insn *out)
         out->flags_undefined = from.cpu_flags->undefined;
         out->flags_written = from.cpu_flags->modified | from.cpu_flags->set_0 |
                              from.cpu_flags->set_1 | from.cpu_flags->undefined;
+    }
+    if (!(mode & MODE_CS64) && (out->prefixes & INSN_VEX)) {
+        clear_ignored_vex_bits(out);
     }
     if (clears_other_flags(from.mnemonic)) {
         out->flags_written = FLAGS_ARITHMETIC;

@@ -105,6 +105,7 @@ typedef struct Insn {
     uint8_t disp_at;   /* offset of the displacement, @disp_size bytes; 0 bytes: none */
     uint8_t disp_size;
     uint8_t imm_at; /* offset of all immediates, to the end of the instruction */
+    /* As they were given, but outside 64-bit mode with ignored bits of VEX made ineffective. */
     uint8_t bytes[INSN_BYTES_MAX + 1];
     InsnOperand operand[INSN_OPERANDS_MAX]; /* those that are written in assembly, also implicit
                                                ones (SHL r, CL; IN AL, DX), in Intel order */

@@ -96,7 +96,6 @@ typedef struct Plan {
     uint8_t stack_reg;    /* low register in place of rsp; 0xff: rsp is not named */
     uint32_t vectors;     /* registers to load and store */
     bool avx, sse, whole; /* whole: x87 and MMX, all state by FXSAVE */
-    bool is_64bit;        /* the guest's code is */
 } Plan;
 
 static bool names_gpr(const Insn *insn, unsigned reg)
@@ -181,41 +180,11 @@ static uint8_t patch_modrm(const Insn *insn, Plan *plan, uint8_t modrm)
     return modrm;
 }
 
-/* Where VEX.W selects the size of a general register, or of memory in its place; outside 64-bit
- * code it has no effect on these. */
-static bool has_integer_size(const Insn *insn)
-{
-    switch (insn->mnemonic) {
-    case ZYDIS_MNEMONIC_VMOVD:
-    case ZYDIS_MNEMONIC_VPINSRD:
-    case ZYDIS_MNEMONIC_VPEXTRD:
-    case ZYDIS_MNEMONIC_VCVTSI2SS:
-    case ZYDIS_MNEMONIC_VCVTSI2SD:
-        return true;
-    default:
-        break;
-    }
-    for (unsigned i = 0; i < insn->operand_count; i++) {
-        if (insn->operand[i].kind == OPERAND_GPR) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void put_vex(Plan *plan, const Insn *insn)
 {
     const uint8_t *vex = insn->bytes + insn->rex_vex;
     unsigned length = vex[0] == 0xc5 ? 2 : 3;
-    uint8_t last = vex[length - 1], first = vex[1];
-    if (!plan->is_64bit) {
-        /* Bits that only 64-bit code has are ignored. */
-        last |= 0x40;
-        first |= 0xe0;
-        if (length == 3 && has_integer_size(insn)) {
-            last &= 0x7f;
-        }
-    }
+    uint8_t last = vex[length - 1];
     for (unsigned i = 0; i < insn->operand_count; i++) {
         const InsnOperand *op = &insn->operand[i];
         if (op->kind == OPERAND_GPR && op->reg == CPU_RSP && op->place == PLACE_VEX) {
@@ -224,7 +193,7 @@ static void put_vex(Plan *plan, const Insn *insn)
     }
     put(plan, vex[0]);
     if (length == 3) {
-        put(plan, plan->memory_reg != 0xff ? first | 0x60 : first);
+        put(plan, plan->memory_reg != 0xff ? vex[1] | 0x60 : vex[1]);
     }
     put(plan, last);
 }
@@ -257,17 +226,11 @@ static void reencode(Plan *plan, const Insn *insn, bool has_memory)
     for (unsigned i = insn->imm_at; i < insn->length; i++) {
         put(plan, insn->bytes[i]);
     }
-    for (unsigned i = 0; i < insn->operand_count && !plan->is_64bit; i++) {
-        if (insn->operand[i].place == PLACE_IMM) {
-            plan->bytes[plan->length - 1] &= 0x7f;
-        }
-    }
 }
 
-static Plan make_plan(const Vcpu *vcpu, const Insn *insn, bool has_memory)
+static Plan make_plan(const Insn *insn, bool has_memory)
 {
-    Plan plan = { .is_64bit = vcpu->mode & MODE_CS64,
-                  .avx = insn->kind & INSN_AVX,
+    Plan plan = { .avx = insn->kind & INSN_AVX,
                   /* MMX instructions include conversions, which use MXCSR. */
                   .sse = insn->kind & (INSN_SSE | INSN_MMX),
                   .whole = insn->kind & (INSN_X87 | INSN_MMX) };
@@ -783,7 +746,7 @@ void op_native(Vcpu *vcpu, const Insn *insn)
     if (insn->kind & INSN_VECTOR) {
         fpu_check(vcpu, insn);
     }
-    Plan plan = make_plan(vcpu, insn, memory != NULL);
+    Plan plan = make_plan(insn, memory != NULL);
     if (memory && is_x87_store(insn)) {
         linear = vcpu->segment[insn->mem.segment].base + insn_ea(vcpu, insn);
         if (store_is_suppressed(vcpu, &plan, insn)) {
