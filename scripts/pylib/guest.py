@@ -91,7 +91,7 @@ class Guest:
         # The mark is split in what is typed, so that the echo of the line is not taken for the answer.
         self.send(f"{command}; echo {mark[:4]}''{mark[4:]}=$?\n")
         before = self._position
-        match = self.expect(rf"{mark}=(\d+)\r?\n", timeout)
+        match = self.expect(rf"{mark}=(\d+)\r*\n", timeout)
         text = self.output[before:match.start()].replace("\r", "")
         return int(match.group(1)), text.split("\n", 1)[-1]
 
