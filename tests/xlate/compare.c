@@ -53,6 +53,10 @@ static bool accesses_in_any_order(const Case *test, const CaseResult *result)
     case ZYDIS_MNEMONIC_MASKMOVQ:
     case ZYDIS_MNEMONIC_MASKMOVDQU:
     case ZYDIS_MNEMONIC_VMASKMOVDQU:
+    case ZYDIS_MNEMONIC_VMASKMOVPS:
+    case ZYDIS_MNEMONIC_VMASKMOVPD:
+    case ZYDIS_MNEMONIC_VPMASKMOVD:
+    case ZYDIS_MNEMONIC_VPMASKMOVQ:
     case ZYDIS_MNEMONIC_FXRSTOR:
     case ZYDIS_MNEMONIC_FXRSTOR64:
     case ZYDIS_MNEMONIC_FRSTOR:
@@ -112,7 +116,10 @@ static bool differ_in_integer(const Case *test, const CaseResult *a, const CaseR
     bool result = false;
     uint64_t mask = test->is_32bit ? UINT32_MAX : UINT64_MAX;
     for (unsigned i = 0; i < (test->is_32bit ? 8u : 16u); i++) {
-        result |= differ(file, gpr_names[i], name, a->out.gpr[i] & mask, b->out.gpr[i] & mask);
+        /* With 32-bit addresses, when the upper halves of count and indexes go is not defined. */
+        bool is_index = i == 1 || i == 6 || i == 7;
+        uint64_t part = is_index && is_string_instruction(test, a) ? UINT32_MAX : mask;
+        result |= differ(file, gpr_names[i], name, a->out.gpr[i] & part, b->out.gpr[i] & part);
     }
     uint32_t undefined =
         a->end == CASE_FAULTED ? test->flags_undefined_ever : test->flags_undefined;

@@ -405,6 +405,20 @@ static int decode_error(ZyanStatus status, unsigned length)
     }
 }
 
+/* SIB with mod 0 and base 5 has a displacement in place of the base, also with REX.B: with 32-bit
+ * addresses Zydis 4.0 takes R13 for the base then. */
+static void mend_base(Insn *out, const ZydisDecodedInstruction *from)
+{
+    if (out->address_size == 4 && (out->prefixes & INSN_HAS_MODRM) && out->mem.base == 13 &&
+        from->raw.modrm.mod == 0 && from->raw.modrm.rm == 4 && from->raw.sib.base == 5) {
+        out->mem.base = INSN_NO_REG;
+        out->mem.disp = from->raw.disp.value;
+        if (out->mem.segment == CPU_SS) {
+            out->mem.segment = CPU_DS;
+        }
+    }
+}
+
 /* Where VEX.W selects the size of a general register, or of memory in its place. */
 static bool has_integer_size(const Insn *insn)
 {
@@ -414,6 +428,8 @@ static bool has_integer_size(const Insn *insn)
     case ZYDIS_MNEMONIC_VPEXTRD:
     case ZYDIS_MNEMONIC_VCVTSI2SS:
     case ZYDIS_MNEMONIC_VCVTSI2SD:
+    case ZYDIS_MNEMONIC_VPCMPESTRI: /* of the lengths in EAX and EDX */
+    case ZYDIS_MNEMONIC_VPCMPESTRM:
         return true;
     default:
         break;
@@ -512,6 +528,7 @@ int insn_decode(const uint8_t *bytes, unsigned length, uint32_t mode, Insn *out)
         out->flags_written = from.cpu_flags->modified | from.cpu_flags->set_0 |
                              from.cpu_flags->set_1 | from.cpu_flags->undefined;
     }
+    mend_base(out, &from);
     if (!(mode & MODE_CS64) && (out->prefixes & INSN_VEX)) {
         clear_ignored_vex_bits(out);
     }

@@ -55,9 +55,11 @@ void op_call(Vcpu *vcpu, const Insn *insn)
         read_far(vcpu, insn, &offset, &selector);
         far_call(vcpu, selector, offset, size);
     } else {
-        uint64_t behind = vcpu->next_rip;
-        branch_to(vcpu, near_target(vcpu, insn), size);
-        push_value(vcpu, behind, size);
+        uint64_t behind = vcpu->next_rip, target = near_target(vcpu, insn);
+        /* The stack's faults come first; the pointer moves last. */
+        stack_poke(vcpu, size, behind, size);
+        branch_to(vcpu, target, size);
+        stack_set(vcpu, vcpu->gpr[CPU_RSP] - size);
     }
 }
 

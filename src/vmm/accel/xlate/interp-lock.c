@@ -84,14 +84,15 @@ bool rmw_store_locked(Vcpu *vcpu, Rmw *rmw, uint64_t old, uint64_t value)
  */
 static void compare_exchange_pair(Vcpu *vcpu, const Insn *insn, unsigned size)
 {
+    /* Alignment comes before all other faults. */
+    if (size == 8 && (vcpu->segment[insn->mem.segment].base + insn_ea(vcpu, insn)) % 16 != 0) {
+        raise_error(vcpu, EXCEPTION_GP, 0);
+    }
     uint64_t linear = insn_linear(vcpu, insn, size * 2, true);
     uint64_t low = gpr_read(vcpu, CPU_RAX, size), high = gpr_read(vcpu, CPU_RDX, size);
     uint64_t new_low = gpr_read(vcpu, CPU_RBX, size), new_high = gpr_read(vcpu, CPU_RCX, size);
     uint64_t old_low, old_high;
     bool equal;
-    if (size == 8 && linear % 16 != 0) {
-        raise_error(vcpu, EXCEPTION_GP, 0);
-    }
     void *host = mem_host(vcpu, linear, size * 2, MEM_WRITE);
     if (host && size == 4) {
         uint64_t expected = low | high << 32;
