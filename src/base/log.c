@@ -14,6 +14,7 @@
 static struct {
     const char *program;
     LogLevel level;
+    bool has_timestamps;
     pthread_mutex_t lock;
     int64_t window_start_ns;  /* under lock */
     unsigned window_lines;    /* under lock */
@@ -26,11 +27,33 @@ void log_init(const char *program, LogLevel level)
     log_state.level = level;
 }
 
+void log_set_timestamps(bool on)
+{
+    log_state.has_timestamps = on;
+}
+
+/* UTC with microseconds, and a blank; nothing unless asked for. Returns the length. */
+static int format_timestamp(char *out, size_t size)
+{
+    *out = 0;
+    if (!log_state.has_timestamps) {
+        return 0;
+    }
+    struct timespec now;
+    struct tm utc;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    size_t length = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &utc);
+    return (int)length + snprintf(out + length, size - length, ".%06ldZ ", now.tv_nsec / 1000);
+}
+
 static void LODGE_PRINTF(2, 0) write_line(LogLevel level, const char *fmt, va_list args)
 {
     static const char *const prefix[] = { "", "warning: ", "", "debug: " };
     char line[1024];
-    int used = snprintf(line, sizeof(line), "%s: %s", log_state.program, prefix[level]);
+    int used = format_timestamp(line, sizeof(line));
+    used += snprintf(line + used, sizeof(line) - (size_t)used, "%s: %s", log_state.program,
+                     prefix[level]);
     int more = vsnprintf(line + used, sizeof(line) - used - 1, fmt, args);
     size_t length = used + (more > 0 ? (size_t)more : 0);
     if (length > sizeof(line) - 2) {

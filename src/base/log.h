@@ -18,6 +18,9 @@ typedef enum LogLevel { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEV
  */
 void log_init(const char *program, LogLevel level);
 
+/* Whether each line begins with the time (UTC). Context: as log_init(). */
+void log_set_timestamps(bool on);
+
 /* Writes one line, atomically; no newline in @fmt. Context: any thread, not a signal handler. */
 void log_write(LogLevel level, const char *fmt, ...) LODGE_PRINTF(2, 3);
 

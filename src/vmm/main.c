@@ -4,8 +4,10 @@
  * and the terminal is given back. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/log.h"
 #include "gbase/error.h"
+#include "vmm/control.h"
 #include "vmm/gdbstub/attach.h"
 #include "vmm/machine/machine.h"
+#include "vmm/process.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -49,9 +51,11 @@ static void block_signals(sigset_t *set)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static bool watch_signals(SignalWatch *signals, const sigset_t *set, GError **error)
+static bool watch_signals(SignalWatch *signals, GError **error)
 {
-    signals->fd = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
+    sigset_t set;
+    block_signals(&set);
+    signals->fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     signals->watch = signals->fd < 0 ? NULL
                                      : loop_watch(machine_loop(signals->machine), signals->fd,
                                                   EPOLLIN, on_signal, signals);
@@ -73,20 +77,43 @@ static int print_help(const MachineConfig *config)
     return 0;
 }
 
-static int run(const MachineConfig *config, const sigset_t *signal_set)
+static int run_machine(Machine *machine, int ready_fd, GError **error)
 {
-    g_autoptr(GError) error = NULL;
-    g_autoptr(Machine) machine = machine_new(config, &error);
     SignalWatch signals = { .machine = machine, .fd = -1 };
+    g_autoptr(Control) control = control_new(machine, error);
     g_autoptr(GdbStub) gdb = NULL;
-    if (!machine || !gdb_stub_attach(machine, &gdb, &error) ||
-        !watch_signals(&signals, signal_set, &error)) {
-        log_error("%s", error->message);
+    if (!control || !gdb_stub_attach(machine, &gdb, error) || !watch_signals(&signals, error)) {
         return STATUS_CONFIG;
+    }
+    if (ready_fd >= 0) {
+        process_ready(ready_fd);
     }
     int status = machine_run(machine);
     loop_unwatch(signals.watch);
     close(signals.fd);
+    return status;
+}
+
+static int run(const MachineConfig *config, GError **error)
+{
+    int ready_fd = -1, pid_fd = -1;
+    if (config->daemonize && !process_daemonize(&ready_fd, error)) {
+        return STATUS_CONFIG;
+    }
+    if (config->pidfile) {
+        pid_fd = process_write_pidfile(config->pidfile, error);
+        if (pid_fd < 0) {
+            return STATUS_CONFIG;
+        }
+    }
+    sigset_t set;
+    block_signals(&set);
+    g_autoptr(Machine) machine = machine_new(config, error);
+    int status = machine ? run_machine(machine, ready_fd, error) : STATUS_CONFIG;
+    if (pid_fd >= 0) {
+        unlink(config->pidfile);
+        close(pid_fd);
+    }
     return status;
 }
 
@@ -105,7 +132,10 @@ int main(int argc, char **argv)
     if (config->process_name) {
         prctl(PR_SET_NAME, config->process_name);
     }
-    sigset_t signal_set;
-    block_signals(&signal_set);
-    return run(config, &signal_set);
+    log_set_timestamps(config->log_timestamps);
+    int status = run(config, &error);
+    if (error) {
+        log_error("%s", error->message);
+    }
+    return status;
 }

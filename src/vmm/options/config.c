@@ -201,6 +201,20 @@ static bool finish_boot(const MachineConfig *config, GError **error)
     return true;
 }
 
+/* A process in the background has no terminal. */
+static bool check_daemonize(const MachineConfig *config, GError **error)
+{
+    for (guint i = 0; config->daemonize && i < config->chardevs->len; i++) {
+        const BackendConfig *chardev = g_ptr_array_index(config->chardevs, i);
+        if (!strcmp(chardev->type, "stdio")) {
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                        "-daemonize: '%s' needs the terminal (stdio)", chardev->id);
+            return false;
+        }
+    }
+    return true;
+}
+
 static void finish_accel(MachineConfig *config)
 {
     if (!config->accel.count) {
@@ -214,7 +228,7 @@ static void finish_accel(MachineConfig *config)
  * is where the user looks. */
 static bool finish_defaults(MachineConfig *config, GError **error)
 {
-    bool has_terminal = config->is_nographic || !config->has_display_option;
+    bool has_terminal = config->is_nographic || (!config->has_display_option && !config->daemonize);
     if (config->no_defaults && !config->is_nographic) {
         return true;
     }
@@ -244,5 +258,5 @@ bool options_finish(MachineConfig *config, GError **error)
     }
     finish_accel(config);
     return finish_smp(&config->smp, error) && finish_boot(config, error) &&
-           finish_defaults(config, error);
+           finish_defaults(config, error) && check_daemonize(config, error);
 }

@@ -1,0 +1,273 @@
+/* Monitors, joined to their machine.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmm/control.h"
+
+#include "base/log.h"
+#include "gbase/error.h"
+#include "vmm/machine/inspect.h"
+#include "vmm/monitor/monitor.h"
+
+#include <string.h>
+
+struct Control {
+    Machine *machine;
+    char uuid[UUID_TEXT_SIZE];
+    MonitorSet *monitors;
+};
+
+/* Monitor */
+
+static const char *monitor_status(void *opaque)
+{
+    const Control *control = opaque;
+    return run_state_to_string(machine_run_state(control->machine));
+}
+
+static void monitor_pause(void *opaque)
+{
+    const Control *control = opaque;
+    if (machine_run_state(control->machine) == RUN_STATE_RUNNING) {
+        machine_pause(control->machine, RUN_STATE_PAUSED);
+    }
+}
+
+static bool monitor_resume(void *opaque, GError **error)
+{
+    const Control *control = opaque;
+    return machine_resume(control->machine, error);
+}
+
+static void monitor_reset(void *opaque)
+{
+    const Control *control = opaque;
+    machine_reset(control->machine, CAUSE_HOST_QMP_RESET);
+}
+
+static void monitor_powerdown(void *opaque)
+{
+    const Control *control = opaque;
+    machine_power_button(control->machine);
+}
+
+static void monitor_quit(void *opaque)
+{
+    const Control *control = opaque;
+    machine_quit(control->machine, CAUSE_HOST_QMP_QUIT, 0);
+}
+
+static void monitor_get_actions(void *opaque, MonitorActions *out)
+{
+    const Control *control = opaque;
+    machine_get_actions(control->machine, &out->reboot_is_shutdown, &out->shutdown_is_pause);
+}
+
+static void monitor_set_actions(void *opaque, const MonitorActions *actions)
+{
+    const Control *control = opaque;
+    machine_set_actions(control->machine, actions->reboot_is_shutdown, actions->shutdown_is_pause);
+}
+
+static bool monitor_vcpu(void *opaque, unsigned index, MonitorVcpu *out)
+{
+    const Control *control = opaque;
+    if (index >= machine_vcpu_count(control->machine)) {
+        return false;
+    }
+    MachineVcpuInfo info;
+    machine_vcpu_info(control->machine, index, &info);
+    *out = (MonitorVcpu){ info.thread_id, info.socket, info.die, info.core, info.thread };
+    return true;
+}
+
+static void monitor_vcpu_state(void *opaque, unsigned index, CpuState *out_state)
+{
+    const Control *control = opaque;
+    machine_vcpu_state(control->machine, index, out_state);
+}
+
+static bool monitor_translate(void *opaque, unsigned index, uint64_t guest_virtual,
+                              GuestAddr *out_physical)
+{
+    const Control *control = opaque;
+    return machine_vcpu_translate(control->machine, index, guest_virtual, out_physical);
+}
+
+static bool monitor_read_physical(void *opaque, GuestAddr addr, void *buf, size_t length)
+{
+    const Control *control = opaque;
+    return guest_memory_read(machine_memory(control->machine), addr, buf, length) == 0;
+}
+
+static bool monitor_disk(void *opaque, unsigned index, MonitorDisk *out)
+{
+    const Control *control = opaque;
+    MachineBackendInfo info;
+    if (!machine_backend_at(control->machine, "drive", index, &info)) {
+        return false;
+    }
+    *out = (MonitorDisk){ .device = info.name, .qdev = info.user, .backend = info.object };
+    return true;
+}
+
+static CharBackend *monitor_chardev(void *opaque, unsigned index)
+{
+    const Control *control = opaque;
+    MachineBackendInfo info;
+    return machine_backend_at(control->machine, "chardev", index, &info) ? info.object : NULL;
+}
+
+static NetBackend *monitor_netdev(void *opaque, unsigned index)
+{
+    const Control *control = opaque;
+    MachineBackendInfo info;
+    return machine_backend_at(control->machine, "netdev", index, &info) ? info.object : NULL;
+}
+
+static bool monitor_machine(void *opaque, unsigned index, MonitorMachineType *out)
+{
+    MachineTypeInfo info;
+    if (!machine_type_at(index, &info)) {
+        return false;
+    }
+    *out = (MonitorMachineType){ info.name, info.alias, info.vcpus_max, index == 0 };
+    return true;
+}
+
+static MonitorTarget monitor_target(Control *control)
+{
+    Machine *machine = control->machine;
+    const MachineConfig *config = machine_config(machine);
+    return (MonitorTarget){
+        .name = config->name,
+        .uuid = config->has_uuid ? control->uuid : NULL,
+        .accel = machine_accel_name(machine),
+        .machine_type = machine_type_name(machine),
+        .vcpu_count = machine_vcpu_count(machine),
+        .is_kvm = !strcmp(machine_accel_name(machine), "kvm"),
+        .has_kvm = machine_host_has_kvm(machine),
+        .device_families = machine_families(),
+        .status = monitor_status,
+        .pause = monitor_pause,
+        .resume = monitor_resume,
+        .reset = monitor_reset,
+        .powerdown = monitor_powerdown,
+        .quit = monitor_quit,
+        .get_actions = monitor_get_actions,
+        .set_actions = monitor_set_actions,
+        .vcpu = monitor_vcpu,
+        .vcpu_state = monitor_vcpu_state,
+        .translate = monitor_translate,
+        .read_physical = monitor_read_physical,
+        .disk = monitor_disk,
+        .chardev = monitor_chardev,
+        .netdev = monitor_netdev,
+        .machine = monitor_machine,
+        .opaque = control,
+    };
+}
+
+/* Events */
+
+static const char *cause_reason(MachineCause cause)
+{
+    switch (cause) {
+    case CAUSE_GUEST_RESET:
+        return "guest-reset";
+    case CAUSE_GUEST_PANIC:
+        return "guest-panic";
+    case CAUSE_HOST_SIGNAL:
+        return "host-signal";
+    case CAUSE_HOST_QMP_QUIT:
+        return "host-qmp-quit";
+    case CAUSE_HOST_QMP_RESET:
+        return "host-qmp-system-reset";
+    case CAUSE_GUEST_SHUTDOWN:
+    case CAUSE_DEBUG_EXIT:
+        break;
+    }
+    return "guest-shutdown";
+}
+
+static bool is_by_guest(MachineCause cause)
+{
+    return cause == CAUSE_GUEST_RESET || cause == CAUSE_GUEST_PANIC ||
+           cause == CAUSE_GUEST_SHUTDOWN || cause == CAUSE_DEBUG_EXIT;
+}
+
+static void emit(const Control *control, const MachineEvent *event)
+{
+    static const MonitorEventKind kinds[] = {
+        [MACHINE_EVENT_STOP] = MONITOR_EVENT_STOP,
+        [MACHINE_EVENT_RESUME] = MONITOR_EVENT_RESUME,
+        [MACHINE_EVENT_RESET] = MONITOR_EVENT_RESET,
+        [MACHINE_EVENT_SHUTDOWN] = MONITOR_EVENT_SHUTDOWN,
+        [MACHINE_EVENT_POWERDOWN] = MONITOR_EVENT_POWERDOWN,
+        [MACHINE_EVENT_GUEST_PANICKED] = MONITOR_EVENT_GUEST_PANICKED,
+        [MACHINE_EVENT_BLOCK_IO_ERROR] = MONITOR_EVENT_BLOCK_IO_ERROR,
+    };
+    MonitorEvent out = {
+        .kind = kinds[event->kind],
+        .by_guest = is_by_guest(event->cause),
+        .reason = cause_reason(event->cause),
+        .device = event->drive,
+        .is_write = event->is_write,
+        .no_space = event->no_space,
+    };
+    if (event->kind == MACHINE_EVENT_BLOCK_IO_ERROR) {
+        out.reason = g_strerror(event->error);
+        out.action = event->is_stop ? "stop" : event->is_ignored ? "ignore" : "report";
+    } else if (event->kind == MACHINE_EVENT_GUEST_PANICKED) {
+        bool reset_ends, shutdown_pauses;
+        machine_get_actions(control->machine, &reset_ends, &shutdown_pauses);
+        out.action = shutdown_pauses ? "pause" : "poweroff";
+    }
+    monitor_set_emit(control->monitors, &out);
+}
+
+static void on_machine_event(void *opaque, const MachineEvent *event)
+{
+    const Control *control = opaque;
+    if (event->kind != MACHINE_EVENT_DEBUG_STOP) {
+        emit(control, event);
+    }
+}
+
+static bool add_monitors(Control *control, GError **error)
+{
+    const GPtrArray *monitors = machine_config(control->machine)->monitors;
+    for (guint i = 0; i < monitors->len; i++) {
+        const MonitorConfig *config = g_ptr_array_index(monitors, i);
+        MonitorMode mode = !config->is_control ? MONITOR_READLINE
+                           : config->is_pretty ? MONITOR_CONTROL_PRETTY
+                                               : MONITOR_CONTROL;
+        CharBackend *backend = machine_chardev(control->machine, config->chardev, error);
+        if (!backend || !monitor_set_add(control->monitors, backend, mode, error)) {
+            g_prefix_error(error, "monitor: ");
+            return false;
+        }
+    }
+    return true;
+}
+
+Control *control_new(Machine *machine, GError **error)
+{
+    g_autoptr(Control) control = g_new0(Control, 1);
+    const MachineConfig *config = machine_config(machine);
+    control->machine = machine;
+    uuid_format(&config->uuid, control->uuid);
+    const MonitorTarget target = monitor_target(control);
+    control->monitors = monitor_set_new(&target, machine_loop(machine));
+    if (!add_monitors(control, error)) {
+        return NULL;
+    }
+    machine_add_observer(machine, on_machine_event, control);
+    return g_steal_pointer(&control);
+}
+
+void control_free(Control *control)
+{
+    if (control) {
+        monitor_set_free(control->monitors);
+        g_free(control);
+    }
+}
