@@ -518,6 +518,9 @@ int insn_decode(const uint8_t *bytes, unsigned length, uint32_t mode, Insn *out)
     }
     out->kind =
         register_kinds(&from, operands) | category_kinds(&from) | mnemonic_kinds(from.mnemonic);
+    if (from.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) {
+        out->kind |= INSN_SYSTEM;
+    }
     if (from.meta.isa_ext == ZYDIS_ISA_EXT_X87) {
         out->kind |= INSN_X87;
     }
