@@ -73,7 +73,12 @@ static bool runs_on(const Vcpu *vcpu, const Insn *insn, unsigned reg, uint64_t b
 static uint64_t move_run(Vcpu *vcpu, const Insn *insn, uint64_t count)
 {
     unsigned size = insn->operand_size;
-    uint64_t from = source_linear(vcpu, insn), to = destination_linear(vcpu, insn, true);
+    uint64_t from = source_linear(vcpu, insn);
+    /* Faults of the source come before those of the destination's segment. */
+    if (!mem_host(vcpu, from, size, MEM_READ)) {
+        return 0;
+    }
+    uint64_t to = destination_linear(vcpu, insn, true);
     count = min_u64(count, min_u64(elements_in_page(from, size), elements_in_page(to, size)));
     uint64_t bytes = count * size;
     if (count < 2 || !runs_on(vcpu, insn, CPU_RSI, bytes) || !runs_on(vcpu, insn, CPU_RDI, bytes)) {
