@@ -16,7 +16,7 @@ MachineConfig *machine_config_new(void)
     config->machine.has_hpet = true;
     config->machine.has_acpi = true;
     config->machine.has_isa_serial = true;
-    config->accel.uses_jit = false; /* until it boots everything the interpreter does */
+    config->accel.uses_jit = true;
     config->boot_strict = false;
     config->smbios.oem_strings = g_ptr_array_new_with_free_func(g_free);
     config->drives = g_ptr_array_new_with_free_func(drive_config_free);

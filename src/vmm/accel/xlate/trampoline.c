@@ -189,11 +189,7 @@ void trampoline_emit(JitVm *jit)
     emit_exit_tail(&e);
 
     stubs->exit_jump = emit_exit(jit, &e, JIT_EXIT_JUMP, SCRATCH_B, exit_common);
-    stubs->exit_jump_dead = here(jit, &e);
-    emit_alu(&e, ALU_SUB, 8, SCRATCH_B, rm_table(offsetof(Vcpu, jump_tag), SCRATCH_A));
-    emit_alu(&e, ALU_SUB, 8, SCRATCH_B, STATE(jump_key));
-    emit_jmp_to(&e, jit->write + stubs->exit_jump);
-    stubs->exit_jump_live = here(jit, &e);
+    stubs->exit_jump_key = here(jit, &e);
     emit_load(&e, 8, SCRATCH_A, STATE(jump_key));
     emit_not(&e, SCRATCH_A);
     emit_lea(&e, 8, SCRATCH_B, rm_mem(SCRATCH_B, SCRATCH_A, 0, 1));

@@ -33,27 +33,21 @@ static void decode_block(Translator *t, const uint8_t *page)
     t->at[t->count] = (uint16_t)at;
 }
 
-/* From an indirect jump: SCRATCH_B is its target, SCRATCH_A the index of the jump cache. */
+/* From an indirect jump: SCRATCH_B is its target, SCRATCH_A the index of the jump cache. Keeps
+ * flags even where this block needs none: the jump may be for another block. */
 static void emit_jump_entry(Translator *t)
 {
     Emit *e = &t->e;
-    HostRm tag = rm_table(offsetof(Vcpu, jump_tag), SCRATCH_A);
-    if (!flags_live(t)) {
-        emit_alu(e, ALU_ADD, 8, SCRATCH_B, STATE(jump_key));
-        emit_alu(e, ALU_ADD, 8, SCRATCH_B, tag);
-        emit_patch(e, emit_jcc(e, 5), stub_at(t, t->jit->stubs.exit_jump_dead));
-    } else {
-        emit_store(e, 8, STATE(scratch[0]), HOST_RCX);
-        emit_load(e, 8, HOST_RCX, STATE(jump_key));
-        emit_lea(e, 8, SCRATCH_B, rm_mem(SCRATCH_B, HOST_RCX, 0, 0));
-        emit_load(e, 8, HOST_RCX, tag);
-        emit_lea(e, 8, HOST_RCX, rm_mem(HOST_RCX, SCRATCH_B, 0, 0));
-        uint8_t *hit = emit_jrcxz(e, 8);
-        emit_load(e, 8, HOST_RCX, STATE(scratch[0]));
-        emit_jmp_to(e, stub_at(t, t->jit->stubs.exit_jump_live));
-        emit_patch8(e, hit, e->at);
-        emit_load(e, 8, HOST_RCX, STATE(scratch[0]));
-    }
+    emit_store(e, 8, STATE(scratch[0]), HOST_RCX);
+    emit_load(e, 8, HOST_RCX, STATE(jump_key));
+    emit_lea(e, 8, SCRATCH_B, rm_mem(SCRATCH_B, HOST_RCX, 0, 0));
+    emit_load(e, 8, HOST_RCX, rm_table(offsetof(Vcpu, jump_tag), SCRATCH_A));
+    emit_lea(e, 8, HOST_RCX, rm_mem(HOST_RCX, SCRATCH_B, 0, 0));
+    uint8_t *hit = emit_jrcxz(e, 8);
+    emit_load(e, 8, HOST_RCX, STATE(scratch[0]));
+    emit_jmp_to(e, stub_at(t, t->jit->stubs.exit_jump_key));
+    emit_patch8(e, hit, e->at);
+    emit_load(e, 8, HOST_RCX, STATE(scratch[0]));
     emit_load(e, 8, SCRATCH_B, rm_table(offsetof(Vcpu, jump_base), SCRATCH_A));
     emit_store(e, 8, STATE(code_base), SCRATCH_B);
 }
