@@ -101,9 +101,9 @@ GuestAddr acpi_add_fadt(AcpiTables *t, const AcpiConfig *config, GuestAddr dsdt)
     }
     acpi_put16(t, 0xfff); /* C2 latency: not supported */
     acpi_put16(t, 0xfff); /* C3 latency: not supported */
-    acpi_zeroes(t, 6); /* cache flush, duty cycle */
-    acpi_put8(t, 0); /* day alarm */
-    acpi_put8(t, 0); /* month alarm */
+    acpi_zeroes(t, 6);    /* cache flush, duty cycle */
+    acpi_put8(t, 0);      /* day alarm */
+    acpi_put8(t, 0);      /* month alarm */
     acpi_put8(t, config->has_rtc ? RTC_CENTURY : 0);
     put_boot_flags(t, config);
     if (config->is_pc) {
