@@ -11,10 +11,7 @@
 
 /* Of the forms with bytes. */
 #define OPCODE_MOVS 0xa4
-#define OPCODE_CMPS 0xa6
 #define OPCODE_STOS 0xaa
-#define OPCODE_LODS 0xac
-#define OPCODE_SCAS 0xae
 
 #define ITERATIONS_PER_TURN 256u
 
@@ -153,26 +150,15 @@ static void load_element(Vcpu *vcpu, const Insn *insn)
     add_to_index(vcpu, CPU_RSI, step_of(vcpu, insn), insn->address_size);
 }
 
-/* With 32-bit addresses the upper halves of count and indexes go, also without an iteration. */
-static void truncate_indexes(Vcpu *vcpu, const Insn *insn)
+/* Without an iteration, 32-bit addresses still cut the count, and the index of a destination. */
+static void truncate_count(Vcpu *vcpu, const Insn *insn)
 {
-    if (insn->address_size != 4 || !(vcpu->mode & MODE_CS64)) {
+    if (insn->address_size != 4) {
         return;
     }
-    vcpu->gpr[CPU_RCX] = (uint32_t)vcpu->gpr[CPU_RCX];
-    switch (insn->opcode & 0xfe) {
-    case OPCODE_MOVS:
-    case OPCODE_CMPS:
-        vcpu->gpr[CPU_RSI] = (uint32_t)vcpu->gpr[CPU_RSI];
+    vcpu->gpr[CPU_RCX] = 0;
+    if ((insn->opcode & 0xfe) == OPCODE_MOVS || (insn->opcode & 0xfe) == OPCODE_STOS) {
         vcpu->gpr[CPU_RDI] = (uint32_t)vcpu->gpr[CPU_RDI];
-        break;
-    case OPCODE_LODS:
-        vcpu->gpr[CPU_RSI] = (uint32_t)vcpu->gpr[CPU_RSI];
-        break;
-    case OPCODE_STOS:
-    case OPCODE_SCAS:
-        vcpu->gpr[CPU_RDI] = (uint32_t)vcpu->gpr[CPU_RDI];
-        break;
     }
 }
 
@@ -185,7 +171,7 @@ static void repeat(Vcpu *vcpu, const Insn *insn, ElementFunc *element,
     }
     uint64_t count = gpr_read(vcpu, CPU_RCX, insn->address_size);
     if (count == 0) {
-        truncate_indexes(vcpu, insn);
+        truncate_count(vcpu, insn);
         return;
     }
     uint64_t done = run ? run(vcpu, insn, count) : 0;
@@ -252,7 +238,7 @@ static void repeat_while(Vcpu *vcpu, const Insn *insn, ElementFunc *element)
     uint64_t count = gpr_read(vcpu, CPU_RCX, insn->address_size);
     bool wanted = !(insn->prefixes & INSN_REPNE);
     if (count == 0) {
-        truncate_indexes(vcpu, insn);
+        truncate_count(vcpu, insn);
         return;
     }
     /* A fault leaves the flags as before the first iteration. */
