@@ -53,6 +53,14 @@ static void format_lists(const MachineConfig *config, GString *out)
     }
 }
 
+/* Says only what differs from the default. */
+static const char *jit_text(const MachineConfig *config)
+{
+    g_autoptr(MachineConfig) fresh = machine_config_new();
+    bool is_default = config->accel.uses_jit == fresh->accel.uses_jit;
+    return is_default ? "" : config->accel.uses_jit ? ",jit=on" : ",jit=off";
+}
+
 /* What differs from one case to the next. */
 static char *format(const MachineConfig *config)
 {
@@ -176,6 +184,14 @@ static const Case bad[] = {
     { "-global foo", "-global: 'foo' is not supported; it takes driver, property, value" },
 };
 
+static void translation_is_switched_by_a_property(void **state)
+{
+    g_autoptr(MachineConfig) on = parse("-accel xlate,jit=on", NULL);
+    g_autoptr(MachineConfig) off = parse("-accel xlate,jit=off", NULL);
+    assert_true(on->accel.uses_jit);
+    assert_false(off->accel.uses_jit);
+}
+
 static void nonsense_is_refused_in_one_line(void **state)
 {
     for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
@@ -232,6 +248,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(command_lines_become_configurations),
+        cmocka_unit_test(translation_is_switched_by_a_property),
         cmocka_unit_test(nonsense_is_refused_in_one_line),
         cmocka_unit_test(help_needs_nothing_else),
         cmocka_unit_test(defaults_give_a_console_and_a_network),
