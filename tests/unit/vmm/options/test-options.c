@@ -72,8 +72,8 @@ static char *format(const MachineConfig *config)
     }
     const SmpConfig *smp = &config->smp;
     g_string_append_printf(out, "%s %" PRIu64 "=%" PRIu64 "*%" PRIu64 "*%" PRIu64 "*%" PRIu64,
-                           config->accel.uses_jit ? ",jit=on" : "", smp->cpus, smp->sockets,
-                           smp->dies, smp->cores, smp->threads);
+                           jit_text(config), smp->cpus, smp->sockets, smp->dies, smp->cores,
+                           smp->threads);
     format_lists(config, out);
     return g_string_free(out, FALSE);
 }
@@ -86,7 +86,6 @@ static const Case good[] = {
     { "-smp sockets=2,cores=3", "q35 128M kvm:xlate 6=2*1*3*1" },
     { "-smp 6,cores=3", "q35 128M kvm:xlate 6=2*1*3*1" },
     { "-machine microvm,accel=tcg", "microvm 128M xlate 1=1*1*1*1" },
-    { "-M q35 -accel xlate,jit=on", "q35 128M xlate,jit=on 1=1*1*1*1" },
     { "-accel kvm -accel xlate", "q35 128M kvm:xlate 1=1*1*1*1" },
     { "-enable-kvm", "q35 128M kvm 1=1*1*1*1" },
     { "-drive file=a,,b,format=raw,if=none,id=d0 -device virtio-blk-pci,drive=d0,id=x",
