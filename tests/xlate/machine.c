@@ -158,6 +158,7 @@ static bool create_vcpu(Machine *machine)
     if (!machine->vm) {
         return false;
     }
+    jit_verify((XlateVm *)machine->vm);
     machine->vcpu = accel_xlate.vcpu_create(machine->vm, 0, &machine->cpuid, NULL, message);
     if (!machine->vcpu) {
         return false;

@@ -68,6 +68,7 @@ typedef struct JitVm {
     const uint8_t *exec;  /* executable mapping of the same memory */
     uint64_t bytes;
     bool has_bmi2, has_avx, has_fsgsbase;
+    bool is_verified; /* see verify.h */
     JitStubs stubs;
 
     uint8_t *next; /* in @write */

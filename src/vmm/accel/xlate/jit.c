@@ -427,6 +427,7 @@ int jit_vm_init(XlateVm *vm, uint64_t cache_bytes)
         free(jit);
         return error;
     }
+    jit->is_verified = VERIFY_DEFAULT;
     __builtin_cpu_init();
     jit->has_bmi2 = __builtin_cpu_supports("bmi2");
     jit->has_avx = __builtin_cpu_supports("avx");
@@ -474,6 +475,14 @@ void jit_vcpu_done(Vcpu *vcpu)
     fault_detach(vcpu);
     free(vcpu->jit);
     vcpu->jit = NULL;
+}
+
+void jit_verify(XlateVm *vm)
+{
+    JitVm *jit = vm->jit;
+    if (jit) {
+        jit->is_verified = true;
+    }
 }
 
 void jit_describe(XlateVm *vm, char *buf, unsigned size)

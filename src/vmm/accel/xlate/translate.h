@@ -60,6 +60,10 @@ void jit_forget_all(XlateVm *vm);
 void jit_flush_jumps(Vcpu *vcpu);
 void jit_flush_jumps_page(Vcpu *vcpu, uint64_t linear);
 
+/* Has each translation checked for what it may touch (see verify.h); aborts on a finding. For
+ * tests; builds without optimization do it anyway. */
+void jit_verify(XlateVm *vm);
+
 /* "name value" lines for the monitor. */
 void jit_describe(XlateVm *vm, char *buf, unsigned size);
 

@@ -154,12 +154,7 @@ static void verify(const JitVm *jit, const Block *block)
 
 void verify_block(const JitVm *jit, const Block *block)
 {
-#ifdef NDEBUG
-    bool wanted = false;
-#else
-    bool wanted = true;
-#endif
-    if (wanted) {
+    if (jit->is_verified) {
         verify(jit, block);
     }
 }

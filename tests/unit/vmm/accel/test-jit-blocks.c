@@ -78,6 +78,7 @@ static void guest_init(Guest *guest, bool is_64)
     cpuid_table_append(&cpuid, &(CpuidLeaf){ .function = 0x40000010, .eax = 1000000 });
     guest->vm = accel_xlate.vm_create(&host, message);
     assert_non_null(guest->vm);
+    jit_verify((XlateVm *)guest->vm);
     guest->vcpu = accel_xlate.vcpu_create(guest->vm, 0, &cpuid, NULL, message);
     assert_non_null(guest->vcpu);
     make_page_tables(guest);
