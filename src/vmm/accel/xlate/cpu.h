@@ -98,6 +98,8 @@ struct Vcpu {
     uint64_t exit_reason; /* JitExit of the last exit */
     uint64_t exit_info;   /* of that kind of exit */
     uint64_t host_stack;  /* stack pointer to go back to */
+    uint64_t jump_from;   /* JIT_FROM() of the last indirect jump that is not a call */
+    uint64_t high_mask;   /* bits that must be alike in an address, operand of PEXT */
     uint64_t page_mask;   /* operands of PEXT: ~0xfff .. */
     uint64_t index_mask;  /* .. and TLB_ENTRIES - 1 */
     uint64_t vector_away; /* 0: the vector state is in the host's registers, not in xsave */

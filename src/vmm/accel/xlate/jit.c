@@ -5,6 +5,7 @@
 #include "vmm/accel/xlate/bits.h"
 #include "vmm/accel/xlate/fault.h"
 #include "vmm/accel/xlate/interp.h"
+#include "vmm/accel/xlate/segment.h"
 #include "vmm/accel/xlate/translator.h"
 #include "vmm/accel/xlate/verify.h"
 
@@ -184,6 +185,9 @@ static Block *get_block(Vcpu *vcpu)
     JitVm *jit = vcpu->vm->jit;
     uint32_t mode = vcpu->mode & JIT_MODE_MASK;
     MemPage page;
+    if ((mode & MODE_CS64) && !is_canonical(vcpu->rip)) {
+        return NULL;
+    }
     if (!find_code(vcpu, vcpu->rip, &page)) {
         return NULL;
     }
@@ -272,6 +276,14 @@ static void find_faulting_rip(Vcpu *vcpu)
     jit->faults++;
 }
 
+/* After a jump to an address that is not canonical: back to before the jump. */
+static void undo_jump(Vcpu *vcpu)
+{
+    uint32_t from = (uint32_t)vcpu->jump_from;
+    vcpu->rip = vcpu->code_base + (from & 0xfff);
+    vcpu->gpr[CPU_RSP] -= from >> 12;
+}
+
 /* Runs one stretch of translated code, or one instruction by the interpreter. */
 static void run_once(Vcpu *vcpu)
 {
@@ -297,6 +309,11 @@ static void run_once(Vcpu *vcpu)
     }
     vcpu->code_base = vcpu->rip & ~UINT64_C(0xfff);
     jit->stubs.enter(vcpu, jit->exec + block->entry_direct);
+    if (vcpu->exit_reason == JIT_EXIT_JUMP && (vcpu->mode & MODE_CS64) &&
+        !is_canonical(vcpu->rip) && (int64_t)vcpu->jump_from != JIT_FROM_NOWHERE) {
+        undo_jump(vcpu);
+        vcpu->exit_reason = JIT_EXIT_INTERP;
+    }
     if (vcpu->exit_reason == JIT_EXIT_FAULT) {
         find_faulting_rip(vcpu);
         vcpu->exit_reason = JIT_EXIT_INTERP;
@@ -347,18 +364,17 @@ uint64_t jit_slow_access(Vcpu *vcpu, uint64_t linear, uint64_t what)
     uint64_t t = (linear >> 12) + vcpu->tlb_context;
     MemPage page;
     vcpu->rip = vcpu->code_base + (what >> 16);
-    if ((linear & 0xfff) + size > 0x1000 ||
-        ((vcpu->mode & MODE_CS64) && (uint64_t)((int64_t)(linear << 16) >> 16) != linear)) {
+    if ((linear & 0xfff) + size > 0x1000 || ((vcpu->mode & MODE_CS64) && !is_canonical(linear))) {
         return 1;
     }
     vcpu->unwind = &here;
-    uint64_t result = 1;
-    if (setjmp(here) == 0) {
-        tlb_fill(vcpu, linear, access, &page);
-        result = tags[t % TLB_ENTRIES] != t;
+    if (setjmp(here) != 0) {
+        vcpu->unwind = outer;
+        return 1;
     }
+    tlb_fill(vcpu, linear, access, &page);
     vcpu->unwind = outer;
-    return result;
+    return tags[t % TLB_ENTRIES] != t;
 }
 
 /* -- invalidation -- */
@@ -465,6 +481,7 @@ int jit_vcpu_init(Vcpu *vcpu)
     }
     vcpu->page_mask = ~UINT64_C(0xfff);
     vcpu->index_mask = TLB_ENTRIES - 1;
+    vcpu->high_mask = ~UINT64_C(0) << 47;
     vcpu->vector_away = 1;
     clear_jumps(vcpu);
     return 0;

@@ -21,6 +21,13 @@ typedef enum JitExit {
  * the jump goes backwards, so that it must check for requests. */
 #define JIT_LINK_BACK (UINT64_C(1) << 31)
 
+/* Where an indirect jump is (offset in its page) and what it has added to RSP, so that a jump to
+ * an address that is not canonical can be undone: the processor faults at the jump. */
+#define JIT_FROM(guest, stack) ((int32_t)((uint32_t)(stack) << 12 | (uint32_t)(guest)))
+
+/* A direct jump to another page, or simply the next one: nothing to undo. */
+#define JIT_FROM_NOWHERE (-1)
+
 /* What the slow path of a memory access must know, in SCRATCH_A. */
 #define JIT_SLOW(size, is_write, guest)                                                            \
     ((uint32_t)(size) | (is_write) << 8 | (uint32_t)(guest) << 16)

@@ -22,6 +22,44 @@ static void emit_indirect(Translator *t)
     emit_jmp_state(e, rm_table(offsetof(Vcpu, jump_code), SCRATCH_A));
 }
 
+/* JMP and RET; @stack: what was added to RSP. */
+static void emit_indirect_from(Translator *t, unsigned stack)
+{
+    if (t->is_64) {
+        emit_store_imm(&t->e, 8, STATE(jump_from), JIT_FROM(t->at[t->now], stack));
+    }
+    emit_indirect(t);
+}
+
+/* Leaves a call whose target in SCRATCH_B is not canonical to the interpreter, before anything is
+ * pushed. Keeps flags. */
+static void emit_canonical_check(Translator *t)
+{
+    static const uint8_t pushfq = 0x9c, popfq = 0x9d;
+    const int32_t all_ones = 0x1ffff;
+    Emit *e = &t->e;
+    if (!t->is_64) {
+        return;
+    }
+    emit_store(e, 8, STATE(scratch[0]), HOST_RCX);
+    if (t->has_bmi2) {
+        emit_pext(e, HOST_RCX, SCRATCH_B, STATE(high_mask));
+    } else {
+        emit_byte(e, pushfq);
+        emit_load(e, 8, HOST_RCX, rm_reg(SCRATCH_B));
+        emit_shift_right(e, HOST_RCX, 47);
+        emit_byte(e, popfq);
+    }
+    uint8_t *low = emit_jrcxz(e, 8);
+    emit_lea(e, 8, HOST_RCX, rm_mem(HOST_RCX, HOST_NONE, 0, -all_ones));
+    uint8_t *high = emit_jrcxz(e, 8);
+    emit_load(e, 8, HOST_RCX, STATE(scratch[0]));
+    add_cold(t, COLD_INTERP, emit_jmp(e));
+    emit_patch8(e, low, e->at);
+    emit_patch8(e, high, e->at);
+    emit_load(e, 8, HOST_RCX, STATE(scratch[0]));
+}
+
 static bool in_page(int32_t guest)
 {
     return guest >= 0 && guest < 4096;
@@ -55,6 +93,9 @@ void emit_go_to(Translator *t, int32_t guest)
         return;
     }
     emit_rip(t, SCRATCH_B, guest);
+    if (t->is_64) {
+        emit_store_imm(&t->e, 8, STATE(jump_from), JIT_FROM_NOWHERE);
+    }
     emit_indirect(t);
 }
 
@@ -185,7 +226,7 @@ static Translated translate_jmp(Translator *t, const Insn *insn)
         return TRANSLATE_INTERP;
     }
     target_to_scratch(t, insn);
-    emit_indirect(t);
+    emit_indirect_from(t, 0);
     return TRANSLATED_END;
 }
 
@@ -197,8 +238,12 @@ static Translated translate_call(Translator *t, const Insn *insn)
     if (!is_plain_stack(t, insn) || (is_relative && !relative_target(t, insn, &target))) {
         return TRANSLATE_INTERP;
     }
-    if (!is_relative && !load_target(t, insn)) {
-        return TRANSLATE_INTERP;
+    if (!is_relative) {
+        if (!load_target(t, insn)) {
+            return TRANSLATE_INTERP;
+        }
+        target_to_scratch(t, insn);
+        emit_canonical_check(t);
     }
     HostRm slot = push_slot(t);
     emit_rip(t, SCRATCH_B, next);
@@ -224,8 +269,9 @@ static Translated translate_ret(Translator *t, const Insn *insn)
     InsnMemory mem = stack_at(0);
     HostRm slot = emit_access(t, &mem, word(t), word(t), false);
     emit_load(&t->e, word(t), SCRATCH_B, slot);
-    move_stack(t, (int32_t)word(t) + (has_imm ? (uint16_t)insn->imm : 0));
-    emit_indirect(t);
+    unsigned popped = word(t) + (has_imm ? (uint16_t)insn->imm : 0);
+    move_stack(t, (int32_t)popped);
+    emit_indirect_from(t, popped);
     return TRANSLATED_END;
 }
 
