@@ -15,6 +15,7 @@
 #define INSTRUCTION_MAX 15u
 #define SEQUENCE_MAX 8u
 #define TRIES 64u
+#define INDEX_REGISTERS (1u << 1 | 1u << 6 | 1u << 7) /* RCX, RSI, RDI */
 
 /* One encoding: what is fixed of it. */
 typedef struct Encoding {
@@ -865,6 +866,23 @@ static bool note_branch(Builder *builder, const Decoded *decoded, unsigned at)
     return true;
 }
 
+/* When REP with 32-bit addresses clears the upper halves of count and indexes differs by
+ * instruction, count and processor: they are clear before. */
+static bool cuts_indexes(const Decoded *decoded, bool is_32bit)
+{
+    return !is_32bit && decoded->insn.address_width == 32 &&
+           decoded->insn.meta.category == ZYDIS_CATEGORY_STRINGOP;
+}
+
+static void cut_indexes(Builder *builder)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        if (INDEX_REGISTERS >> i & 1) {
+            builder->out->in.gpr[i] = (uint32_t)builder->out->in.gpr[i];
+        }
+    }
+}
+
 static bool try_instruction(Builder *builder, bool is_first)
 {
     const Generator *generator = builder->generator;
@@ -889,8 +907,14 @@ static bool try_instruction(Builder *builder, bool is_first)
     if (!note_branch(builder, &decoded, at)) {
         return false;
     }
+    if (cuts_indexes(&decoded, is_32bit) && builder->touched & INDEX_REGISTERS) {
+        return false;
+    }
     memcpy(place, bytes, decoded.insn.length);
     aim(builder, &decoded, place);
+    if (cuts_indexes(&decoded, is_32bit)) {
+        cut_indexes(builder);
+    }
     note_writes(builder, &decoded);
     builder->start[builder->count++] = (uint8_t)at;
     builder->out->code_length = (uint16_t)(at + decoded.insn.length);
@@ -909,13 +933,23 @@ static void aim_branches(Builder *builder)
     }
 }
 
-static void append_exit(Case *test)
+void case_append_exit(Case *test)
 {
     uint64_t end = CASE_CODE + test->code_offset + test->code_length + 5;
     uint32_t distance = (uint32_t)((test->is_32bit ? CASE_EXIT32 : CASE_EXIT) - end);
     test->code[test->code_length] = 0xe9;
     memcpy(test->code + test->code_length + 1, &distance, 4);
     test->code_length += 5;
+}
+
+void generate_state(uint64_t seed, bool is_32bit, Case *out)
+{
+    Random random = { seed };
+    memset(out, 0, sizeof(*out));
+    out->seed = seed;
+    out->is_32bit = is_32bit;
+    out->template = (uint8_t)random_below(&random, CASE_TEMPLATES);
+    random_state(&random, is_32bit, &out->in);
 }
 
 void generate_case(const Generator *generator, uint64_t seed, Case *out)
@@ -940,6 +974,6 @@ void generate_case(const Generator *generator, uint64_t seed, Case *out)
         }
     }
     aim_branches(&builder);
-    append_exit(out);
+    case_append_exit(out);
     out->flags_undefined = builder.flags_undefined;
 }

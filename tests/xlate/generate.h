@@ -20,4 +20,8 @@ void generator_fill_data(uint8_t *templates, uint8_t *constant);
 /* Writes the case of a seed; the same seed and arguments of generator_new() give the same case. */
 void generate_case(const Generator *generator, uint64_t seed, Case *out);
 
+/* Only a random state, without code; and the jump that ends the code of each case. */
+void generate_state(uint64_t seed, bool is_32bit, Case *out);
+void case_append_exit(Case *test);
+
 #endif
