@@ -33,6 +33,7 @@ typedef struct LinuxHeader {
     uint64_t payload_bytes;
     uint64_t load_address, init_size, initrd_max;
     uint32_t command_line_max;
+    bool has_64bit_entry;
 } LinuxHeader;
 
 #define ELF_SEGMENTS_MAX 32

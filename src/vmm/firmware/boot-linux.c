@@ -1,6 +1,7 @@
-/* Linux bzImage by its 64-bit entry: "The Linux/x86 Boot Protocol", version 2.12 and later.
+/* Linux bzImage by its 64-bit entry, or the 32-bit one where it has no other: "The Linux/x86 Boot
+ * Protocol", version 2.10 and later.
  *
- * Leaves out loading above 4 GiB, EFI handover and kernels without a 64-bit entry.
+ * Leaves out loading above 4 GiB, EFI handover and the 16-bit entry.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/endian.h"
 #include "base/fd.h"
@@ -43,6 +44,7 @@
 #define CAN_USE_HEAP 0x80
 #define LOADER_UNDEFINED 0xff
 #define XLF_KERNEL_64 0x01
+#define PROTOCOL_PREF_ADDRESS 0x20a
 #define PROTOCOL_64BIT 0x20c
 #define ENTRY_64 0x200
 #define SETUP_RNG_SEED 9
@@ -62,11 +64,13 @@ bool linux_header_read(BootImage *image, bool *out_is_mine, GError **error)
         return true;
     }
     unsigned version = le16_get(b + VERSION);
-    if (version < PROTOCOL_64BIT || !(le16_get(b + XLOADFLAGS) & XLF_KERNEL_64)) {
+    if (version < PROTOCOL_PREF_ADDRESS || !(b[LOADFLAGS] & LOADED_HIGH)) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
-                    "it has no 64-bit entry (boot protocol %u.%02u)", version >> 8, version & 0xff);
+                    "its boot protocol %u.%02u is older than 2.10, of Linux 2.6.31", version >> 8,
+                    version & 0xff);
         return false;
     }
+    header->has_64bit_entry = version >= PROTOCOL_64BIT && le16_get(b + XLOADFLAGS) & XLF_KERNEL_64;
     header->setup_bytes = ((b[SETUP_SECTS] ? b[SETUP_SECTS] : 4u) + 1) * 512;
     header->payload_bytes = (uint64_t)le32_get(b + SYSSIZE) * 16;
     if (image->kernel.size_bytes < header->setup_bytes + header->payload_bytes) {
@@ -136,7 +140,7 @@ static bool write_zero_page(const LinuxHeader *header, const BootTarget *target,
 #define PTE_LARGE 0x80u
 
 /* Identity page tables of the first 4 GiB with pages of 2 MiB, and a GDT. */
-static bool write_tables(const BootTarget *target, GError **error)
+static bool write_tables(const LinuxHeader *header, const BootTarget *target, GError **error)
 {
     uint8_t page[4096] = { 0 };
     le64_put(page, BOOT_PDPT | PTE_PRESENT | PTE_WRITE);
@@ -159,7 +163,8 @@ static bool write_tables(const BootTarget *target, GError **error)
         }
     }
     uint8_t gdt[32] = { 0 };
-    le64_put(gdt + BOOT_CS, UINT64_C(0x00af9b000000ffff));
+    le64_put(gdt + BOOT_CS,
+             header->has_64bit_entry ? UINT64_C(0x00af9b000000ffff) : UINT64_C(0x00cf9b000000ffff));
     le64_put(gdt + BOOT_DS, UINT64_C(0x00cf93000000ffff));
     return boot_write(target->memory, BOOT_GDT, gdt, sizeof(gdt), error);
 }
@@ -171,16 +176,21 @@ static bool write_tables(const BootTarget *target, GError **error)
 #define EFER_LME 0x100u
 #define EFER_LMA 0x400u
 
-static void set_state(GuestAddr entry, CpuState *out_bsp)
+/* Long mode with the first 4 GiB mapped, or protected mode without paging. */
+static void set_state(const LinuxHeader *header, CpuState *out_bsp)
 {
     cpu_state_reset(out_bsp, true);
-    out_bsp->rip = entry;
+    out_bsp->rip = header->load_address;
     out_bsp->gpr[CPU_RSI] = BOOT_PARAMS;
     out_bsp->gpr[CPU_RDX] = 0;
-    out_bsp->cr0 = CR0_PE | CR0_ET | CR0_PG;
-    out_bsp->cr3 = BOOT_PML4;
-    out_bsp->cr4 = CR4_PAE;
-    out_bsp->efer = EFER_LME | EFER_LMA;
+    out_bsp->cr0 = CR0_PE | CR0_ET;
+    if (header->has_64bit_entry) {
+        out_bsp->rip += ENTRY_64;
+        out_bsp->cr0 |= CR0_PG;
+        out_bsp->cr3 = BOOT_PML4;
+        out_bsp->cr4 = CR4_PAE;
+        out_bsp->efer = EFER_LME | EFER_LMA;
+    }
     out_bsp->gdt = (CpuTable){ .base = BOOT_GDT, .limit = 31 };
     CpuSegment data = {
         .limit = UINT32_MAX,
@@ -191,7 +201,9 @@ static void set_state(GuestAddr entry, CpuState *out_bsp)
         out_bsp->segment[i] = data;
     }
     out_bsp->segment[CPU_CS] =
-        (CpuSegment){ .limit = UINT32_MAX, .selector = BOOT_CS, .attributes = 0xa9b };
+        (CpuSegment){ .limit = UINT32_MAX,
+                      .selector = BOOT_CS,
+                      .attributes = header->has_64bit_entry ? 0xa9b : 0xc9b };
 }
 
 static bool check_room(const LinuxHeader *header, const BootTarget *target, GError **error)
@@ -229,9 +241,9 @@ bool linux_load(const BootImage *image, const BootTarget *target, CpuState *out_
         initrd_bytes = image->initrd.size_bytes;
     }
     if (!write_zero_page(header, target, initrd, initrd_bytes, error) ||
-        !write_tables(target, error)) {
+        !write_tables(header, target, error)) {
         return false;
     }
-    set_state(header->load_address + ENTRY_64, out_bsp);
+    set_state(header, out_bsp);
     return true;
 }

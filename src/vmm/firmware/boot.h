@@ -1,8 +1,8 @@
 /* Direct boot of a kernel without firmware: files to guest RAM, and the state of the boot
  * processor.
  *
- * Two kinds of kernel: Linux' bzImage by its 64-bit entry (boot-linux.c), and ELF files with a PVH
- * entry, such as vmlinux (boot-elf.c). SPDX-License-Identifier: GPL-2.0-or-later */
+ * Two kinds of kernel: Linux' bzImage by its 64-bit or 32-bit entry (boot-linux.c), and ELF files
+ * with a PVH entry, such as vmlinux (boot-elf.c). SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef LODGE_VMM_FIRMWARE_BOOT_H
 #define LODGE_VMM_FIRMWARE_BOOT_H
 
@@ -30,7 +30,7 @@ typedef struct BootTarget {
  * @kernel, @initrd: paths of regular files; @initrd may be NULL
  *
  * Looks at headers only. Returns: (transfer full) the image, which keeps the files open, or NULL
- * with @error naming the file: cannot be opened, no kernel, cut short, no 64-bit entry.
+ * with @error naming the file: cannot be opened, no kernel, cut short, too old.
  */
 BootImage *boot_image_open(const char *kernel, const char *initrd, GError **error);
 void boot_image_free(BootImage *image);

@@ -123,6 +123,22 @@ static void a_bzimage_is_entered_in_64_bit_mode(void **state)
     assert_int_equal(le64_get(pd + 511 * 8), 0xffe00083);
 }
 
+static void a_32_bit_kernel_starts_in_protected_mode_without_paging(void **state)
+{
+    Fixture *f = *state;
+    uint8_t file[SETUP_BYTES + PAYLOAD_BYTES];
+    make_bzimage(file);
+    le16_put(file + 0x236, 0);
+    write_file(f->path, file, sizeof(file));
+    g_autoptr(BootImage) image = boot_image_open(f->path, NULL, NULL);
+    assert_non_null(image);
+    assert_true(boot_image_load(image, &f->target, f->cpu, NULL));
+    assert_int_equal(f->cpu->rip, 16 * MIB);
+    assert_int_equal(f->cpu->cr0 & 0x80000001u, 1);
+    assert_int_equal(f->cpu->efer, 0);
+    assert_int_equal(f->cpu->segment[CPU_CS].attributes & (SEGMENT_L | SEGMENT_DB), SEGMENT_DB);
+}
+
 static void broken_kernels_are_refused_by_what_is_wrong(void **state)
 {
     Fixture *f = *state;
@@ -136,9 +152,9 @@ static void broken_kernels_are_refused_by_what_is_wrong(void **state)
     make_bzimage(file);
     write_file(f->path, file, sizeof(file) - 1000);
     expect_error(f, NULL, "the file is cut short");
-    le16_put(file + 0x236, 0);
+    le16_put(file + 0x206, 0x209);
     write_file(f->path, file, sizeof(file));
-    expect_error(f, NULL, "no 64-bit entry (boot protocol 2.15)");
+    expect_error(f, NULL, "boot protocol 2.09 is older than 2.10");
     make_bzimage(file);
     le32_put(file + 0x260, 100 * MIB);
     write_file(f->path, file, sizeof(file));
@@ -263,6 +279,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_bzimage_is_entered_in_64_bit_mode, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_32_bit_kernel_starts_in_protected_mode_without_paging, set_up,
         cmocka_unit_test_setup_teardown(broken_kernels_are_refused_by_what_is_wrong, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(an_initrd_that_does_not_fit_is_refused, set_up, tear_down),
