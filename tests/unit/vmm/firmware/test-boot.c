@@ -279,7 +279,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_bzimage_is_entered_in_64_bit_mode, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_32_bit_kernel_starts_in_protected_mode_without_paging, set_up,
+        cmocka_unit_test_setup_teardown(a_32_bit_kernel_starts_in_protected_mode_without_paging,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(broken_kernels_are_refused_by_what_is_wrong, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(an_initrd_that_does_not_fit_is_refused, set_up, tear_down),
