@@ -71,6 +71,7 @@ static void make_bzimage(uint8_t *image)
     image[0x201] = 0x62;
     memcpy(image + 0x202, "HdrS", 4);
     le16_put(image + 0x206, 0x20f);
+    image[0x211] = 1; /* LOADED_HIGH */
     le32_put(image + 0x22c, 0x7fffffff);
     le16_put(image + 0x236, 1);
     le32_put(image + 0x238, 100);
