@@ -1,0 +1,162 @@
+/* Code that changes, and locked instructions of two processors.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+    .text
+    .code64
+code_tests:
+    /* The next instruction of the same block. Twice: at first it may not be translated. */
+    mov $2, %r12d
+1:  mov %r12b, patched_next + 1(%rip)
+patched_next:
+    mov $0x55, %ebx /* its immediate's low byte becomes r12 */
+    mov %r12d, %ecx
+    check code_changed_right_before_is_executed_changed, %rbx, %rcx
+    dec %r12d
+    jnz 1b
+
+    /* A function in another block, called over and over. */
+    mov $200, %r12d
+    xor %r13d, %r13d
+1:  mov %r12b, patched_function + 1(%rip)
+    call patched_function
+    cmp %eax, %r12d
+    setne %cl
+    movzbl %cl, %ecx
+    add %ecx, %r13d
+    dec %r12d
+    jnz 1b
+    check changed_function_is_executed_changed, %r13, $0
+
+    /* By another linear address of its page. */
+    mov $patched_function, %ebx
+    and $~0xfff, %ebx
+    or $PTE_P + PTE_W, %ebx
+    mov %rbx, PT_TEST + 8 * 8
+    invlpg TEST + 0x8000
+    mov $patched_function, %r14d
+    and $0xfff, %r14d
+    mov $200, %r12d
+    xor %r13d, %r13d
+1:  mov %r12b, TEST + 0x8001(%r14)
+    call patched_function
+    cmp %eax, %r12d
+    setne %cl
+    movzbl %cl, %ecx
+    add %ecx, %r13d
+    dec %r12d
+    jnz 1b
+    check code_changed_through_another_mapping_is_executed_changed, %r13, $0
+
+    /* Other code at a linear address that was executed before. */
+    map 9, 9, PTE_P + PTE_W
+    map 10, 10, PTE_P + PTE_W
+    movl $0x000001b8, TEST + 0x9000 /* mov $1, %eax; ret */
+    movl $0xc300, TEST + 0x9004
+    movl $0x000002b8, TEST + 0xa000
+    movl $0xc300, TEST + 0xa004
+    mov $TEST + 0x9000, %ebx
+    mov $50, %r12d
+    xor %r13d, %r13d
+1:  call *%rbx
+    add %eax, %r13d
+    dec %r12d
+    jnz 1b
+    movq $PAGES + 0xa000 + PTE_P + PTE_W, PT_TEST + 9 * 8
+    invlpg TEST + 0x9000
+    call *%rbx
+    add %eax, %r13d
+    check code_of_a_page_that_was_mapped_anew_is_executed, %r13, $52
+
+    /* By a string instruction that crosses into code. */
+    mov $3, %al
+    mov $patched_function + 1, %edi
+    stosb
+    call patched_function
+    check code_changed_by_a_string_instruction_is_executed_changed, %rax, $3
+    ret
+
+    .balign 64
+patched_function:
+    mov $0, %eax
+    ret
+
+/* -- two processors -- */
+
+    .set LOCKED_ADDITIONS, 20000
+
+lock_tests:
+    mov $PORT_START, %dx
+    out %eax, %dx
+    movl $1, go(%rip)
+    mov $LOCKED_ADDITIONS, %ecx
+1:  lock incq counter(%rip)
+    lock incq split_counter(%rip)
+    lock xaddl %eax, other_counter(%rip)
+    dec %ecx
+    jnz 1b
+1:  pause
+    cmpl $2, go(%rip)
+    jne 1b
+    check locked_increments_of_two_processors_add_up, counter(%rip), $2*LOCKED_ADDITIONS
+    check locked_increments_over_a_line_add_up, split_counter(%rip), $2*LOCKED_ADDITIONS
+
+    /* The other processor calls a function that this one changes. */
+    mov $100, %r12d
+    xor %r13d, %r13d
+1:  mov %r12b, shared_function + 1(%rip)
+    movl %r12d, call_wanted(%rip)
+2:  pause
+    cmp %r12d, call_done(%rip)
+    jne 2b
+    mov call_result(%rip), %eax
+    cmp %eax, %r12d
+    setne %cl
+    movzbl %cl, %ecx
+    add %ecx, %r13d
+    dec %r12d
+    jnz 1b
+    check code_changed_by_another_processor_is_executed_changed, %r13, $0
+    ret
+
+other_processor:
+    mov $STACK_AP, %rsp
+1:  pause
+    cmpl $1, go(%rip)
+    jne 1b
+    mov $LOCKED_ADDITIONS, %ecx
+1:  lock incq counter(%rip)
+    lock incq split_counter(%rip)
+    lock xaddl %eax, other_counter(%rip)
+    dec %ecx
+    jnz 1b
+    movl $2, go(%rip)
+    xor %ebx, %ebx
+1:  pause
+    mov call_wanted(%rip), %ecx
+    cmp %ebx, %ecx
+    je 1b
+    mov %ecx, %ebx
+    xor %eax, %eax
+    push %rbx
+    cpuid /* what changed code asks of the processor that executes it */
+    pop %rbx
+    call shared_function
+    mov %eax, call_result(%rip)
+    mov %ebx, call_done(%rip)
+    jmp 1b
+
+    .balign 64
+shared_function:
+    mov $0, %eax
+    ret
+
+    .data
+    .balign 4096
+counter: .quad 0
+other_counter: .quad 0
+go: .long 0
+call_wanted: .long 0
+call_done: .long 0
+call_result: .long 0
+    .balign 64
+    .skip 60
+split_counter: .quad 0
