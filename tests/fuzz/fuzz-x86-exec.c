@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/log.h"
 #include "xlate/compare.h"
+#include "xlate/flags.h"
 #include "xlate/generate.h"
 #include "xlate/machine.h"
 
@@ -40,6 +41,17 @@ static bool is_repeatable(ZydisMnemonic mnemonic)
     case ZYDIS_MNEMONIC_RDSEED:
     case ZYDIS_MNEMONIC_SYSCALL:
     case ZYDIS_MNEMONIC_SYSENTER:
+    /* The x87 instruction and operand pointers, which translated code does not keep. */
+    case ZYDIS_MNEMONIC_FNSTENV:
+    case ZYDIS_MNEMONIC_FNSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
         return false;
     default:
         return true;
@@ -48,7 +60,7 @@ static bool is_repeatable(ZydisMnemonic mnemonic)
 
 /* A run through the code from its start; code that jumps elsewhere finds data or nothing. Backward
  * jumps are refused: both engines stop an endless loop, but not after the same instruction. */
-static bool is_acceptable(const Case *test)
+static bool is_acceptable(Case *test)
 {
     ZydisDecoder decoder;
     ZydisDecodedInstruction insn;
@@ -63,6 +75,11 @@ static bool is_acceptable(const Case *test)
                                                  &insn, operands))) {
             return true;
         }
+        if (flags_read_by(&insn) & test->flags_undefined) {
+            return false;
+        }
+        test->flags_undefined = flags_undefined_after(&insn, -1, test->flags_undefined);
+        test->flags_undefined_ever |= test->flags_undefined;
         bool is_branch = insn.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE ||
                          insn.meta.category == ZYDIS_CATEGORY_RET;
         if (is_branch || !is_repeatable(insn.mnemonic) ||

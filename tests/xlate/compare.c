@@ -178,17 +178,6 @@ static bool faulted_in_mmx(const Case *test, const CaseResult *result)
     return false;
 }
 
-/* Translated code finds a non-canonical target only when it is there: the fault is then at the
- * target. */
-static bool faulted_in_branch(const Case *test, const CaseResult *result)
-{
-    ZydisDisassembledInstruction insn;
-    return disassemble_fault(test, result, &insn) &&
-           (insn.info.meta.category == ZYDIS_CATEGORY_CALL ||
-            insn.info.meta.category == ZYDIS_CATEGORY_RET ||
-            insn.info.meta.category == ZYDIS_CATEGORY_UNCOND_BR);
-}
-
 /* Memory that is written before a fault is found: by a CALL to a non-canonical address below the
  * stack pointer; by FBSTP and PUSHA up to the end of a page. */
 static bool faulted_after_writing(const Case *test, const CaseResult *result)
@@ -289,9 +278,6 @@ bool compare_results(const Case *test, const CaseResult *native, const CaseResul
     if (native->end == CASE_FAULTED &&
         (is_masked_store(test, native) || is_rounding_fault(test, native) ||
          faulted_after_loading(test, native))) {
-        return true;
-    }
-    if (is_translated && native->vector == 13 && faulted_in_branch(test, native)) {
         return true;
     }
     if (unmasks_range_exceptions(native)) {

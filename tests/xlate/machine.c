@@ -6,6 +6,7 @@
 #include "xlate/machine.h"
 
 #include "vmm/accel/xlate/bits.h"
+#include "vmm/accel/xlate/code-cache.h"
 #include "vmm/accel/xlate/interp.h"
 #include "vmm/accel/xlate/translate.h"
 
@@ -24,6 +25,8 @@
 #define GDT_CS 0x10
 #define GDT_TR 0x40
 #define TSS_AT 0x100 /* from TABLES */
+#define TSS_LIMIT 0x67
+#define TSS_PORT_MAP 102 /* behind the limit: no port is open */
 
 /* Pages of RAM by number. */
 enum {
@@ -106,11 +109,12 @@ static void build_descriptors(Machine *machine)
         [CASE_CS32 >> 3] = UINT64_C(0x00cffb000000ffff),
         [CASE_DS >> 3] = UINT64_C(0x00cff3000000ffff),
         [CASE_CS64 >> 3] = UINT64_C(0x00affb000000ffff),
-        [8] = 0x67 | (tss & 0xffffff) << 16 | UINT64_C(0x8b) << 40 | (tss >> 24 & 0xff) << 56,
+        [8] = TSS_LIMIT | (tss & 0xffffff) << 16 | UINT64_C(0x8b) << 40 | (tss >> 24 & 0xff) << 56,
         [9] = tss >> 32,
     };
     memcpy(page_at(machine, PAGE_TABLES), gdt, sizeof(gdt));
     memcpy(page_at(machine, PAGE_TABLES) + TSS_AT + 4, &stack, sizeof(stack));
+    page_at(machine, PAGE_TABLES)[TSS_AT + TSS_PORT_MAP] = TSS_LIMIT + 1;
     for (unsigned i = 0; i < 256; i++) {
         uint64_t handler = HANDLERS + i * HANDLER_BYTES;
         uint64_t dpl = i == 3 || i == 4 ? 3 : 0;
@@ -144,13 +148,28 @@ static void initial_state(CpuState *state)
     state->xcr0 = 7;
     state->gdt = (CpuTable){ TABLES, 10 * 8 - 1 };
     state->idt = (CpuTable){ IDT, 0xfff };
-    state->tr = (CpuSegment){ TABLES + TSS_AT, 0x67, GDT_TR, 0x8b };
+    state->tr = (CpuSegment){ TABLES + TSS_AT, TSS_LIMIT, GDT_TR, 0x8b };
+}
+
+/* No device is there. */
+static uint64_t read_nothing(void *opaque, const AddressMap *map, GuestAddr addr, unsigned size)
+{
+    return UINT64_MAX;
+}
+
+static void write_nothing(void *opaque, const AddressMap *map, GuestAddr addr, uint64_t value,
+                          unsigned size)
+{
 }
 
 static bool create_vcpu(Machine *machine)
 {
     char message[160] = "";
-    AccelHost host = { .memory = &machine->memory, .ports = machine->ports, .vcpu_count = 1 };
+    AccelHost host = { .memory = &machine->memory,
+                       .ports = machine->ports,
+                       .region_read = read_nothing,
+                       .region_write = write_nothing,
+                       .vcpu_count = 1 };
     if (accel_xlate.cpuid_limits(&machine->cpuid, message) < 0) {
         return false;
     }
@@ -159,6 +178,10 @@ static bool create_vcpu(Machine *machine)
         return false;
     }
     jit_verify((XlateVm *)machine->vm);
+    JitVm *jit = ((XlateVm *)machine->vm)->jit;
+    if (jit) {
+        jit->is_verified = true;
+    }
     machine->vcpu = accel_xlate.vcpu_create(machine->vm, 0, &machine->cpuid, NULL, message);
     if (!machine->vcpu) {
         return false;

@@ -87,6 +87,9 @@ static void save_vectors(Emit *e, bool has_avx)
     select_all(e);
     emit_op_0f(e, 0xae, 8, 4, STATE(xsave)); /* xsave64 */
     mark_valid(e);
+    /* The last x87 instruction was at a host address, which the guest must not see. */
+    emit_store_imm(e, 8, rm_state(offsetof(Vcpu, xsave) + XSAVE_FIP), 0);
+    emit_store_imm(e, 8, rm_state(offsetof(Vcpu, xsave) + XSAVE_FDP), 0);
     emit_bytes(e, fninit, sizeof(fninit));
     emit_store_imm(e, 4, STATE(scratch[5]), MXCSR_DEFAULT);
     emit_op_0f(e, 0xae, 4, 2, STATE(scratch[5])); /* ldmxcsr */

@@ -2,6 +2,7 @@
  *
  * A block ends at a branch, at an instruction for the interpreter, at the end of its page or after
  * BLOCK_INSNS_MAX instructions. SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmm/accel/xlate/interp-ops.h"
 #include "vmm/accel/xlate/translator.h"
 
 #include <string.h>
@@ -75,6 +76,10 @@ static void note_site(Translator *t)
 
 static Translated translate_one(Translator *t, const Insn *insn)
 {
+    if (interp_find(insn) == op_ud) {
+        /* Also what the host may have, but the guest CPU lacks, as XEND and AVX-VNNI. */
+        return TRANSLATE_INTERP;
+    }
     if (insn->kind & INSN_BRANCH) {
         return translate_branch(t, insn);
     }
