@@ -4,7 +4,7 @@
  *   which for a translator is elsewhere;
  * - in 32-bit cases the upper halves of registers and R8-R15, which 32-bit code cannot reach;
  * - the x87 state where an MMX instruction faults;
- * - memory where a CALL or FBSTP faults, which some processors have written to by then;
+ * - memory where a CALL, FBSTP or FSTP faults, which some processors have written to by then;
  * - the error code's P bit for addresses of the kernel's half: Linux sets it always.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "xlate/compare.h"
@@ -13,8 +13,8 @@
 #include <string.h>
 
 #define FLAGS_ARITHMETIC 0x8d5u
-#define FLAGS_COMPARED 0x244cd5u /* arithmetic, DF, NT, AC, ID */
-#define KERNEL_HALF (UINT64_C(1) << 47)
+#define FLAGS_COMPARED 0x244cd5u             /* arithmetic, DF, NT, AC, ID */
+#define KERNEL_HALF UINT64_C(0x7ffffffff000) /* with the page below, which Linux leaves free */
 
 static const char *const gpr_names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                            "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
@@ -179,7 +179,7 @@ static bool faulted_in_mmx(const Case *test, const CaseResult *result)
 }
 
 /* Memory that is written before a fault is found: by a CALL to a non-canonical address below the
- * stack pointer; by FBSTP and PUSHA up to the end of a page. */
+ * stack pointer; by FBSTP, FSTP and PUSHA up to the end of a page. */
 static bool faulted_after_writing(const Case *test, const CaseResult *result)
 {
     ZydisDisassembledInstruction insn;
@@ -189,6 +189,7 @@ static bool faulted_after_writing(const Case *test, const CaseResult *result)
     switch (insn.info.mnemonic) {
     case ZYDIS_MNEMONIC_CALL:
     case ZYDIS_MNEMONIC_FBSTP:
+    case ZYDIS_MNEMONIC_FSTP: /* of ten bytes */
     case ZYDIS_MNEMONIC_PUSHA:
     case ZYDIS_MNEMONIC_PUSHAD:
         return true;
