@@ -4,7 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Waits while @fd would block. True: try the call again; errno is what the call left. */
@@ -92,4 +96,52 @@ int fd_set_nonblocking(int fd, int on)
         return -errno;
     }
     return 0;
+}
+
+/* The N of "/proc/self/fd/N", or -1. */
+static int named_descriptor(const char *path)
+{
+    static const char prefix[] = "/proc/self/fd/";
+    if (strncmp(path, prefix, sizeof(prefix) - 1) != 0) {
+        return -1;
+    }
+    const char *digits = path + sizeof(prefix) - 1;
+    char *end;
+    long fd = strtol(digits, &end, 10);
+    bool is_number = *digits >= '0' && *digits <= '9' && !*end;
+    return is_number && fd <= INT_MAX ? (int)fd : -1;
+}
+
+static int duplicate(int fd, int flags)
+{
+    const int adjustable = O_APPEND | O_DIRECT | O_NONBLOCK;
+    int present = fcntl(fd, F_GETFL);
+    if (present < 0) {
+        return -errno;
+    }
+    int has = present & O_ACCMODE;
+    if (has != O_RDWR && has != (flags & O_ACCMODE)) {
+        return -EACCES;
+    }
+    int copy = fcntl(fd, flags & O_CLOEXEC ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
+    if (copy < 0) {
+        return -errno;
+    }
+    if ((present ^ flags) & adjustable &&
+        fcntl(copy, F_SETFL, (present & ~adjustable) | (flags & adjustable)) < 0) {
+        int r = -errno;
+        close(copy);
+        return r;
+    }
+    return copy;
+}
+
+int fd_open(const char *path, int flags, mode_t mode)
+{
+    int named = named_descriptor(path);
+    if (named >= 0) {
+        return duplicate(named, flags);
+    }
+    int fd = open(path, flags, mode);
+    return fd < 0 ? -errno : fd;
 }

@@ -25,6 +25,17 @@ ssize_t fd_read_full(int fd, void *buf, size_t count) LODGE_MUST_CHECK;
  */
 int fd_write_full(int fd, const void *buf, size_t count) LODGE_MUST_CHECK;
 
+/**
+ * fd_open - open(2), where a path may name a descriptor of this process
+ * @path: "/proc/self/fd/N" gives a duplicate of descriptor N, so that a file is usable which the
+ *        process could not open by itself; everything else is opened
+ *
+ * Of @flags a duplicate heeds O_CLOEXEC, O_APPEND, O_DIRECT and O_NONBLOCK, which hold for all
+ * duplicates of one description, and the access mode, which the descriptor must allow (-EACCES).
+ * Returns: the descriptor or -errno.
+ */
+int fd_open(const char *path, int flags, mode_t mode) LODGE_MUST_CHECK;
+
 /* Returns: 0 or -errno. */
 int fd_set_nonblocking(int fd, int on) LODGE_MUST_CHECK;
 

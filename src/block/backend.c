@@ -3,6 +3,7 @@
 #include "block/backend.h"
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/int-math.h"
 #include "base/log.h"
 #include "block/lock.h"
@@ -11,6 +12,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
@@ -47,15 +49,15 @@ static bool open_file(BlockBackend *backend, GError **error)
     const BlockOptions *options = &backend->options;
     int flags = (options->is_readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     int direct = is_direct(options->cache) ? O_DIRECT : 0;
-    backend->image.fd = open(options->path, flags | direct);
-    if (backend->image.fd < 0 && direct && errno == EINVAL) {
+    backend->image.fd = fd_open(options->path, flags | direct, 0);
+    if (backend->image.fd == -EINVAL && direct) {
         log_warn("drive '%s': the file system of '%s' has no direct I/O; the page cache is used",
                  options->id, options->path);
         direct = 0;
-        backend->image.fd = open(options->path, flags);
+        backend->image.fd = fd_open(options->path, flags, 0);
     }
     if (backend->image.fd < 0) {
-        lodge_error_set_errno(error, errno, "cannot open '%s'%s", options->path,
+        lodge_error_set_errno(error, -backend->image.fd, "cannot open '%s'%s", options->path,
                               options->is_readonly ? "" : " for writing");
         return false;
     }
@@ -283,6 +285,39 @@ void block_backend_wait_idle(BlockBackend *backend)
     LOCK_GUARD(&backend->lock);
     while (backend->executing) {
         pthread_cond_wait(&backend->idle, &backend->lock);
+    }
+}
+
+static bool is_executing(BlockBackend *backend)
+{
+    LOCK_GUARD(&backend->lock);
+    return backend->executing > 0;
+}
+
+void block_backend_drain(BlockBackend *backend)
+{
+    do {
+        block_backend_wait_idle(backend);
+        workpool_poll(backend->pool);
+    } while (is_executing(backend));
+}
+
+static void flush_done(BlockRequest *request, int result)
+{
+    if (result < 0) {
+        log_error("drive '%s': cannot flush '%s': %s", request->backend->id, request->backend->path,
+                  strerror(-result));
+    }
+    free(request);
+}
+
+void block_backend_flush(BlockBackend *backend)
+{
+    BlockRequest *request = backend->options.is_readonly ? NULL : calloc(1, sizeof(*request));
+    if (request) {
+        request->op = BLOCK_OP_FLUSH;
+        request->done = flush_done;
+        block_submit(backend, request);
     }
 }
 

@@ -93,6 +93,14 @@ void block_submit(BlockBackend *backend, BlockRequest *request);
  * is still to be called. Context: any thread but the pool's. */
 void block_backend_wait_idle(BlockBackend *backend);
 
+/* As block_backend_wait_idle(), and done was called for each request that was submitted before and
+ * for those that their done submitted. Context: the loop, without a device's lock. */
+void block_backend_drain(BlockBackend *backend);
+
+/* Begins to write what the host's cache holds of the image; a failure is logged. Context: the loop.
+ */
+void block_backend_flush(BlockBackend *backend);
+
 /* What to do about @error (positive errno) of a read or write: never BLOCK_ERROR_ENOSPC. */
 BlockErrorAction block_backend_error_action(const BlockBackend *backend, bool is_write, int error);
 

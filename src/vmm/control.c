@@ -67,6 +67,12 @@ static void monitor_set_actions(void *opaque, const MonitorActions *actions)
     machine_set_actions(control->machine, actions->reboot_is_shutdown, actions->shutdown_is_pause);
 }
 
+static void monitor_flush_disks(void *opaque)
+{
+    const Control *control = opaque;
+    machine_flush_drives(control->machine);
+}
+
 static bool monitor_vcpu(void *opaque, unsigned index, MonitorVcpu *out)
 {
     const Control *control = opaque;
@@ -154,6 +160,7 @@ static MonitorTarget monitor_target(Control *control)
         .quit = monitor_quit,
         .get_actions = monitor_get_actions,
         .set_actions = monitor_set_actions,
+        .flush_disks = monitor_flush_disks,
         .vcpu = monitor_vcpu,
         .vcpu_state = monitor_vcpu_state,
         .translate = monitor_translate,

@@ -3,6 +3,7 @@
 SPDX-License-Identifier: GPL-2.0-or-later
 """
 import os
+import signal
 import subprocess
 
 import pytest
@@ -127,3 +128,52 @@ def test_daemonize_leaves_a_process_that_its_pid_file_names(vmm, quiet, tmp_path
         os.kill(pid, 15)
         subprocess.run(["tail", "-f", f"--pid={pid}", "/dev/null"], timeout=30, check=True)
     assert not pidfile.exists()
+
+
+def test_passed_descriptors_are_opened_by_their_set(vmm, kernel, tmp_path):
+    """Kernel, disk and console from descriptors alone: the files have no name any more."""
+    files = {"kernel": os.open(kernel, os.O_RDONLY)}
+    for name, flags in (("disk", os.O_RDWR), ("log", os.O_WRONLY)):
+        path = tmp_path / name
+        path.write_bytes(bytes(1 << 20) if name == "disk" else b"")
+        files[name] = os.open(path, flags)
+        if name == "disk":
+            path.unlink()
+    options = ["-nodefaults", "-display", "none", "-accel", "xlate", "-m", "256", "-kernel", "/dev/fdset/0",
+               "-append", "console=ttyS0 panic=-1", "-no-reboot",
+               "-drive", "file=/dev/fdset/1,format=raw,if=virtio",
+               "-chardev", "file,id=s,path=/dev/fdset/2,append=on", "-serial", "chardev:s"]
+    for number, fd in enumerate(files.values()):
+        options += ["-add-fd", f"fd={fd},set={number},opaque=test"]
+    result = subprocess.run([vmm, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                            timeout=300, pass_fds=list(files.values()))
+    assert result.returncode == 0, result.stderr
+    # Without an init the kernel panics, after it has said what it is.
+    assert "Linux version" in (tmp_path / "log").read_text()
+
+
+def test_a_passed_descriptor_of_the_wrong_mode_is_refused(vmm, quiet, tmp_path):
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(4096))
+    fd = os.open(disk, os.O_RDONLY)
+    result = subprocess.run([vmm, *quiet, "-add-fd", f"fd={fd},set=1", "-drive", "file=/dev/fdset/1,format=raw"],
+                            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, pass_fds=[fd])
+    assert result.returncode == 1
+    assert "no descriptor of the set is open for reading and writing" in result.stderr
+    assert "no such set" in refused(vmm, *quiet, "-drive", "file=/dev/fdset/7,format=raw")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_wait_for_a_peer(vmm, quiet, tmp_path, number):
+    path = tmp_path / "qmp"
+    process = subprocess.Popen([vmm, *quiet, "-S", "-qmp", f"unix:{path},server=on"], stdin=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True)
+    try:
+        assert "waiting for connection on" in process.stderr.readline()
+        process.send_signal(number)
+        assert process.wait(30) == 1
+        assert f"signal {number:d} from pid" in process.stderr.read()
+        assert not path.exists()
+    finally:
+        process.kill()
+        process.wait()

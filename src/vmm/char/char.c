@@ -3,11 +3,14 @@
 #include "vmm/char/char.h"
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "gbase/error.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 const CharClass *char_class_find(const char *name, GError **error)
 {
@@ -23,13 +26,28 @@ const CharClass *char_class_find(const char *name, GError **error)
     return NULL;
 }
 
+const Property char_common_properties[] = {
+    { .name = "logfile",
+      .kind = PROPERTY_STRING,
+      .offset = offsetof(CharBackend, log_path),
+      .help = "file that gets all output as well" },
+    { .name = "logappend",
+      .kind = PROPERTY_BOOL,
+      .offset = offsetof(CharBackend, log_appends),
+      .fallback = "off",
+      .help = "keep what the log holds" },
+    { .name = NULL },
+};
+
 CharBackend *char_new(const CharClass *class, const char *id)
 {
     CharBackend *backend = g_malloc0(class->instance_size);
     backend->class = class;
     backend->id = g_strdup(id);
     backend->pending = g_byte_array_new();
+    backend->log_fd = -1;
     pthread_mutex_init(&backend->lock, NULL);
+    properties_set_defaults(char_common_properties, backend);
     properties_set_defaults(class->properties, backend);
     return backend;
 }
@@ -37,6 +55,9 @@ CharBackend *char_new(const CharClass *class, const char *id)
 bool char_set_property(CharBackend *backend, const char *name, const char *value, GError **error)
 {
     const Property *property = property_find(backend->class->properties, name);
+    if (!property) {
+        property = property_find(char_common_properties, name);
+    }
     if (!property) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND,
                     "chardev '%s': '%s' has no property '%s'; see -chardev %s,help", backend->id,
@@ -50,10 +71,24 @@ bool char_set_property(CharBackend *backend, const char *name, const char *value
     return true;
 }
 
+/* Not blocking: a pipe whose reader sleeps must not hold up the guest. */
+static bool open_log(CharBackend *backend, GError **error)
+{
+    int flags = O_WRONLY | O_CREAT | O_NONBLOCK | O_CLOEXEC | O_NOCTTY |
+                (backend->log_appends ? O_APPEND : O_TRUNC);
+    backend->log_fd = backend->log_path ? fd_open(backend->log_path, flags, 0666) : -1;
+    if (backend->log_path && backend->log_fd < 0) {
+        lodge_error_set_errno(error, -backend->log_fd, "cannot open the log '%s'",
+                              backend->log_path);
+        return false;
+    }
+    return true;
+}
+
 bool char_open(CharBackend *backend, EventLoop *loop, GError **error)
 {
     backend->loop = loop;
-    if (!backend->class->open(backend, error)) {
+    if (!open_log(backend, error) || !backend->class->open(backend, error)) {
         g_prefix_error(error, "chardev '%s': ", backend->id);
         return false;
     }
@@ -74,6 +109,8 @@ void char_free(CharBackend *backend)
         log_debug("chardev '%s': %lu bytes found no taker", backend->id, backend->dropped);
     }
     properties_clear(backend->class->properties, backend);
+    properties_clear(char_common_properties, backend);
+    cleanup_close(&backend->log_fd);
     g_byte_array_unref(backend->pending);
     pthread_mutex_destroy(&backend->lock);
     g_free(backend->id);
@@ -131,9 +168,24 @@ static void ask_for_flush(void *opaque)
     backend->class->want_write(backend);
 }
 
+/* What a full disk or pipe does not take is missing in the log. Under lock. */
+static void write_log(CharBackend *backend, const void *bytes, size_t length)
+{
+    ssize_t n;
+    for (size_t done = 0; done < length; done += (size_t)n) {
+        n = write(backend->log_fd, (const char *)bytes + done, length - done);
+        if (n <= 0) {
+            return;
+        }
+    }
+}
+
 void char_write(CharBackend *backend, const void *bytes, size_t length)
 {
     LOCK_GUARD(&backend->lock);
+    if (backend->log_fd >= 0) {
+        write_log(backend, bytes, length);
+    }
     size_t done = backend->pending->len ? 0 : write_some(backend, bytes, length);
     if (done == length) {
         return;
@@ -180,6 +232,11 @@ void char_accept_input(CharBackend *backend)
     if (loop_call(backend->loop, accept_on_loop, backend) < 0) {
         log_warn("chardev '%s': no memory: input stands still", backend->id);
     }
+}
+
+int char_take_fd(CharBackend *backend)
+{
+    return backend->class->take_fd ? backend->class->take_fd(backend) : -1;
 }
 
 char *char_describe(CharBackend *backend)

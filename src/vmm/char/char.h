@@ -51,6 +51,8 @@ typedef struct CharClass {
     /* Where it can be reached, for query-chardev and the start message: "pty:/dev/pts/3". NULL: the
      * class's name. */
     char *(*describe)(CharBackend *backend); /* (transfer full) */
+    /* The oldest descriptor that the peer sent along and nobody took (transfer full), or -1. */
+    int (*take_fd)(CharBackend *backend);
 } CharClass;
 
 /* A back end's struct begins with this. */
@@ -60,6 +62,9 @@ struct CharBackend {
     EventLoop *loop;
     CharFrontend front;
     bool has_frontend, is_open, is_connected;
+    char *log_path; /* or NULL: a file that gets all that is written */
+    bool log_appends;
+    int log_fd; /* or -1; under lock */
     pthread_mutex_t lock;
     GByteArray *pending;   /* written, not yet taken; under lock; at most CHAR_PENDING_MAX */
     bool wants_flush;      /* under lock: want_write is under way */
@@ -73,6 +78,9 @@ extern const CharClass *const char_classes[];
 
 /* The class, or NULL with an error that lists those there are. */
 const CharClass *char_class_find(const char *name, GError **error);
+
+/* What every class takes beside its own; ends with a NULL name. */
+extern const Property char_common_properties[];
 
 /* A back end with default properties. */
 CharBackend *char_new(const CharClass *class, const char *id);
@@ -106,6 +114,9 @@ size_t char_write_room(CharBackend *backend);
 
 /* The front end's can_receive() grew from 0. Context: any thread. */
 void char_accept_input(CharBackend *backend);
+
+/* A descriptor that the peer sent (transfer full), or -1. */
+int char_take_fd(CharBackend *backend);
 
 /* (transfer full) where it is: see CharClass.describe. */
 char *char_describe(CharBackend *backend);

@@ -55,7 +55,9 @@ static bool read_some(FdStream *stream)
         update_events(stream);
         return true;
     }
-    ssize_t n = read(stream->in_fd, bytes, room < sizeof(bytes) ? room : sizeof(bytes));
+    size_t size = room < sizeof(bytes) ? room : sizeof(bytes);
+    ssize_t n = stream->read ? stream->read(stream->backend, bytes, size)
+                             : read(stream->in_fd, bytes, size);
     if (n > 0) {
         char_receive(stream->backend, bytes, (size_t)n);
         return true;

@@ -14,6 +14,8 @@ typedef struct FdStream {
     LoopWatch *in_watch, *out_watch; /* one watch serves both when the descriptors are the same */
     bool reads, writes;
     void (*hung_up)(CharBackend *backend); /* the peer is gone; loop thread */
+    /* As read(2) on in_fd, which it is without; may be set after fd_stream_start(). */
+    ssize_t (*read)(CharBackend *backend, uint8_t *bytes, size_t size);
 } FdStream;
 
 /**

@@ -3,6 +3,7 @@
 #include "vmm/char/simple.h"
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "gbase/error.h"
 #include "vmm/char/fd-stream.h"
 
@@ -53,10 +54,10 @@ typedef struct CharFile {
 
 static int open_path(const char *path, int flags, GError **error)
 {
-    int fd = open(path, flags | O_CLOEXEC | O_NOCTTY, 0666);
+    int fd = fd_open(path, flags | O_CLOEXEC | O_NOCTTY, 0666);
     if (fd < 0) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_IO, "cannot open '%s': %s", path,
-                    strerror(errno));
+                    strerror(-fd));
     }
     return fd;
 }

@@ -1,7 +1,8 @@
 /* Character back end on a stream socket: unix or TCP, server or client, or a descriptor passed in.
  *
- * A server talks to one peer; the next one waits in the listen queue until it has gone. Leaves out
- * TLS and telnet options. SPDX-License-Identifier: GPL-2.0-or-later */
+ * A server talks to one peer; the next one waits in the listen queue until it has gone. Descriptors
+ * that a unix peer sends along are kept for whoever asks for them. Leaves out TLS and websockets.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/char/socket.h"
 
 #include "base/cleanup.h"
@@ -10,25 +11,40 @@
 #include "base/log.h"
 #include "gbase/error.h"
 #include "vmm/char/fd-stream.h"
+#include "vmm/char/telnet.h"
 
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+
+/* Descriptors of one message at most; those of the message before are closed by the next. */
+#define SENT_FDS_MAX 16
+
+typedef enum SocketWait { SOCKET_WAIT_AUTO, SOCKET_WAIT_ON, SOCKET_WAIT_OFF } SocketWait;
+
+static const char *const wait_choices[] = { "auto", "on", "off", NULL };
 
 typedef struct CharSocket {
     CharBackend base;
     char *path, *host, *port;
-    bool is_server, waits, has_delay;
+    bool is_server, is_telnet, has_delay, has_no_delay;
+    uint32_t waits; /* SocketWait */
     uint64_t passed_fd, reconnect_s;
     int listen_fd, fd;
     bool owns_path;
     LoopWatch *listen_watch;
     LoopTimer *timer;
     FdStream stream;
+    Telnet telnet;
+    int sent_fds[SENT_FDS_MAX]; /* by the peer, oldest first */
+    unsigned sent_fd_count;
 } CharSocket;
 
 #define NO_PASSED_FD UINT64_MAX
@@ -159,9 +175,65 @@ static void try_again(CharSocket *s)
     }
 }
 
+static void close_sent_fds(CharSocket *s)
+{
+    while (s->sent_fd_count) {
+        close(s->sent_fds[--s->sent_fd_count]);
+    }
+}
+
+static void keep_sent_fds(CharSocket *s, struct msghdr *message)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) {
+            continue;
+        }
+        close_sent_fds(s);
+        s->sent_fd_count = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(s->sent_fds, CMSG_DATA(c), s->sent_fd_count * sizeof(int));
+    }
+}
+
+static ssize_t socket_read(CharBackend *backend, uint8_t *bytes, size_t size)
+{
+    CharSocket *s = (CharSocket *)backend;
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * SENT_FDS_MAX)];
+    struct iovec iov = { bytes, size };
+    struct msghdr message = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+    };
+    ssize_t n = recvmsg(s->fd, &message, MSG_CMSG_CLOEXEC);
+    if (n <= 0) {
+        return n;
+    }
+    keep_sent_fds(s, &message);
+    if (!s->is_telnet) {
+        return n;
+    }
+    bool has_break = false;
+    n = (ssize_t)telnet_filter(&s->telnet, bytes, (size_t)n, &has_break);
+    if (has_break) {
+        char_event(backend, CHAR_EVENT_BREAK);
+    }
+    errno = EAGAIN;
+    return n ? n : -1;
+}
+
+static int socket_take_fd(CharBackend *backend)
+{
+    CharSocket *s = (CharSocket *)backend;
+    if (!s->sent_fd_count) {
+        return -1;
+    }
+    int fd = s->sent_fds[0];
+    memmove(s->sent_fds, s->sent_fds + 1, --s->sent_fd_count * sizeof(int));
+    return fd;
+}
+
 static void peer_gone(CharBackend *backend)
 {
     CharSocket *s = (CharSocket *)backend;
+    close_sent_fds(s);
     cleanup_close(&s->fd);
     s->fd = -1;
     char_event(backend, CHAR_EVENT_CLOSED);
@@ -174,15 +246,21 @@ static void peer_gone(CharBackend *backend)
 
 static bool peer_came(CharSocket *s, GError **error)
 {
-    int on = s->has_delay ? 0 : 1;
+    int on = !s->has_delay || s->has_no_delay;
     setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* no matter on unix sockets */
     if (!fd_stream_start(&s->stream, &s->base, s->fd, s->fd, peer_gone, error)) {
         cleanup_close(&s->fd);
         s->fd = -1;
         return false;
     }
+    s->stream.read = socket_read;
+    s->telnet = (Telnet){ 0 };
     if (s->listen_watch) {
         loop_watch_set_events(s->listen_watch, 0);
+    }
+    if (s->is_telnet && s->is_server) {
+        ssize_t n = fd_stream_write(&s->stream, telnet_greeting, sizeof(telnet_greeting));
+        (void)n; /* a peer that is gone again is noticed when it is read */
     }
     char_event(&s->base, CHAR_EVENT_OPENED);
     return true;
@@ -223,6 +301,7 @@ static void socket_close(CharBackend *backend)
     loop_timer_free(s->timer);
     loop_unwatch(s->listen_watch);
     fd_stream_stop(&s->stream);
+    close_sent_fds(s);
     cleanup_close(&s->fd);
     cleanup_close(&s->listen_fd);
     if (s->owns_path) {
@@ -230,14 +309,31 @@ static void socket_close(CharBackend *backend)
     }
 }
 
-/* server,wait=on: the machine does not start before the peer is there. */
+/* Waits for a peer, or for a signal that ends the process: those are blocked and read later by the
+ * loop, which does not run yet. */
 static bool wait_for_peer(CharSocket *s, GError **error)
 {
+    sigset_t ending;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGINT);
+    sigaddset(&ending, SIGTERM);
+    autofd signals = signalfd(-1, &ending, SFD_CLOEXEC);
+    struct pollfd p[] = { { .fd = s->listen_fd, .events = POLLIN },
+                          { .fd = signals, .events = POLLIN } };
     g_autofree char *address = address_text(s);
     log_info("waiting for connection on: %s", address);
     do {
+        if (poll(p, G_N_ELEMENTS(p), -1) > 0 && p[1].revents) {
+            struct signalfd_siginfo info = { 0 };
+            ssize_t n = read(signals, &info, sizeof(info));
+            (void)n; /* poll() said that it is there */
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_CANCELLED,
+                        "signal %u from pid %u ended the wait for a connection on '%s'",
+                        info.ssi_signo, info.ssi_pid, address);
+            return false;
+        }
         s->fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-    } while (s->fd < 0 && errno == EINTR);
+    } while (s->fd < 0 && (errno == EINTR || errno == EAGAIN || errno == ECONNABORTED));
     return s->fd >= 0 || fail(s, "accept on", errno, error);
 }
 
@@ -253,11 +349,13 @@ static bool begin(CharSocket *s, GError **error)
         return true;
     }
     if (s->listen_fd >= 0) {
-        if (s->waits && !wait_for_peer(s, error)) {
+        if (fd_set_nonblocking(s->listen_fd, 1) < 0) {
+            return fail(s, "use", errno, error);
+        }
+        if (s->waits != SOCKET_WAIT_OFF && !wait_for_peer(s, error)) {
             return false;
         }
-        if (fd_set_nonblocking(s->listen_fd, 1) < 0 ||
-            !(s->listen_watch =
+        if (!(s->listen_watch =
                   loop_watch(s->base.loop, s->listen_fd, s->fd < 0 ? EPOLLIN : 0, on_listen, s))) {
             return fail(s, "wait for connections on", errno, error);
         }
@@ -276,6 +374,10 @@ static bool socket_open(CharBackend *backend, GError **error)
     }
     if (s->is_server && s->reconnect_s) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG, "'reconnect' is for clients only");
+        return false;
+    }
+    if (!s->is_server && s->passed_fd == NO_PASSED_FD && s->waits != SOCKET_WAIT_AUTO) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG, "'wait' is for servers only");
         return false;
     }
     s->timer = loop_timer_new(backend->loop, reconnect, s);
@@ -319,10 +421,15 @@ static const Property socket_properties[] = {
       .max = UINT64_MAX, .help = "open socket to use, connected or listening" },
     { "server", PROPERTY_BOOL, offsetof(CharSocket, is_server), .fallback = "off",
       .help = "listen instead of connecting" },
-    { "wait", PROPERTY_BOOL, offsetof(CharSocket, waits), .fallback = "off",
-      .help = "server: do not start the machine before a peer came" },
+    { "wait", PROPERTY_ENUM, offsetof(CharSocket, waits), .fallback = "auto",
+      .choices = wait_choices,
+      .help = "server: do not start the machine before a peer came (auto: on)" },
+    { "telnet", PROPERTY_BOOL, offsetof(CharSocket, is_telnet), .fallback = "off",
+      .help = "speak telnet to the peer" },
     { "delay", PROPERTY_BOOL, offsetof(CharSocket, has_delay), .fallback = "off",
       .help = "tcp: let the kernel gather small writes" },
+    { "nodelay", PROPERTY_BOOL, offsetof(CharSocket, has_no_delay), .fallback = "off",
+      .help = "tcp: send small writes at once, as it does without 'delay'" },
     { "reconnect", PROPERTY_UINT, offsetof(CharSocket, reconnect_s), .fallback = "0", .max = 3600,
       .help = "client: seconds until the next try; 0: none" },
     { 0 },
@@ -339,4 +446,5 @@ const CharClass char_socket_class = {
     .want_write = socket_want_write,
     .accept_input = socket_accept_input,
     .describe = socket_describe,
+    .take_fd = socket_take_fd,
 };

@@ -17,10 +17,11 @@
 static bool open_file(BootFile *file, const char *what, const char *path, GError **error)
 {
     file->path = g_strdup(path);
-    file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    file->fd = fd_open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
     struct stat st;
-    if (file->fd < 0 || fstat(file->fd, &st) < 0) {
-        lodge_error_set_errno(error, errno, "%s '%s': cannot open it", what, path);
+    int r = file->fd < 0 ? file->fd : fstat(file->fd, &st) < 0 ? -errno : 0;
+    if (r < 0) {
+        lodge_error_set_errno(error, r, "%s '%s': cannot open it", what, path);
         return false;
     }
     if (!S_ISREG(st.st_mode)) {

@@ -5,6 +5,7 @@
 #include "vmm/machine/internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 #define CHIP_STATE_BYTES_MAX 16384
 
@@ -21,8 +22,12 @@ static bool build_boot(Machine *machine, GError **error)
                     "no bootable firmware is there; boot a kernel with -kernel FILE");
         return false;
     }
-    g_autofree char *kernel = machine_resolve_path(machine, config->kernel);
-    g_autofree char *initrd = machine_resolve_path(machine, config->initrd);
+    g_autofree char *kernel = machine_resolve_path(machine, config->kernel, O_RDONLY, error);
+    g_autofree char *initrd =
+        kernel ? machine_resolve_path(machine, config->initrd, O_RDONLY, error) : NULL;
+    if (!kernel || !initrd != !config->initrd) {
+        return false;
+    }
     machine->boot = boot_image_open(kernel, initrd, error);
     machine->command_line = g_strdup(config->append);
     return machine->boot != NULL;
@@ -60,12 +65,12 @@ static bool save_chip_state(Machine *machine, GError **error)
 static bool build(Machine *machine, GError **error)
 {
     machine->type = machine_type_find(machine->config->machine.type, error);
-    return machine->type && build_boot(machine, error) && machine_build_backends(machine, error) &&
-           machine_build_memory(machine, error) && machine_build_accel(machine, error) &&
-           machine_build_irq_chip(machine, error) && machine->type->build(machine, error) &&
-           machine_build_vcpus(machine, error) && save_chip_state(machine, error) &&
-           build_devices(machine, error) && machine->type->finish(machine, error) &&
-           machine_check_globals(machine, error) &&
+    return machine->type && machine_take_passed_fds(machine, error) && build_boot(machine, error) &&
+           machine_build_backends(machine, error) && machine_build_memory(machine, error) &&
+           machine_build_accel(machine, error) && machine_build_irq_chip(machine, error) &&
+           machine->type->build(machine, error) && machine_build_vcpus(machine, error) &&
+           save_chip_state(machine, error) && build_devices(machine, error) &&
+           machine->type->finish(machine, error) && machine_check_globals(machine, error) &&
            machine_load_reset_state(machine, RESET_COLD, error) &&
            machine_start_vcpu_threads(machine, error);
 }
@@ -82,6 +87,7 @@ Machine *machine_new(const MachineConfig *config, GError **error)
     machine->devices = g_ptr_array_new();
     machine->backends = g_ptr_array_new();
     machine->gsis = g_ptr_array_new();
+    machine->fds = fd_sets_new();
     pthread_mutex_init(&machine->run_lock, NULL);
     pthread_cond_init(&machine->run_cond, NULL);
     machine_clock_init(machine);
@@ -108,6 +114,7 @@ void machine_free(Machine *machine)
     machine_done_gsis(machine);
     machine_done_backends(machine);
     machine_done_memory(machine);
+    fd_sets_free(machine->fds);
     boot_image_free(machine->boot);
     g_clear_pointer(&machine->tables, g_bytes_unref);
     g_free(machine->command_line);

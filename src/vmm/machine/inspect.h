@@ -49,6 +49,8 @@ bool machine_resume_one(Machine *machine, unsigned vcpu, GError **error);
 /* Back ends of @kind ("drive", "chardev", "netdev") by number. False: past the last. */
 bool machine_backend_at(const Machine *machine, const char *kind, unsigned index,
                         MachineBackendInfo *out);
+/* Begins to write what the host's caches hold of the drives. */
+void machine_flush_drives(Machine *machine);
 /* The character back end @id for a front end that is no device: a port of it if it is multiplexed.
  */
 CharBackend *machine_chardev(Machine *machine, const char *id, GError **error);

@@ -3,6 +3,7 @@
 #ifndef LODGE_VMM_MACHINE_INTERNAL_H
 #define LODGE_VMM_MACHINE_INTERNAL_H
 
+#include "gbase/fd-sets.h"
 #include "vmm/accel/accel.h"
 #include "vmm/bus/pci/pci-bus.h"
 #include "vmm/cpu/model.h"
@@ -97,6 +98,7 @@ struct Machine {
     PciBus *pci_root;    /* NULL: no PCI */
     GPtrArray *devices;  /* of MachineDevice, in the order made */
     GPtrArray *backends; /* of MachineBackend */
+    FdSets *fds;         /* passed by -add-fd and the monitor */
     GPtrArray *gsis;     /* of MachineGsi */
     /* Known to their type's build and to lifecycle. NULL: not there. */
     Device *acpi_pm, *acpi_ged, *rtc, *fw_cfg;
@@ -190,8 +192,11 @@ bool microvm_finish(Machine *machine, GError **error);
 bool microvm_place_virtio_mmio(MachineDevice *md, GError **error);
 
 /* backends.c */
-/* "/dev/fdset/N" of -add-fd to a path that opens it; others as they are. (transfer full) */
-char *machine_resolve_path(const Machine *machine, const char *path);
+/* The descriptors of -add-fd. */
+bool machine_take_passed_fds(Machine *machine, GError **error);
+/* fd_sets_resolve() with the machine's sets: each path that users name goes through it. */
+char *machine_resolve_path(const Machine *machine, const char *path, int flags, GError **error);
+bool machine_add_chardev(Machine *machine, const BackendConfig *config, GError **error);
 bool machine_build_backends(Machine *machine, GError **error);
 void machine_add_backend(Machine *machine, const char *kind, const char *name, void *object,
                          void (*free)(void *object));

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "block/backend.h"
 #include "gbase/error.h"
 #include "vmm/devices/acpi-pm.h"
 #include "vmm/devices/ged.h"
@@ -86,6 +87,23 @@ static void for_each_device(Machine *machine, void (*func)(Device *dev))
     }
 }
 
+void machine_flush_drives(Machine *machine)
+{
+    MachineBackendInfo info;
+    for (unsigned i = 0; machine_backend_at(machine, "drive", i, &info); i++) {
+        block_backend_flush(info.object);
+    }
+}
+
+/* What drives began is done, and told to their devices. */
+static void drain_drives(Machine *machine)
+{
+    MachineBackendInfo info;
+    for (unsigned i = 0; machine_backend_at(machine, "drive", i, &info); i++) {
+        block_backend_drain(info.object);
+    }
+}
+
 /* vCPUs, clock and devices stand still. */
 static void halt(Machine *machine)
 {
@@ -116,6 +134,9 @@ void machine_pause(Machine *machine, RunState state)
 {
     bool was_running = machine->state == RUN_STATE_RUNNING;
     halt(machine);
+    drain_drives(machine);
+    machine_flush_drives(machine);
+    drain_drives(machine);
     machine->state = state;
     if (was_running) {
         tell(machine, MACHINE_EVENT_STOP, CAUSE_HOST_QMP_QUIT);

@@ -89,7 +89,8 @@ void machine_add_observer(Machine *machine, MachineObserver observer, void *opaq
 
 RunState machine_run_state(const Machine *machine);
 
-/* Pauses: returns when no vCPU runs. The guest's clock and timers stop. */
+/* Pauses: returns when no vCPU runs and what disks had to do is done and on stable storage. The
+ * guest's clock and timers stop. */
 void machine_pause(Machine *machine, RunState state);
 /* False: the state does not allow it (shut down, cannot go on); @error says what would help. */
 bool machine_resume(Machine *machine, GError **error);

@@ -3,29 +3,42 @@
 #include "base/log.h"
 #include "block/backend.h"
 #include "gbase/error.h"
+#include "gbase/fd-sets.h"
 #include "gbase/strutil.h"
 #include "vmm/char/char.h"
 #include "vmm/char/mux.h"
+#include "vmm/machine/inspect.h"
 #include "vmm/machine/internal.h"
 #include "vmm/net/net.h"
 
-#include <stdio.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
-char *machine_resolve_path(const Machine *machine, const char *path)
+char *machine_resolve_path(const Machine *machine, const char *path, int flags, GError **error)
 {
-    static const char prefix[] = "/dev/fdset/";
-    guint64 set;
-    if (!path || !g_str_has_prefix(path, prefix) || !str_parse_u64(path + strlen(prefix), &set)) {
-        return g_strdup(path);
-    }
-    for (guint i = 0; i < machine->config->fds->len; i++) {
-        const FdConfig *fd = g_ptr_array_index(machine->config->fds, i);
-        if (fd->set == set) {
-            return g_strdup_printf("/proc/self/fd/%" PRIu64, fd->fd);
+    return fd_sets_resolve(machine->fds, path, flags, error);
+}
+
+/* From here on the sets own the descriptors. */
+bool machine_take_passed_fds(Machine *machine, GError **error)
+{
+    const GPtrArray *fds = machine->config->fds;
+    for (guint i = 0; i < fds->len; i++) {
+        const FdConfig *config = g_ptr_array_index(fds, i);
+        int fd = fcntl((int)config->fd, F_DUPFD_CLOEXEC, 3);
+        if (fd < 0) {
+            lodge_error_set_errno(error, errno, "-add-fd: descriptor %d", (int)config->fd);
+            return false;
+        }
+        close((int)config->fd);
+        if (fd_sets_add(machine->fds, (int64_t)config->set, fd, config->note, error) < 0) {
+            g_prefix_error(error, "-add-fd: ");
+            return false;
         }
     }
-    return g_strdup(path);
+    return true;
 }
 
 /* Sets each pair by @set, which knows the class's @table: "nowait" there means wait=off. */
@@ -92,7 +105,12 @@ static bool add_drive(Machine *machine, const DriveConfig *config, GError **erro
                     "-drive: format '%s' is not supported; supported: raw", config->format);
         return false;
     }
-    g_autofree char *path = machine_resolve_path(machine, config->file);
+    g_autofree char *path =
+        machine_resolve_path(machine, config->file, config->readonly ? O_RDONLY : O_RDWR, error);
+    if (!path) {
+        g_prefix_error(error, "-drive: ");
+        return false;
+    }
     BlockOptions options = {
         .id = config->id,
         .path = path,
@@ -134,7 +152,36 @@ static void mux_quit(void *opaque)
     machine_quit(opaque, CAUSE_HOST_SIGNAL, 0);
 }
 
-static bool add_chardev(Machine *machine, const BackendConfig *config, GError **error)
+static void mux_flush(void *opaque)
+{
+    machine_flush_drives(opaque);
+}
+
+/* A path that names a passed descriptor becomes one that opens it. */
+static bool add_char_option(const Machine *machine, KeyvalList *options, const Keyval *pair,
+                            GError **error)
+{
+    static const struct {
+        const char *key;
+        int flags;
+    } paths[] = { { "path", O_WRONLY }, { "input-path", O_RDONLY }, { "logfile", O_WRONLY } };
+    g_autofree char *value = g_strdup(pair->value);
+    for (unsigned i = 0; i < G_N_ELEMENTS(paths); i++) {
+        if (!strcmp(pair->key, paths[i].key)) {
+            g_free(value);
+            value = machine_resolve_path(machine, pair->value, paths[i].flags, error);
+        }
+    }
+    if (!value) {
+        return false;
+    }
+    keyval_add(options, pair->key, value);
+    Keyval *last = g_ptr_array_index(options->pairs, options->pairs->len - 1);
+    last->is_bare = pair->is_bare;
+    return true;
+}
+
+bool machine_add_chardev(Machine *machine, const BackendConfig *config, GError **error)
 {
     const CharClass *class = char_class_find(config->type, error);
     if (!class) {
@@ -147,10 +194,9 @@ static bool add_chardev(Machine *machine, const BackendConfig *config, GError **
         const Keyval *pair = g_ptr_array_index(config->options->pairs, i);
         if (strcmp(pair->key, "mux") == 0) {
             is_mux = !strcmp(pair->value, "on");
-        } else {
-            keyval_add(options, pair->key, pair->value);
-            Keyval *last = g_ptr_array_index(options->pairs, options->pairs->len - 1);
-            last->is_bare = pair->is_bare;
+        } else if (!add_char_option(machine, options, pair, error)) {
+            g_prefix_error(error, "chardev '%s': ", config->id);
+            return false;
         }
     }
     CharBackend *backend = char_new(class, config->id);
@@ -160,7 +206,7 @@ static bool add_chardev(Machine *machine, const BackendConfig *config, GError **
         return false;
     }
     if (is_mux) {
-        const CharMuxTarget target = { .quit = mux_quit, .opaque = machine };
+        const CharMuxTarget target = { mux_quit, mux_flush, machine };
         CharMux *mux = char_mux_new(backend, &target);
         machine_add_backend(machine, "mux", config->id, mux, free_mux);
     } else {
@@ -296,7 +342,7 @@ bool machine_build_backends(Machine *machine, GError **error)
         }
     }
     for (guint i = 0; i < config->chardevs->len; i++) {
-        if (!add_chardev(machine, g_ptr_array_index(config->chardevs, i), error)) {
+        if (!machine_add_chardev(machine, g_ptr_array_index(config->chardevs, i), error)) {
             return false;
         }
     }

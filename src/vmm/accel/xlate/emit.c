@@ -13,8 +13,10 @@ void emit_bytes(Emit *e, const void *bytes, unsigned count)
         e->full = true;
         return;
     }
-    memcpy(e->at, bytes, count);
-    e->at += count;
+    if (count) { /* @bytes may be NULL without any */
+        memcpy(e->at, bytes, count);
+        e->at += count;
+    }
 }
 
 void emit_byte(Emit *e, uint8_t byte)

@@ -20,6 +20,7 @@
 
 typedef struct Guest {
     GuestMemory memory;
+    AddressMap *ports;
     RamBlock *ram;
     Vm *vm;
     Vcpu *vcpu;
@@ -69,6 +70,7 @@ static void guest_init(Guest *guest, bool is_64)
     AddressEntry entry = { .size_bytes = RAM_BYTES, .ram = guest->ram };
     assert_int_equal(address_map_add(map, &entry, 0), 0);
     guest->memory.map = map;
+    guest->ports = ports;
     AccelHost host = { .memory = &guest->memory,
                        .ports = ports,
                        .region_read = no_region_read,
@@ -106,6 +108,7 @@ static void guest_done(Guest *guest)
     accel_xlate.vcpu_destroy(guest->vcpu);
     accel_xlate.vm_destroy(guest->vm);
     address_map_free(guest->memory.map);
+    address_map_free(guest->ports);
     ram_block_free(guest->ram);
 }
 
