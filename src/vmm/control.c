@@ -139,6 +139,12 @@ static bool monitor_machine(void *opaque, unsigned index, MonitorMachineType *ou
     return true;
 }
 
+static char *monitor_format_accel(void *opaque)
+{
+    const Control *control = opaque;
+    return machine_accel_statistics(control->machine);
+}
+
 static MonitorTarget monitor_target(Control *control)
 {
     Machine *machine = control->machine;
@@ -169,6 +175,7 @@ static MonitorTarget monitor_target(Control *control)
         .chardev = monitor_chardev,
         .netdev = monitor_netdev,
         .machine = monitor_machine,
+        .format_accel = monitor_format_accel,
         .opaque = control,
     };
 }

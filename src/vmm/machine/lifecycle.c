@@ -16,6 +16,8 @@
 /* How long devices may take to finish what they began, when the machine ends. */
 #define DRAIN_NS (30 * NS_PER_SEC)
 
+#define ACCEL_STATISTICS_BYTES 8192
+
 const char *run_state_to_string(RunState state)
 {
     switch (state) {
@@ -53,6 +55,16 @@ const MachineConfig *machine_config(const Machine *machine)
 const char *machine_accel_name(const Machine *machine)
 {
     return machine->accel->name;
+}
+
+char *machine_accel_statistics(const Machine *machine)
+{
+    if (!machine->accel->describe) {
+        return NULL;
+    }
+    char *text = g_malloc0(ACCEL_STATISTICS_BYTES);
+    machine->accel->describe(machine->vm, text, ACCEL_STATISTICS_BYTES);
+    return text;
 }
 
 RunState machine_run_state(const Machine *machine)

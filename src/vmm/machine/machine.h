@@ -84,6 +84,9 @@ EventLoop *machine_loop(const Machine *machine);
 const MachineConfig *machine_config(const Machine *machine);
 const char *machine_accel_name(const Machine *machine);
 
+/* The accelerator's "name value" lines; NULL: it has none. (transfer full) */
+char *machine_accel_statistics(const Machine *machine);
+
 /* Observers are called in the order added. */
 void machine_add_observer(Machine *machine, MachineObserver observer, void *opaque);
 

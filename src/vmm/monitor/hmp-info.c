@@ -118,6 +118,13 @@ static void show_irq(MonitorSession *session, GString *out)
     g_string_append(out, text ? text : "not available for this machine\n");
 }
 
+static void show_jit(MonitorSession *session, GString *out)
+{
+    const MonitorTarget *target = &session->set->target;
+    g_autofree char *text = target->format_accel ? target->format_accel(target->opaque) : NULL;
+    g_string_append(out, text ? text : "the accelerator has no statistics\n");
+}
+
 static void show_balloon(MonitorSession *session, GString *out)
 {
     g_autoptr(GError) error = NULL;
@@ -135,6 +142,7 @@ const HmpInfo hmp_infos[] = {
     { "chardev", "character back ends", show_chardev },
     { "cpus", "virtual processors", show_cpus },
     { "irq", "interrupt controllers", show_irq },
+    { "jit", "statistics of the accelerator", show_jit },
     { "kvm", "whether KVM runs the guest", show_kvm },
     { "mem", "mapped virtual memory", show_mem },
     { "name", "name of the guest", show_name },

@@ -78,6 +78,8 @@ typedef struct MonitorTarget {
     bool (*set_balloon)(void *opaque, uint64_t bytes, GError **error);
     /* optional: text for `info pic` and `info irq`; (transfer full) */
     char *(*format_irq)(void *opaque);
+    /* optional: "name value" lines for `info jit`; (transfer full) */
+    char *(*format_accel)(void *opaque);
     void *opaque;
 } MonitorTarget;
 

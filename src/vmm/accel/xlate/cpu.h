@@ -8,6 +8,7 @@
 #define LODGE_VMM_ACCEL_XLATE_CPU_H
 
 #include "vmm/accel/accel.h"
+#include "vmm/accel/xlate/count.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -172,9 +173,10 @@ struct Vcpu {
 
     unsigned interp_budget; /* instructions left in this batch */
     uint64_t instructions;  /* interpreted so far */
-    InterpCache *interp;    /* decoded instructions */
-    NativeCache *native;    /* stubs of native.c */
-    void *jit;              /* the translator's part of this vCPU */
+    XlateCounters count;
+    InterpCache *interp; /* decoded instructions */
+    NativeCache *native; /* stubs of native.c */
+    void *jit;           /* the translator's part of this vCPU */
 
     XlateVm *vm;
     unsigned index;

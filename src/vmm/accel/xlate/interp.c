@@ -183,6 +183,9 @@ static inline void execute(Vcpu *vcpu)
 {
     const InterpSlot *slot = fetch(vcpu);
     wrap_rip(vcpu, vcpu->rip + slot->insn.length);
+    if (vcpu->count.interpreted) {
+        vcpu->count.interpreted[slot->insn.mnemonic]++;
+    }
     slot->func(vcpu, &slot->insn);
     vcpu->rip = vcpu->next_rip;
 }
@@ -214,6 +217,7 @@ static bool handle_fault(Vcpu *vcpu)
         vcpu->in_exclusive = false;
         vm_exclusive_end(vcpu->vm, vcpu);
     }
+    vcpu->count.value[COUNT_EXCEPTIONS]++;
     return exception_deliver(vcpu);
 }
 

@@ -45,6 +45,7 @@ static void clear_jumps(Vcpu *vcpu)
     const JitVm *vm = vcpu->vm->jit;
     JitVcpu *jit = vcpu->jit;
     uint64_t nowhere = (uintptr_t)vm->exec + vm->stubs.exit_jump;
+    vcpu->count.value[COUNT_JUMPS_CLEARED]++;
     for (unsigned i = 0; i < JUMP_ENTRIES; i++) {
         vcpu->jump_code[i] = nowhere;
     }
@@ -58,6 +59,7 @@ void jit_flush_jumps(Vcpu *vcpu)
 {
     JitVcpu *jit = vcpu->jit;
     if (jit) {
+        vcpu->count.value[COUNT_JUMPS_FLUSHED]++;
         memset(jit->slot, 0, sizeof(jit->slot));
         memset(jit->page_filter, 0, sizeof(jit->page_filter));
         jit->key_valid = false;
@@ -295,6 +297,7 @@ static void run_once(Vcpu *vcpu)
     vcpu->exit_reason = JIT_EXIT_POLL;
     Block *block = get_block(vcpu);
     if (!block) {
+        vcpu->count.value[COUNT_NO_BLOCK]++;
         interp_one(vcpu);
         return;
     }
@@ -309,6 +312,7 @@ static void run_once(Vcpu *vcpu)
     }
     vcpu->code_base = vcpu->rip & ~UINT64_C(0xfff);
     jit->stubs.enter(vcpu, jit->exec + block->entry_direct);
+    vcpu->count.value[COUNT_EXIT_JUMP + vcpu->exit_reason]++;
     if (vcpu->exit_reason == JIT_EXIT_JUMP && (vcpu->mode & MODE_CS64) &&
         !is_canonical(vcpu->rip) && (int64_t)vcpu->jump_from != JIT_FROM_NOWHERE) {
         undo_jump(vcpu);
@@ -374,7 +378,11 @@ uint64_t jit_slow_access(Vcpu *vcpu, uint64_t linear, uint64_t what)
     }
     tlb_fill(vcpu, linear, access, &page);
     vcpu->unwind = outer;
-    return tags[t % TLB_ENTRIES] != t;
+    bool missed = tags[t % TLB_ENTRIES] != t;
+    vcpu->count.value[missed                ? COUNT_SLOW_ACCESS
+                      : access == MEM_WRITE ? COUNT_FILL_WRITE
+                                            : COUNT_FILL_READ]++;
+    return missed;
 }
 
 /* -- invalidation -- */
@@ -476,7 +484,7 @@ int jit_vcpu_init(Vcpu *vcpu)
         return 0;
     }
     vcpu->jit = calloc(1, sizeof(JitVcpu));
-    if (!vcpu->jit) {
+    if (!vcpu->jit || counters_init(&vcpu->count) != 0) {
         return -ENOMEM;
     }
     vcpu->page_mask = ~UINT64_C(0xfff);
@@ -490,6 +498,7 @@ int jit_vcpu_init(Vcpu *vcpu)
 void jit_vcpu_done(Vcpu *vcpu)
 {
     fault_detach(vcpu);
+    counters_done(&vcpu->count);
     free(vcpu->jit);
     vcpu->jit = NULL;
 }
@@ -508,8 +517,19 @@ void jit_describe(XlateVm *vm, char *buf, unsigned size)
     if (!jit) {
         return;
     }
+    XlateCounters sum;
+    unsigned used = 0;
+    if (counters_init(&sum) == 0) {
+        for (unsigned i = 0; i < vm->vcpu_count; i++) {
+            if (vm->vcpu[i]) {
+                counters_add(&sum, &vm->vcpu[i]->count);
+            }
+        }
+        used = counters_print(&sum, buf, size);
+        counters_done(&sum);
+    }
     pthread_mutex_lock(&jit->lock);
-    snprintf(buf, size,
+    snprintf(buf + used, size - used,
              "translations %llu\ninvalidations %llu\ncache-flushes %llu\nhost-faults %llu\n"
              "code-bytes %llu\n",
              (unsigned long long)jit->translations, (unsigned long long)jit->invalidations,

@@ -133,12 +133,14 @@ void tlb_select_context(Vcpu *vcpu)
 
 void tlb_flush(Vcpu *vcpu)
 {
+    vcpu->count.value[COUNT_FLUSH_ALL]++;
     clear_all(vcpu);
     tlb_select_context(vcpu);
 }
 
 void tlb_flush_space(Vcpu *vcpu, unsigned pcid)
 {
+    vcpu->count.value[COUNT_FLUSH_SPACE]++;
     for (unsigned i = 0; i < SPACES; i++) {
         TlbSpace *space = &vcpu->spaces->space[i];
         if (space->used && space->pcid == pcid) {
@@ -161,9 +163,11 @@ void tlb_flush_page(Vcpu *vcpu, uint64_t linear)
 {
     const TlbSpaces *spaces = vcpu->spaces;
     uint64_t large = linear >> 21;
+    vcpu->count.value[COUNT_FLUSH_PAGE]++;
     /* A 4 MiB page of 32-bit paging is noted by one of its halves. */
     if (has_bit(spaces->large_2m, large) || has_bit(spaces->large_2m, large ^ 1) ||
         has_bit(spaces->large_1g, linear >> 30)) {
+        vcpu->count.value[COUNT_FLUSH_LARGE]++;
         tlb_flush(vcpu);
         return;
     }

@@ -20,7 +20,7 @@
 
 #include "vmm/accel/xlate/cpu.h"
 
-#define JIT_CACHE_BYTES_DEFAULT (UINT64_C(64) << 20)
+#define JIT_CACHE_BYTES_DEFAULT (UINT64_C(128) << 20)
 
 /**
  * jit_vm_init - make the code cache of a VM and watch for writes to code
