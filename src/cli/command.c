@@ -1,0 +1,67 @@
+/* Look-ups in the table of commands.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cli/command.h"
+
+#include "gbase/strutil.h"
+
+#include <string.h>
+
+const CliCommand *cli_command_find(const char *name)
+{
+    for (const CliGroup *group = cli_groups; group->name; group++) {
+        for (const CliCommand *command = group->commands; command->name; command++) {
+            if (strcmp(command->name, name) == 0) {
+                return command;
+            }
+        }
+    }
+    return NULL;
+}
+
+const CliGroup *cli_group_find(const char *name)
+{
+    for (const CliGroup *group = cli_groups; group->name; group++) {
+        if (strcmp(group->name, name) == 0) {
+            return group;
+        }
+    }
+    return NULL;
+}
+
+const CliOption *cli_command_option(const CliCommand *command, const char *name)
+{
+    for (const CliOption *option = command->options; option && option->name; option++) {
+        if (strcmp(option->name, name) == 0) {
+            return option;
+        }
+    }
+    return NULL;
+}
+
+void cli_command_foreach(void (*visit)(const CliCommand *command, void *opaque), void *opaque)
+{
+    for (const CliGroup *group = cli_groups; group->name; group++) {
+        for (const CliCommand *command = group->commands; command->name; command++) {
+            if (!(command->flags & CLI_ALIAS)) {
+                visit(command, opaque);
+            }
+        }
+    }
+}
+
+static void add_name(const CliCommand *command, void *opaque)
+{
+    g_ptr_array_add(opaque, (gpointer)command->name);
+}
+
+char *cli_command_unknown(const char *name)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    cli_command_foreach(add_name, names);
+    g_ptr_array_add(names, NULL);
+    const char *closest = str_closest(name, (const char *const *)names->pdata);
+    if (closest) {
+        return g_strdup_printf("unknown command: '%s'; did you mean '%s'?", name, closest);
+    }
+    return g_strdup_printf("unknown command: '%s'", name);
+}
