@@ -11,22 +11,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define BLOCK_BUCKETS 65536u
-#define PAGE_BUCKETS 8192u
 #define PAGES_MAX 32768u
 /* Code memory for each block and each noted instruction, below what they need on average. */
 #define BYTES_PER_BLOCK 128
 #define BYTES_PER_SITE 24
-
-static unsigned page_bucket(const RamBlock *ram, uint64_t ram_page)
-{
-    return (unsigned)((ram_page ^ (uintptr_t)ram >> 6) % PAGE_BUCKETS);
-}
-
-static unsigned block_bucket(const CodePage *page, unsigned offset)
-{
-    return (unsigned)((((uintptr_t)page >> 4) * 0x9e37 + offset * 0x61u) % BLOCK_BUCKETS);
-}
 
 static int map_code(JitVm *jit, uint64_t bytes)
 {
@@ -73,8 +61,8 @@ int code_cache_init(JitVm *jit, uint64_t bytes)
     jit->block = calloc(jit->block_limit, sizeof(*jit->block));
     jit->site = calloc(jit->site_limit, sizeof(*jit->site));
     jit->page = calloc(jit->page_limit, sizeof(*jit->page));
-    jit->block_hash = calloc(BLOCK_BUCKETS, sizeof(*jit->block_hash));
-    jit->page_hash = calloc(PAGE_BUCKETS, sizeof(*jit->page_hash));
+    jit->block_hash = calloc(CODE_BLOCK_BUCKETS, sizeof(*jit->block_hash));
+    jit->page_hash = calloc(CODE_PAGE_BUCKETS, sizeof(*jit->page_hash));
     if (!jit->block || !jit->site || !jit->page || !jit->block_hash || !jit->page_hash) {
         code_cache_done(jit);
         return -ENOMEM;
@@ -95,30 +83,6 @@ void code_cache_done(JitVm *jit)
     }
 }
 
-CodePage *code_cache_page(const JitVm *jit, const RamBlock *ram, uint64_t ram_offset)
-{
-    uint64_t ram_page = ram_offset >> 12;
-    CodePage *page = jit->page_hash[page_bucket(ram, ram_page)];
-    while (page && (page->ram != ram || page->ram_page != ram_page)) {
-        page = page->hash_next;
-    }
-    return page;
-}
-
-Block *code_cache_find(const JitVm *jit, const RamBlock *ram, uint64_t ram_offset, uint32_t mode)
-{
-    const CodePage *page = code_cache_page(jit, ram, ram_offset);
-    unsigned offset = ram_offset & 0xfff;
-    if (!page) {
-        return NULL;
-    }
-    Block *block = jit->block_hash[block_bucket(page, offset)];
-    while (block && (block->page != page || block->offset != offset || block->mode != mode)) {
-        block = block->hash_next;
-    }
-    return block;
-}
-
 CodePage *code_cache_add_page(JitVm *jit, RamBlock *ram, uint64_t ram_offset)
 {
     CodePage *page = jit->page_free;
@@ -129,9 +93,9 @@ CodePage *code_cache_add_page(JitVm *jit, RamBlock *ram, uint64_t ram_offset)
     } else {
         return NULL;
     }
-    CodePage **bucket = &jit->page_hash[page_bucket(ram, ram_offset >> 12)];
+    CodePage **bucket = &jit->page_hash[code_page_bucket(ram, ram_offset >> 12)];
     *page = (CodePage){ .hash_next = *bucket, .ram = ram, .ram_page = ram_offset >> 12 };
-    *bucket = page;
+    __atomic_store_n(bucket, page, __ATOMIC_RELEASE);
     return page;
 }
 
@@ -152,9 +116,9 @@ Block *code_cache_new_block(JitVm *jit)
 
 void code_cache_insert(JitVm *jit, Block *block)
 {
-    Block **bucket = &jit->block_hash[block_bucket(block->page, block->offset)];
+    Block **bucket = &jit->block_hash[code_block_bucket(block->page, block->offset)];
     block->hash_next = *bucket;
-    *bucket = block;
+    __atomic_store_n(bucket, block, __ATOMIC_RELEASE);
     block->page_next = block->page->blocks;
     block->page->blocks = block;
     for (unsigned at = block->offset / 64;
@@ -183,7 +147,7 @@ bool code_cache_guest_position(const JitVm *jit, uint32_t host, uint32_t *out_gu
 
 static void remove_from_hash(JitVm *jit, Block *block)
 {
-    Block **at = &jit->block_hash[block_bucket(block->page, block->offset)];
+    Block **at = &jit->block_hash[code_block_bucket(block->page, block->offset)];
     while (*at != block) {
         at = &(*at)->hash_next;
     }
@@ -195,12 +159,20 @@ static void unmark(CodePage *page)
     atomic_fetch_and(&page->ram->page_flags[page->ram_page], (uint8_t)~RAM_PAGE_CODE);
 }
 
+/* Entries of jump caches may still name the block: they go on to look for the target anew. */
+static void close_entry(JitVm *jit, const Block *block)
+{
+    Emit e = { .at = jit->write + block->entry_jump, .end = jit->write + block->end };
+    emit_jmp_to(&e, jit->write + jit->stubs.exit_jump);
+}
+
 void code_cache_drop_page(JitVm *jit, CodePage *page)
 {
     for (Block *block = page->blocks; block; block = block->page_next) {
         remove_from_hash(jit, block);
+        close_entry(jit, block);
     }
-    CodePage **at = &jit->page_hash[page_bucket(page->ram, page->ram_page)];
+    CodePage **at = &jit->page_hash[code_page_bucket(page->ram, page->ram_page)];
     while (*at != page) {
         at = &(*at)->hash_next;
     }
@@ -214,13 +186,13 @@ void code_cache_drop_page(JitVm *jit, CodePage *page)
 
 void code_cache_clear(JitVm *jit)
 {
-    for (unsigned i = 0; i < PAGE_BUCKETS; i++) {
+    for (unsigned i = 0; i < CODE_PAGE_BUCKETS; i++) {
         for (CodePage *page = jit->page_hash[i]; page; page = page->hash_next) {
             unmark(page);
         }
         jit->page_hash[i] = NULL;
     }
-    memset(jit->block_hash, 0, BLOCK_BUCKETS * sizeof(*jit->block_hash));
+    memset(jit->block_hash, 0, CODE_BLOCK_BUCKETS * sizeof(*jit->block_hash));
     jit->page_free = NULL;
     jit->page_count = jit->block_count = jit->site_count = 0;
     jit->next = jit->write + jit->stubs.end;

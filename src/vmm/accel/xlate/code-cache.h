@@ -11,6 +11,10 @@
 #define BLOCK_INSNS_MAX 48
 #define BLOCK_BYTES_MAX 32768 /* of host code; see translate.c */
 
+#define CODE_BLOCK_BITS 18
+#define CODE_BLOCK_BUCKETS (1u << CODE_BLOCK_BITS)
+#define CODE_PAGE_BUCKETS 16384u
+
 /* What of Vcpu.mode a translation depends on. */
 #define JIT_MODE_MASK                                                                              \
     (MODE_CS64 | MODE_CS32 | MODE_SS32 | MODE_FLAT | MODE_FPU_OFF | MODE_SSE_OFF | MODE_AVX_OFF |  \
@@ -57,6 +61,7 @@ typedef struct JitStubs {
     uint32_t exit_poll;     /* r14: rip */
     uint32_t exit_fault;    /* exit_info: host position */
     uint32_t slow;          /* call; r15: linear address, r14: JIT_SLOW() */
+    uint32_t interpret;     /* call; r14: JIT_INTERPRET() */
     uint32_t vector_load;   /* call */
     uint32_t end;
 } JitStubs;
@@ -92,10 +97,47 @@ typedef struct JitVm {
 int code_cache_init(JitVm *jit, uint64_t bytes) LODGE_MUST_CHECK;
 void code_cache_done(JitVm *jit);
 
-/* All of these: under jit->lock. */
-Block *code_cache_find(const JitVm *jit, const RamBlock *ram, uint64_t ram_offset, uint32_t mode);
-CodePage *code_cache_page(const JitVm *jit, const RamBlock *ram, uint64_t ram_offset);
-/* NULL: full. */
+static inline unsigned code_page_bucket(const RamBlock *ram, uint64_t ram_page)
+{
+    return (unsigned)((ram_page ^ (uintptr_t)ram >> 6) % CODE_PAGE_BUCKETS);
+}
+
+static inline unsigned code_block_bucket(const CodePage *page, unsigned offset)
+{
+    uint64_t key = (uintptr_t)page >> 4 ^ (uint64_t)offset << 40;
+    return (unsigned)(key * UINT64_C(0x9e3779b97f4a7c15) >> (64 - CODE_BLOCK_BITS));
+}
+
+/* Look-ups: under jit->lock, or on a vCPU's thread inside guest code, as nothing vanishes but in
+ * exclusive sections. */
+static inline CodePage *code_cache_page(const JitVm *jit, const RamBlock *ram, uint64_t ram_offset)
+{
+    uint64_t ram_page = ram_offset >> 12;
+    CodePage *page =
+        __atomic_load_n(&jit->page_hash[code_page_bucket(ram, ram_page)], __ATOMIC_ACQUIRE);
+    while (page && (page->ram != ram || page->ram_page != ram_page)) {
+        page = page->hash_next;
+    }
+    return page;
+}
+
+static inline Block *code_cache_find(const JitVm *jit, const RamBlock *ram, uint64_t ram_offset,
+                                     uint32_t mode)
+{
+    const CodePage *page = code_cache_page(jit, ram, ram_offset);
+    unsigned offset = ram_offset & 0xfff;
+    if (!page) {
+        return NULL;
+    }
+    Block *block =
+        __atomic_load_n(&jit->block_hash[code_block_bucket(page, offset)], __ATOMIC_ACQUIRE);
+    while (block && (block->page != page || block->offset != offset || block->mode != mode)) {
+        block = block->hash_next;
+    }
+    return block;
+}
+
+/* The others: under jit->lock. NULL: full. */
 CodePage *code_cache_add_page(JitVm *jit, RamBlock *ram, uint64_t ram_offset) LODGE_MUST_CHECK;
 /* Whether there is room for one more block and page. */
 bool code_cache_has_room(const JitVm *jit);

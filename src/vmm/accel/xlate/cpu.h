@@ -28,6 +28,7 @@
 #define TLB_ENTRIES (1u << TLB_BITS)
 #define TLB_INVALID UINT64_MAX
 #define TLB_CONTEXTS 256
+#define TLB_PAGE_GLOBAL 1 /* stays over switches of the address space */
 #define TLB_CONTEXT_STEP ((UINT64_C(1) << 52) + 0x95)
 
 /* Bits of Vcpu.requests: anything set makes translated code leave at its next poll. */
@@ -66,7 +67,7 @@
 
 /* Cache of indirect jump targets, per vCPU: entry i holds for one linear address the entry of its
  * translation; see translate.h. */
-#define JUMP_BITS 12
+#define JUMP_BITS 14
 #define JUMP_ENTRIES (1u << JUMP_BITS)
 
 typedef struct XlateVm XlateVm;
@@ -102,7 +103,8 @@ struct Vcpu {
     uint64_t jump_from;   /* JIT_FROM() of the last indirect jump that is not a call */
     uint64_t high_mask;   /* bits that must be alike in an address, operand of PEXT */
     uint64_t page_mask;   /* operands of PEXT: ~0xfff .. */
-    uint64_t index_mask;  /* .. and TLB_ENTRIES - 1 */
+    uint64_t index_mask;  /* .. TLB_ENTRIES - 1 .. */
+    uint64_t jump_mask;   /* .. and JUMP_ENTRIES - 1 */
     uint64_t vector_away; /* 0: the vector state is in the host's registers, not in xsave */
     uint64_t
         segment_odd[2]; /* FS, GS outside 64-bit code: not a flat data segment (its base apart) */
@@ -111,11 +113,13 @@ struct Vcpu {
     uint64_t tlb_addend[TLB_ENTRIES];
     uint64_t tlb_fetch[TLB_ENTRIES]; /* tag only: the page may be executed; the physical page is in
                                         tlb_fetch_page */
-    uint64_t tlb_fetch_page[TLB_ENTRIES]; /* guest-physical page address */
-    uint64_t tlb_host_page[TLB_ENTRIES];  /* host page behind the read and write tags */
-    uint64_t jump_tag[JUMP_ENTRIES];      /* -(address + jump_key) */
-    uint64_t jump_code[JUMP_ENTRIES];     /* host address; of a stub while the entry is empty */
-    uint64_t jump_base[JUMP_ENTRIES];     /* address & ~0xfff */
+    uint64_t tlb_fetch_page[TLB_ENTRIES]; /* guest-physical page address, TLB_PAGE_* */
+    RamBlock *tlb_fetch_ram[TLB_ENTRIES]; /* where the page is, and at which offset */
+    uint64_t tlb_fetch_offset[TLB_ENTRIES];
+    uint64_t tlb_host_page[TLB_ENTRIES]; /* host page behind the read and write tags */
+    uint64_t jump_tag[JUMP_ENTRIES];     /* -(address + jump_key) */
+    uint64_t jump_code[JUMP_ENTRIES];    /* host address; of a stub while the entry is empty */
+    uint64_t jump_base[JUMP_ENTRIES];    /* address & ~0xfff */
 
     /* -- vector state: standard XSAVE layout; the truth outside translated code (see fpu.h) -- */
     uint8_t xsave[CPU_XSAVE_BYTES] LODGE_ALIGNED(64);

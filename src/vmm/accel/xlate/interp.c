@@ -91,7 +91,7 @@ static bool enter_page(Vcpu *vcpu, uint64_t linear)
     MemPage page;
     uint64_t t = (linear >> 12) + vcpu->tlb_context;
     if (vcpu->tlb_fetch[t % TLB_ENTRIES] == t) {
-        mem_page_at(vcpu, vcpu->tlb_fetch_page[t % TLB_ENTRIES] | (linear & 0xfff), &page);
+        mem_page_at(vcpu, tlb_fetch_physical(vcpu, linear), &page);
     } else {
         tlb_fill(vcpu, linear, MEM_FETCH, &page);
     }

@@ -5,6 +5,7 @@
 #include "vmm/accel/xlate/bits.h"
 #include "vmm/accel/xlate/fault.h"
 #include "vmm/accel/xlate/interp.h"
+#include "vmm/accel/xlate/jump-cache.h"
 #include "vmm/accel/xlate/segment.h"
 #include "vmm/accel/xlate/translator.h"
 #include "vmm/accel/xlate/verify.h"
@@ -15,110 +16,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 
-#define KEY_SHIFT 48 /* addresses are 48 bits, sign-extended: keys do not meet */
-#define KEYS_MAX 65535u
-#define KEY_SLOTS 64u
-#define PAGE_FILTER_BITS 4096u
 #define HWCAP2_FSGSBASE 2u
-
-/* The jump cache's key for one address space and mode. */
-typedef struct KeySlot {
-    uint64_t context, key;
-    uint32_t mode;
-    bool used;
-} KeySlot;
-
-typedef struct JitVcpu {
-    KeySlot slot[KEY_SLOTS];
-    uint64_t context; /* what jump_key is for, if @key_valid */
-    uint32_t mode;
-    bool key_valid;
-    unsigned keys;                               /* handed out */
-    uint64_t page_filter[PAGE_FILTER_BITS / 64]; /* pages of addresses in the jump cache, hashed */
-    uint64_t generation;                         /* of the code cache behind the jump cache */
-} JitVcpu;
-
-/* -- jump cache -- */
-
-static void clear_jumps(Vcpu *vcpu)
-{
-    const JitVm *vm = vcpu->vm->jit;
-    JitVcpu *jit = vcpu->jit;
-    uint64_t nowhere = (uintptr_t)vm->exec + vm->stubs.exit_jump;
-    vcpu->count.value[COUNT_JUMPS_CLEARED]++;
-    for (unsigned i = 0; i < JUMP_ENTRIES; i++) {
-        vcpu->jump_code[i] = nowhere;
-    }
-    memset(jit->slot, 0, sizeof(jit->slot));
-    memset(jit->page_filter, 0, sizeof(jit->page_filter));
-    jit->keys = 0;
-    jit->key_valid = false;
-}
-
-void jit_flush_jumps(Vcpu *vcpu)
-{
-    JitVcpu *jit = vcpu->jit;
-    if (jit) {
-        vcpu->count.value[COUNT_JUMPS_FLUSHED]++;
-        memset(jit->slot, 0, sizeof(jit->slot));
-        memset(jit->page_filter, 0, sizeof(jit->page_filter));
-        jit->key_valid = false;
-    }
-}
-
-static unsigned page_bit(uint64_t linear)
-{
-    uint64_t page = linear >> 12;
-    return (unsigned)((page ^ page >> 12) % PAGE_FILTER_BITS);
-}
-
-void jit_flush_jumps_page(Vcpu *vcpu, uint64_t linear)
-{
-    JitVcpu *jit = vcpu->jit;
-    unsigned bit = page_bit(linear);
-    if (jit && (jit->page_filter[bit / 64] >> bit % 64 & 1)) {
-        jit_flush_jumps(vcpu);
-    }
-}
-
-static void choose_key(Vcpu *vcpu)
-{
-    JitVcpu *jit = vcpu->jit;
-    uint32_t mode = vcpu->mode & JIT_MODE_MASK;
-    uint64_t context = vcpu->tlb_context;
-    KeySlot *slot = &jit->slot[((context >> 52) * 5 + (mode & 3) + (mode >> 11 & 7)) % KEY_SLOTS];
-    if (!slot->used || slot->context != context || slot->mode != mode) {
-        if (jit->keys == KEYS_MAX) {
-            clear_jumps(vcpu);
-        }
-        *slot = (KeySlot){ context, (uint64_t)++jit->keys << KEY_SHIFT, mode, true };
-    }
-    vcpu->jump_key = slot->key;
-    jit->context = context;
-    jit->mode = mode;
-    jit->key_valid = true;
-}
-
-/* Same as the code of emit_indirect(). */
-static unsigned jump_index(const JitVm *jit, uint64_t address)
-{
-    if (!jit->has_bmi2) {
-        return address & 0xff;
-    }
-    return (unsigned)(address + (address >> JUMP_BITS | address << (64 - JUMP_BITS))) %
-           JUMP_ENTRIES;
-}
-
-static void enter_jump(Vcpu *vcpu, const Block *block)
-{
-    const JitVm *vm = vcpu->vm->jit;
-    JitVcpu *jit = vcpu->jit;
-    unsigned i = jump_index(vm, vcpu->rip), bit = page_bit(vcpu->rip);
-    vcpu->jump_tag[i] = -(vcpu->rip + vcpu->jump_key);
-    vcpu->jump_base[i] = vcpu->rip & ~UINT64_C(0xfff);
-    vcpu->jump_code[i] = (uintptr_t)vm->exec + block->entry_jump;
-    jit->page_filter[bit / 64] |= UINT64_C(1) << bit % 64;
-}
 
 /* -- blocks -- */
 
@@ -128,7 +26,7 @@ static bool find_code(Vcpu *vcpu, uint64_t linear, MemPage *out)
     uint64_t t = (linear >> 12) + vcpu->tlb_context;
     unsigned i = t % TLB_ENTRIES;
     if (vcpu->tlb_fetch[i] == t) {
-        mem_page_at(vcpu, vcpu->tlb_fetch_page[i] | (linear & 0xfff), out);
+        mem_page_at(vcpu, tlb_fetch_physical(vcpu, linear), out);
     } else {
         tlb_fill(vcpu, linear, MEM_FETCH, out);
     }
@@ -236,14 +134,10 @@ static void synchronize(Vcpu *vcpu)
 {
     JitVm *vm = vcpu->vm->jit;
     JitVcpu *jit = vcpu->jit;
-    if (jit->generation != vm->generation) {
-        clear_jumps(vcpu);
-        jit->generation = vm->generation;
+    if (jit->clears != vm->flushes) {
+        jump_cache_clear(vcpu);
     }
-    if (!jit->key_valid || jit->context != vcpu->tlb_context ||
-        jit->mode != (vcpu->mode & JIT_MODE_MASK)) {
-        choose_key(vcpu);
-    }
+    jump_cache_choose_key(vcpu);
     if (!(vcpu->mode & MODE_CS64)) {
         vcpu->segment_odd[0] = is_odd_segment(&vcpu->segment[CPU_FS]);
         vcpu->segment_odd[1] = is_odd_segment(&vcpu->segment[CPU_GS]);
@@ -254,14 +148,6 @@ static bool may_go_on(const Vcpu *vcpu)
 {
     return vcpu->run_state == CPU_RUN_RUNNABLE && !vcpu->shutdown && !vcpu->debug_stop &&
            atomic_load_explicit(&vcpu->requests, memory_order_relaxed) == 0 && jit_can_run(vcpu);
-}
-
-/* Patches the jump at @info to @block, whose page it is in. */
-static void link_jump(JitVm *jit, uint64_t info, const Block *block)
-{
-    uint32_t site = (uint32_t)info & (uint32_t)~JIT_LINK_BACK;
-    uint32_t entry = info & JIT_LINK_BACK ? block->entry_poll : block->entry_direct;
-    __atomic_store_n((uint32_t *)(void *)(jit->write + site), entry - (site + 4), __ATOMIC_RELEASE);
 }
 
 static void find_faulting_rip(Vcpu *vcpu)
@@ -293,7 +179,7 @@ static void run_once(Vcpu *vcpu)
     JitVcpu *own = vcpu->jit;
     /* Both are from the last exit; a link counts only if nothing was dropped since. */
     bool is_link = vcpu->exit_reason == JIT_EXIT_LINK, is_jump = vcpu->exit_reason == JIT_EXIT_JUMP;
-    uint64_t generation = own->generation, info = vcpu->exit_info;
+    uint64_t info = vcpu->exit_info;
     vcpu->exit_reason = JIT_EXIT_POLL;
     Block *block = get_block(vcpu);
     if (!block) {
@@ -301,17 +187,18 @@ static void run_once(Vcpu *vcpu)
         interp_one(vcpu);
         return;
     }
+    unsigned fetch = ((vcpu->rip >> 12) + vcpu->tlb_context) % TLB_ENTRIES;
+    jump_cache_note_page(vcpu, vcpu->tlb_fetch_page[fetch] & TLB_PAGE_GLOBAL);
     synchronize(vcpu);
-    if (is_link && generation == own->generation) {
-        pthread_mutex_lock(&jit->lock);
-        link_jump(jit, info, block);
-        pthread_mutex_unlock(&jit->lock);
+    if (is_link && own->generation == jit->generation) {
+        jump_cache_patch(jit, info, block);
     }
     if (is_jump) {
-        enter_jump(vcpu, block);
+        jump_cache_enter(vcpu, vcpu->rip, block);
     }
     vcpu->code_base = vcpu->rip & ~UINT64_C(0xfff);
     jit->stubs.enter(vcpu, jit->exec + block->entry_direct);
+    own->generation = jit->generation;
     vcpu->count.value[COUNT_EXIT_JUMP + vcpu->exit_reason]++;
     if (vcpu->exit_reason == JIT_EXIT_JUMP && (vcpu->mode & MODE_CS64) &&
         !is_canonical(vcpu->rip) && (int64_t)vcpu->jump_from != JIT_FROM_NOWHERE) {
@@ -358,6 +245,46 @@ void jit_run(Vcpu *vcpu)
     vcpu->unwind = outer;
 }
 
+/* The arithmetic flags of translated code are in scratch[6]. */
+static void take_flags(Vcpu *vcpu)
+{
+    vcpu->rflags = (vcpu->rflags & ~(uint64_t)JIT_FLAGS) | (vcpu->scratch[6] & JIT_FLAGS);
+}
+
+uint64_t jit_interpret(Vcpu *vcpu, uint64_t unused, uint64_t what)
+{
+    const JitVm *jit = vcpu->vm->jit;
+    uint64_t generation = jit->generation, key = vcpu->jump_key;
+    uint32_t mode = vcpu->mode & JIT_MODE_MASK;
+    uint64_t mask = mode & MODE_CS64 ? UINT64_MAX : UINT32_MAX;
+    uint64_t start = (vcpu->code_base + (what & 0xfff)) & mask;
+    uint64_t next = (start + (what >> 12 & 15)) & mask;
+    vcpu->count.value[COUNT_CALL_INTERP]++;
+    vcpu->vector_away = 1;
+    vcpu->exit_reason = JIT_EXIT_POLL;
+    vcpu->jump_from = (uint64_t)JIT_FROM_NOWHERE;
+    vcpu->rip = start;
+    take_flags(vcpu);
+    do {
+        interp_one(vcpu);
+    } while (vcpu->rip == start && !vcpu->interrupt_shadow && may_go_on(vcpu));
+    vcpu->scratch[6] = vcpu->rflags & JIT_FLAGS;
+    bool goes_on = (what & JIT_INTERPRET_MORE) && vcpu->rip == next;
+    if (!may_go_on(vcpu) || jit->generation != generation) {
+        return JIT_GO_EXIT;
+    }
+    if (vcpu->interrupt_shadow) {
+        if (!goes_on) {
+            return JIT_GO_EXIT;
+        }
+        /* Requests are not looked at before the next instruction is done. */
+        vcpu->interrupt_shadow = false;
+    }
+    synchronize(vcpu);
+    goes_on &= mode == (vcpu->mode & JIT_MODE_MASK) && key == vcpu->jump_key;
+    return goes_on ? JIT_GO_ON : JIT_GO_JUMP;
+}
+
 uint64_t jit_slow_access(Vcpu *vcpu, uint64_t linear, uint64_t what)
 {
     jmp_buf here;
@@ -367,22 +294,19 @@ uint64_t jit_slow_access(Vcpu *vcpu, uint64_t linear, uint64_t what)
     const uint64_t *tags = access == MEM_WRITE ? vcpu->tlb_write : vcpu->tlb_read;
     uint64_t t = (linear >> 12) + vcpu->tlb_context;
     MemPage page;
-    vcpu->rip = vcpu->code_base + (what >> 16);
-    if ((linear & 0xfff) + size > 0x1000 || ((vcpu->mode & MODE_CS64) && !is_canonical(linear))) {
-        return 1;
-    }
-    vcpu->unwind = &here;
-    if (setjmp(here) != 0) {
+    if ((linear & 0xfff) + size <= 0x1000 && (!(vcpu->mode & MODE_CS64) || is_canonical(linear))) {
+        vcpu->unwind = &here;
+        if (setjmp(here) == 0) {
+            tlb_fill(vcpu, linear, access, &page);
+        }
         vcpu->unwind = outer;
-        return 1;
+        if (tags[t % TLB_ENTRIES] == t) {
+            vcpu->count.value[access == MEM_WRITE ? COUNT_FILL_WRITE : COUNT_FILL_READ]++;
+            return JIT_GO_ON;
+        }
     }
-    tlb_fill(vcpu, linear, access, &page);
-    vcpu->unwind = outer;
-    bool missed = tags[t % TLB_ENTRIES] != t;
-    vcpu->count.value[missed                ? COUNT_SLOW_ACCESS
-                      : access == MEM_WRITE ? COUNT_FILL_WRITE
-                                            : COUNT_FILL_READ]++;
-    return missed;
+    vcpu->count.value[COUNT_SLOW_ACCESS]++;
+    return jit_interpret(vcpu, 0, JIT_INTERPRET(what >> 16, 0, false));
 }
 
 /* -- invalidation -- */
@@ -491,7 +415,8 @@ int jit_vcpu_init(Vcpu *vcpu)
     vcpu->index_mask = TLB_ENTRIES - 1;
     vcpu->high_mask = ~UINT64_C(0) << 47;
     vcpu->vector_away = 1;
-    clear_jumps(vcpu);
+    vcpu->jump_mask = JUMP_ENTRIES - 1;
+    jump_cache_clear(vcpu);
     return 0;
 }
 

@@ -12,6 +12,7 @@
 #define ENTRY_A UINT64_C(0x020)
 #define ENTRY_D UINT64_C(0x040)
 #define ENTRY_PS UINT64_C(0x080)
+#define ENTRY_G UINT64_C(0x100)
 #define ENTRY_NX (UINT64_C(1) << 63)
 #define ADDRESS_MASK UINT64_C(0x000ffffffffff000)
 
@@ -161,6 +162,7 @@ static WalkResult finish_walk(Vcpu *vcpu, uint64_t linear, MemAccess access, uns
     if (!entry_set(vcpu, entry, access == MEM_WRITE ? ENTRY_A | ENTRY_D : ENTRY_A)) {
         return WALK_AGAIN;
     }
+    out->is_global = (entry->value & ENTRY_G) && (vcpu->cr4 & CR4_PGE);
     out->may_write = (entry->value & ENTRY_D) && is_allowed(vcpu, rights, MEM_WRITE, tlb_mode);
     return WALK_OK;
 }

@@ -13,6 +13,7 @@ typedef struct PageWalk {
     GuestAddr physical;  /* of the byte asked for */
     unsigned page_shift; /* 12, 21, 22 or 30 */
     bool may_write;      /* in this mode, and the dirty bit is set */
+    bool is_global;      /* stays over switches of the address space */
     uint32_t error;      /* of the page fault when the walk failed */
 } PageWalk;
 

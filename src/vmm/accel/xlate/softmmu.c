@@ -81,7 +81,10 @@ void tlb_fill(Vcpu *vcpu, uint64_t linear, MemAccess access, MemPage *out)
     if (access == MEM_FETCH) {
         uint64_t t = (linear >> 12) + vcpu->tlb_context;
         vcpu->tlb_fetch[t % TLB_ENTRIES] = t;
-        vcpu->tlb_fetch_page[t % TLB_ENTRIES] = walk.physical & ~PAGE_MASK;
+        vcpu->tlb_fetch_page[t % TLB_ENTRIES] =
+            (walk.physical & ~PAGE_MASK) | (walk.is_global ? TLB_PAGE_GLOBAL : 0);
+        vcpu->tlb_fetch_ram[t % TLB_ENTRIES] = out->ram;
+        vcpu->tlb_fetch_offset[t % TLB_ENTRIES] = out->ram_offset & ~PAGE_MASK;
         return;
     }
     if (access == MEM_WRITE && vcpu->vm->host.memory->dirty_logging && out->writable) {
@@ -275,7 +278,7 @@ static void fetch_page(Vcpu *vcpu, uint64_t linear, MemPage *out)
 {
     uint64_t t = (linear >> 12) + vcpu->tlb_context;
     if (vcpu->tlb_fetch[t % TLB_ENTRIES] == t) {
-        mem_page_at(vcpu, vcpu->tlb_fetch_page[t % TLB_ENTRIES] | (linear & PAGE_MASK), out);
+        mem_page_at(vcpu, tlb_fetch_physical(vcpu, linear), out);
         return;
     }
     tlb_fill(vcpu, linear, MEM_FETCH, out);

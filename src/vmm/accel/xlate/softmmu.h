@@ -24,6 +24,13 @@ typedef struct MemPage {
     bool writable; /* RAM, and not ROM */
 } MemPage;
 
+/* Guest-physical address behind a linear one whose page has an entry for instruction fetches. */
+static inline GuestAddr tlb_fetch_physical(const Vcpu *vcpu, uint64_t linear)
+{
+    unsigned i = ((linear >> 12) + vcpu->tlb_context) % TLB_ENTRIES;
+    return (vcpu->tlb_fetch_page[i] & ~UINT64_C(0xfff)) | (linear & 0xfff);
+}
+
 uint64_t mem_read_slow(Vcpu *vcpu, uint64_t linear, unsigned size);
 void mem_write_slow(Vcpu *vcpu, uint64_t linear, uint64_t value, unsigned size);
 

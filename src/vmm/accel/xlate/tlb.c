@@ -148,7 +148,7 @@ void tlb_flush_space(Vcpu *vcpu, unsigned pcid)
         }
     }
     vcpu->fetch_tag = TLB_INVALID;
-    jit_flush_jumps(vcpu);
+    jit_flush_jumps_space(vcpu, pcid);
     tlb_select_context(vcpu);
 }
 

@@ -3,6 +3,7 @@
 #include "vmm/accel/xlate/trampoline.h"
 
 #include "vmm/accel/xlate/fpu.h"
+#include "vmm/accel/xlate/jump-cache.h"
 
 #define STATE(field) rm_state(offsetof(Vcpu, field))
 #define XSAVE_ALL 7 /* x87, SSE, AVX */
@@ -118,32 +119,55 @@ static void save_state(Emit *e, bool has_avx)
     save_vectors(e, has_avx);
 }
 
-/* A TLB miss: see jit_slow_access(). */
-static void emit_slow(Emit *e, uint8_t *exit_tail, bool has_avx)
+/* As emit_indirect() of translate-branch.c. */
+static void emit_jump_through_cache(const JitVm *jit, Emit *e)
+{
+    if (jit->has_bmi2) {
+        emit_rorx(e, SCRATCH_A, SCRATCH_B, JUMP_BITS);
+        emit_lea(e, 8, SCRATCH_A, rm_mem(SCRATCH_A, SCRATCH_B, 0, 0));
+        emit_pext(e, SCRATCH_A, SCRATCH_A, STATE(jump_mask));
+    } else {
+        emit_op_0f(e, 0xb6, 4, SCRATCH_A, rm_reg(SCRATCH_B)); /* movzx */
+    }
+    emit_jmp_state(e, rm_table(offsetof(Vcpu, jump_code), SCRATCH_A));
+}
+
+static void load_state(Emit *e)
+{
+    push_state(e, STATE(scratch[6]));
+    emit_byte(e, popfq);
+    load_registers(e);
+}
+
+/* Calls C code that finds the whole state in the Vcpu; see JitGo. */
+static void emit_helper(JitVm *jit, Emit *e, uintptr_t function, uint8_t *exit_tail)
 {
     static const uint8_t call_rax[] = { 0xff, 0xd0 };
-    save_state(e, has_avx);
+    save_state(e, jit->has_avx);
     emit_load(e, 8, HOST_RAX, STATE(host_stack));
     emit_load(e, 8, HOST_RDI, rm_mem(HOST_RAX, HOST_NONE, 0, 0));
     emit_load(e, 8, HOST_RSI, rm_reg(SCRATCH_B));
     emit_load(e, 4, HOST_RDX, rm_reg(SCRATCH_A));
-    emit_mov_imm64(e, HOST_RAX, (uintptr_t)jit_slow_access);
+    emit_mov_imm64(e, HOST_RAX, function);
     emit_lea(e, 8, HOST_RSP, rm_mem(HOST_RSP, HOST_NONE, 0, -8));
     emit_bytes(e, call_rax, sizeof(call_rax));
     emit_lea(e, 8, HOST_RSP, rm_mem(HOST_RSP, HOST_NONE, 0, 8));
-    emit_op(e, 0x85, 4, HOST_RAX, rm_reg(HOST_RAX)); /* test */
-    uint8_t *retry = emit_jcc(e, 4);
-    emit_store_imm(e, 8, STATE(exit_reason), JIT_EXIT_INTERP);
-    emit_jmp_to(e, exit_tail);
-    emit_patch(e, retry, e->at);
+    emit_alu_imm(e, ALU_CMP, 4, rm_reg(HOST_RAX), JIT_GO_EXIT);
+    uint8_t *on = emit_jcc(e, 2);
+    emit_patch(e, emit_jcc(e, 4), exit_tail);
+
+    emit_load(e, 8, HOST_RSP, STATE(host_stack));
+    load_state(e);
+    emit_load(e, 8, SCRATCH_B, STATE(rip));
+    emit_jump_through_cache(jit, e);
+
+    emit_patch(e, on, e->at);
     emit_alu_imm(e, ALU_CMP, 4, STATE(vector_away), 0);
     uint8_t *skip = emit_jcc(e, 5);
     select_all(e);
     emit_op_0f(e, 0xae, 8, 5, STATE(xsave)); /* xrstor64 */
     emit_patch(e, skip, e->at);
-    push_state(e, STATE(scratch[6]));
-    emit_byte(e, popfq);
-    load_registers(e);
+    load_state(e);
     emit_byte(e, ret);
 }
 
@@ -181,6 +205,78 @@ static uint32_t emit_exit(JitVm *jit, Emit *e, JitExit reason, unsigned rip, con
     return at;
 }
 
+/* Registers that C code may change. */
+static const uint8_t caller_saved[] = { 0, 1, 2, 6, 7, 8, 9, 10, 11 };
+
+/* Calls C code that leaves vector registers alone, with the vCPU as first argument and the others
+ * as they are. RAX is the result; the guest's registers and flags are to be reloaded. */
+static void emit_light_call(Emit *e, uintptr_t function)
+{
+    static const uint8_t call_rax[] = { 0xff, 0xd0 };
+    emit_load(e, 8, HOST_RDI, rm_mem(HOST_RSP, HOST_NONE, 0, 0));
+    emit_mov_imm64(e, HOST_RAX, function);
+    emit_bytes(e, call_rax, sizeof(call_rax));
+}
+
+static void save_caller_saved(Emit *e)
+{
+    for (unsigned i = 0; i < sizeof(caller_saved); i++) {
+        emit_store(e, 8, gpr_home(caller_saved[i]), caller_saved[i]);
+    }
+    emit_byte(e, pushfq);
+    pop_state(e, STATE(scratch[6]));
+}
+
+static void load_caller_saved(Emit *e)
+{
+    push_state(e, STATE(scratch[6]));
+    emit_byte(e, popfq);
+    for (unsigned i = 0; i < sizeof(caller_saved); i++) {
+        emit_load(e, 8, caller_saved[i], gpr_home(caller_saved[i]));
+    }
+}
+
+/* The jump cache has no entry for the address in SCRATCH_B. */
+static void emit_find(JitVm *jit, Emit *e, const uint8_t *common)
+{
+    jit->stubs.exit_jump = here(jit, e);
+    save_caller_saved(e);
+    emit_store(e, 8, STATE(scratch[4]), SCRATCH_B);
+    emit_load(e, 8, HOST_RSI, rm_reg(SCRATCH_B));
+    emit_light_call(e, (uintptr_t)jump_cache_find);
+    emit_op(e, 0x85, 4, HOST_RAX, rm_reg(HOST_RAX)); /* test */
+    uint8_t *missing = emit_jcc(e, 4);
+    load_caller_saved(e);
+    emit_load(e, 8, SCRATCH_B, STATE(scratch[4]));
+    emit_jump_through_cache(jit, e);
+    emit_patch(e, missing, e->at);
+    load_caller_saved(e);
+    emit_load(e, 8, SCRATCH_B, STATE(scratch[4]));
+    emit_exit(jit, e, JIT_EXIT_JUMP, SCRATCH_B, common);
+}
+
+/* A direct jump is not linked. */
+static void emit_link(JitVm *jit, Emit *e, const uint8_t *common)
+{
+    jit->stubs.exit_link = here(jit, e);
+    save_caller_saved(e);
+    emit_store(e, 8, STATE(scratch[3]), SCRATCH_A);
+    emit_store(e, 8, STATE(scratch[4]), SCRATCH_B);
+    emit_load(e, 8, HOST_RSI, rm_reg(SCRATCH_A));
+    emit_load(e, 8, HOST_RDX, rm_reg(SCRATCH_B));
+    emit_light_call(e, (uintptr_t)jump_cache_link);
+    emit_op(e, 0x85, 8, HOST_RAX, rm_reg(HOST_RAX)); /* test */
+    uint8_t *missing = emit_jcc(e, 4);
+    emit_store(e, 8, STATE(scratch[3]), HOST_RAX);
+    load_caller_saved(e);
+    emit_jmp_state(e, STATE(scratch[3]));
+    emit_patch(e, missing, e->at);
+    load_caller_saved(e);
+    emit_load(e, 8, SCRATCH_A, STATE(scratch[3]));
+    emit_load(e, 8, SCRATCH_B, STATE(scratch[4]));
+    emit_exit(jit, e, JIT_EXIT_LINK, SCRATCH_A, common);
+}
+
 void trampoline_emit(JitVm *jit)
 {
     Emit e = { .at = jit->write, .end = jit->write + jit->bytes };
@@ -191,19 +287,21 @@ void trampoline_emit(JitVm *jit)
     uint8_t *exit_tail = e.at;
     emit_exit_tail(&e);
 
-    stubs->exit_jump = emit_exit(jit, &e, JIT_EXIT_JUMP, SCRATCH_B, exit_common);
+    emit_find(jit, &e, exit_common);
     stubs->exit_jump_key = here(jit, &e);
     emit_load(&e, 8, SCRATCH_A, STATE(jump_key));
     emit_not(&e, SCRATCH_A);
     emit_lea(&e, 8, SCRATCH_B, rm_mem(SCRATCH_B, SCRATCH_A, 0, 1));
     emit_jmp_to(&e, jit->write + stubs->exit_jump);
 
-    stubs->exit_link = emit_exit(jit, &e, JIT_EXIT_LINK, SCRATCH_A, exit_common);
+    emit_link(jit, &e, exit_common);
     stubs->exit_interp = emit_exit(jit, &e, JIT_EXIT_INTERP, SCRATCH_A, exit_common);
     stubs->exit_poll = emit_exit(jit, &e, JIT_EXIT_POLL, SCRATCH_A, exit_common);
     stubs->exit_fault = emit_exit(jit, &e, JIT_EXIT_FAULT, HOST_NONE, exit_common);
     stubs->slow = here(jit, &e);
-    emit_slow(&e, exit_tail, jit->has_avx);
+    emit_helper(jit, &e, (uintptr_t)jit_slow_access, exit_tail);
+    stubs->interpret = here(jit, &e);
+    emit_helper(jit, &e, (uintptr_t)jit_interpret, exit_tail);
     stubs->vector_load = here(jit, &e);
     emit_vector_load(&e);
     while ((uintptr_t)e.at & 63) {

@@ -17,9 +17,10 @@ typedef enum JitExit {
     JIT_EXIT_FAULT,  /* the host refused an instruction at exit_info; rip is not set */
 } JitExit;
 
-/* exit_info of JIT_EXIT_LINK: offset of a jump's displacement in the code memory, and this bit if
- * the jump goes backwards, so that it must check for requests. */
+/* exit_info of JIT_EXIT_LINK: offset of a jump's displacement in the code memory, this bit if the
+ * jump goes backwards, so that it must check for requests, and which page of code it is in. */
 #define JIT_LINK_BACK (UINT64_C(1) << 31)
+#define JIT_LINK_PAGE_SHIFT 32
 
 /* Where an indirect jump is (offset in its page) and what it has added to RSP, so that a jump to
  * an address that is not canonical can be undone: the processor faults at the jump. */
@@ -35,9 +36,25 @@ typedef enum JitExit {
 /* Flags that translated code keeps in the host's register. */
 #define JIT_FLAGS 0x8d5
 
-/* Called from translated code with the guest's state in @vcpu, vector state apart. Returns 0: look
- * the address up again; 1: let the interpreter execute the instruction (rip is set). */
+/* What translated code does after it called C code. */
+typedef enum JitGo {
+    JIT_GO_ON,   /* goes on behind the call */
+    JIT_GO_EXIT, /* leaves, at vcpu->rip */
+    JIT_GO_JUMP, /* jumps to vcpu->rip */
+} JitGo;
+
+/* An instruction for the interpreter: offset in its page, bytes, and whether the translation goes
+ * on behind it. */
+#define JIT_INTERPRET(guest, length, more)                                                         \
+    ((uint32_t)(guest) | (uint32_t)(length) << 12 | (uint32_t)(more) << 16)
+#define JIT_INTERPRET_MORE 0x10000u
+
+/* Called from translated code with the guest's state in @vcpu. Fills the TLB; what has no entry in
+ * it is done by the interpreter. */
 uint64_t jit_slow_access(Vcpu *vcpu, uint64_t linear, uint64_t what);
+
+/* The same: interprets one instruction. */
+uint64_t jit_interpret(Vcpu *vcpu, uint64_t unused, uint64_t what);
 
 /* Emits the common pieces at the start of the code memory. */
 void trampoline_emit(JitVm *jit);

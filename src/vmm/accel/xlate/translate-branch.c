@@ -15,7 +15,7 @@ static void emit_indirect(Translator *t)
     if (t->has_bmi2) {
         emit_rorx(e, SCRATCH_A, SCRATCH_B, JUMP_BITS);
         emit_lea(e, 8, SCRATCH_A, rm_mem(SCRATCH_A, SCRATCH_B, 0, 0));
-        emit_pext(e, SCRATCH_A, SCRATCH_A, STATE(index_mask));
+        emit_pext(e, SCRATCH_A, SCRATCH_A, STATE(jump_mask));
     } else {
         emit_op_0f(e, 0xb6, 4, SCRATCH_A, rm_reg(SCRATCH_B)); /* movzx */
     }

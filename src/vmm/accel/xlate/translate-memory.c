@@ -306,7 +306,8 @@ static void emit_one_cold(Translator *t, const Cold *cold)
         emit_rip(t, SCRATCH_A, cold->guest);
         emit_mov_imm64(e, SCRATCH_B,
                        (uint64_t)(cold->site - t->jit->write) |
-                           (cold->is_back ? JIT_LINK_BACK : 0));
+                           (cold->is_back ? JIT_LINK_BACK : 0) |
+                           (uint64_t)(t->page - t->jit->page) << JIT_LINK_PAGE_SHIFT);
         emit_jmp_to(e, stub_at(t, stubs->exit_link));
         break;
     case COLD_VECTOR:

@@ -1,15 +1,50 @@
 /* Translation of one block: decoding, entries, instructions in turn, cold pieces.
  *
- * A block ends at a branch, at an instruction for the interpreter, at the end of its page or after
- * BLOCK_INSNS_MAX instructions. SPDX-License-Identifier: GPL-2.0-or-later */
+ * A block ends at a branch, at a system instruction that may change where code goes on or what it
+ * means, at the end of its page or after BLOCK_INSNS_MAX instructions. Instructions that are not
+ * translated are calls of the interpreter. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/accel/xlate/interp-ops.h"
 #include "vmm/accel/xlate/translator.h"
 
 #include <string.h>
 
+/* System instructions that change neither rip nor what the code behind them is. */
+static bool is_local_system(const Insn *insn)
+{
+    switch (insn->mnemonic) {
+    case ZYDIS_MNEMONIC_CLAC:
+    case ZYDIS_MNEMONIC_CLI:
+    case ZYDIS_MNEMONIC_CPUID:
+    case ZYDIS_MNEMONIC_IN:
+    case ZYDIS_MNEMONIC_OUT:
+    case ZYDIS_MNEMONIC_POPF:
+    case ZYDIS_MNEMONIC_POPFD:
+    case ZYDIS_MNEMONIC_POPFQ:
+    case ZYDIS_MNEMONIC_PUSHF:
+    case ZYDIS_MNEMONIC_PUSHFD:
+    case ZYDIS_MNEMONIC_PUSHFQ:
+    case ZYDIS_MNEMONIC_RDFSBASE:
+    case ZYDIS_MNEMONIC_RDGSBASE:
+    case ZYDIS_MNEMONIC_RDMSR:
+    case ZYDIS_MNEMONIC_RDPID:
+    case ZYDIS_MNEMONIC_RDTSC:
+    case ZYDIS_MNEMONIC_RDTSCP:
+    case ZYDIS_MNEMONIC_STAC:
+    case ZYDIS_MNEMONIC_STI:
+    case ZYDIS_MNEMONIC_SWAPGS:
+    case ZYDIS_MNEMONIC_WRFSBASE:
+    case ZYDIS_MNEMONIC_WRGSBASE:
+    case ZYDIS_MNEMONIC_WRMSR:
+    case ZYDIS_MNEMONIC_XGETBV:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static bool ends_block(const Insn *insn)
 {
-    return insn->kind & (INSN_BRANCH | INSN_SYSTEM);
+    return (insn->kind & INSN_BRANCH) || ((insn->kind & INSN_SYSTEM) && !is_local_system(insn));
 }
 
 static void decode_block(Translator *t, const uint8_t *page)
@@ -17,12 +52,14 @@ static void decode_block(Translator *t, const uint8_t *page)
     unsigned at = t->start;
     uint8_t bytes[16];
     t->count = 0;
+    t->end = 0;
     while (t->count < BLOCK_INSNS_MAX && at < 4096) {
         unsigned length = 4096 - at < 15 ? 4096 - at : 15;
         memcpy(bytes, page + at, length);
         Insn *insn = &t->insn[t->count];
         /* Also an instruction that runs over the page's end: the interpreter's. */
         if (insn_decode(bytes, length, t->mode, insn) != 0) {
+            t->end = at + length;
             break;
         }
         t->at[t->count++] = (uint16_t)at;
@@ -32,6 +69,7 @@ static void decode_block(Translator *t, const uint8_t *page)
         }
     }
     t->at[t->count] = (uint16_t)at;
+    t->end = t->end ? t->end : at;
 }
 
 /* From an indirect jump: SCRATCH_B is its target, SCRATCH_A the index of the jump cache. Keeps
@@ -93,34 +131,41 @@ static Translated translate_one(Translator *t, const Insn *insn)
     }
 }
 
-/* Translates until the block ends. Returns the number of instructions that are in it. */
-static unsigned emit_body(Translator *t)
+/* Has the interpreter execute the instruction at @guest; @more: the block goes on behind it. */
+static void emit_interpret(Translator *t, unsigned guest, unsigned length, bool more)
+{
+    emit_store_imm(&t->e, 4, rm_reg(SCRATCH_A), (int32_t)JIT_INTERPRET(guest, length, more));
+    emit_call_to(&t->e, stub_at(t, t->jit->stubs.interpret));
+    t->vectors_loaded = false;
+}
+
+static void emit_body(Translator *t)
 {
     for (t->now = 0; t->now < t->count; t->now++) {
+        const Insn *insn = &t->insn[t->now];
         uint8_t *before = t->e.at;
         unsigned colds = t->cold_count;
         bool loaded = t->vectors_loaded;
         note_site(t);
-        Translated result = translate_one(t, &t->insn[t->now]);
-        if (result == TRANSLATED_END) {
-            return t->now + 1;
-        }
+        Translated result = translate_one(t, insn);
         if (result == TRANSLATE_INTERP) {
+            bool more = !ends_block(insn) && t->now + 1 < t->count;
             t->e.at = before;
             t->cold_count = colds;
             t->vectors_loaded = loaded;
-            break;
+            emit_interpret(t, t->at[t->now], insn->length, more);
+            result = more ? TRANSLATED : TRANSLATED_END;
+        }
+        if (result == TRANSLATED_END) {
+            return;
         }
     }
-    unsigned done = t->now;
-    if (done == BLOCK_INSNS_MAX || t->at[done] == 4096) {
-        t->now = done - 1;
-        emit_go_to(t, t->at[done]);
+    if (t->end != t->at[t->count]) {
+        emit_interpret(t, t->at[t->count], 0, false);
     } else {
-        emit_rip(t, SCRATCH_A, t->at[done]);
-        emit_jmp_to(&t->e, stub_at(t, t->jit->stubs.exit_interp));
+        t->now = t->count - 1;
+        emit_go_to(t, t->at[t->count]);
     }
-    return done;
 }
 
 Block *translate_block(JitVm *jit, CodePage *page, unsigned offset, uint32_t mode)
@@ -136,9 +181,6 @@ Block *translate_block(JitVm *jit, CodePage *page, unsigned offset, uint32_t mod
     t.page = page;
     t.e = (Emit){ .at = jit->next, .end = jit->next + BLOCK_BYTES_MAX };
     decode_block(&t, page->ram->host + (page->ram_page << 12));
-    if (t.count == 0) {
-        return NULL;
-    }
     liveness_find(&t);
     unsigned sites = jit->site_count;
     Block *block = code_cache_new_block(jit);
@@ -146,15 +188,15 @@ Block *translate_block(JitVm *jit, CodePage *page, unsigned offset, uint32_t mod
     block->offset = (uint16_t)offset;
     block->mode = mode;
     emit_entries(&t, block);
-    unsigned done = emit_body(&t);
+    emit_body(&t);
     emit_cold(&t);
-    if (done == 0 || t.e.full) {
+    if (t.e.full) {
         jit->site_count = sites;
         jit->block_count--;
         return NULL;
     }
     /* Flags were found dead by looking at all that was decoded. */
-    block->length = (uint16_t)(t.at[t.count] - offset);
+    block->length = (uint16_t)(t.end - offset);
     block->end = here(&t);
     jit->next = t.e.at;
     jit->translations++;

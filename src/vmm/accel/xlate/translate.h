@@ -55,9 +55,10 @@ void jit_invalidate(XlateVm *vm, RamBlock *ram, uint64_t offset, uint64_t length
 /* RAM went away: drops all translations. Context: inside an exclusive section. */
 void jit_forget_all(XlateVm *vm);
 
-/* Linear addresses may mean other pages than before: all of them, or those in one page. Context:
- * the vCPU's thread. */
+/* Linear addresses may mean other pages than before: all of them, those of an address space (but
+ * for global pages), or those in one page of any. Context: the vCPU's thread. */
 void jit_flush_jumps(Vcpu *vcpu);
+void jit_flush_jumps_space(Vcpu *vcpu, unsigned pcid);
 void jit_flush_jumps_page(Vcpu *vcpu, uint64_t linear);
 
 /* Has each translation checked for what it may touch (see verify.h); aborts on a finding. For

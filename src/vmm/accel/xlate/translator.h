@@ -38,6 +38,7 @@ typedef struct Translator {
     bool has_bmi2;
     bool vectors_loaded; /* in the code that follows */
     unsigned start;      /* offset of the block in its page */
+    unsigned end;        /* behind the bytes that it depends on */
     unsigned count;
     unsigned now; /* instruction being translated */
     Insn insn[BLOCK_INSNS_MAX];
@@ -107,7 +108,7 @@ static inline const uint8_t *stub_at(const Translator *t, uint32_t offset)
 }
 
 /* Translates the block at @ram_offset of @ram; @page is entered. Under jit->lock, with room. NULL:
- * its first instruction is one for the interpreter. */
+ * it does not fit. */
 Block *translate_block(JitVm *jit, CodePage *page, unsigned offset, uint32_t mode);
 
 #endif
