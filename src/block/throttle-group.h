@@ -1,0 +1,63 @@
+/* Throttle groups: disks that share limits. Requests of one member and direction go in order;
+ * members take turns, so that a busy one cannot starve the others.
+ *
+ * Context: any thread; a group has a lock of its own. Requests are released on the group's loop.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_BLOCK_THROTTLE_GROUP_H
+#define LODGE_BLOCK_THROTTLE_GROUP_H
+
+#include "base/compiler.h"
+#include "base/list.h"
+#include "block/throttle.h"
+#include "event/loop.h"
+
+typedef struct ThrottleGroup ThrottleGroup;
+
+/* A request that waits for its turn; embedded in the caller's. */
+typedef struct ThrottleRequest {
+    bool is_write;
+    uint64_t bytes;
+    /* Called once, when the request may go: from within throttle_group_submit(), or on the group's
+     * loop. No lock is held. */
+    void (*go)(struct ThrottleRequest *request);
+
+    /* private */
+    List node;
+} ThrottleRequest;
+
+/* One disk. */
+typedef struct ThrottleMember {
+    /* private */
+    ThrottleGroup *group;
+    List node;
+    List waiting[2]; /* of ThrottleRequest; by is_write */
+} ThrottleMember;
+
+/* Returns the current time in ns; the same clock as the loop's timers. */
+typedef int64_t (*ThrottleClock)(void);
+
+/* Returns: a group, or NULL when memory is short. @config: passed throttle_config_problem(). */
+ThrottleGroup *throttle_group_new(EventLoop *loop, const ThrottleConfig *config,
+                                  ThrottleClock clock) LODGE_MUST_CHECK;
+/* The group has no members any more. NULL is accepted. Context: the loop. */
+void throttle_group_free(ThrottleGroup *group);
+
+void throttle_group_get_config(ThrottleGroup *group, ThrottleConfig *out_config);
+/* Other limits from here on; waiting requests are looked at again. */
+void throttle_group_set_config(ThrottleGroup *group, const ThrottleConfig *config);
+
+void throttle_group_join(ThrottleGroup *group, ThrottleMember *member);
+/* Lets the requests of @member that wait go at once, unaccounted: a drain must not take minutes. */
+void throttle_group_leave(ThrottleMember *member);
+
+/* Lets @request go when the limits allow; until then it belongs to the group. */
+void throttle_group_submit(ThrottleMember *member, ThrottleRequest *request);
+
+/* Lets all waiting requests of @member go at once, accounted. Used before a drain. */
+void throttle_group_release(ThrottleMember *member);
+
+/* Handles what is due. Called by the group's timer; tests with a clock of their own call it.
+ * Returns: when to call again, or INT64_MAX. Context: the loop. */
+int64_t throttle_group_run(ThrottleGroup *group);
+
+#endif
