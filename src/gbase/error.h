@@ -15,6 +15,7 @@ typedef enum LodgeErrorCode {
     LODGE_ERROR_EXISTS,           /* the name is taken */
     LODGE_ERROR_BUSY,             /* in use by somebody else; may work later */
     LODGE_ERROR_STATE,            /* not in the present state of the object */
+    LODGE_ERROR_INACTIVE,         /* what would do it is not there or not in use */
     LODGE_ERROR_PERMISSION,       /* the host's kernel or a policy says no */
     LODGE_ERROR_AUTH,             /* the peer is not who it should be */
     LODGE_ERROR_IO,               /* reading or writing failed */

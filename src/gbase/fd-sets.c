@@ -128,8 +128,8 @@ static bool fail_not_found(int64_t id, int fd, GError **error)
 {
     g_autofree char *which = fd < 0 ? g_strdup_printf("fdset-id:%" PRId64, id)
                                     : g_strdup_printf("fdset-id:%" PRId64 ", fd:%d", id, fd);
-    g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "File descriptor named '%s' not found",
-                which);
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                "File descriptor named '%s' not found", which);
     return false;
 }
 
@@ -223,7 +223,7 @@ int fd_sets_take_name(FdSets *sets, const char *name, GError **error)
 {
     gpointer key, fd;
     if (!g_hash_table_steal_extended(sets->names, name, &key, &fd)) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND,
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
                     "File descriptor named '%s' not found", name);
         return -1;
     }

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/control.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "gbase/error.h"
 #include "vmm/machine/inspect.h"
@@ -145,6 +146,105 @@ static char *monitor_format_accel(void *opaque)
     return machine_accel_statistics(control->machine);
 }
 
+static const Device *monitor_device(void *opaque, unsigned index)
+{
+    const Control *control = opaque;
+    return machine_device_at(control->machine, index);
+}
+
+static bool monitor_device_add(void *opaque, const char *driver, const char *id,
+                               const KeyvalList *properties, GError **error)
+{
+    const Control *control = opaque;
+    const DeviceConfig config = { .driver = (char *)driver,
+                                  .id = (char *)id,
+                                  .properties = (KeyvalList *)properties };
+    return machine_add_device(control->machine, &config, error);
+}
+
+static bool monitor_device_del(void *opaque, const char *id, GError **error)
+{
+    const Control *control = opaque;
+    return machine_remove_device(control->machine, id, error);
+}
+
+static bool monitor_backend_add(void *opaque, const char *kind, const char *type, const char *id,
+                                const KeyvalList *options, GError **error)
+{
+    const Control *control = opaque;
+    const BackendConfig config = { .type = (char *)type,
+                                   .id = (char *)id,
+                                   .options = (KeyvalList *)options };
+    return machine_create_backend(control->machine, kind, &config, error);
+}
+
+static bool monitor_backend_del(void *opaque, const char *kind, const char *id, GError **error)
+{
+    const Control *control = opaque;
+    return machine_remove_backend(control->machine, kind, id, error);
+}
+
+static bool monitor_cpu_features(void *opaque, const char *name, CpuFeatureSet *out, GError **error)
+{
+    const Control *control = opaque;
+    return machine_cpu_features(control->machine, name, out, error);
+}
+
+static bool fail_no_balloon(GError **error)
+{
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_INACTIVE, "No balloon device has been activated");
+    return false;
+}
+
+static bool monitor_balloon_size(void *opaque, uint64_t *out_bytes, GError **error)
+{
+    const Control *control = opaque;
+    return machine_get_balloon(control->machine, out_bytes) || fail_no_balloon(error);
+}
+
+static bool monitor_balloon_resize(void *opaque, uint64_t bytes, GError **error)
+{
+    const Control *control = opaque;
+    return machine_set_balloon(control->machine, bytes) || fail_no_balloon(error);
+}
+
+static bool monitor_balloon_stats(void *opaque, MonitorBalloon *out)
+{
+    const Control *control = opaque;
+    Device *balloon = machine_balloon(control->machine);
+    if (balloon) {
+        virtio_balloon_get_stats(balloon, &out->stats);
+        int64_t age_ns = machine_guest_ns(control->machine) - out->stats.updated_ns;
+        bool is_known = out->stats.updated_ns != 0;
+        out->updated_s = is_known ? (clock_realtime_ns() - age_ns) / NS_PER_SEC : 0;
+        out->polling_s = virtio_balloon_polling(balloon);
+    }
+    return balloon != NULL;
+}
+
+static bool monitor_set_balloon_polling(void *opaque, uint32_t seconds)
+{
+    const Control *control = opaque;
+    Device *balloon = machine_balloon(control->machine);
+    if (balloon) {
+        virtio_balloon_set_polling(balloon, seconds);
+    }
+    return balloon != NULL;
+}
+
+static bool monitor_nmi(void *opaque, GError **error)
+{
+    const Control *control = opaque;
+    machine_nmi(control->machine);
+    return true;
+}
+
+static char *monitor_format_irq(void *opaque)
+{
+    const Control *control = opaque;
+    return machine_format_irq(control->machine);
+}
+
 static MonitorTarget monitor_target(Control *control)
 {
     Machine *machine = control->machine;
@@ -158,6 +258,21 @@ static MonitorTarget monitor_target(Control *control)
         .is_kvm = !strcmp(machine_accel_name(machine), "kvm"),
         .has_kvm = machine_host_has_kvm(machine),
         .device_families = machine_families(),
+        .cpu_model = machine_cpu_model(machine),
+        .ram_bytes = config->ram_bytes,
+        .fds = machine_fds(machine),
+        .device = monitor_device,
+        .device_add = monitor_device_add,
+        .device_del = monitor_device_del,
+        .backend_add = monitor_backend_add,
+        .backend_del = monitor_backend_del,
+        .cpu_features = monitor_cpu_features,
+        .get_balloon = monitor_balloon_size,
+        .set_balloon = monitor_balloon_resize,
+        .get_balloon_stats = monitor_balloon_stats,
+        .set_balloon_polling = monitor_set_balloon_polling,
+        .nmi = monitor_nmi,
+        .format_irq = monitor_format_irq,
         .status = monitor_status,
         .pause = monitor_pause,
         .resume = monitor_resume,
@@ -218,12 +333,13 @@ static void emit(const Control *control, const MachineEvent *event)
         [MACHINE_EVENT_POWERDOWN] = MONITOR_EVENT_POWERDOWN,
         [MACHINE_EVENT_GUEST_PANICKED] = MONITOR_EVENT_GUEST_PANICKED,
         [MACHINE_EVENT_BLOCK_IO_ERROR] = MONITOR_EVENT_BLOCK_IO_ERROR,
+        [MACHINE_EVENT_DEVICE_DELETED] = MONITOR_EVENT_DEVICE_DELETED,
     };
     MonitorEvent out = {
         .kind = kinds[event->kind],
         .by_guest = is_by_guest(event->cause),
         .reason = cause_reason(event->cause),
-        .device = event->drive,
+        .device = event->kind == MACHINE_EVENT_DEVICE_DELETED ? event->device : event->drive,
         .is_write = event->is_write,
         .no_space = event->no_space,
     };

@@ -3,6 +3,7 @@
 #include "lib/check.h"
 #include "lib/virtq.h"
 #include "vmm/bus/pci/q35.h"
+#include "vmm/bus/pci/root-port.h"
 #include "vmm/virtio/rng/rng.h"
 
 #include <stdio.h>
@@ -268,6 +269,41 @@ static void a_slot_shows_presence(void **state)
     assert_true(pci_config_read(m->root, 0, port->devfn, status, 2) & PCI_EXP_SLTSTA_PDS);
 }
 
+/* The port's slot registers as a driver of hot-plug uses them. */
+static void a_slot_tells_of_what_comes_and_asks_before_it_goes(void **state)
+{
+    Machine *m = *state;
+    PciDevice *port = (PciDevice *)add(m, &pcie_root_port_class, "port0", NULL);
+    device_reset(&port->device, RESET_COLD);
+    unsigned control = port->pcie_capability + PCI_EXP_SLTCTL;
+    unsigned status = port->pcie_capability + PCI_EXP_SLTSTA;
+    unsigned pirq = 16 + pci_pirq_of(m->root, port->devfn, 1);
+    unsigned on = PCI_EXP_SLTCTL_ABPE | PCI_EXP_SLTCTL_PDCE | PCI_EXP_SLTCTL_DLLSCE |
+                  PCI_EXP_SLTCTL_HPIE | PCI_EXP_SLTCTL_PWR_IND_ON;
+    unsigned off =
+        (on & ~(unsigned)PCI_EXP_SLTCTL_PIC) | PCI_EXP_SLTCTL_PWR_IND_OFF | PCI_EXP_SLTCTL_PWR_OFF;
+    assert_true(pci_config_read(m->root, 0, port->devfn, control, 2) & PCI_EXP_SLTCTL_PWR_OFF);
+    assert_true(pcie_slot_request_eject(port->secondary)); /* nobody would have to let go */
+    pci_config_write(m->root, 0, port->devfn, control, off, 2);
+    assert_int_equal(m->fake->slots_off, 0); /* the slot is empty */
+    const char *behind[] = { "bus", "port0", NULL };
+    add(m, &function_class, "f", behind);
+    pcie_slot_announce(port->secondary);
+    assert_true(m->fake->irq[pirq].level);
+    pci_config_write(m->root, 0, port->devfn, status, PCI_EXP_SLTSTA_PDC | PCI_EXP_SLTSTA_DLLSC, 2);
+    assert_false(m->fake->irq[pirq].level);
+    pci_config_write(m->root, 0, port->devfn, control, on, 2);
+    assert_false(pcie_slot_request_eject(port->secondary));
+    assert_true(pci_config_read(m->root, 0, port->devfn, status, 2) & PCI_EXP_SLTSTA_ABP);
+    assert_true(m->fake->irq[pirq].level);
+    pci_config_write(m->root, 0, port->devfn, status, PCI_EXP_SLTSTA_ABP, 2);
+    pci_config_write(m->root, 0, port->devfn, control, on | PCI_EXP_SLTCTL_PWR_OFF, 2);
+    assert_int_equal(m->fake->slots_off, 0); /* its indicator says that it is not yet safe */
+    pci_config_write(m->root, 0, port->devfn, control, off, 2);
+    assert_int_equal(m->fake->slots_off, 1);
+    assert_false(pcie_slot_is_hotpluggable(m->root));
+}
+
 static void lines_follow_swizzle_and_command(void **state)
 {
     Machine *m = *state;
@@ -472,6 +508,7 @@ int main(void)
         CASE(overlapping_bars_do_not_refuse_each_other),
         CASE(a_bridge_passes_only_its_windows_and_buses),
         CASE(a_slot_shows_presence),
+        CASE(a_slot_tells_of_what_comes_and_asks_before_it_goes),
         CASE(lines_follow_swizzle_and_command),
         CASE(a_shared_line_falls_when_the_last_lets_go),
         CASE(msi_is_sent_only_by_an_enabled_unmasked_master),

@@ -5,6 +5,7 @@
 #include "fuzz/fuzz-device.h"
 #include "lib/virtq.h"
 #include "vmm/bus/pci/q35.h"
+#include "vmm/bus/pci/root-port.h"
 #include "vmm/virtio/rng/rng.h"
 
 #define STEPS_MAX 500
@@ -57,15 +58,24 @@ static void step_region(FakeHost *fake, Script *script)
     }
 }
 
+/* A device comes into the port's slot or is to leave it; for others, an interrupt. */
+static void step_event(Device *dev, uint8_t what)
+{
+    PciDevice *pci = (PciDevice *)dev;
+    if (dev->class != &pcie_root_port_class) {
+        LOCK_GUARD(&dev->lock);
+        pci_notify_message(pci, what >> 2);
+    } else if (what & 2) {
+        pcie_slot_announce(pci->secondary);
+    } else {
+        pcie_slot_request_eject(pci->secondary);
+    }
+}
+
 static void step_device(Device *dev, uint8_t what)
 {
     if (what & 1) {
-        LOCK_GUARD(&dev->lock);
-        PciDevice *pci = (PciDevice *)dev;
-        bool sent = pci_notify_message(pci, what >> 2);
-        if (!sent && dev->class == &pcie_root_port_class) { /* others derive their line's level */
-            pci_set_irq(pci, what & 2);
-        }
+        step_event(dev, what);
     } else if (what & 2) {
         device_reset(dev, RESET_WARM);
     } else {

@@ -116,6 +116,19 @@ static void fake_power_event(void *opaque, PowerEvent event, int code)
     fake->power_count++;
 }
 
+static void fake_slot_off(void *opaque)
+{
+    ((FakeHost *)opaque)->slots_off++;
+}
+
+static void fake_claim_mac(void *opaque, uint8_t mac[6])
+{
+    static const uint8_t none[6], first[6] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
+    if (!memcmp(mac, none, sizeof(none))) {
+        memcpy(mac, first, sizeof(first));
+    }
+}
+
 static void *fake_find_backend(void *opaque, const char *kind, const char *name, GError **error)
 {
     const FakeHost *fake = opaque;
@@ -157,6 +170,8 @@ FakeHost *fake_host_new(void)
     host->unmap_ram = fake_unmap_ram;
     host->power_event = fake_power_event;
     host->find_backend = fake_find_backend;
+    host->claim_mac = fake_claim_mac;
+    host->slot_off = fake_slot_off;
     host->opaque = fake;
     return fake;
 }

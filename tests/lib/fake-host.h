@@ -56,6 +56,7 @@ typedef struct FakeHost {
     unsigned msi_count;              /* all of them */
     FakePower power[FAKE_HOST_EVENTS_MAX];
     unsigned power_count;
+    unsigned slots_off; /* calls of slot_off */
     FakeMapping mapping[FAKE_HOST_REGIONS_MAX];
     unsigned mapping_count;
     FakeTimer timer[32];

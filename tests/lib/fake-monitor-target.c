@@ -124,11 +124,76 @@ static bool target_set_balloon(void *opaque, uint64_t bytes, GError **error)
     return true;
 }
 
+static const Device *target_device(void *opaque, unsigned index)
+{
+    return index ? NULL : ((FakeMonitorTarget *)opaque)->device;
+}
+
+static bool target_device_add(void *opaque, const char *driver, const char *id,
+                              const KeyvalList *properties, GError **error)
+{
+    FakeMonitorTarget *t = opaque;
+    g_autofree char *text = keyval_format(properties);
+    g_string_append_printf(t->calls, "device_add %s %s %s\n", driver, id ? id : "-", text);
+    return true;
+}
+
+static bool target_device_del(void *opaque, const char *id, GError **error)
+{
+    g_string_append_printf(((FakeMonitorTarget *)opaque)->calls, "device_del %s\n", id);
+    return true;
+}
+
+static bool target_backend_add(void *opaque, const char *kind, const char *type, const char *id,
+                               const KeyvalList *options, GError **error)
+{
+    FakeMonitorTarget *t = opaque;
+    g_autofree char *text = keyval_format(options);
+    g_string_append_printf(t->calls, "%s-add %s %s %s\n", kind, type, id, text);
+    return true;
+}
+
+static bool target_backend_del(void *opaque, const char *kind, const char *id, GError **error)
+{
+    g_string_append_printf(((FakeMonitorTarget *)opaque)->calls, "%s-del %s\n", kind, id);
+    return true;
+}
+
+static bool target_cpu_features(void *opaque, const char *name, CpuFeatureSet *out, GError **error)
+{
+    *out = (CpuFeatureSet){ 0 };
+    cpu_feature_add(out, CPU_FEATURE_SVM);
+    return true;
+}
+
+typedef struct FakeDevice {
+    Device device;
+    uint64_t level;
+} FakeDevice;
+
 static const Property device_properties[] = {
-    { .name = "level", .kind = PROPERTY_UINT, .fallback = "3", .help = "how much" },
+    { .name = "level",
+      .kind = PROPERTY_UINT,
+      .offset = offsetof(FakeDevice, level),
+      .max = 9,
+      .fallback = "3",
+      .help = "how much" },
     { .name = NULL },
 };
-static const DeviceClass device_class = { .name = "fake-device", .properties = device_properties };
+static bool device_realize_nothing(Device *dev, GError **error)
+{
+    return true;
+}
+
+static const StateField device_fields[] = { STATE_END };
+static const StateTable device_state = { .name = "fake-device",
+                                         .version = 1,
+                                         .fields = device_fields };
+static const DeviceClass device_class = { .name = "fake-device",
+                                          .instance_size = sizeof(FakeDevice),
+                                          .properties = device_properties,
+                                          .state = &device_state,
+                                          .realize = device_realize_nothing };
 static const DeviceClass *const family[] = { &device_class, NULL };
 static const DeviceClass *const *const families[] = { family, NULL };
 
@@ -158,10 +223,21 @@ FakeMonitorTarget *fake_monitor_target_new(MonitorMode mode)
         .chardev = target_chardev,
         .netdev = target_netdev,
         .machine = target_machine,
+        .cpu_model = "fake",
+        .ram_bytes = 64 << 20,
+        .device = target_device,
+        .device_add = target_device_add,
+        .device_del = target_device_del,
+        .backend_add = target_backend_add,
+        .backend_del = target_backend_del,
+        .cpu_features = target_cpu_features,
         .get_balloon = target_get_balloon,
         .set_balloon = target_set_balloon,
         .opaque = t,
     };
+    t->calls = g_string_new(NULL);
+    t->device = device_new(&device_class, "dev0");
+    t->table.fds = t->fds = fd_sets_new();
     t->status = "running";
     t->fake = fake_host_new();
     t->chr = fake_char_new(t->fake, "mon0");
@@ -175,6 +251,9 @@ FakeMonitorTarget *fake_monitor_target_new(MonitorMode mode)
 void fake_monitor_target_free(FakeMonitorTarget *t)
 {
     monitor_set_free(t->monitors);
+    fd_sets_free(t->fds);
+    device_free(t->device);
+    g_string_free(t->calls, TRUE);
     fake_char_free(t->chr);
     fake_host_free(t->fake);
     g_free(t);

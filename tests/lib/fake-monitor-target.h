@@ -17,6 +17,9 @@ typedef struct FakeMonitorTarget {
     bool refuses_resume;
     unsigned resets, powerdowns, quits, nmis;
     uint64_t balloon_bytes;
+    GString *calls; /* a line for each device or back end that was to come or go */
+    Device *device; /* "dev0" */
+    FdSets *fds;
     MonitorActions actions;
     CpuState state; /* of each vCPU */
 } FakeMonitorTarget;

@@ -183,8 +183,11 @@ typedef struct AccelOps {
     int (*irqchip_get_state)(Vm *vm, void *buf, unsigned size);
     int (*irqchip_set_state)(Vm *vm, const void *buf, unsigned size);
 
-    /* with has_irqchip: the chips as after power-on; no vCPU runs, and vcpu_set_state() came
-     * before. */
+    /* optional: the chips' registers as lines of text. */
+    void (*irqchip_describe)(Vm *vm, char *buf, unsigned size);
+
+    /* required with has_irqchip: the chips as after power-on; no vCPU runs, and vcpu_set_state()
+     * came before. */
     void (*irqchip_reset)(Vm *vm);
 
     /* optional: signals @event_fd instead of a region write of @size bytes at @addr (@datamatch

@@ -311,6 +311,16 @@ int cpu_feature_find(const char *name, size_t length)
     return -1;
 }
 
+const char *cpu_feature_name(unsigned feature)
+{
+    for (unsigned i = 0; i < ARRAY_LENGTH(feature_table); i++) {
+        if (feature_table[i].number == (int)feature) {
+            return feature_table[i].name;
+        }
+    }
+    return NULL;
+}
+
 void cpu_feature_set_add_names(CpuFeatureSet *set, const char *names)
 {
     for (const char *p = names; *p;) {

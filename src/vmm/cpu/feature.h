@@ -75,6 +75,9 @@ bool cpu_feature_set_is_empty(const CpuFeatureSet *set);
 /* The number of the feature @name (length bytes; '_' and '-' are one), or -1. */
 int cpu_feature_find(const char *name, size_t length);
 
+/* The name of a feature by its number, or NULL. */
+const char *cpu_feature_name(unsigned feature);
+
 /* Adds the features named in @names, separated by blanks. All are known: the text is ours. */
 void cpu_feature_set_add_names(CpuFeatureSet *set, const char *names);
 

@@ -47,8 +47,14 @@ typedef struct DeviceHost {
     /* Power button, reset ports, panics: acted on by the main thread afterwards. @code: of a debug
      * exit. Context: any thread. */
     void (*power_event)(void *opaque, PowerEvent event, int code);
+    /* A network card's address: all zero, one that no other card has by default is filled in; else
+     * it is noted as taken. It is free again after unrealize. */
+    void (*claim_mac)(void *opaque, uint8_t mac[6]);
     /* Back ends by name. The machine checks that one is used once. NULL: @error names it. */
     void *(*find_backend)(void *opaque, const char *kind, const char *name, GError **error);
+    /* optional; of a port with a slot: the guest switched it off, what is in it may be taken out.
+     * Acted on by the main thread afterwards. Context: any thread, with device locks held. */
+    void (*slot_off)(void *opaque);
     /* optional (KVM): signals @event_fd on writes of @size bytes at @addr. Returns 0 or -errno. */
     int (*ioeventfd)(void *opaque, DeviceSpace space, GuestAddr addr, unsigned size, bool has_match,
                      uint64_t match, int event_fd, bool assign);

@@ -54,6 +54,11 @@ void irq_chip_stop(IrqChip *chip)
     }
 }
 
+void irq_chip_describe(IrqChip *chip, char *buf, unsigned size)
+{
+    irq_chip_describe_chips(chip->pair, chip->ioapic, buf, size);
+}
+
 void irq_chip_free(IrqChip *chip)
 {
     irq_chip_stop(chip);

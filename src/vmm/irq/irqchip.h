@@ -19,6 +19,7 @@
 #define IRQCHIP_GSIS 24
 
 typedef struct IrqChip IrqChip;
+struct I8259;
 struct I8259Pair;
 struct IoApic;
 struct Lapic;
@@ -64,6 +65,15 @@ MsiSink irq_chip_msi_sink(IrqChip *chip);
 
 /* The port of a vCPU's local APIC, for AccelOps.vcpu_create. Valid while that is attached. */
 LapicPort irq_chip_lapic_port(IrqChip *chip, unsigned vcpu);
+
+/* Registers of the 8259s and the IO-APIC as text for people, cut to @size bytes. Main thread. */
+void irq_chip_describe(IrqChip *chip, char *buf, unsigned size);
+void irq_chip_describe_chips(struct I8259Pair *pair, struct IoApic *ioapic, char *buf,
+                             unsigned size);
+/* The same of chips that are elsewhere: one line of an 8259, the lines of an IO-APIC. */
+unsigned i8259_describe(const struct I8259 *chip, unsigned number, char *buf, unsigned size);
+unsigned ioapic_describe(const uint64_t *entry, uint32_t lines, uint8_t id, char *buf,
+                         unsigned size);
 
 /* The timer of @vcpu may have run out. Context: any thread. */
 void irq_chip_timer_due(IrqChip *chip, unsigned vcpu);

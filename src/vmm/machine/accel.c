@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "gbase/error.h"
 #include "gbase/size.h"
-#include "vmm/accel/kvm/probe.h"
 #include "vmm/bus/region.h"
 #include "vmm/machine/internal.h"
 
@@ -53,7 +52,7 @@ static void host_region_write(void *opaque, const AddressMap *map, GuestAddr add
 /* Whether @accel works here; @has_other: a choice remains, so that it must also be fast. */
 static bool try_accel(Machine *machine, const AccelOps *accel, bool has_other, char *message)
 {
-    if (accel == &accel_kvm && has_other && !kvm_probe(message)) {
+    if (has_other && accel->probe && !accel->probe(message)) {
         return false;
     }
     machine->cpuid_limits.count = 0;

@@ -3,6 +3,7 @@
 #include "gbase/error.h"
 #include "gbase/strutil.h"
 #include "vmm/char/mux.h"
+#include "vmm/machine/inspect.h"
 #include "vmm/machine/internal.h"
 #include "vmm/virtio/console/console.h"
 
@@ -79,20 +80,21 @@ static Device *find_serial_bus(Machine *machine, const char *name, GError **erro
     return NULL;
 }
 
-void *machine_use_backend(MachineDevice *user, const char *kind, const char *name, GError **error)
+void *machine_use_backend(Machine *machine, const MachineDevice *user, const char *kind,
+                          const char *name, GError **error)
 {
     if (!strcmp(kind, VIRTIO_SERIAL_BUS)) {
-        return find_serial_bus(user->machine, name, error);
+        return find_serial_bus(machine, name, error);
     }
-    MachineBackend *backend = machine_find_backend(user->machine, kind, name);
+    MachineBackend *backend = machine_find_backend(machine, kind, name);
     if (!backend && !strcmp(kind, "chardev")) {
-        MachineBackend *mux = machine_find_backend(user->machine, "mux", name);
+        MachineBackend *mux = machine_find_backend(machine, "mux", name);
         if (mux) {
             return char_mux_port(mux->object, error);
         }
     }
     if (!backend) {
-        set_missing_error(user->machine, kind, name, error);
+        set_missing_error(machine, kind, name, error);
         return NULL;
     }
     if (backend->user && backend->user != user && !backend->is_shareable) {
@@ -102,6 +104,48 @@ void *machine_use_backend(MachineDevice *user, const char *kind, const char *nam
     }
     backend->user = user;
     return backend->object;
+}
+
+void machine_leave_backends(const MachineDevice *user)
+{
+    for (guint i = 0; i < user->machine->backends->len; i++) {
+        MachineBackend *backend = g_ptr_array_index(user->machine->backends, i);
+        if (backend->user == user) {
+            backend->user = NULL;
+        }
+    }
+}
+
+static bool is_in_use(const MachineBackend *backend)
+{
+    if (!strcmp(backend->kind, "chardev")) {
+        return ((const CharBackend *)backend->object)->has_frontend;
+    }
+    return backend->user || !strcmp(backend->kind, "mux") || !strcmp(backend->kind, "memory");
+}
+
+bool machine_remove_backend(Machine *machine, const char *kind, const char *name, GError **error)
+{
+    static const char *const others[][2] = {
+        { "chardev", "mux" }, { "object", "memory" }, { "object", "rng" }, { "object", "secret" }
+    };
+    MachineBackend *backend = machine_find_backend(machine, kind, name);
+    for (unsigned i = 0; !backend && i < G_N_ELEMENTS(others); i++) {
+        if (!strcmp(kind, others[i][0])) {
+            backend = machine_find_backend(machine, others[i][1], name);
+        }
+    }
+    if (!backend) {
+        set_missing_error(machine, kind, name, error);
+        return false;
+    }
+    if (is_in_use(backend)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY, "%s '%s' is in use", kind, name);
+        return false;
+    }
+    g_ptr_array_remove(machine->backends, backend);
+    backend_free(backend);
+    return true;
 }
 
 void machine_done_backends(Machine *machine)

@@ -7,8 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#define CHIP_STATE_BYTES_MAX 16384
-
 static bool build_boot(Machine *machine, GError **error)
 {
     const MachineConfig *config = machine->config;
@@ -45,23 +43,6 @@ static bool build_devices(Machine *machine, GError **error)
     return true;
 }
 
-/* The accelerator's chips as they are after power on: what a reset brings back. */
-static bool save_chip_state(Machine *machine, GError **error)
-{
-    if (!machine->accel->has_irqchip || !machine->accel->irqchip_get_state) {
-        return true;
-    }
-    machine->chip_state = g_malloc(CHIP_STATE_BYTES_MAX);
-    machine->chip_state_bytes =
-        machine->accel->irqchip_get_state(machine->vm, machine->chip_state, CHIP_STATE_BYTES_MAX);
-    if (machine->chip_state_bytes < 0) {
-        lodge_error_set_errno(error, machine->chip_state_bytes,
-                              "cannot read the state of the interrupt chips");
-        return false;
-    }
-    return true;
-}
-
 static bool build(Machine *machine, GError **error)
 {
     machine->type = machine_type_find(machine->config->machine.type, error);
@@ -69,8 +50,8 @@ static bool build(Machine *machine, GError **error)
            machine_build_backends(machine, error) && machine_build_memory(machine, error) &&
            machine_build_accel(machine, error) && machine_build_irq_chip(machine, error) &&
            machine->type->build(machine, error) && machine_build_vcpus(machine, error) &&
-           save_chip_state(machine, error) && build_devices(machine, error) &&
-           machine->type->finish(machine, error) && machine_check_globals(machine, error) &&
+           build_devices(machine, error) && machine->type->finish(machine, error) &&
+           machine_check_globals(machine, error) &&
            machine_load_reset_state(machine, RESET_COLD, error) &&
            machine_start_vcpu_threads(machine, error);
 }
@@ -118,7 +99,6 @@ void machine_free(Machine *machine)
     boot_image_free(machine->boot);
     g_clear_pointer(&machine->tables, g_bytes_unref);
     g_free(machine->command_line);
-    g_free(machine->chip_state);
     machine_clock_done(machine);
     loop_free(machine->loop);
     pthread_cond_destroy(&machine->run_cond);

@@ -89,7 +89,35 @@ static void host_power_event(void *opaque, PowerEvent event, int code)
 
 static void *host_find_backend(void *opaque, const char *kind, const char *name, GError **error)
 {
-    return machine_use_backend(opaque, kind, name, error);
+    const MachineDevice *md = opaque;
+    return machine_use_backend(md->machine, md, kind, name, error);
+}
+
+/* Addresses of cards that were given none count up: 52:54:00:12:34:56, :57, ... */
+static void host_claim_mac(void *opaque, uint8_t mac[6])
+{
+    static const uint8_t prefix[] = { 0x52, 0x54, 0x00, 0x12, 0x34 };
+    static const uint8_t none[6];
+    MachineDevice *md = opaque;
+    bool *is_taken = md->machine->is_mac_taken;
+    if (!memcmp(mac, none, sizeof(none))) {
+        unsigned byte = MACHINE_MAC_FIRST;
+        while (byte < MACHINE_MACS - 1 && is_taken[byte]) {
+            byte++;
+        }
+        memcpy(mac, prefix, sizeof(prefix));
+        mac[5] = (uint8_t)byte;
+    }
+    if (!memcmp(mac, prefix, sizeof(prefix)) && !is_taken[mac[5]]) {
+        is_taken[mac[5]] = true;
+        md->mac_byte = mac[5];
+        md->has_mac = true;
+    }
+}
+
+static void host_slot_off(void *opaque)
+{
+    machine_slot_off(opaque);
 }
 
 static int host_ioeventfd(void *opaque, DeviceSpace space, GuestAddr addr, unsigned size,
@@ -118,19 +146,24 @@ MachineDevice *machine_device_new(Machine *machine, const DeviceClass *class, co
         .unmap_ram = host_unmap_ram,
         .power_event = host_power_event,
         .find_backend = host_find_backend,
+        .slot_off = host_slot_off,
+        .claim_mac = host_claim_mac,
         .ioeventfd = machine->accel->ioeventfd ? host_ioeventfd : NULL,
         .opaque = md,
     };
     return md;
 }
 
-static void device_destroy(gpointer object)
+void machine_device_destroy(MachineDevice *md)
 {
-    MachineDevice *md = object;
     Device *dev = md->device;
     device_unrealize(dev);
     if (md->is_plugged) {
         pci_bus_unplug((PciDevice *)dev);
+    }
+    machine_leave_backends(md);
+    if (md->has_mac) {
+        md->machine->is_mac_taken[md->mac_byte] = false;
     }
     device_free(dev);
     g_free(md);
@@ -157,7 +190,7 @@ static bool plug(MachineDevice *md, GError **error)
 bool machine_device_realize(MachineDevice *md, GError **error)
 {
     if (!plug(md, error) || !device_realize(md->device, &md->host, error)) {
-        device_destroy(md);
+        machine_device_destroy(md);
         return false;
     }
     g_ptr_array_add(md->machine->devices, md);
@@ -211,7 +244,7 @@ MachineDevice *machine_device_prepare(Machine *machine, const DeviceClass *class
         lodge_assert(ok);
     }
     if (!apply_globals(md, error)) {
-        device_destroy(md);
+        machine_device_destroy(md);
         return NULL;
     }
     return md;
@@ -304,7 +337,7 @@ bool machine_add_configured(Machine *machine, const DeviceConfig *config, GError
     }
     MachineDevice *md = machine_device_new(machine, class, config->id);
     if (!apply_globals(md, error) || !set_configured(md, config, error) || !set_lines(md, error)) {
-        device_destroy(md);
+        machine_device_destroy(md);
         return false;
     }
     return machine_device_realize(md, error);
@@ -314,7 +347,8 @@ void machine_done_devices(Machine *machine)
 {
     /* The last one first: what is behind a bridge goes before it. */
     while (machine->devices && machine->devices->len) {
-        device_destroy(g_ptr_array_steal_index(machine->devices, machine->devices->len - 1));
+        machine_device_destroy(
+            g_ptr_array_steal_index(machine->devices, machine->devices->len - 1));
     }
     if (machine->devices) {
         g_ptr_array_unref(machine->devices);

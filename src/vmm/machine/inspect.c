@@ -2,13 +2,18 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/machine/inspect.h"
 
+#include "base/int-math.h"
 #include "base/log.h"
 #include "gbase/error.h"
 #include "vmm/char/mux.h"
 #include "vmm/machine/internal.h"
+#include "vmm/virtio/balloon/balloon.h"
 
 #include <string.h>
 #include <unistd.h>
+
+#define BALLOON_PAGE_BYTES 4096
+#define IRQ_TEXT_BYTES 4096
 
 const char *machine_type_name(const Machine *machine)
 {
@@ -111,7 +116,7 @@ bool machine_backend_at(const Machine *machine, const char *kind, unsigned index
 
 CharBackend *machine_chardev(Machine *machine, const char *id, GError **error)
 {
-    return machine_use_backend(&(MachineDevice){ .machine = machine }, "chardev", id, error);
+    return machine_use_backend(machine, NULL, "chardev", id, error);
 }
 
 void machine_get_actions(const Machine *machine, bool *out_reset_ends, bool *out_shutdown_pauses)
@@ -124,4 +129,80 @@ void machine_set_actions(Machine *machine, bool reset_ends, bool shutdown_pauses
 {
     machine->reset_ends = reset_ends;
     machine->shutdown_pauses = shutdown_pauses;
+}
+
+FdSets *machine_fds(const Machine *machine)
+{
+    return machine->fds;
+}
+
+Device *machine_balloon(const Machine *machine)
+{
+    for (guint i = 0; i < machine->devices->len; i++) {
+        const MachineDevice *md = g_ptr_array_index(machine->devices, i);
+        const DeviceClass *class = md->device->class;
+        if (class == &virtio_balloon_pci_class || class == &virtio_balloon_device_class) {
+            return md->device;
+        }
+    }
+    return NULL;
+}
+
+bool machine_get_balloon(Machine *machine, uint64_t *out_bytes)
+{
+    Device *balloon = machine_balloon(machine);
+    if (balloon) {
+        uint64_t given = (uint64_t)virtio_balloon_actual(balloon) * BALLOON_PAGE_BYTES;
+        *out_bytes = machine->config->ram_bytes - min_u64(given, machine->config->ram_bytes);
+    }
+    return balloon != NULL;
+}
+
+bool machine_set_balloon(Machine *machine, uint64_t bytes)
+{
+    Device *balloon = machine_balloon(machine);
+    if (balloon) {
+        uint64_t kept = min_u64(bytes, machine->config->ram_bytes);
+        virtio_balloon_set_target(
+            balloon, (uint32_t)((machine->config->ram_bytes - kept) / BALLOON_PAGE_BYTES));
+    }
+    return balloon != NULL;
+}
+
+void machine_nmi(Machine *machine)
+{
+    for (unsigned i = 0; i < machine->vcpu_count; i++) {
+        machine->accel->vcpu_request(machine->vcpu[i].vcpu, VCPU_REQUEST_NMI, 0);
+    }
+}
+
+char *machine_format_irq(Machine *machine)
+{
+    char *text = g_malloc(IRQ_TEXT_BYTES);
+    text[0] = 0;
+    if (machine->irq_chip) {
+        irq_chip_describe(machine->irq_chip, text, IRQ_TEXT_BYTES);
+    } else if (machine->accel->irqchip_describe) {
+        machine->accel->irqchip_describe(machine->vm, text, IRQ_TEXT_BYTES);
+    }
+    return text;
+}
+
+bool machine_cpu_features(const Machine *machine, const char *name, CpuFeatureSet *out,
+                          GError **error)
+{
+    CpuConfig config;
+    CpuFeatureSet missing;
+    return cpu_config_parse(name, &config, error) &&
+           cpu_config_resolve(&config, &machine->cpuid_limits, out, &missing, error);
+}
+
+const char *machine_cpu_model(const Machine *machine)
+{
+    return cpu_model_name(machine->cpu_config.model);
+}
+
+int64_t machine_guest_ns(Machine *machine)
+{
+    return machine_clock_ns(machine);
 }

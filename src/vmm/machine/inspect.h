@@ -3,7 +3,9 @@
 #ifndef LODGE_VMM_MACHINE_INSPECT_H
 #define LODGE_VMM_MACHINE_INSPECT_H
 
+#include "gbase/fd-sets.h"
 #include "vmm/char/char.h"
+#include "vmm/cpu/feature.h"
 #include "vmm/device/registry.h"
 #include "vmm/machine/machine.h"
 
@@ -51,6 +53,37 @@ bool machine_backend_at(const Machine *machine, const char *kind, unsigned index
                         MachineBackendInfo *out);
 /* Begins to write what the host's caches hold of the drives. */
 void machine_flush_drives(Machine *machine);
+/* Number @index of all devices, those of the machine itself too; NULL: past the last. */
+const Device *machine_device_at(const Machine *machine, unsigned index);
+
+/* Adds and removes devices while the machine is there; @config is read only. A removal goes on when
+ * the guest agrees: MACHINE_EVENT_DEVICE_DELETED tells. */
+bool machine_add_device(Machine *machine, const DeviceConfig *config, GError **error);
+bool machine_remove_device(Machine *machine, const char *id, GError **error);
+
+/* Makes a back end of @kind ("chardev", "netdev", "object"); @config has an id. */
+bool machine_create_backend(Machine *machine, const char *kind, const BackendConfig *config,
+                            GError **error);
+/* False: there is none, or it is in use. */
+bool machine_remove_backend(Machine *machine, const char *kind, const char *name, GError **error);
+/* Descriptors passed by -add-fd and the monitor. */
+FdSets *machine_fds(const Machine *machine);
+/* Bytes of RAM that the guest keeps. False: there is no balloon. */
+bool machine_get_balloon(Machine *machine, uint64_t *out_bytes);
+bool machine_set_balloon(Machine *machine, uint64_t bytes);
+/* Name of the guest's CPU model. */
+const char *machine_cpu_model(const Machine *machine);
+/* Guest clock in ns. */
+int64_t machine_guest_ns(Machine *machine);
+/* The balloon device, or NULL. */
+Device *machine_balloon(const Machine *machine);
+/* What -cpu @name would give a guest here. */
+bool machine_cpu_features(const Machine *machine, const char *name, CpuFeatureSet *out,
+                          GError **error);
+/* A non-maskable interrupt to every vCPU. */
+void machine_nmi(Machine *machine);
+/* What the interrupt chips hold, as text for people. (transfer full) */
+char *machine_format_irq(Machine *machine);
 /* The character back end @id for a front end that is no device: a port of it if it is multiplexed.
  */
 CharBackend *machine_chardev(Machine *machine, const char *id, GError **error);

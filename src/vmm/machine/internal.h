@@ -33,7 +33,9 @@ typedef struct MachineDevice {
     Machine *machine;
     Device *device;
     DeviceHost host;
-    bool is_plugged; /* on a PCI bus */
+    bool is_plugged;  /* on a PCI bus */
+    uint8_t mac_byte; /* of Machine.is_mac_taken, if has_mac */
+    bool has_mac;
 } MachineDevice;
 
 /* A back end that one device may use. */
@@ -70,6 +72,9 @@ extern DeviceFamily *const machine_device_families[];
 
 #define MACHINE_OBSERVERS_MAX 8
 #define MACHINE_ISA_LINES 16
+/* Default addresses of network cards: MACHINE_MAC_FIRST to ff of the last byte. */
+#define MACHINE_MACS 256
+#define MACHINE_MAC_FIRST 0x56
 
 struct Machine {
     const MachineConfig *config;
@@ -90,10 +95,9 @@ struct Machine {
     CpuTopology topology;
     MachineVcpu *vcpu;
     unsigned vcpu_count;
-    unsigned phys_bits;  /* of guest-physical addresses */
-    IrqChip *irq_chip;   /* NULL: the accelerator has its own */
-    uint8_t *chip_state; /* of the accelerator's chips after power on */
-    int chip_state_bytes;
+    unsigned phys_bits;              /* of guest-physical addresses */
+    IrqChip *irq_chip;               /* NULL: the accelerator has its own */
+    bool is_mac_taken[MACHINE_MACS]; /* the last bytes of addresses that cards have by default */
 
     PciBus *pci_root;    /* NULL: no PCI */
     GPtrArray *devices;  /* of MachineDevice, in the order made */
@@ -168,6 +172,8 @@ void machine_timer_set(void *opaque, LoopTimer *timer, int64_t deadline_ns);
 
 /* device.c */
 MachineDevice *machine_device_new(Machine *machine, const DeviceClass *class, const char *id);
+/* Unrealizes, unplugs and frees; back ends can be used again. Not for one in Machine.devices. */
+void machine_device_destroy(MachineDevice *md);
 /* Plugs and realizes; on failure the device is gone. */
 bool machine_device_realize(MachineDevice *md, GError **error);
 /* The two in one, for devices of the machine itself. @properties: "name", "value", ..., NULL. */
@@ -196,14 +202,23 @@ bool microvm_place_virtio_mmio(MachineDevice *md, GError **error);
 bool machine_take_passed_fds(Machine *machine, GError **error);
 /* fd_sets_resolve() with the machine's sets: each path that users name goes through it. */
 char *machine_resolve_path(const Machine *machine, const char *path, int flags, GError **error);
+bool machine_add_object(Machine *machine, const BackendConfig *config, GError **error);
+bool machine_add_netdev(Machine *machine, const BackendConfig *config, GError **error);
 bool machine_add_chardev(Machine *machine, const BackendConfig *config, GError **error);
 bool machine_build_backends(Machine *machine, GError **error);
 void machine_add_backend(Machine *machine, const char *kind, const char *name, void *object,
                          void (*free)(void *object));
 MachineBackend *machine_find_backend(const Machine *machine, const char *kind, const char *name);
-void *machine_use_backend(MachineDevice *user, const char *kind, const char *name, GError **error);
+/* @user: NULL for one that is no device. */
+void *machine_use_backend(Machine *machine, const MachineDevice *user, const char *kind,
+                          const char *name, GError **error);
+void machine_leave_backends(const MachineDevice *user);
 char *machine_object_help(void);
 void machine_done_backends(Machine *machine);
+
+/* hotplug.c */
+/* The guest switched off the slot of port @md. Context: any thread, with device locks held. */
+void machine_slot_off(MachineDevice *md);
 
 /* vcpu.c */
 bool machine_start_vcpu_threads(Machine *machine, GError **error);
@@ -220,6 +235,8 @@ void machine_tell(Machine *machine, const MachineEvent *event);
 void machine_block_error(Machine *machine, const char *drive, bool is_write, bool is_stop,
                          bool is_ignored, int error);
 void machine_handle_exits(void *opaque);
+/* What drives began is done, and told to their devices. */
+void machine_drain_drives(Machine *machine);
 /* Memory, devices and vCPUs as after power on, boot data loaded. */
 bool machine_load_reset_state(Machine *machine, ResetKind kind, GError **error);
 

@@ -107,8 +107,7 @@ void machine_flush_drives(Machine *machine)
     }
 }
 
-/* What drives began is done, and told to their devices. */
-static void drain_drives(Machine *machine)
+void machine_drain_drives(Machine *machine)
 {
     MachineBackendInfo info;
     for (unsigned i = 0; machine_backend_at(machine, "drive", i, &info); i++) {
@@ -146,9 +145,9 @@ void machine_pause(Machine *machine, RunState state)
 {
     bool was_running = machine->state == RUN_STATE_RUNNING;
     halt(machine);
-    drain_drives(machine);
+    machine_drain_drives(machine);
     machine_flush_drives(machine);
-    drain_drives(machine);
+    machine_drain_drives(machine);
     machine->state = state;
     if (was_running) {
         tell(machine, MACHINE_EVENT_STOP, CAUSE_HOST_QMP_QUIT);
@@ -234,11 +233,6 @@ bool machine_load_reset_state(Machine *machine, ResetKind kind, GError **error)
         const MachineDevice *md = g_ptr_array_index(machine->devices, i);
         device_reset(md->device, kind);
     }
-    if (machine->chip_state) {
-        int r = machine->accel->irqchip_set_state(machine->vm, machine->chip_state,
-                                                  (unsigned)machine->chip_state_bytes);
-        lodge_assert(r == 0);
-    }
     g_autofree CpuState *state = g_new0(CpuState, 1);
     if (!load_boot(machine, state, error)) {
         return false;
@@ -252,6 +246,9 @@ bool machine_load_reset_state(Machine *machine, ResetKind kind, GError **error)
             lodge_error_set_errno(error, r, "vCPU %u refuses its first state", i);
             return false;
         }
+    }
+    if (machine->accel->has_irqchip) {
+        machine->accel->irqchip_reset(machine->vm);
     }
     return true;
 }

@@ -46,12 +46,14 @@ typedef enum MachineEventKind {
     MACHINE_EVENT_POWERDOWN,
     MACHINE_EVENT_GUEST_PANICKED,
     MACHINE_EVENT_BLOCK_IO_ERROR,
-    MACHINE_EVENT_DEBUG_STOP, /* vcpu, and where */
+    MACHINE_EVENT_DEVICE_DELETED, /* device */
+    MACHINE_EVENT_DEBUG_STOP,     /* vcpu, and where */
 } MachineEventKind;
 
 typedef struct MachineEvent {
     MachineEventKind kind;
     MachineCause cause;
+    const char *device; /* DEVICE_DELETED: its id */
     /* BLOCK_IO_ERROR */
     const char *drive;
     bool is_write, no_space, is_stop, is_ignored;

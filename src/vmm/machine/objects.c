@@ -227,7 +227,7 @@ static void free_net(void *object)
     net_free(object);
 }
 
-static bool add_netdev(Machine *machine, const BackendConfig *config, GError **error)
+bool machine_add_netdev(Machine *machine, const BackendConfig *config, GError **error)
 {
     const NetClass *class = net_class_find(config->type, error);
     if (!class) {
@@ -307,7 +307,7 @@ static const ObjectClass *find_object(const char *name, GError **error)
     return NULL;
 }
 
-static bool add_object(Machine *machine, const BackendConfig *config, GError **error)
+bool machine_add_object(Machine *machine, const BackendConfig *config, GError **error)
 {
     const ObjectClass *class = find_object(config->type, error);
     if (!class) {
@@ -315,11 +315,14 @@ static bool add_object(Machine *machine, const BackendConfig *config, GError **e
         return false;
     }
     void *object = g_malloc0(class->size_bytes);
-    machine_add_backend(machine, class->kind, config->id, object, g_free);
+    properties_set_defaults(class->properties, object);
     if (!keyval_apply(config->options, class->properties, object, error)) {
         g_prefix_error(error, "-object %s: ", config->type);
+        properties_clear(class->properties, object);
+        g_free(object);
         return false;
     }
+    machine_add_backend(machine, class->kind, config->id, object, g_free);
     return true;
 }
 
@@ -327,7 +330,7 @@ bool machine_build_backends(Machine *machine, GError **error)
 {
     const MachineConfig *config = machine->config;
     for (guint i = 0; i < config->objects->len; i++) {
-        if (!add_object(machine, g_ptr_array_index(config->objects, i), error)) {
+        if (!machine_add_object(machine, g_ptr_array_index(config->objects, i), error)) {
             return false;
         }
     }
@@ -337,7 +340,7 @@ bool machine_build_backends(Machine *machine, GError **error)
         }
     }
     for (guint i = 0; i < config->netdevs->len; i++) {
-        if (!add_netdev(machine, g_ptr_array_index(config->netdevs, i), error)) {
+        if (!machine_add_netdev(machine, g_ptr_array_index(config->netdevs, i), error)) {
             return false;
         }
     }

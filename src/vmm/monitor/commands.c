@@ -1,6 +1,5 @@
-/* QMP: the table of commands, and those that change something.
- *
- * Names, members and types are those of QEMU's QMP. SPDX-License-Identifier: GPL-2.0-or-later */
+/* QMP: commands that change something.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "gbase/error.h"
 #include "vmm/monitor/internal.h"
 
@@ -27,8 +26,7 @@ bool monitor_nmi(const MonitorTarget *target, GError **error)
 
 static bool fail_no_balloon(GError **error)
 {
-    /* A code of its own (DeviceNotActive) in QMP; peers look at the text. */
-    g_set_error(error, LODGE_ERROR, LODGE_ERROR_STATE, "No balloon device has been activated");
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_INACTIVE, "No balloon device has been activated");
     return false;
 }
 
@@ -57,7 +55,7 @@ bool monitor_set_link(const MonitorTarget *target, const char *name, bool is_up,
     return false;
 }
 
-static JsonNode *run_capabilities(MonitorSession *session, JsonObject *arguments, GError **error)
+JsonNode *qmp_run_capabilities(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     if (json_object_has_member(arguments, "enable") &&
         json_array_get_length(json_object_get_array_member(arguments, "enable"))) {
@@ -69,64 +67,64 @@ static JsonNode *run_capabilities(MonitorSession *session, JsonObject *arguments
     return NULL;
 }
 
-static JsonNode *run_query_commands(MonitorSession *session, JsonObject *arguments, GError **error)
+JsonNode *qmp_run_query_commands(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     return schema_list_commands();
 }
 
-static JsonNode *run_query_schema(MonitorSession *session, JsonObject *arguments, GError **error)
+JsonNode *qmp_run_query_schema(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     return schema_introspect();
 }
 
-static JsonNode *run_stop(MonitorSession *session, JsonObject *arguments, GError **error)
+JsonNode *qmp_run_stop(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     const MonitorTarget *target = &session->set->target;
     target->pause(target->opaque);
     return NULL;
 }
 
-static JsonNode *run_cont(MonitorSession *session, JsonObject *arguments, GError **error)
+JsonNode *qmp_run_cont(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     const MonitorTarget *target = &session->set->target;
     target->resume(target->opaque, error);
     return NULL;
 }
 
-static JsonNode *run_quit(MonitorSession *session, JsonObject *arguments, GError **error)
+JsonNode *qmp_run_quit(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     const MonitorTarget *target = &session->set->target;
     target->quit(target->opaque);
     return NULL;
 }
 
-static JsonNode *run_reset(MonitorSession *session, JsonObject *arguments, GError **error)
+JsonNode *qmp_run_reset(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     const MonitorTarget *target = &session->set->target;
     target->reset(target->opaque);
     return NULL;
 }
 
-static JsonNode *run_powerdown(MonitorSession *session, JsonObject *arguments, GError **error)
+JsonNode *qmp_run_powerdown(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     const MonitorTarget *target = &session->set->target;
     target->powerdown(target->opaque);
     return NULL;
 }
 
-static JsonNode *run_wakeup(MonitorSession *session, JsonObject *arguments, GError **error)
+JsonNode *qmp_run_wakeup(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     monitor_wakeup(&session->set->target, error);
     return NULL;
 }
 
-static JsonNode *run_nmi(MonitorSession *session, JsonObject *arguments, GError **error)
+JsonNode *qmp_run_nmi(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     monitor_nmi(&session->set->target, error);
     return NULL;
 }
 
-static JsonNode *run_balloon(MonitorSession *session, JsonObject *arguments, GError **error)
+JsonNode *qmp_run_balloon(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     gint64 bytes = json_object_get_int_member(arguments, "value");
     if (bytes <= 0) {
@@ -138,14 +136,14 @@ static JsonNode *run_balloon(MonitorSession *session, JsonObject *arguments, GEr
     return NULL;
 }
 
-static JsonNode *run_set_link(MonitorSession *session, JsonObject *arguments, GError **error)
+JsonNode *qmp_run_set_link(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     monitor_set_link(&session->set->target, json_object_get_string_member(arguments, "name"),
                      json_object_get_boolean_member(arguments, "up"), error);
     return NULL;
 }
 
-static JsonNode *run_set_action(MonitorSession *session, JsonObject *arguments, GError **error)
+JsonNode *qmp_run_set_action(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     const MonitorTarget *target = &session->set->target;
     if (!target->get_actions || !target->set_actions) {
@@ -166,7 +164,7 @@ static JsonNode *run_set_action(MonitorSession *session, JsonObject *arguments, 
     return NULL;
 }
 
-static JsonNode *run_human(MonitorSession *session, JsonObject *arguments, GError **error)
+JsonNode *qmp_run_human(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     const MonitorTarget *target = &session->set->target;
     unsigned before = session->current_vcpu;
@@ -190,102 +188,3 @@ static JsonNode *run_human(MonitorSession *session, JsonObject *arguments, GErro
     json_node_set_string(node, text);
     return node;
 }
-
-const QmpCommand qmp_commands[] = {
-    { "balloon", "value:int", "", run_balloon },
-    { "cont", "", "", run_cont },
-    { "device-list-properties", "typename:str", "[ObjectPropertyInfo]",
-      qmp_device_list_properties },
-    { "human-monitor-command", "command-line:str,?cpu-index:int", "str", run_human },
-    { "inject-nmi", "", "", run_nmi },
-    { "qmp_capabilities", "?enable:[QMPCapability]", "", run_capabilities },
-    { "qom-list-types", "?implements:str,?abstract:bool", "[ObjectTypeInfo]", qmp_qom_list_types },
-    { "query-balloon", "", "BalloonInfo", qmp_query_balloon },
-    { "query-block", "", "[BlockInfo]", qmp_query_block },
-    { "query-blockstats", "", "[BlockStats]", qmp_query_blockstats },
-    { "query-chardev", "", "[ChardevInfo]", qmp_query_chardev },
-    { "query-commands", "", "[CommandInfo]", run_query_commands },
-    { "query-cpu-definitions", "", "[CpuDefinitionInfo]", qmp_query_cpu_definitions },
-    { "query-cpus-fast", "", "[CpuInfoFast]", qmp_query_cpus_fast },
-    { "query-kvm", "", "KvmInfo", qmp_query_kvm },
-    { "query-machines", "", "[MachineInfo]", qmp_query_machines },
-    { "query-name", "", "NameInfo", qmp_query_name },
-    { "query-qmp-schema", "", "[SchemaInfo]", run_query_schema },
-    { "query-status", "", "StatusInfo", qmp_query_status },
-    { "query-target", "", "TargetInfo", qmp_query_target },
-    { "query-uuid", "", "UuidInfo", qmp_query_uuid },
-    { "query-version", "", "VersionInfo", qmp_query_version },
-    { "quit", "", "", run_quit },
-    { "set-action", "?reboot:RebootAction,?shutdown:ShutdownAction", "", run_set_action },
-    { "set_link", "name:str,up:bool", "", run_set_link },
-    { "stop", "", "", run_stop },
-    { "system_powerdown", "", "", run_powerdown },
-    { "system_reset", "", "", run_reset },
-    { "system_wakeup", "", "", run_wakeup },
-    { .name = NULL },
-};
-
-const SchemaStruct schema_structs[] = {
-    { "BalloonInfo", "actual:int" },
-    { "BlockDeviceInfo",
-      "file:str,ro:bool,drv:str,backing_file_depth:int,encrypted:bool,"
-      "detect_zeroes:str,bps:int,bps_rd:int,bps_wr:int,iops:int,iops_rd:int,"
-      "iops_wr:int,image:ImageInfo,cache:BlockdevCacheInfo,write_threshold:int" },
-    { "BlockDeviceStats",
-      "rd_bytes:int,wr_bytes:int,unmap_bytes:int,rd_operations:int,wr_operations:int,"
-      "flush_operations:int,unmap_operations:int,failed_rd_operations:int,"
-      "failed_wr_operations:int,failed_flush_operations:int,failed_unmap_operations:int" },
-    { "BlockInfo", "device:str,?qdev:str,type:str,removable:bool,locked:bool,"
-                   "?inserted:BlockDeviceInfo,?io-status:BlockDeviceIoStatus" },
-    { "BlockStats", "?device:str,?qdev:str,stats:BlockDeviceStats" },
-    { "BlockdevCacheInfo", "writeback:bool,direct:bool,no-flush:bool" },
-    { "ChardevInfo", "label:str,filename:str,frontend-open:bool" },
-    { "CommandInfo", "name:str" },
-    { "CpuDefinitionInfo", "name:str,typename:str,static:bool,deprecated:bool" },
-    { "CpuInfoFast",
-      "cpu-index:int,qom-path:str,thread-id:int,?props:CpuInstanceProperties,target:SysEmuTarget" },
-    { "CpuInstanceProperties", "?socket-id:int,?die-id:int,?core-id:int,?thread-id:int" },
-    { "ImageInfo", "filename:str,format:str,virtual-size:int" },
-    { "KvmInfo", "enabled:bool,present:bool" },
-    { "MachineInfo", "name:str,?alias:str,?is-default:bool,cpu-max:int,hotpluggable-cpus:bool,"
-                     "numa-mem-supported:bool,deprecated:bool,acpi:bool" },
-    { "NameInfo", "?name:str" },
-    { "ObjectPropertyInfo", "name:str,type:str,?description:str,?default-value:any" },
-    { "ObjectTypeInfo", "name:str,?abstract:bool,?parent:str" },
-    { "SchemaInfo", "name:str,meta-type:str" },
-    { "StatusInfo", "running:bool,singlestep:bool,status:RunState" },
-    { "TargetInfo", "arch:SysEmuTarget" },
-    { "UuidInfo", "UUID:str" },
-    { "VersionInfo", "qemu:VersionTriple,package:str" },
-    { "VersionTriple", "major:int,minor:int,micro:int" },
-    { .name = NULL },
-};
-
-const SchemaEnum schema_enums[] = {
-    { "BlockDeviceIoStatus", "ok,failed,nospace" },
-    { "BlockErrorAction", "ignore,report,stop" },
-    { "GuestPanicAction", "pause,poweroff,run" },
-    { "IoOperationType", "read,write" },
-    { "QMPCapability", "oob" },
-    { "RebootAction", "reset,shutdown" },
-    { "RunState", "debug,internal-error,io-error,paused,prelaunch,running,shutdown,suspended,"
-                  "guest-panicked" },
-    { "ShutdownAction", "poweroff,pause" },
-    { "ShutdownCause", "none,host-error,host-qmp-quit,host-qmp-system-reset,host-signal,host-ui,"
-                       "guest-shutdown,guest-reset,guest-panic,subsystem-reset" },
-    { "SysEmuTarget", "x86_64" },
-    { .name = NULL },
-};
-
-const SchemaEvent schema_events[] = {
-    { "BLOCK_IO_ERROR", "device:str,operation:IoOperationType,action:BlockErrorAction,"
-                        "nospace:bool,reason:str" },
-    { "GUEST_PANICKED", "action:GuestPanicAction" },
-    { "POWERDOWN", "" },
-    { "RESET", "guest:bool,reason:ShutdownCause" },
-    { "RESUME", "" },
-    { "RTC_CHANGE", "offset:int" },
-    { "SHUTDOWN", "guest:bool,reason:ShutdownCause" },
-    { "STOP", "" },
-    { .name = NULL },
-};

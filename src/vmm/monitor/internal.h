@@ -7,6 +7,9 @@
 #include "vmm/monitor/readline.h"
 #include "vmm/monitor/schema.h"
 
+/* Where devices with an id are in the tree of objects. */
+#define QOM_PERIPHERAL "/machine/peripheral/"
+
 struct MonitorSet {
     MonitorTarget target;
     EventLoop *loop;
@@ -37,23 +40,71 @@ void qmp_receive(MonitorSession *session, const uint8_t *bytes, size_t length);
 void qmp_send(MonitorSession *session, JsonObject *message);
 JsonObject *qmp_timestamp(void);
 
-/* queries.c: those of them that only look. */
-JsonNode *qmp_query_status(MonitorSession *session, JsonObject *arguments, GError **error);
-JsonNode *qmp_query_version(MonitorSession *session, JsonObject *arguments, GError **error);
-JsonNode *qmp_query_name(MonitorSession *session, JsonObject *arguments, GError **error);
-JsonNode *qmp_query_uuid(MonitorSession *session, JsonObject *arguments, GError **error);
-JsonNode *qmp_query_kvm(MonitorSession *session, JsonObject *arguments, GError **error);
-JsonNode *qmp_query_target(MonitorSession *session, JsonObject *arguments, GError **error);
-JsonNode *qmp_query_cpus_fast(MonitorSession *session, JsonObject *arguments, GError **error);
+/* Commands, by QmpCommand.run: commands.c, queries.c, qom.c, fds.c, hotplug.c. */
+JsonNode *qmp_capabilities(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_device_list_properties(MonitorSession *session, JsonObject *arguments,
+                                     GError **error);
+JsonNode *qmp_qom_get(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_qom_list(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_qom_list_types(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_qom_set(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_balloon(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_query_block(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_query_blockstats(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_query_chardev(MonitorSession *session, JsonObject *arguments, GError **error);
-JsonNode *qmp_query_machines(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_query_cpu_definitions(MonitorSession *session, JsonObject *arguments, GError **error);
-JsonNode *qmp_qom_list_types(MonitorSession *session, JsonObject *arguments, GError **error);
-JsonNode *qmp_device_list_properties(MonitorSession *session, JsonObject *arguments,
+JsonNode *qmp_query_cpu_model_expansion(MonitorSession *session, JsonObject *arguments,
+                                        GError **error);
+JsonNode *qmp_query_cpus_fast(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_fdsets(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_hotpluggable_cpus(MonitorSession *session, JsonObject *arguments,
+                                      GError **error);
+JsonNode *qmp_query_iothreads(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_kvm(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_machines(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_memory_size(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_name(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_status(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_target(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_uuid(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_version(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_add_fd(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_balloon(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_capabilities(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_chardev_add(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_chardev_remove(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_chardev_send_break(MonitorSession *session, JsonObject *arguments,
                                      GError **error);
-JsonNode *qmp_query_balloon(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_closefd(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_cont(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_device_add(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_device_del(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_getfd(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_human(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_netdev_add(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_netdev_del(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_nmi(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_object_add(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_object_del(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_powerdown(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_query_commands(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_query_schema(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_quit(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_remove_fd(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_reset(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_screendump(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_set_action(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_set_link(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_stop(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_wakeup(MonitorSession *session, JsonObject *arguments, GError **error);
+/* Nodes of what they return. (transfer full) */
+JsonNode *qmp_take_object(JsonObject *object);
+JsonNode *qmp_take_array(JsonArray *array);
+JsonNode *qmp_string(const char *text);
+/* One of what describes a property; @description may be NULL. */
+void qmp_append_property(JsonArray *array, const char *name, const char *type,
+                         const char *description);
+void qmp_append_class_properties(JsonArray *array, const Property *table);
 /* The members of query-version's "qemu": the release whose QMP this is like. */
 JsonObject *qmp_version_object(void);
 

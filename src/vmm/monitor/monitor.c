@@ -127,6 +127,7 @@ static const char *const event_names[] = {
     [MONITOR_EVENT_RESET] = "RESET",
     [MONITOR_EVENT_POWERDOWN] = "POWERDOWN",
     [MONITOR_EVENT_GUEST_PANICKED] = "GUEST_PANICKED",
+    [MONITOR_EVENT_DEVICE_DELETED] = "DEVICE_DELETED",
     [MONITOR_EVENT_BLOCK_IO_ERROR] = "BLOCK_IO_ERROR",
     [MONITOR_EVENT_RTC_CHANGE] = "RTC_CHANGE",
 };
@@ -138,6 +139,7 @@ static JsonObject *event_data(const MonitorEvent *event)
         event->kind == MONITOR_EVENT_POWERDOWN) {
         return NULL;
     }
+    g_autofree char *path = NULL;
     JsonObject *data = json_object_new();
     switch (event->kind) {
     case MONITOR_EVENT_SHUTDOWN:
@@ -157,6 +159,11 @@ static JsonObject *event_data(const MonitorEvent *event)
         break;
     case MONITOR_EVENT_RTC_CHANGE:
         json_object_set_int_member(data, "offset", event->offset_s);
+        break;
+    case MONITOR_EVENT_DEVICE_DELETED:
+        path = g_strdup_printf("/machine/peripheral/%s", event->device);
+        json_object_set_string_member(data, "device", event->device);
+        json_object_set_string_member(data, "path", path);
         break;
     case MONITOR_EVENT_RESUME:
     case MONITOR_EVENT_STOP:

@@ -32,6 +32,7 @@ typedef enum MonitorEventKind {
     MONITOR_EVENT_GUEST_PANICKED, /* action */
     MONITOR_EVENT_BLOCK_IO_ERROR, /* device, is_write, action, no_space, reason */
     MONITOR_EVENT_RTC_CHANGE,     /* offset_s */
+    MONITOR_EVENT_DEVICE_DELETED, /* device */
 } MonitorEventKind;
 
 typedef struct MonitorEvent {
@@ -41,7 +42,7 @@ typedef struct MonitorEvent {
                            BLOCK_IO_ERROR: text of the error */
     const char *action; /* GUEST_PANICKED: "pause", "poweroff", "run"; BLOCK_IO_ERROR: "ignore",
                            "report", "stop" */
-    const char *device; /* BLOCK_IO_ERROR: id of the drive */
+    const char *device; /* BLOCK_IO_ERROR: id of the drive; DEVICE_DELETED: of the device */
     bool is_write, no_space;
     int64_t offset_s; /* RTC_CHANGE: guest's clock minus the host's */
 } MonitorEvent;

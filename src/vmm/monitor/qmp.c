@@ -79,8 +79,11 @@ static void send_result(MonitorSession *session, JsonNode *id, JsonNode *result)
 
 static const char *class_of(const GError *error)
 {
-    return error->domain == LODGE_ERROR && error->code == LODGE_ERROR_NOT_FOUND ? "DeviceNotFound"
-                                                                                : "GenericError";
+    if (error->domain == LODGE_ERROR && error->code == LODGE_ERROR_NOT_FOUND) {
+        return "DeviceNotFound";
+    }
+    bool is_inactive = error->domain == LODGE_ERROR && error->code == LODGE_ERROR_INACTIVE;
+    return is_inactive ? "DeviceNotActive" : "GenericError";
 }
 
 /* What is wrong with the message's form; NULL: nothing. (transfer full) */

@@ -11,17 +11,24 @@
 #define QMP_MINOR 2
 #define QMP_MICRO 0
 
-static JsonNode *take_object(JsonObject *object)
+JsonNode *qmp_take_object(JsonObject *object)
 {
     JsonNode *node = json_node_new(JSON_NODE_OBJECT);
     json_node_take_object(node, object);
     return node;
 }
 
-static JsonNode *take_array(JsonArray *array)
+JsonNode *qmp_take_array(JsonArray *array)
 {
     JsonNode *node = json_node_new(JSON_NODE_ARRAY);
     json_node_take_array(node, array);
+    return node;
+}
+
+JsonNode *qmp_string(const char *text)
+{
+    JsonNode *node = json_node_new(JSON_NODE_VALUE);
+    json_node_set_string(node, text);
     return node;
 }
 
@@ -39,7 +46,7 @@ JsonNode *qmp_query_version(MonitorSession *session, JsonObject *arguments, GErr
     JsonObject *object = json_object_new();
     json_object_set_object_member(object, "qemu", qmp_version_object());
     json_object_set_string_member(object, "package", "lodge-" LODGE_VERSION);
-    return take_object(object);
+    return qmp_take_object(object);
 }
 
 JsonNode *qmp_query_status(MonitorSession *session, JsonObject *arguments, GError **error)
@@ -50,7 +57,7 @@ JsonNode *qmp_query_status(MonitorSession *session, JsonObject *arguments, GErro
     json_object_set_string_member(object, "status", status);
     json_object_set_boolean_member(object, "singlestep", FALSE);
     json_object_set_boolean_member(object, "running", !strcmp(status, "running"));
-    return take_object(object);
+    return qmp_take_object(object);
 }
 
 JsonNode *qmp_query_name(MonitorSession *session, JsonObject *arguments, GError **error)
@@ -59,7 +66,7 @@ JsonNode *qmp_query_name(MonitorSession *session, JsonObject *arguments, GError 
     if (session->set->target.name) {
         json_object_set_string_member(object, "name", session->set->target.name);
     }
-    return take_object(object);
+    return qmp_take_object(object);
 }
 
 JsonNode *qmp_query_uuid(MonitorSession *session, JsonObject *arguments, GError **error)
@@ -68,7 +75,7 @@ JsonNode *qmp_query_uuid(MonitorSession *session, JsonObject *arguments, GError 
     JsonObject *object = json_object_new();
     json_object_set_string_member(object, "UUID",
                                   uuid ? uuid : "00000000-0000-0000-0000-000000000000");
-    return take_object(object);
+    return qmp_take_object(object);
 }
 
 JsonNode *qmp_query_kvm(MonitorSession *session, JsonObject *arguments, GError **error)
@@ -76,14 +83,24 @@ JsonNode *qmp_query_kvm(MonitorSession *session, JsonObject *arguments, GError *
     JsonObject *object = json_object_new();
     json_object_set_boolean_member(object, "enabled", session->set->target.is_kvm);
     json_object_set_boolean_member(object, "present", session->set->target.has_kvm);
-    return take_object(object);
+    return qmp_take_object(object);
 }
 
 JsonNode *qmp_query_target(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     JsonObject *object = json_object_new();
     json_object_set_string_member(object, "arch", "x86_64");
-    return take_object(object);
+    return qmp_take_object(object);
+}
+
+static JsonObject *cpu_props(const MonitorVcpu *vcpu)
+{
+    JsonObject *props = json_object_new();
+    json_object_set_int_member(props, "core-id", vcpu->core);
+    json_object_set_int_member(props, "thread-id", vcpu->thread);
+    json_object_set_int_member(props, "die-id", vcpu->die);
+    json_object_set_int_member(props, "socket-id", vcpu->socket);
+    return props;
 }
 
 JsonNode *qmp_query_cpus_fast(MonitorSession *session, JsonObject *arguments, GError **error)
@@ -93,20 +110,15 @@ JsonNode *qmp_query_cpus_fast(MonitorSession *session, JsonObject *arguments, GE
     MonitorVcpu vcpu;
     for (unsigned i = 0; target->vcpu(target->opaque, i, &vcpu); i++) {
         g_autofree char *path = g_strdup_printf("/machine/unattached/device[%u]", i);
-        JsonObject *props = json_object_new();
-        json_object_set_int_member(props, "core-id", vcpu.core);
-        json_object_set_int_member(props, "thread-id", vcpu.thread);
-        json_object_set_int_member(props, "die-id", vcpu.die);
-        json_object_set_int_member(props, "socket-id", vcpu.socket);
         JsonObject *object = json_object_new();
         json_object_set_int_member(object, "thread-id", vcpu.thread_id);
-        json_object_set_object_member(object, "props", props);
+        json_object_set_object_member(object, "props", cpu_props(&vcpu));
         json_object_set_string_member(object, "qom-path", path);
         json_object_set_int_member(object, "cpu-index", i);
         json_object_set_string_member(object, "target", "x86_64");
         json_array_add_object_element(array, object);
     }
-    return take_array(array);
+    return qmp_take_array(array);
 }
 
 static JsonObject *image_object(const BlockBackend *backend)
@@ -168,7 +180,7 @@ JsonNode *qmp_query_block(MonitorSession *session, JsonObject *arguments, GError
         }
         json_array_add_object_element(array, object);
     }
-    return take_array(array);
+    return qmp_take_array(array);
 }
 
 static JsonObject *stats_object(const BlockBackend *backend)
@@ -213,7 +225,7 @@ JsonNode *qmp_query_blockstats(MonitorSession *session, JsonObject *arguments, G
         json_object_set_object_member(object, "stats", stats_object(disk.backend));
         json_array_add_object_element(array, object);
     }
-    return take_array(array);
+    return qmp_take_array(array);
 }
 
 JsonNode *qmp_query_chardev(MonitorSession *session, JsonObject *arguments, GError **error)
@@ -229,7 +241,7 @@ JsonNode *qmp_query_chardev(MonitorSession *session, JsonObject *arguments, GErr
         json_object_set_boolean_member(object, "frontend-open", backend->has_frontend);
         json_array_add_object_element(array, object);
     }
-    return take_array(array);
+    return qmp_take_array(array);
 }
 
 JsonNode *qmp_query_machines(MonitorSession *session, JsonObject *arguments, GError **error)
@@ -253,7 +265,7 @@ JsonNode *qmp_query_machines(MonitorSession *session, JsonObject *arguments, GEr
         json_object_set_boolean_member(object, "acpi", TRUE);
         json_array_add_object_element(array, object);
     }
-    return take_array(array);
+    return qmp_take_array(array);
 }
 
 JsonNode *qmp_query_cpu_definitions(MonitorSession *session, JsonObject *arguments, GError **error)
@@ -270,7 +282,7 @@ JsonNode *qmp_query_cpu_definitions(MonitorSession *session, JsonObject *argumen
         json_object_set_boolean_member(object, "deprecated", FALSE);
         json_array_add_object_element(array, object);
     }
-    return take_array(array);
+    return qmp_take_array(array);
 }
 
 JsonNode *qmp_qom_list_types(MonitorSession *session, JsonObject *arguments, GError **error)
@@ -290,7 +302,7 @@ JsonNode *qmp_qom_list_types(MonitorSession *session, JsonObject *arguments, GEr
             json_array_add_object_element(array, object);
         }
     }
-    return take_array(array);
+    return qmp_take_array(array);
 }
 
 static const char *property_type(PropertyKind kind)
@@ -311,6 +323,30 @@ static const char *property_type(PropertyKind kind)
     return "str";
 }
 
+void qmp_append_property(JsonArray *array, const char *name, const char *type,
+                         const char *description)
+{
+    JsonObject *object = json_object_new();
+    json_object_set_string_member(object, "name", name);
+    json_object_set_string_member(object, "type", type);
+    if (description) {
+        json_object_set_string_member(object, "description", description);
+    }
+    json_array_add_object_element(array, object);
+}
+
+void qmp_append_class_properties(JsonArray *array, const Property *table)
+{
+    for (const Property *row = table; row && row->name; row++) {
+        qmp_append_property(array, row->name, property_type(row->kind), row->help);
+        if (row->fallback) {
+            guint last = json_array_get_length(array) - 1;
+            json_object_set_string_member(json_array_get_object_element(array, last),
+                                          "default-value", row->fallback);
+        }
+    }
+}
+
 JsonNode *qmp_device_list_properties(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     const char *name = json_object_get_string_member(arguments, "typename");
@@ -321,19 +357,8 @@ JsonNode *qmp_device_list_properties(MonitorSession *session, JsonObject *argume
         return NULL;
     }
     JsonArray *array = json_array_new();
-    for (const Property *row = class->properties; row && row->name; row++) {
-        JsonObject *object = json_object_new();
-        json_object_set_string_member(object, "name", row->name);
-        json_object_set_string_member(object, "type", property_type(row->kind));
-        if (row->help) {
-            json_object_set_string_member(object, "description", row->help);
-        }
-        if (row->fallback) {
-            json_object_set_string_member(object, "default-value", row->fallback);
-        }
-        json_array_add_object_element(array, object);
-    }
-    return take_array(array);
+    qmp_append_class_properties(array, class->properties);
+    return qmp_take_array(array);
 }
 
 JsonNode *qmp_query_balloon(MonitorSession *session, JsonObject *arguments, GError **error)
@@ -344,5 +369,67 @@ JsonNode *qmp_query_balloon(MonitorSession *session, JsonObject *arguments, GErr
     }
     JsonObject *object = json_object_new();
     json_object_set_int_member(object, "actual", (gint64)bytes);
-    return take_object(object);
+    return qmp_take_object(object);
+}
+
+/* All vCPUs are there from the start. */
+JsonNode *qmp_query_hotpluggable_cpus(MonitorSession *session, JsonObject *arguments,
+                                      GError **error)
+{
+    const MonitorTarget *target = &session->set->target;
+    g_autofree char *type = g_strdup_printf("%s-x86_64-cpu", target->cpu_model);
+    JsonArray *array = json_array_new();
+    MonitorVcpu vcpu;
+    for (unsigned i = target->vcpu_count; i; i--) {
+        target->vcpu(target->opaque, i - 1, &vcpu);
+        g_autofree char *path = g_strdup_printf("/machine/unattached/device[%u]", i - 1);
+        JsonObject *object = json_object_new();
+        json_object_set_object_member(object, "props", cpu_props(&vcpu));
+        json_object_set_int_member(object, "vcpus-count", 1);
+        json_object_set_string_member(object, "qom-path", path);
+        json_object_set_string_member(object, "type", type);
+        json_array_add_object_element(array, object);
+    }
+    return qmp_take_array(array);
+}
+
+/* Disks are served by the main thread and the workers behind it. */
+JsonNode *qmp_query_iothreads(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    return qmp_take_array(json_array_new());
+}
+
+JsonNode *qmp_query_memory_size(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    JsonObject *object = json_object_new();
+    json_object_set_int_member(object, "base-memory", (gint64)session->set->target.ram_bytes);
+    json_object_set_int_member(object, "plugged-memory", 0);
+    return qmp_take_object(object);
+}
+
+/* The properties of a model are the features that it gets here; "static" has no other answer. */
+JsonNode *qmp_query_cpu_model_expansion(MonitorSession *session, JsonObject *arguments,
+                                        GError **error)
+{
+    const MonitorTarget *target = &session->set->target;
+    JsonObject *wanted = json_object_get_object_member(arguments, "model");
+    const char *name = json_object_get_string_member(wanted, "name");
+    CpuFeatureSet features;
+    if (!target->cpu_features(target->opaque, name, &features, error)) {
+        return NULL;
+    }
+    JsonObject *props = json_object_new();
+    const char *feature;
+    for (unsigned i = 0; i < CPU_WORDS * 32; i++) {
+        feature = cpu_feature_name(i);
+        if (feature) {
+            json_object_set_boolean_member(props, feature, cpu_feature_has(&features, i));
+        }
+    }
+    JsonObject *model = json_object_new();
+    json_object_set_string_member(model, "name", name);
+    json_object_set_object_member(model, "props", props);
+    JsonObject *object = json_object_new();
+    json_object_set_object_member(object, "model", model);
+    return qmp_take_object(object);
 }

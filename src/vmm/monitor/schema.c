@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+/* At the end of a list: members of any name are taken. */
+#define SCHEMA_OTHERS "..."
+
 /* One "name:type" of a list of members. */
 typedef struct Member {
     char *name, *type;
@@ -108,10 +111,23 @@ static bool check_list(const Member *member, JsonNode *node, GError **error)
     return is_right;
 }
 
+static bool check_object(const Member *member, JsonNode *node, GError **error)
+{
+    if (!JSON_NODE_HOLDS_OBJECT(node)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Invalid parameter type for '%s', expected: object", member->name);
+        return false;
+    }
+    return schema_check(schema_members(member->type), json_node_get_object(node), error);
+}
+
 static bool check_value(const Member *member, JsonNode *node, GError **error)
 {
     if (member->type[0] == '[') {
         return check_list(member, node, error);
+    }
+    if (schema_members(member->type)) {
+        return check_object(member, node, error);
     }
     const SchemaEnum *e = find_enum(member->type);
     const char *wanted = e ? "str" : member->type;
@@ -141,6 +157,9 @@ bool schema_check(const char *members, JsonObject *arguments, GError **error)
     unsigned known = 0;
     for (guint i = 0; i < list->len; i++) {
         const Member *member = g_ptr_array_index(list, i);
+        if (!strcmp(member->name, SCHEMA_OTHERS)) {
+            return true;
+        }
         if (!json_object_has_member(arguments, member->name)) {
             if (!member->is_optional) {
                 g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
@@ -217,6 +236,9 @@ static void add_object_type(JsonArray *out, GHashTable *seen, const char *name, 
     JsonArray *array = json_array_new();
     for (guint i = 0; i < list->len; i++) {
         const Member *member = g_ptr_array_index(list, i);
+        if (!strcmp(member->name, SCHEMA_OTHERS)) {
+            continue;
+        }
         JsonObject *object = json_object_new();
         json_object_set_string_member(object, "name", member->name);
         json_object_set_string_member(object, "type", member->type);

@@ -10,7 +10,7 @@
 typedef struct MonitorSession MonitorSession;
 
 /* Members are written "name:type,?optional:type"; a type in brackets is a list of it. Built-in
- * types: str, int, number, bool, any. */
+ * types: str, int, number, bool, any. "...:any" at the end lets other members pass. */
 typedef struct SchemaStruct {
     const char *name;
     const char *members;

@@ -7,11 +7,15 @@
 #define LODGE_VMM_MONITOR_TARGET_H
 
 #include "block/backend.h"
+#include "gbase/fd-sets.h"
 #include "vmm/accel/cpu-state.h"
 #include "vmm/char/char.h"
+#include "vmm/cpu/feature.h"
 #include "vmm/device/registry.h"
 #include "vmm/memory/guest-memory.h"
 #include "vmm/net/net.h"
+#include "vmm/options/keyval.h"
+#include "vmm/virtio/balloon/balloon.h"
 
 typedef struct MonitorVcpu {
     int64_t thread_id; /* of the host */
@@ -31,6 +35,12 @@ typedef struct MonitorMachineType {
     bool is_default;
 } MonitorMachineType;
 
+typedef struct MonitorBalloon {
+    BalloonStats stats;
+    int64_t updated_s;  /* since the epoch; 0: never */
+    uint32_t polling_s; /* interval; 0: statistics are not asked for */
+} MonitorBalloon;
+
 /* What is done when the guest does something: set-action and -action. */
 typedef struct MonitorActions {
     bool reboot_is_shutdown; /* reboot=shutdown, else reset */
@@ -44,6 +54,9 @@ typedef struct MonitorTarget {
     const char *accel, *machine_type;
     unsigned vcpu_count;
     bool is_kvm, has_kvm; /* in use; on this host */
+    const char *cpu_model;
+    uint64_t ram_bytes;
+    FdSets *fds; /* where descriptors of peers go */
     DeviceFamily *const *device_families;
 
     /* Run state, by QMP's name: "running", "paused", "prelaunch", ... */
@@ -73,6 +86,23 @@ typedef struct MonitorTarget {
     NetBackend *(*netdev)(void *opaque, unsigned index);
     bool (*machine)(void *opaque, unsigned index, MonitorMachineType *out); /* known types */
 
+    /* All devices of the guest. */
+    const Device *(*device)(void *opaque, unsigned index);
+    /* A device of the guest comes or goes; what goes leaves when the guest agrees, and is told of
+     * by MONITOR_EVENT_DEVICE_DELETED. @properties: borrowed. */
+    bool (*device_add)(void *opaque, const char *driver, const char *id,
+                       const KeyvalList *properties, GError **error);
+    bool (*device_del)(void *opaque, const char *id, GError **error);
+    /* Back ends of @kind ("chardev", "netdev", "object"). */
+    bool (*backend_add)(void *opaque, const char *kind, const char *type, const char *id,
+                        const KeyvalList *options, GError **error);
+    bool (*backend_del)(void *opaque, const char *kind, const char *id, GError **error);
+    /* The features that a guest of model @name gets here; an error names what is unknown. */
+    bool (*cpu_features)(void *opaque, const char *name, CpuFeatureSet *out, GError **error);
+
+    /* optional: what the balloon's driver told; false: there is no balloon. */
+    bool (*get_balloon_stats)(void *opaque, MonitorBalloon *out);
+    bool (*set_balloon_polling)(void *opaque, uint32_t seconds);
     /* optional: memory balloon. False with @error: there is none. Bytes of RAM the guest keeps. */
     bool (*get_balloon)(void *opaque, uint64_t *out_bytes, GError **error);
     bool (*set_balloon)(void *opaque, uint64_t bytes, GError **error);

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "gbase/error.h"
 #include "gbase/strutil.h"
+#include "vmm/options/json.h"
 #include "vmm/options/table.h"
 
 #include <string.h>
@@ -162,7 +163,7 @@ char *chardev_shorthand(MachineConfig *config, const char *text, const char *id,
 
 static bool apply_chardev(MachineConfig *config, const char *argument, GError **error)
 {
-    g_autoptr(KeyvalList) list = keyval_parse(argument, "backend", error);
+    g_autoptr(KeyvalList) list = keyval_parse_either(argument, "backend", error);
     if (!list) {
         return false;
     }

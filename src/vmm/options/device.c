@@ -1,6 +1,7 @@
 /* Options of devices and of objects behind them.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "gbase/error.h"
+#include "vmm/options/json.h"
 #include "vmm/options/table.h"
 
 #include <string.h>
@@ -18,12 +19,7 @@ static bool is_device_id_taken(const MachineConfig *config, const char *id)
 
 static bool apply_device(MachineConfig *config, const char *argument, GError **error)
 {
-    if (argument[0] == '{') {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
-                    "JSON is not supported; write DRIVER,PROPERTY=VALUE,...");
-        return false;
-    }
-    g_autoptr(KeyvalList) list = keyval_parse(argument, "driver", error);
+    g_autoptr(KeyvalList) list = keyval_parse_either(argument, "driver", error);
     if (!list) {
         return false;
     }
@@ -52,7 +48,7 @@ static bool apply_device(MachineConfig *config, const char *argument, GError **e
 
 static bool apply_object(MachineConfig *config, const char *argument, GError **error)
 {
-    g_autoptr(KeyvalList) list = keyval_parse(argument, "qom-type", error);
+    g_autoptr(KeyvalList) list = keyval_parse_either(argument, "qom-type", error);
     if (!list) {
         return false;
     }
@@ -73,11 +69,11 @@ static bool apply_object(MachineConfig *config, const char *argument, GError **e
 
 static const OptionRow rows[] = {
     { .name = "device",
-      .argument = "DRIVER[,id=NAME][,PROPERTY=VALUE...]",
+      .argument = "DRIVER[,id=NAME][,PROPERTY=VALUE...]|JSON",
       .apply = apply_device,
       .help = "a device; '-device help' lists drivers, '-device DRIVER,help' its properties" },
     { .name = "object",
-      .argument = "TYPE,id=NAME[,PROPERTY=VALUE...]",
+      .argument = "TYPE,id=NAME[,PROPERTY=VALUE...]|JSON",
       .apply = apply_object,
       .help = "memory or random numbers for other options" },
     { .name = NULL },

@@ -1,6 +1,7 @@
 /* Options of networks.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "gbase/error.h"
+#include "vmm/options/json.h"
 #include "vmm/options/table.h"
 
 #include <string.h>
@@ -9,7 +10,7 @@
 static bool parse_backend(MachineConfig *config, const char *argument, HelpTopic topic,
                           char **out_type, KeyvalList **out_options, GError **error)
 {
-    g_autoptr(KeyvalList) list = keyval_parse(argument, "type", error);
+    g_autoptr(KeyvalList) list = keyval_parse_either(argument, "type", error);
     if (!list) {
         return false;
     }

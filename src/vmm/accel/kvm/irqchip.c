@@ -4,12 +4,13 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/log.h"
 #include "vmm/accel/kvm/kvm.h"
+#include "vmm/irq/i8259.h"
+#include "vmm/irq/ioapic.h"
 
 #include <errno.h>
 #include <string.h>
 
 #define PIC_PINS 16
-#define IOAPIC_PINS 24
 #define PIT_GSI 0
 #define PIT_PIN 2 /* where PCs wire the PIT, as the ACPI tables tell the guest */
 #define STATE_MAGIC 0x514b444cu
@@ -181,6 +182,39 @@ void irqchip_reset(Vm *vm)
     if (rc < 0) {
         log_error("KVM refuses to reset the interrupt chips: error %d", -rc);
     }
+}
+
+static I8259 neutral_8259(const struct kvm_pic_state *pic)
+{
+    return (I8259){ .irr = pic->irr,
+                    .imr = pic->imr,
+                    .isr = pic->isr,
+                    .elcr = pic->elcr,
+                    .first = pic->priority_add,
+                    .vector_base = pic->irq_base,
+                    .reads_isr = pic->read_reg_select,
+                    .fully_nested = pic->special_fully_nested_mode };
+}
+
+void irqchip_describe(Vm *vm, char *buf, unsigned size)
+{
+    struct kvm_irqchip chip[3];
+    struct kvm_pit_state2 pit;
+    buf[0] = 0;
+    if (read_chips(vm, chip, &pit) < 0) {
+        return;
+    }
+    unsigned at = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        const I8259 pic = neutral_8259(&chip[i].chip.pic);
+        at += i8259_describe(&pic, i, buf + at, size - at);
+    }
+    const struct kvm_ioapic_state *ioapic = &chip[2].chip.ioapic;
+    uint64_t entry[IOAPIC_PINS];
+    for (unsigned i = 0; i < IOAPIC_PINS; i++) {
+        entry[i] = ioapic->redirtbl[i].bits;
+    }
+    ioapic_describe(entry, ioapic->irr, (uint8_t)ioapic->id, buf + at, size - at);
 }
 
 int irqchip_ioeventfd(Vm *vm, bool is_port, GuestAddr addr, unsigned size, bool has_match,

@@ -225,6 +225,7 @@ const AccelOps accel_kvm = {
     .irqchip_get_state = irqchip_get_state,
     .irqchip_set_state = irqchip_set_state,
     .irqchip_reset = irqchip_reset,
+    .irqchip_describe = irqchip_describe,
     .ioeventfd = irqchip_ioeventfd,
     .describe = kvm_describe,
 };

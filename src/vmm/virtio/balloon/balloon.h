@@ -26,5 +26,6 @@ uint32_t virtio_balloon_actual(Device *dev);
 void virtio_balloon_get_stats(Device *dev, BalloonStats *out_stats);
 /* Asks for statistics every @seconds; 0: no more. */
 void virtio_balloon_set_polling(Device *dev, uint32_t seconds);
+uint32_t virtio_balloon_polling(Device *dev);
 
 #endif

@@ -340,6 +340,12 @@ void virtio_balloon_set_polling(Device *dev, uint32_t seconds)
     arm_timer(balloon);
 }
 
+uint32_t virtio_balloon_polling(Device *dev)
+{
+    LOCK_GUARD(&dev->lock);
+    return ((VirtioBalloon *)dev)->poll_seconds;
+}
+
 #define BALLOON_PROPERTIES                                                                         \
     { .name = "deflate-on-oom",                                                                    \
       .kind = PROPERTY_BOOL,                                                                       \

@@ -13,4 +13,7 @@
 extern const DeviceClass virtio_serial_pci_class, virtio_serial_device_class;
 extern const DeviceClass virtconsole_class, virtserialport_class;
 
+/* The virtio-serial device that @port, a realized device of one of the two port classes, is on. */
+const Device *virtio_serial_of_port(const Device *port);
+
 #endif

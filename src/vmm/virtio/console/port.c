@@ -170,6 +170,11 @@ void serial_remove_port(SerialPort *port)
     serial_send_control(serial);
 }
 
+const Device *virtio_serial_of_port(const Device *port)
+{
+    return &((const SerialPort *)port)->serial->virtio.device;
+}
+
 static bool port_attach(SerialPort *port, GError **error)
 {
     CharFrontend front = { .can_receive = port_can_receive,

@@ -148,8 +148,6 @@ static void net_reset(VirtioDevice *dev)
 
 static bool net_realize(VirtioDevice *dev, GError **error)
 {
-    static const uint8_t first_mac[ETH_ALEN] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
-    static const uint8_t no_mac[ETH_ALEN];
     VirtioNet *net = (VirtioNet *)dev;
     const DeviceHost *host = dev->device.host;
     if (!net->netdev) {
@@ -173,9 +171,7 @@ static bool net_realize(VirtioDevice *dev, GError **error)
     if (!net->backend || !net_attach(net->backend, &front, error)) {
         return false;
     }
-    if (!memcmp(net->default_mac, no_mac, ETH_ALEN)) {
-        memcpy(net->default_mac, first_mac, ETH_ALEN);
-    }
+    host->claim_mac(host->opaque, net->default_mac);
     net->bounce = g_malloc(NET_FRAME_MAX);
     net_reset(dev);
     virtio_add_queue(dev, (uint16_t)net->queue_size);

@@ -112,11 +112,80 @@ static void replies_are_as_recorded(void **state)
     }
 }
 
+static void devices_and_back_ends_come_with_their_options(void **state)
+{
+    static const Dialogue dialogues[] = {
+        { "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"d\",\"id\":\"x\","
+          "\"bus\":\"pci.1\",\"on\":true,\"n\":-4,\"none\":null}}",
+          "device_add d x bus=pci.1,on=on,n=-4\n" },
+        { "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"d\"}}", "device_add d - \n" },
+        { "{\"execute\":\"device_del\",\"arguments\":{\"id\":\"/machine/peripheral/x\"}}",
+          "device_del x\n" },
+        { "{\"execute\":\"netdev_add\",\"arguments\":{\"type\":\"user\",\"id\":\"n\","
+          "\"hostfwd\":[{\"str\":\"tcp::1-:2\"},{\"str\":\"udp::3-:4\"}]}}",
+          "netdev-add user n hostfwd=tcp::1-:2,hostfwd=udp::3-:4\n" },
+        { "{\"execute\":\"object-add\",\"arguments\":{\"qom-type\":\"rng\",\"id\":\"r\"}}",
+          "object-add rng r \n" },
+        { "{\"execute\":\"object-del\",\"arguments\":{\"id\":\"r\"}}", "object-del r\n" },
+        { "{\"execute\":\"chardev-add\",\"arguments\":{\"id\":\"c\",\"backend\":{\"type\":"
+          "\"socket\",\"data\":{\"addr\":{\"type\":\"unix\",\"data\":{\"path\":\"/s\"}},"
+          "\"server\":true,\"wait\":false}}}}",
+          "chardev-add socket c server=on,wait=off,path=/s\n" },
+        { "{\"execute\":\"chardev-add\",\"arguments\":{\"id\":\"c\",\"backend\":{\"type\":"
+          "\"file\",\"data\":{\"out\":\"/o\",\"append\":true}}}}",
+          "chardev-add file c append=on,path=/o\n" },
+    };
+    FakeMonitorTarget *t = *state;
+    for (unsigned i = 0; i < G_N_ELEMENTS(dialogues); i++) {
+        g_string_truncate(t->calls, 0);
+        assert_string_equal(fake_monitor_say(t, dialogues[i].request), RETURN("{}"));
+        assert_string_equal(t->calls->str, dialogues[i].reply);
+    }
+}
+
+static void the_tree_of_objects_shows_devices_and_vcpus(void **state)
+{
+    static const Dialogue dialogues[] = {
+        { "{\"execute\":\"qom-list\",\"arguments\":{\"path\":\"/machine/peripheral\"}}",
+          RETURN("[{\"name\":\"type\",\"type\":\"string\"},"
+                 "{\"name\":\"dev0\",\"type\":\"child<fake-device>\"}]") },
+        { "{\"execute\":\"qom-get\",\"arguments\":{\"path\":\"/machine/peripheral/dev0\","
+          "\"property\":\"level\"}}",
+          RETURN("3") },
+        { "{\"execute\":\"qom-get\",\"arguments\":{\"path\":\"/machine/unattached/device[1]\","
+          "\"property\":\"type\"}}",
+          RETURN("\"fake-x86_64-cpu\"") },
+        { "{\"execute\":\"qom-get\",\"arguments\":{\"path\":\"/machine/unattached/device[2]\","
+          "\"property\":\"type\"}}",
+          "{\"error\":{\"class\":\"DeviceNotFound\",\"desc\":\"Device "
+          "'/machine/unattached/device[2]' not found\"}}\r\n" },
+        { "{\"execute\":\"qom-set\",\"arguments\":{\"path\":\"dev0\",\"property\":\"level\","
+          "\"value\":4}}",
+          ERROR("Property 'dev0.level' not found") },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(dialogues); i++) {
+        assert_string_equal(fake_monitor_say(*state, dialogues[i].request), dialogues[i].reply);
+    }
+}
+
 static void wrong_arguments_are_named(void **state)
 {
     static const Dialogue dialogues[] = {
         { "{\"execute\":\"set_link\",\"arguments\":{\"name\":\"n\"}}",
           ERROR("Parameter 'up' is missing") },
+        { "{\"execute\":\"add-fd\"}", ERROR("No file descriptor supplied via SCM_RIGHTS") },
+        { "{\"execute\":\"closefd\",\"arguments\":{\"fdname\":\"f\"}}",
+          ERROR("File descriptor named 'f' not found") },
+        { "{\"execute\":\"remove-fd\",\"arguments\":{\"fdset-id\":1,\"fd\":2}}",
+          ERROR("File descriptor named 'fdset-id:1, fd:2' not found") },
+        { "{\"execute\":\"chardev-remove\",\"arguments\":{\"id\":\"mon0\"}}",
+          ERROR("Chardev 'mon0' is busy") },
+        { "{\"execute\":\"chardev-add\",\"arguments\":{\"id\":\"c\",\"backend\":{}}}",
+          ERROR("Parameter 'type' is missing") },
+        { "{\"execute\":\"chardev-add\",\"arguments\":{\"id\":\"c\",\"backend\":\"null\"}}",
+          ERROR("Invalid parameter type for 'backend', expected: object") },
+        { "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"d\",\"x\":[[1]]}}",
+          ERROR("element 0 of 'x' is no plain value") },
         { "{\"execute\":\"set_link\",\"arguments\":{\"name\":1,\"up\":true}}",
           ERROR("Invalid parameter type for 'name', expected: string") },
         { "{\"execute\":\"set_link\",\"arguments\":{\"name\":null,\"up\":true}}",
@@ -304,6 +373,10 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(replies_are_as_recorded, set_up_negotiated, tear_down),
         cmocka_unit_test_setup_teardown(wrong_arguments_are_named, set_up_negotiated, tear_down),
+        cmocka_unit_test_setup_teardown(devices_and_back_ends_come_with_their_options,
+                                        set_up_negotiated, tear_down),
+        cmocka_unit_test_setup_teardown(the_tree_of_objects_shows_devices_and_vcpus,
+                                        set_up_negotiated, tear_down),
         cmocka_unit_test_setup_teardown(malformed_input_gives_an_error_and_the_next_line_works,
                                         set_up_negotiated, tear_down),
         cmocka_unit_test_setup_teardown(size_and_depth_have_limits, set_up_negotiated, tear_down),

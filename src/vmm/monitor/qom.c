@@ -1,0 +1,375 @@
+/* QMP: the tree of objects, as far as there are objects.
+ *
+ * /machine/peripheral/ID        devices with an id
+ * /machine/peripheral-anon/...  those without
+ * /machine/unattached/device[N] vCPU N
+ * /objects/ID                   what -object made
+ *
+ * A device's properties are read as they were set; of the balloon statistics are read too, and
+ * their interval can be set. SPDX-License-Identifier: GPL-2.0-or-later */
+#include "gbase/error.h"
+#include "vmm/monitor/internal.h"
+
+#include <string.h>
+
+typedef enum QomKind {
+    QOM_ROOT,
+    QOM_MACHINE,
+    QOM_NAMED,   /* container of devices with an id */
+    QOM_UNNAMED, /* and of those without */
+    QOM_CPUS,
+    QOM_CPU,
+    QOM_DEVICE
+} QomKind;
+
+typedef struct QomNode {
+    QomKind kind;
+    const Device *device; /* QOM_DEVICE */
+    unsigned index;       /* QOM_CPU */
+} QomNode;
+
+static const struct {
+    const char *path, *type;
+    QomKind kind;
+} fixed_nodes[] = {
+    { "/", "container", QOM_ROOT },
+    { "/machine", NULL, QOM_MACHINE },
+    { "/machine/peripheral", "container", QOM_NAMED },
+    { "/machine/peripheral-anon", "container", QOM_UNNAMED },
+    { "/machine/unattached", "container", QOM_CPUS },
+};
+
+static bool is_unnamed(const Device *dev)
+{
+    return !dev->id && !dev->class->is_internal;
+}
+
+/* Device number @index of those without an id. */
+static const Device *unnamed_device(const MonitorTarget *target, unsigned index)
+{
+    const Device *dev;
+    for (unsigned i = 0; (dev = target->device(target->opaque, i)); i++) {
+        if (is_unnamed(dev) && index-- == 0) {
+            break;
+        }
+    }
+    return dev;
+}
+
+static const Device *named_device(const MonitorTarget *target, const char *id)
+{
+    const Device *dev;
+    for (unsigned i = 0; (dev = target->device(target->opaque, i)); i++) {
+        if (!g_strcmp0(dev->id, id)) {
+            break;
+        }
+    }
+    return dev;
+}
+
+/* The N of "device[N]". */
+static bool parse_index(const char *text, unsigned *out_index)
+{
+    static const char prefix[] = "device[";
+    char *end;
+    if (!g_str_has_prefix(text, prefix) || !g_ascii_isdigit(text[sizeof(prefix) - 1])) {
+        return false;
+    }
+    guint64 value = g_ascii_strtoull(text + sizeof(prefix) - 1, &end, 10);
+    *out_index = (unsigned)value;
+    return value < 4096 && !strcmp(end, "]");
+}
+
+static bool find_below(const MonitorTarget *target, const char *path, QomNode *out)
+{
+    static const char unnamed[] = "/machine/peripheral-anon/", cpus[] = "/machine/unattached/";
+    unsigned index;
+    out->kind = QOM_DEVICE;
+    if (g_str_has_prefix(path, QOM_PERIPHERAL)) {
+        out->device = named_device(target, path + strlen(QOM_PERIPHERAL));
+    } else if (g_str_has_prefix(path, unnamed) && parse_index(path + strlen(unnamed), &index)) {
+        out->device = unnamed_device(target, index);
+    } else if (g_str_has_prefix(path, cpus) && parse_index(path + strlen(cpus), &index)) {
+        *out = (QomNode){ .kind = QOM_CPU, .index = index };
+        return index < target->vcpu_count;
+    }
+    return out->device != NULL;
+}
+
+/* A bare name is that of a device, as QEMU finds one by the end of its path. */
+static bool find_node(const MonitorTarget *target, const char *path, QomNode *out, GError **error)
+{
+    *out = (QomNode){ 0 };
+    for (unsigned i = 0; i < G_N_ELEMENTS(fixed_nodes); i++) {
+        if (!strcmp(path, fixed_nodes[i].path)) {
+            out->kind = fixed_nodes[i].kind;
+            return true;
+        }
+    }
+    if (path[0] != '/') {
+        out->kind = QOM_DEVICE;
+        out->device = named_device(target, path);
+    }
+    if (out->device || find_below(target, path, out)) {
+        return true;
+    }
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "Device '%s' not found", path);
+    return false;
+}
+
+static char *cpu_type(const MonitorTarget *target)
+{
+    return g_strdup_printf("%s-x86_64-cpu", target->cpu_model);
+}
+
+/* (transfer full) */
+static char *node_type(const MonitorTarget *target, const QomNode *node)
+{
+    switch (node->kind) {
+    case QOM_MACHINE:
+        return g_strdup_printf("%s-machine", target->machine_type);
+    case QOM_CPU:
+        return cpu_type(target);
+    case QOM_DEVICE:
+        return g_strdup(node->device->class->name);
+    case QOM_ROOT:
+    case QOM_NAMED:
+    case QOM_UNNAMED:
+    case QOM_CPUS:
+        break;
+    }
+    return g_strdup("container");
+}
+
+/* -- qom-list -- */
+
+static void append_child(JsonArray *array, const char *name, const char *type)
+{
+    g_autofree char *child = g_strdup_printf("child<%s>", type);
+    qmp_append_property(array, name, child, NULL);
+}
+
+static void list_devices(const MonitorTarget *target, bool with_id, JsonArray *array)
+{
+    unsigned unnamed = 0;
+    const Device *dev;
+    for (unsigned i = 0; (dev = target->device(target->opaque, i)); i++) {
+        if (with_id ? dev->id != NULL : is_unnamed(dev)) {
+            g_autofree char *name =
+                with_id ? g_strdup(dev->id) : g_strdup_printf("device[%u]", unnamed++);
+            append_child(array, name, dev->class->name);
+        }
+    }
+}
+
+static void list_cpus(const MonitorTarget *target, JsonArray *array)
+{
+    g_autofree char *type = cpu_type(target);
+    for (unsigned i = 0; i < target->vcpu_count; i++) {
+        g_autofree char *name = g_strdup_printf("device[%u]", i);
+        append_child(array, name, type);
+    }
+}
+
+static bool is_balloon(const Device *dev)
+{
+    return g_str_has_prefix(dev->class->name, "virtio-balloon");
+}
+
+static void list_device(const Device *dev, JsonArray *array)
+{
+    qmp_append_class_properties(array, dev->class->properties);
+    qmp_append_property(array, "realized", "bool", NULL);
+    if (is_balloon(dev)) {
+        qmp_append_property(array, "guest-stats", "guest statistics", NULL);
+        qmp_append_property(array, "guest-stats-polling-interval", "int", NULL);
+    }
+}
+
+JsonNode *qmp_qom_list(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    const MonitorTarget *target = &session->set->target;
+    QomNode node;
+    if (!find_node(target, json_object_get_string_member(arguments, "path"), &node, error)) {
+        return NULL;
+    }
+    JsonArray *array = json_array_new();
+    qmp_append_property(array, "type", "string", NULL);
+    switch (node.kind) {
+    case QOM_ROOT: {
+        g_autofree char *type = node_type(target, &(QomNode){ .kind = QOM_MACHINE });
+        append_child(array, "machine", type);
+        break;
+    }
+    case QOM_MACHINE:
+        append_child(array, "peripheral", "container");
+        append_child(array, "peripheral-anon", "container");
+        append_child(array, "unattached", "container");
+        break;
+    case QOM_NAMED:
+    case QOM_UNNAMED:
+        list_devices(target, node.kind == QOM_NAMED, array);
+        break;
+    case QOM_CPUS:
+        list_cpus(target, array);
+        break;
+    case QOM_CPU:
+        qmp_append_property(array, "realized", "bool", NULL);
+        qmp_append_property(array, "thread-id", "int", NULL);
+        break;
+    case QOM_DEVICE:
+        list_device(node.device, array);
+        break;
+    }
+    return qmp_take_array(array);
+}
+
+/* -- qom-get -- */
+
+static JsonNode *new_bool(bool value)
+{
+    JsonNode *node = json_node_new(JSON_NODE_VALUE);
+    json_node_set_boolean(node, value);
+    return node;
+}
+
+static JsonNode *new_int(gint64 value)
+{
+    JsonNode *node = json_node_new(JSON_NODE_VALUE);
+    json_node_set_int(node, value);
+    return node;
+}
+
+static JsonNode *property_value(const Device *dev, const Property *property)
+{
+    const char *at = (const char *)dev + property->offset;
+    const char *text;
+    g_autofree char *mac = NULL;
+    switch (property->kind) {
+    case PROPERTY_BOOL:
+        return new_bool(*(const bool *)at);
+    case PROPERTY_UINT:
+    case PROPERTY_SIZE:
+        return new_int((gint64) * (const uint64_t *)at);
+    case PROPERTY_ENUM:
+        return qmp_string(property->choices[*(const uint32_t *)at]);
+    case PROPERTY_MAC:
+        mac = g_strdup_printf("%02x:%02x:%02x:%02x:%02x:%02x", at[0] & 0xff, at[1] & 0xff,
+                              at[2] & 0xff, at[3] & 0xff, at[4] & 0xff, at[5] & 0xff);
+        return qmp_string(mac);
+    case PROPERTY_STRING:
+    case PROPERTY_LINK:
+        break;
+    }
+    text = *(char *const *)at;
+    return qmp_string(text ? text : "");
+}
+
+static JsonNode *balloon_stats(const MonitorBalloon *balloon)
+{
+    static const char *const names[BALLOON_STATS] = {
+        "stat-swap-in",      "stat-swap-out",     "stat-major-faults",     "stat-minor-faults",
+        "stat-free-memory",  "stat-total-memory", "stat-available-memory", "stat-disk-caches",
+        "stat-htlb-pgalloc", "stat-htlb-pgfail",
+    };
+    JsonObject *values = json_object_new();
+    for (unsigned i = 0; i < BALLOON_STATS; i++) {
+        /* "not told" is all ones, as a signed number. */
+        json_object_set_int_member(values, names[i], (gint64)balloon->stats.value[i]);
+    }
+    JsonObject *object = json_object_new();
+    json_object_set_object_member(object, "stats", values);
+    json_object_set_int_member(object, "last-update", balloon->updated_s);
+    return qmp_take_object(object);
+}
+
+static JsonNode *get_of_balloon(const MonitorTarget *target, const char *name)
+{
+    MonitorBalloon balloon;
+    if (!target->get_balloon_stats || !target->get_balloon_stats(target->opaque, &balloon)) {
+        return NULL;
+    }
+    if (!strcmp(name, "guest-stats-polling-interval")) {
+        return new_int(balloon.polling_s);
+    }
+    return !strcmp(name, "guest-stats") ? balloon_stats(&balloon) : NULL;
+}
+
+static JsonNode *get_of_device(const MonitorTarget *target, const Device *dev, const char *name)
+{
+    const Property *property = property_find(dev->class->properties, name);
+    if (property) {
+        return property_value(dev, property);
+    }
+    return is_balloon(dev) ? get_of_balloon(target, name) : NULL;
+}
+
+static JsonNode *get_of_cpu(const MonitorTarget *target, unsigned index, const char *name)
+{
+    MonitorVcpu vcpu;
+    bool ok = target->vcpu(target->opaque, index, &vcpu);
+    return ok && !strcmp(name, "thread-id") ? new_int(vcpu.thread_id) : NULL;
+}
+
+static JsonNode *get_value(const MonitorTarget *target, const QomNode *node, const char *name)
+{
+    bool has_life = node->kind == QOM_DEVICE || node->kind == QOM_CPU;
+    if (!strcmp(name, "type")) {
+        g_autofree char *type = node_type(target, node);
+        return qmp_string(type);
+    }
+    if (has_life && !strcmp(name, "realized")) {
+        return new_bool(true);
+    }
+    return node->kind == QOM_DEVICE ? get_of_device(target, node->device, name)
+           : node->kind == QOM_CPU  ? get_of_cpu(target, node->index, name)
+                                    : NULL;
+}
+
+static void set_no_property(const char *path, const char *name, GError **error)
+{
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "Property '%s.%s' not found",
+                path, name);
+}
+
+JsonNode *qmp_qom_get(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    const MonitorTarget *target = &session->set->target;
+    const char *path = json_object_get_string_member(arguments, "path");
+    const char *name = json_object_get_string_member(arguments, "property");
+    QomNode node;
+    if (!find_node(target, path, &node, error)) {
+        return NULL;
+    }
+    JsonNode *value = get_value(target, &node, name);
+    if (!value) {
+        set_no_property(path, name, error);
+    }
+    return value;
+}
+
+JsonNode *qmp_qom_set(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    const MonitorTarget *target = &session->set->target;
+    const char *path = json_object_get_string_member(arguments, "path");
+    const char *name = json_object_get_string_member(arguments, "property");
+    JsonNode *value = json_object_get_member(arguments, "value");
+    QomNode node;
+    if (!find_node(target, path, &node, error)) {
+        return NULL;
+    }
+    bool is_interval = node.kind == QOM_DEVICE && is_balloon(node.device) &&
+                       !strcmp(name, "guest-stats-polling-interval");
+    if (!is_interval || !target->set_balloon_polling) {
+        set_no_property(path, name, error);
+        return NULL;
+    }
+    gint64 seconds = JSON_NODE_HOLDS_VALUE(value) ? json_node_get_int(value) : -1;
+    if (seconds < 0 || seconds > UINT32_MAX) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "timer value must be greater than zero");
+        return NULL;
+    }
+    target->set_balloon_polling(target->opaque, (uint32_t)seconds);
+    return NULL;
+}
