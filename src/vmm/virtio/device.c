@@ -30,7 +30,10 @@ void virtio_add_queue(VirtioDevice *dev, uint16_t max_size)
 
 bool virtio_has_feature(const VirtioDevice *dev, unsigned bit)
 {
-    return dev->accepted & VIRTIO_FEATURE(bit);
+    /* A driver may write bits that were not offered, and start without asking whether they are
+     * fine.
+     */
+    return dev->accepted & dev->offered & VIRTIO_FEATURE(bit);
 }
 
 bool virtio_is_running(const VirtioDevice *dev)
@@ -405,7 +408,7 @@ bool virtio_post_load(VirtioDevice *dev, GError **error)
 {
     dev->is_active = false;
     dev->isr &= 3;
-    if (dev->accepted & ~dev->offered) {
+    if (dev->status & VIRTIO_CONFIG_S_FEATURES_OK && dev->accepted & ~dev->offered) {
         return refuse(error, "features that are not offered");
     }
     for (unsigned i = 0; i < dev->queue_count; i++) {
