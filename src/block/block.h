@@ -1,0 +1,288 @@
+/* The block layer for its users: opening chains of nodes, input and output, facts about images.
+ *
+ * A node is a layer of an image: a format (qcow2, raw, vmdk, ...) or filter over a protocol (file,
+ * nbd). Format code is plain synchronous C: every call here may block and is made on worker threads
+ * (the monitor's front, backend.h, does that). Any number of threads may use a node at once; a node
+ * orders what its format needs ordered. Overlapping requests in flight have no order among them, as
+ * with any disk.
+ *
+ * Lengths and offsets are bytes, of any alignment, unless said otherwise. Functions that return int
+ * return 0 or -errno. SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_BLOCK_BLOCK_H
+#define LODGE_BLOCK_BLOCK_H
+
+#include "base/compiler.h"
+#include "block/file/file.h"
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+typedef struct BlockNode BlockNode;
+typedef struct BlockDriver BlockDriver;
+
+/* Specifications: what to open
+ *
+ * A flat set of keys and texts as QEMU's -drive and -blockdev take them: "driver", "node-name",
+ * "read-only", "filename" (of file), "file.driver", "file.filename", "backing.driver", ... "file"
+ * or "backing" alone names an open node; "backing" with an empty value: none. */
+
+typedef struct BlockSpec BlockSpec;
+
+BlockSpec *block_spec_new(void);
+void block_spec_free(BlockSpec *spec);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockSpec, block_spec_free)
+/* A key given twice has the later value. @value: copied. */
+void block_spec_set(BlockSpec *spec, const char *key, const char *value);
+/* Borrowed; NULL: not given. */
+const char *block_spec_get(const BlockSpec *spec, const char *key);
+/* "on", "off" and their kin. @out_value stays if the key is not given. False with @error: neither.
+ */
+bool block_spec_get_bool(const BlockSpec *spec, const char *key, bool *out_value, GError **error);
+/* A size as "64k" or "1G". */
+bool block_spec_get_size(const BlockSpec *spec, const char *key, uint64_t *out_bytes,
+                         GError **error);
+/* The keys that begin with "@prefix.", without it. */
+BlockSpec *block_spec_sub(const BlockSpec *spec, const char *prefix);
+/* Whether any key begins with "@prefix.". */
+bool block_spec_has_sub(const BlockSpec *spec, const char *prefix);
+/* Calls @visit for each key, in the order of the alphabet. */
+void block_spec_foreach(const BlockSpec *spec,
+                        void (*visit)(const char *key, const char *value, void *opaque),
+                        void *opaque);
+/* Of a name as users type it: a path, "file:PATH", "nbd://HOST/EXPORT", "nbd+unix:///...",
+ * "json:{...}". @format: its driver, NULL: to be probed. Returns: NULL with @error for a json: text
+ * that is none. */
+BlockSpec *block_spec_from_name(const char *name, const char *format, GError **error);
+/* Of "key=value,key=value" (--image-opts), ",," is a comma. */
+BlockSpec *block_spec_from_text(const char *text, GError **error);
+
+/* Opening */
+
+enum {
+    BLOCK_OPEN_WRITABLE = 1u << 0,
+    BLOCK_OPEN_NO_BACKING = 1u << 1, /* the top layer alone */
+    BLOCK_OPEN_DIRECT = 1u << 2,     /* no host page cache */
+    BLOCK_OPEN_NO_FLUSH = 1u << 3,   /* cache=unsafe */
+    BLOCK_OPEN_SHARED = 1u << 4,     /* others may write (-U, share-rw) */
+    BLOCK_OPEN_UNLOCKED = 1u << 5,   /* take no lock */
+    BLOCK_OPEN_DISCARD = 1u << 6,    /* discards reach the host */
+    BLOCK_OPEN_REPAIR = 1u << 7,     /* also what is marked as corrupt, for check */
+    BLOCK_OPEN_NO_DATA = 1u << 8,    /* metadata alone is wanted: no data file, no key */
+};
+
+/* Opens a chain and locks its files. Returns: the top node, or NULL with @error, which names the
+ * file and the layer. */
+BlockNode *block_open(const BlockSpec *spec, unsigned flags, GError **error);
+/* Opens a file that is open already (taken, also on failure) with the format named. For tests,
+ * passed descriptors and the like. @name: for messages. */
+BlockNode *block_open_file(File *file, const char *name, const char *format, unsigned flags,
+                           GError **error);
+BlockNode *block_node_ref(BlockNode *node);
+/* The last one flushes and closes the node and its children. Errors of that flush go to the log:
+ * who cares calls block_flush() first. NULL is accepted. */
+void block_node_unref(BlockNode *node);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockNode, block_node_unref)
+
+/* Facts */
+
+const char *block_node_driver(const BlockNode *node);   /* "qcow2" */
+const char *block_node_filename(const BlockNode *node); /* as messages show it */
+const char *block_node_name(const BlockNode *node);     /* node-name, or NULL */
+uint64_t block_node_size(const BlockNode *node);
+bool block_node_is_writable(const BlockNode *node);
+BlockNode *block_node_file(const BlockNode *node);    /* the layer below, or NULL; borrowed */
+BlockNode *block_node_backing(const BlockNode *node); /* the backing node, or NULL; borrowed */
+/* Bytes that requests should be aligned to for speed. */
+unsigned block_node_granularity(const BlockNode *node);
+/* Bytes that the image takes on the host's disk. */
+int block_node_disk_usage(BlockNode *node, uint64_t *out_bytes);
+
+/* Input and output */
+
+enum {
+    BLOCK_IO_FUA = 1u << 0,         /* on disk when the call returns */
+    BLOCK_IO_MAY_UNMAP = 1u << 1,   /* zeroes: the space may be given back */
+    BLOCK_IO_NO_FALLBACK = 1u << 2, /* zeroes: -ENOTSUP rather than writing them */
+};
+
+int block_pread(BlockNode *node, uint64_t offset, void *buf, size_t length) LODGE_MUST_CHECK;
+int block_pwrite(BlockNode *node, uint64_t offset, const void *buf, size_t length,
+                 unsigned flags) LODGE_MUST_CHECK;
+/* Vectors: @length bytes of them, from byte @skip on. They stay as they are. */
+typedef struct BlockVec {
+    const struct iovec *iov;
+    unsigned count;
+} BlockVec;
+int block_preadv(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                 uint64_t skip) LODGE_MUST_CHECK;
+int block_pwritev(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                  uint64_t skip, unsigned flags) LODGE_MUST_CHECK;
+int block_write_zeroes(BlockNode *node, uint64_t offset, uint64_t length,
+                       unsigned flags) LODGE_MUST_CHECK;
+/* A hint: whole clusters of the range may be given back. */
+int block_discard(BlockNode *node, uint64_t offset, uint64_t length) LODGE_MUST_CHECK;
+int block_flush(BlockNode *node) LODGE_MUST_CHECK;
+/* Whole clusters (the last may be shorter at the image's end), compressed. -ENOTSUP: the format
+ * cannot. */
+int block_write_compressed(BlockNode *node, uint64_t offset, const void *buf,
+                           size_t length) LODGE_MUST_CHECK;
+
+typedef enum BlockPreallocation {
+    BLOCK_PREALLOCATION_OFF,
+    BLOCK_PREALLOCATION_METADATA,
+    BLOCK_PREALLOCATION_FALLOC,
+    BLOCK_PREALLOCATION_FULL,
+} BlockPreallocation;
+
+/* "off", "metadata", "falloc", "full". False with @error: none of them. */
+bool block_preallocation_parse(const char *text, BlockPreallocation *out_mode, GError **error);
+
+/* Changes the size. */
+bool block_truncate(BlockNode *node, uint64_t size, BlockPreallocation preallocation,
+                    GError **error);
+
+enum {
+    BLOCK_STATUS_DATA = 1u << 0,      /* must be read from this layer */
+    BLOCK_STATUS_ZERO = 1u << 1,      /* reads as zeroes */
+    BLOCK_STATUS_ALLOCATED = 1u << 2, /* this layer says what is there, not its backing */
+    BLOCK_STATUS_OFFSET = 1u << 3,    /* .offset says where in the file below */
+    BLOCK_STATUS_COMPRESSED = 1u << 4,
+    BLOCK_STATUS_EOF = 1u << 5, /* the range ends at the end of the image */
+};
+
+typedef struct BlockStatus {
+    unsigned flags;
+    uint64_t length; /* bytes of this status, from the offset asked for; never 0 but at the end */
+    uint64_t offset; /* in the file below */
+} BlockStatus;
+
+/* What this layer alone says about @offset. @length: at most. */
+int block_status(BlockNode *node, uint64_t offset, uint64_t length,
+                 BlockStatus *out_status) LODGE_MUST_CHECK;
+/* What the chain from @node down to (not including) @base says; @base NULL: the whole chain. The
+ * layer that says it goes to @out_node (borrowed) and its distance from @node to @out_depth. What
+ * no layer has is ZERO without ALLOCATED. */
+int block_status_chain(BlockNode *node, BlockNode *base, uint64_t offset, uint64_t length,
+                       BlockStatus *out_status, BlockNode **out_node,
+                       unsigned *out_depth) LODGE_MUST_CHECK;
+
+/* Information */
+
+/* A value that a format has to tell; printed as text or JSON in this order. Names are qemu-img's
+ * ("compat", "refcount-bits"). */
+typedef struct BlockFact {
+    const char *name; /* static */
+    enum { BLOCK_FACT_TEXT, BLOCK_FACT_NUMBER, BLOCK_FACT_BOOL, BLOCK_FACT_LIST } kind;
+    char *text;
+    int64_t number;  /* NUMBER, BOOL */
+    GPtrArray *list; /* of GArray of BlockFact: objects */
+} BlockFact;
+
+typedef struct BlockSnapshot {
+    char *id, *name;
+    uint64_t vm_state_size, date_seconds;
+    uint32_t date_nanoseconds;
+    uint64_t vm_clock_ns;
+    uint64_t icount; /* UINT64_MAX: not recorded */
+    uint64_t disk_size;
+} BlockSnapshot;
+
+typedef struct BlockInfo {
+    const char *format; /* static */
+    uint64_t virtual_size;
+    uint64_t cluster_size; /* 0: none */
+    bool is_compressed, is_encrypted, is_dirty;
+    char *backing_filename;      /* as the image says it; NULL: none */
+    char *backing_format;        /* NULL: not said */
+    char *full_backing_filename; /* relative to the image's folder */
+    GArray *facts;               /* of BlockFact; format-specific */
+    GArray *snapshots;           /* of BlockSnapshot */
+} BlockInfo;
+
+bool block_get_info(BlockNode *node, BlockInfo *out_info, GError **error);
+void block_info_clear(BlockInfo *info);
+
+/* Checking */
+
+typedef struct BlockCheck {
+    uint64_t corruptions, leaks, check_errors;
+    uint64_t corruptions_fixed, leaks_fixed;
+    uint64_t image_end_offset;
+    uint64_t total_clusters, allocated_clusters, fragmented_clusters, compressed_clusters;
+    /* Told of each finding; may be NULL. */
+    void (*report)(void *opaque, const char *text);
+    void *opaque;
+} BlockCheck;
+
+enum {
+    BLOCK_FIX_LEAKS = 1u << 0,
+    BLOCK_FIX_ERRORS = 1u << 1,
+};
+
+/* @check: its report and opaque are set, the rest is filled in. -ENOTSUP: nothing to check in this
+ * format. */
+int block_check(BlockNode *node, BlockCheck *check, unsigned fix) LODGE_MUST_CHECK;
+
+/* Creating */
+
+typedef enum BlockOptionKind {
+    BLOCK_OPTION_SIZE,
+    BLOCK_OPTION_TEXT,
+    BLOCK_OPTION_BOOL,
+    BLOCK_OPTION_NUMBER,
+} BlockOptionKind;
+
+typedef struct BlockCreateOption {
+    const char *name; /* "cluster_size" */
+    BlockOptionKind kind;
+    const char *help;
+    bool can_amend;
+} BlockCreateOption;
+
+/* The -o options of @format; ends with a row without name. NULL: it cannot be created. */
+const BlockCreateOption *block_create_options(const char *format);
+/* Creates an image. @options: values by name ("size", "cluster_size", "backing_file", ...). A file
+ * that is there is emptied; what failed half-way is left as it was found or removed. */
+bool block_create(const char *format, const char *filename, const BlockSpec *options,
+                  GError **error);
+/* Formats @file (empty; borrowed). For tests and targets that are open already. */
+bool block_create_on_file(const char *format, File *file, const char *name,
+                          const BlockSpec *options, GError **error);
+/* Changes options of an image. */
+bool block_amend(BlockNode *node, const BlockSpec *options, GError **error);
+
+typedef struct BlockMeasure {
+    uint64_t required, fully_allocated, bitmaps; /* bytes of the file */
+    bool has_bitmaps;
+} BlockMeasure;
+
+/* How large an image of @format would be with @options for @data_bytes of data in @size bytes. */
+bool block_measure(const char *format, uint64_t size, uint64_t data_bytes, const BlockSpec *options,
+                   BlockMeasure *out_measure, GError **error);
+
+/* Changes what the image says of its backing; the data stay. @filename NULL: none. */
+bool block_change_backing(BlockNode *node, const char *filename, const char *format,
+                          GError **error);
+
+/* Snapshots within the image. @which: an id or a name. */
+bool block_snapshot_create(BlockNode *node, const char *name, GError **error);
+bool block_snapshot_apply(BlockNode *node, const char *which, GError **error);
+bool block_snapshot_delete(BlockNode *node, const char *which, GError **error);
+/* Reads go to the snapshot from here on; the node is read-only. */
+bool block_snapshot_load(BlockNode *node, const char *which, GError **error);
+
+/* Drivers */
+
+/* Names of all drivers that can open images; ends with NULL. (free the array with g_free) */
+const char **block_formats(void);
+bool block_format_is_known(const char *format);
+/* The format that the first bytes look like; "raw" if none. Static. */
+const char *block_probe(const uint8_t *bytes, size_t length, const char *filename);
+
+/* The file name of a backing file @backing that an image @image names: relative names start from
+ * the image's folder. (transfer full) */
+char *block_backing_path(const char *image, const char *backing);
+
+#endif

@@ -1,0 +1,121 @@
+/* The block layer for authors of formats and protocols: one table of functions a driver.
+ *
+ * io.c has checked every request before a driver sees it: it lies within the node, is not empty,
+ * writes go to writable nodes only. Drivers see any alignment unless .granularity says otherwise.
+ * Any number of threads call read, write, write_zeroes, discard, flush, status at once, on a node;
+ * all other functions run alone on their node (io.c holds the node's lock for writing).
+ *
+ * Functions returning int return 0 or -errno. SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_BLOCK_DRIVER_H
+#define LODGE_BLOCK_DRIVER_H
+
+#include "block/block.h"
+
+#include <pthread.h>
+
+/* Certainty of a probe. */
+enum { BLOCK_PROBE_NO = 0, BLOCK_PROBE_MAYBE = 1, BLOCK_PROBE_SURE = 100 };
+
+struct BlockDriver {
+    const char *name;
+    bool is_protocol; /* opens files itself; has no node below */
+    bool has_backing; /* may have a backing node */
+    bool has_vm_state;
+
+    /* @bytes: the first up to 2048. Returns: BLOCK_PROBE_... */
+    int (*probe)(const uint8_t *bytes, size_t length, const char *filename);
+
+    /* Formats: node->file is open. Sets node->state and node->size; for a format with backing
+     * node->backing_name and backing_format, which block_open() then opens. @spec: the driver's own
+     * keys. False with @error: nothing is left behind, close is not called. */
+    bool (*open)(BlockNode *node, const BlockSpec *spec, unsigned flags, GError **error);
+    /* Writes what it holds and frees node->state. Returns the first error. */
+    int (*close)(BlockNode *node);
+
+    int (*read)(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                uint64_t skip);
+    /* NULL: read-only format. FUA is done by io.c through flush. */
+    int (*write)(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                 uint64_t skip);
+    /* NULL or -ENOTSUP: io.c writes zeroes. @flags: BLOCK_IO_MAY_UNMAP. */
+    int (*write_zeroes)(BlockNode *node, uint64_t offset, uint64_t length, unsigned flags);
+    int (*discard)(BlockNode *node, uint64_t offset, uint64_t length);
+    /* Brings the format's own data to the file below; io.c flushes that one. NULL: nothing to do.
+     */
+    int (*flush)(BlockNode *node);
+    /* NULL: all is DATA, ALLOCATED, at the same offset below. */
+    int (*status)(BlockNode *node, uint64_t offset, uint64_t length, BlockStatus *out_status);
+    int (*write_compressed)(BlockNode *node, uint64_t offset, const void *buf, size_t length);
+    bool (*truncate)(BlockNode *node, uint64_t size, BlockPreallocation preallocation,
+                     GError **error);
+    int (*disk_usage)(BlockNode *node, uint64_t *out_bytes); /* NULL: that of the file below */
+    unsigned (*granularity)(const BlockNode *node);          /* NULL: 512 */
+
+    /* Fills in what the format knows; the rest is done. NULL: nothing. */
+    bool (*get_info)(BlockNode *node, BlockInfo *info, GError **error);
+    int (*check)(BlockNode *node, BlockCheck *check, unsigned fix);
+
+    const BlockCreateOption *create_options; /* "size" is one of them */
+    /* Formats @file, which is empty. @name: of the image, to place further files beside it. */
+    bool (*create)(File *file, const char *name, const BlockSpec *options, GError **error);
+    bool (*amend)(BlockNode *node, const BlockSpec *options, GError **error);
+    bool (*measure)(uint64_t size, uint64_t data_bytes, const BlockSpec *options,
+                    BlockMeasure *out_measure, GError **error);
+    bool (*change_backing)(BlockNode *node, const char *filename, const char *format,
+                           GError **error);
+
+    bool (*snapshot_create)(BlockNode *node, const char *name, GError **error);
+    bool (*snapshot_apply)(BlockNode *node, const char *which, GError **error);
+    bool (*snapshot_delete)(BlockNode *node, const char *which, GError **error);
+    bool (*snapshot_load)(BlockNode *node, const char *which, GError **error);
+};
+
+struct BlockNode {
+    const BlockDriver *driver;
+    void *state; /* the driver's */
+    uint64_t size;
+    BlockNode *file;      /* owned; NULL for protocols */
+    BlockNode *backing;   /* owned; NULL: none */
+    char *backing_name;   /* what the image says; NULL: none */
+    char *backing_format; /* NULL: the image does not say */
+    char *filename, *name;
+    unsigned flags; /* BLOCK_OPEN_... */
+
+    /* io.c's */
+    unsigned refs;         /* atomic */
+    pthread_rwlock_t lock; /* read: requests; write: everything that must run alone */
+    int flush_error;       /* atomic; of the first flush that failed: all later ones fail too */
+};
+
+/* All drivers; ends with NULL. */
+extern const BlockDriver *const block_drivers[];
+const BlockDriver *block_driver_find(const char *name);
+
+/* The File below a format over a file; NULL: another protocol. Borrowed. Formats use node->file
+ * with block_pread() and its kin; this is for what only files have (allocate). */
+File *block_node_below_file(const BlockNode *node);
+
+/* Requests to the layer below a format, which may lie past its end: reads give zeroes there, writes
+ * lengthen the file. */
+int block_below_read(BlockNode *node, uint64_t offset, void *buf, size_t length) LODGE_MUST_CHECK;
+int block_below_write(BlockNode *node, uint64_t offset, const void *buf,
+                      size_t length) LODGE_MUST_CHECK;
+
+/* Copies @length bytes of @vec from @skip on to @buf, or the other way. */
+void block_vec_read(const BlockVec *vec, uint64_t skip, void *buf, size_t length);
+void block_vec_write(const BlockVec *vec, uint64_t skip, const void *buf, size_t length);
+void block_vec_zero(const BlockVec *vec, uint64_t skip, size_t length);
+bool block_vec_is_zero(const BlockVec *vec, uint64_t skip, size_t length);
+
+/* Facts for BlockInfo. */
+void block_fact_text(GArray *facts, const char *name, const char *text);
+void block_fact_number(GArray *facts, const char *name, int64_t number);
+void block_fact_bool(GArray *facts, const char *name, bool value);
+/* Returns: the list, to which block_fact_list_add() adds objects (arrays of facts). */
+GPtrArray *block_fact_list(GArray *facts, const char *name);
+GArray *block_fact_list_add(GPtrArray *list);
+
+/* Whether all bytes are zero; fast. */
+bool block_is_zero(const void *buf, size_t length);
+
+#endif
