@@ -1,7 +1,7 @@
 /* Random cases on the host CPU, in the interpreter and in translated code; the results must agree.
  *
  *   test-differential [--seed N] [--cases N] [--minutes N] [--instruction NAME] [--one SEED]
- *                     [--engine interp|jit]
+ *                     [--engine interp|jit] [--without-host]
  *
  * A difference is printed with the case's own seed; --one runs just that case (with the same
  * --instruction).
@@ -27,6 +27,7 @@ typedef struct Options {
     uint64_t seed, cases, one;
     unsigned minutes;
     bool has_one, no_interpreter, no_translator;
+    bool no_host; /* the interpreter is the oracle: a sanitizer's memory is in the child's way */
     const char *instruction;
 } Options;
 
@@ -37,7 +38,7 @@ typedef struct Session {
     Generator *generator;
     uint64_t done, faulted, lost, differences;
     unsigned reports;
-    CaseResult result;
+    CaseResult result, reference;
 } Session;
 
 static uint8_t templates[CASE_TEMPLATES * CASE_DATA_BYTES];
@@ -52,6 +53,7 @@ static bool parse_options(int argc, char **argv, Options *options)
         { "instruction", required_argument, NULL, 'i' },
         { "engine", required_argument, NULL, 'e' },
         { "one", required_argument, NULL, 'o' },
+        { "without-host", no_argument, NULL, 'w' },
         { 0 },
     };
     *options = (Options){ .seed = SEED_DEFAULT, .cases = CASES_DEFAULT };
@@ -74,6 +76,9 @@ static bool parse_options(int argc, char **argv, Options *options)
         case 'e':
             options->no_interpreter = strcmp(optarg, "interp") != 0;
             options->no_translator = strcmp(optarg, "jit") != 0;
+            break;
+        case 'w':
+            options->no_host = options->no_interpreter = true;
             break;
         case 'o':
             options->one = strtoull(optarg, NULL, 0);
@@ -109,6 +114,15 @@ static void check_engine(Session *session, MachineEngine engine, const char *nam
     }
 }
 
+/* What the host's CPU does, or the interpreter in its place. */
+static const CaseResult *reference_of(Session *session, const Case *test, const CaseResult *native)
+{
+    if (session->options.no_host) {
+        machine_run(session->machine, MACHINE_INTERPRETER, test, &session->reference);
+    }
+    return session->options.no_host ? &session->reference : native;
+}
+
 static bool run_batch(Session *session, unsigned count)
 {
     Case *cases = native_cases(session->native);
@@ -117,23 +131,25 @@ static bool run_batch(Session *session, unsigned count)
         uint64_t seed = session->options.has_one ? session->options.one : random_next(&random);
         generate_case(session->generator, seed, &cases[i]);
     }
-    const CaseResult *results = native_run(session->native, count);
-    if (!results) {
+    const CaseResult *results =
+        session->options.no_host ? NULL : native_run(session->native, count);
+    if (!results && !session->options.no_host) {
         return false;
     }
     for (unsigned i = 0; i < count; i++) {
-        if (results[i].end == CASE_DIED || results[i].end == CASE_HUNG) {
+        const CaseResult *wanted = reference_of(session, &cases[i], results ? &results[i] : NULL);
+        if (wanted->end == CASE_DIED || wanted->end == CASE_HUNG) {
             /* It ran into the child itself; a difference if it does not fault in the guest is
              * not to be told from one. */
             session->lost++;
             continue;
         }
-        session->faulted += results[i].end == CASE_FAULTED;
+        session->faulted += wanted->end == CASE_FAULTED;
         if (!session->options.no_interpreter) {
-            check_engine(session, MACHINE_INTERPRETER, "interp", &cases[i], &results[i]);
+            check_engine(session, MACHINE_INTERPRETER, "interp", &cases[i], wanted);
         }
         if (!session->options.no_translator && machine_can_translate(session->machine)) {
-            check_engine(session, MACHINE_TRANSLATOR, "jit", &cases[i], &results[i]);
+            check_engine(session, MACHINE_TRANSLATOR, "jit", &cases[i], wanted);
         }
     }
     session->done += count;
