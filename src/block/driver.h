@@ -76,6 +76,7 @@ struct BlockNode {
     uint64_t size;
     BlockNode *file;      /* owned; NULL for protocols */
     BlockNode *backing;   /* owned; NULL: none */
+    BlockNode *data_file; /* owned; of formats that keep data apart; NULL: none */
     char *backing_name;   /* what the image says; NULL: none */
     char *backing_format; /* NULL: the image does not say */
     char *filename, *name;
@@ -95,11 +96,25 @@ const BlockDriver *block_driver_find(const char *name);
  * with block_pread() and its kin; this is for what only files have (allocate). */
 File *block_node_below_file(const BlockNode *node);
 
-/* Requests to the layer below a format, which may lie past its end: reads give zeroes there, writes
- * lengthen the file. */
-int block_below_read(BlockNode *node, uint64_t offset, void *buf, size_t length) LODGE_MUST_CHECK;
-int block_below_write(BlockNode *node, uint64_t offset, const void *buf,
+/* Requests of a format to a layer below it (node->file, a data file), which may lie past its end:
+ * reads give zeroes there, writes lengthen the file. */
+int block_child_read(BlockNode *child, uint64_t offset, void *buf, size_t length) LODGE_MUST_CHECK;
+int block_child_write(BlockNode *child, uint64_t offset, const void *buf,
                       size_t length) LODGE_MUST_CHECK;
+int block_child_readv(BlockNode *child, uint64_t offset, uint64_t length, const BlockVec *vec,
+                      uint64_t skip) LODGE_MUST_CHECK;
+int block_child_writev(BlockNode *child, uint64_t offset, uint64_t length, const BlockVec *vec,
+                       uint64_t skip) LODGE_MUST_CHECK;
+/* As block_write_zeroes(), block_discard(), block_flush(). */
+int block_child_zero(BlockNode *child, uint64_t offset, uint64_t length,
+                     unsigned flags) LODGE_MUST_CHECK;
+int block_child_discard(BlockNode *child, uint64_t offset, uint64_t length) LODGE_MUST_CHECK;
+int block_child_flush(BlockNode *child) LODGE_MUST_CHECK;
+/* The present length of the file: not node->size, which is of the time of opening. */
+int block_child_size(BlockNode *child, uint64_t *out_size) LODGE_MUST_CHECK;
+int block_child_truncate(BlockNode *child, uint64_t size) LODGE_MUST_CHECK;
+/* Reserves space; -ENOTSUP: cannot. */
+int block_child_allocate(BlockNode *child, uint64_t offset, uint64_t length) LODGE_MUST_CHECK;
 
 /* Copies @length bytes of @vec from @skip on to @buf, or the other way. */
 void block_vec_read(const BlockVec *vec, uint64_t skip, void *buf, size_t length);
