@@ -1,0 +1,44 @@
+/* The daemon's own state: where its files are, and what modules share.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_DAEMON_DAEMON_H
+#define LODGE_DAEMON_DAEMON_H
+
+#include "daemon/dispatch.h"
+#include "daemon/event-queue.h"
+#include "event/loop.h"
+
+/* Absolute, without a slash at the end; the folders exist when modules start. */
+typedef struct DaemonPaths {
+    char *config_dir; /* /etc/lodge: definitions */
+    char *state_dir;  /* /var/lib/lodge: saved guests, snapshots, NVRAM */
+    char *run_dir;    /* /run/lodge: sockets, status files; gone after a reboot */
+    char *cache_dir;  /* /var/cache/lodge */
+    char *log_dir;    /* /var/log/lodge */
+} DaemonPaths;
+
+struct Daemon {
+    bool session; /* one user's daemon; else the host's */
+    DaemonPaths paths;
+    char *uri;       /* what CONNECT_GET_URI answers: qemu:///system or qemu:///session */
+    EventLoop *loop; /* runs on the main thread */
+    EventQueue *events;
+    struct DomainService *domains; /* set by the domain module; NULL until it has started */
+};
+
+/**
+ * A part of the daemon: procedures and what keeps them going. Modules start in the order of the
+ * table in main.c, before any client is accepted, and stop in reverse.
+ */
+typedef struct DaemonModule {
+    const char *name;
+    const DispatchEntry *handlers;
+    unsigned n_handlers;
+    /* Any of them may be NULL. */
+    bool (*start)(Daemon *daemon, GError **error);
+    /* Guests keep running. Called when no handler runs any more. */
+    void (*stop)(Daemon *daemon);
+    /* Whether a session daemon must stay although no client is connected: guests run. */
+    bool (*is_busy)(Daemon *daemon);
+} DaemonModule;
+
+#endif
