@@ -54,15 +54,14 @@ typedef struct CodeSite {
 typedef struct JitStubs {
     void (*enter)(Vcpu *vcpu, const void *code);
     /* Offsets in the code memory. */
-    uint32_t exit_jump;     /* r15: linear address of the target */
-    uint32_t exit_jump_key; /* r15: linear address of the target + jump_key */
-    uint32_t exit_link;     /* r14: rip, r15: which jump to patch */
-    uint32_t exit_interp;   /* r14: rip */
-    uint32_t exit_poll;     /* r14: rip */
-    uint32_t exit_fault;    /* exit_info: host position */
-    uint32_t slow;          /* call; r15: linear address, r14: JIT_SLOW() */
-    uint32_t interpret;     /* call; r14: JIT_INTERPRET() */
-    uint32_t vector_load;   /* call */
+    uint32_t exit_jump;   /* r15: linear address of the target */
+    uint32_t exit_link;   /* r14: rip, r15: which jump to patch */
+    uint32_t exit_interp; /* r14: rip */
+    uint32_t exit_poll;   /* r14: rip */
+    uint32_t exit_fault;  /* exit_info: host position */
+    uint32_t slow;        /* call; r15: linear address, r14: JIT_SLOW() */
+    uint32_t interpret;   /* call; r14: JIT_INTERPRET() */
+    uint32_t vector_load; /* call */
     uint32_t end;
 } JitStubs;
 

@@ -17,7 +17,7 @@
 /* Software TLB.
  *
  * Look-up value: t = (linear >> 12) + tlb_context. An entry at index t & (TLB_ENTRIES-1) hits when
- * its tag for the kind of access equals t; then host = linear + tlb_addend[index]. The context
+ * its tag for the kind of access equals t; then host = linear + its addend. The context
  * holds what selects a translation apart from the address: (address space of CR3/PCID, user or
  * supervisor, SMAP override); contexts are context_id * TLB_CONTEXT_STEP, so that no two contexts
  * share a t. Switching is one store; a recycled id flushes. Tags are set only for plain RAM: MMIO,
@@ -57,6 +57,11 @@
 #define MODE_AVX_OFF 0x2000u    /* CR4.OSXSAVE or XCR0's bits 1 and 2 missing: AVX is #UD */
 #define MODE_IOPL 0x4000u /* CPL <= IOPL: CLI, STI, POPF change IF; IN and OUT need no bitmap */
 
+typedef struct TlbEntry {
+    uint64_t read, write, fetch; /* tags */
+    uint64_t addend;             /* of read and write */
+} TlbEntry;
+
 #define TLB_MODE_SUPERVISOR 0 /* user pages are out of reach when CR4.SMAP is set */
 #define TLB_MODE_USER 1
 #define TLB_MODE_OVERRIDE 2 /* supervisor, RFLAGS.AC set or no SMAP: user pages too */
@@ -69,6 +74,14 @@
  * translation; see translate.h. */
 #define JUMP_BITS 14
 #define JUMP_ENTRIES (1u << JUMP_BITS)
+
+typedef struct JumpEntry {
+    uint64_t tag;  /* -(address + jump_key) */
+    uint64_t code; /* host address; of a stub while the entry is empty */
+} JumpEntry;
+
+/* Emitted code counts on these sizes. */
+_Static_assert(sizeof(TlbEntry) == 32 && sizeof(JumpEntry) == 16, "sizes of entries");
 
 typedef struct XlateVm XlateVm;
 typedef struct TlbSpaces TlbSpaces;
@@ -92,11 +105,12 @@ struct Vcpu {
     uint32_t mode;              /* MODE_*: what a translation depends on besides its bytes; kept by
                                    cpu_update_mode() */
     uint64_t tlb_context;
+    uint64_t tlb_index; /* tlb_context * 4, for the index of an entry in units of 8 bytes */
     CpuSegment segment[CPU_SEGMENTS];
     uint64_t scratch[8]; /* spills of emitted code */
     /* Of the translator; see translate.h. */
     uint64_t code_base;   /* linear address of the page that the running block begins in */
-    uint64_t jump_key;    /* added to addresses in jump_tag */
+    uint64_t jump_key;    /* added to addresses in tags of @jump */
     uint64_t exit_reason; /* JitExit of the last exit */
     uint64_t exit_info;   /* of that kind of exit */
     uint64_t host_stack;  /* stack pointer to go back to */
@@ -108,18 +122,14 @@ struct Vcpu {
     uint64_t vector_away; /* 0: the vector state is in the host's registers, not in xsave */
     uint64_t
         segment_odd[2]; /* FS, GS outside 64-bit code: not a flat data segment (its base apart) */
-    uint64_t tlb_read[TLB_ENTRIES];
-    uint64_t tlb_write[TLB_ENTRIES];
-    uint64_t tlb_addend[TLB_ENTRIES];
-    uint64_t tlb_fetch[TLB_ENTRIES]; /* tag only: the page may be executed; the physical page is in
-                                        tlb_fetch_page */
-    uint64_t tlb_fetch_page[TLB_ENTRIES]; /* guest-physical page address, TLB_PAGE_* */
-    RamBlock *tlb_fetch_ram[TLB_ENTRIES]; /* where the page is, and at which offset */
-    uint64_t tlb_fetch_offset[TLB_ENTRIES];
+    TlbEntry tlb[TLB_ENTRIES] LODGE_ALIGNED(32);
+    JumpEntry jump[JUMP_ENTRIES];
     uint64_t tlb_host_page[TLB_ENTRIES]; /* host page behind the read and write tags */
-    uint64_t jump_tag[JUMP_ENTRIES];     /* -(address + jump_key) */
-    uint64_t jump_code[JUMP_ENTRIES];    /* host address; of a stub while the entry is empty */
-    uint64_t jump_base[JUMP_ENTRIES];    /* address & ~0xfff */
+    /* Behind the fetch tags: guest-physical page address and TLB_PAGE_*; where the page is, and at
+     * which offset. */
+    uint64_t tlb_fetch_page[TLB_ENTRIES];
+    RamBlock *tlb_fetch_ram[TLB_ENTRIES];
+    uint64_t tlb_fetch_offset[TLB_ENTRIES];
 
     /* -- vector state: standard XSAVE layout; the truth outside translated code (see fpu.h) -- */
     uint8_t xsave[CPU_XSAVE_BYTES] LODGE_ALIGNED(64);
@@ -177,6 +187,7 @@ struct Vcpu {
 
     unsigned interp_budget; /* instructions left in this batch */
     uint64_t instructions;  /* interpreted so far */
+    unsigned pauses;        /* PAUSE instructions so far */
     XlateCounters count;
     InterpCache *interp; /* decoded instructions */
     NativeCache *native; /* stubs of native.c */

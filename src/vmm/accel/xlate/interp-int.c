@@ -2,6 +2,10 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/accel/xlate/interp-ops.h"
 
+#include <sched.h>
+
+#define PAUSES_PER_YIELD 64
+
 typedef enum AluOp { ALU_ADD, ALU_ADC, ALU_SUB, ALU_SBB, ALU_AND, ALU_OR, ALU_XOR } AluOp;
 
 /* @a and @b are masked to @size; the result too. */
@@ -334,6 +338,15 @@ void op_movbe(Vcpu *vcpu, const Insn *insn)
     unsigned size = insn->operand[0].size;
     uint64_t value = op_read(vcpu, insn, 1);
     op_write(vcpu, insn, 0, __builtin_bswap64(value) >> (64 - size * 8));
+}
+
+/* A guest that waits for another vCPU must not keep the processor from it for long. */
+void op_pause(Vcpu *vcpu, const Insn *insn)
+{
+    __builtin_ia32_pause();
+    if (++vcpu->pauses % PAUSES_PER_YIELD == 0) {
+        sched_yield();
+    }
 }
 
 void op_nop(Vcpu *vcpu, const Insn *insn)

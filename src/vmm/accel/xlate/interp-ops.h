@@ -19,7 +19,7 @@ InterpFunc op_add, op_adc, op_sub, op_sbb, op_cmp, op_and, op_or, op_xor, op_tes
     op_neg, op_not, op_mov, op_movzx, op_movsx, op_lea, op_xchg, op_xadd, op_cmpxchg, op_cmpxchg8b,
     op_cmpxchg16b, op_bswap, op_cbw, op_cwde, op_cdqe, op_cwd, op_cdq, op_cqo, op_lahf, op_sahf,
     op_clc, op_stc, op_cmc, op_cld, op_std, op_movbe, op_nop, op_xlat, op_salc, op_setcc, op_cmovcc,
-    op_ud;
+    op_pause, op_ud;
 InterpFunc op_shl, op_shr, op_sar, op_rol, op_ror, op_rcl, op_rcr, op_shld, op_shrd, op_bt, op_bts,
     op_btr, op_btc, op_bsf, op_bsr, op_tzcnt, op_lzcnt, op_popcnt;
 InterpFunc op_mul, op_imul, op_div, op_idiv, op_aaa, op_aas, op_aam, op_aad, op_daa, op_das;
@@ -137,7 +137,7 @@ static inline uint64_t op_read(Vcpu *vcpu, const Insn *insn, unsigned i)
 static inline uint64_t mem_read_for_write(Vcpu *vcpu, uint64_t linear, unsigned size)
 {
     uint64_t t = (linear >> 12) + vcpu->tlb_context;
-    if (unlikely(vcpu->tlb_write[t % TLB_ENTRIES] != t || (linear & 0xfff) + size > 0x1000)) {
+    if (unlikely(vcpu->tlb[t % TLB_ENTRIES].write != t || (linear & 0xfff) + size > 0x1000)) {
         mem_probe_write(vcpu, linear, size);
     }
     return mem_read(vcpu, linear, size);

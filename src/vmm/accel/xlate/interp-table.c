@@ -211,7 +211,7 @@ static InterpFunc *const by_mnemonic[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
     M(CLFLUSH, op_clflush),
     M(CLFLUSHOPT, op_clflush),
     M(CLWB, op_clflush),
-    M(PAUSE, op_nop),
+    M(PAUSE, op_pause),
     M(LFENCE, op_nop),
     M(SFENCE, op_nop),
     M(MFENCE, op_nop),

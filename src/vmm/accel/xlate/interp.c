@@ -90,7 +90,7 @@ static bool enter_page(Vcpu *vcpu, uint64_t linear)
 {
     MemPage page;
     uint64_t t = (linear >> 12) + vcpu->tlb_context;
-    if (vcpu->tlb_fetch[t % TLB_ENTRIES] == t) {
+    if (vcpu->tlb[t % TLB_ENTRIES].fetch == t) {
         mem_page_at(vcpu, tlb_fetch_physical(vcpu, linear), &page);
     } else {
         tlb_fill(vcpu, linear, MEM_FETCH, &page);

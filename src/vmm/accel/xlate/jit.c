@@ -25,7 +25,7 @@ static bool find_code(Vcpu *vcpu, uint64_t linear, MemPage *out)
 {
     uint64_t t = (linear >> 12) + vcpu->tlb_context;
     unsigned i = t % TLB_ENTRIES;
-    if (vcpu->tlb_fetch[i] == t) {
+    if (vcpu->tlb[i].fetch == t) {
         mem_page_at(vcpu, tlb_fetch_physical(vcpu, linear), out);
     } else {
         tlb_fill(vcpu, linear, MEM_FETCH, out);
@@ -291,7 +291,6 @@ uint64_t jit_slow_access(Vcpu *vcpu, uint64_t linear, uint64_t what)
     jmp_buf *outer = vcpu->unwind;
     unsigned size = what & 0xff;
     MemAccess access = what >> 8 & 1 ? MEM_WRITE : MEM_READ;
-    const uint64_t *tags = access == MEM_WRITE ? vcpu->tlb_write : vcpu->tlb_read;
     uint64_t t = (linear >> 12) + vcpu->tlb_context;
     MemPage page;
     if ((linear & 0xfff) + size <= 0x1000 && (!(vcpu->mode & MODE_CS64) || is_canonical(linear))) {
@@ -300,7 +299,7 @@ uint64_t jit_slow_access(Vcpu *vcpu, uint64_t linear, uint64_t what)
             tlb_fill(vcpu, linear, access, &page);
         }
         vcpu->unwind = outer;
-        if (tags[t % TLB_ENTRIES] == t) {
+        if (tlb_tag(vcpu, t, access) == t) {
             vcpu->count.value[access == MEM_WRITE ? COUNT_FILL_WRITE : COUNT_FILL_READ]++;
             return JIT_GO_ON;
         }

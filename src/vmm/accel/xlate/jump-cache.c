@@ -22,8 +22,7 @@ void jump_cache_clear(Vcpu *vcpu)
     uint64_t nowhere = (uintptr_t)vm->exec + vm->stubs.exit_jump;
     vcpu->count.value[COUNT_JUMPS_CLEARED]++;
     for (unsigned i = 0; i < JUMP_ENTRIES; i++) {
-        vcpu->jump_code[i] = nowhere;
-        vcpu->jump_base[i] = 1;
+        vcpu->jump[i] = (JumpEntry){ 0, nowhere };
     }
     memset(jit->page_filter, 0, sizeof(jit->page_filter));
     jit->keys = 0;
@@ -58,6 +57,12 @@ void jit_flush_jumps_space(Vcpu *vcpu, unsigned pcid)
     jit->key_valid = false;
 }
 
+/* Without the key, and what distinguishes the halves of the address space. */
+static uint64_t page_of(uint64_t linear)
+{
+    return linear << 16 >> 28;
+}
+
 static unsigned page_bit(uint64_t linear)
 {
     uint64_t page = linear >> 12;
@@ -75,9 +80,8 @@ void jit_flush_jumps_page(Vcpu *vcpu, uint64_t linear)
     vcpu->count.value[COUNT_JUMPS_SEARCHED]++;
     uint64_t nowhere = (uintptr_t)vm->exec + vm->stubs.exit_jump;
     for (unsigned i = 0; i < JUMP_ENTRIES; i++) {
-        if (vcpu->jump_base[i] == (linear & ~UINT64_C(0xfff))) {
-            vcpu->jump_code[i] = nowhere;
-            vcpu->jump_base[i] = 1;
+        if (page_of(-vcpu->jump[i].tag) == page_of(linear)) {
+            vcpu->jump[i] = (JumpEntry){ 0, nowhere };
         }
     }
 }
@@ -129,7 +133,7 @@ void jump_cache_note_page(Vcpu *vcpu, bool is_global)
     }
 }
 
-/* Same as the code of emit_indirect(). */
+/* Same as the code of trampoline_emit_jump(). */
 static unsigned jump_index(const JitVm *jit, uint64_t address)
 {
     if (!jit->has_bmi2) {
@@ -144,9 +148,8 @@ void jump_cache_enter(Vcpu *vcpu, uint64_t linear, const Block *block)
     const JitVm *vm = vcpu->vm->jit;
     JitVcpu *jit = vcpu->jit;
     unsigned i = jump_index(vm, linear), bit = page_bit(linear);
-    vcpu->jump_tag[i] = -(linear + vcpu->jump_key);
-    vcpu->jump_base[i] = linear & ~UINT64_C(0xfff);
-    vcpu->jump_code[i] = (uintptr_t)vm->exec + block->entry_jump;
+    vcpu->jump[i] =
+        (JumpEntry){ -(linear + vcpu->jump_key), (uintptr_t)vm->exec + block->entry_jump };
     jit->page_filter[bit / 64] |= UINT64_C(1) << bit % 64;
 }
 
@@ -157,7 +160,7 @@ static const Block *find_known(Vcpu *vcpu, uint64_t linear)
     const JitVcpu *jit = vcpu->jit;
     uint64_t t = (linear >> 12) + vcpu->tlb_context;
     unsigned i = t % TLB_ENTRIES;
-    if (vcpu->tlb_fetch[i] != t || !key_fits(vcpu)) {
+    if (vcpu->tlb[i].fetch != t || !key_fits(vcpu)) {
         return NULL;
     }
     bool is_global = vcpu->tlb_fetch_page[i] & TLB_PAGE_GLOBAL;

@@ -52,9 +52,9 @@ static void enter_data(Vcpu *vcpu, uint64_t linear, const PageWalk *walk, const 
 {
     uint64_t t = (linear >> 12) + vcpu->tlb_context;
     unsigned i = t % TLB_ENTRIES;
-    vcpu->tlb_read[i] = t;
-    vcpu->tlb_write[i] = TLB_INVALID;
-    vcpu->tlb_addend[i] = (uintptr_t)page->host - linear;
+    vcpu->tlb[i].read = t;
+    vcpu->tlb[i].write = TLB_INVALID;
+    vcpu->tlb[i].addend = (uintptr_t)page->host - linear;
     vcpu->tlb_host_page[i] = (uintptr_t)page->host & ~PAGE_MASK;
     if (!walk->may_write || !page->writable || has_flag(page, RAM_PAGE_CODE)) {
         return;
@@ -62,7 +62,7 @@ static void enter_data(Vcpu *vcpu, uint64_t linear, const PageWalk *walk, const 
     if (vcpu->vm->host.memory->dirty_logging && !has_flag(page, RAM_PAGE_DIRTY)) {
         return;
     }
-    vcpu->tlb_write[i] = t;
+    vcpu->tlb[i].write = t;
 }
 
 void tlb_fill(Vcpu *vcpu, uint64_t linear, MemAccess access, MemPage *out)
@@ -80,7 +80,7 @@ void tlb_fill(Vcpu *vcpu, uint64_t linear, MemAccess access, MemPage *out)
     }
     if (access == MEM_FETCH) {
         uint64_t t = (linear >> 12) + vcpu->tlb_context;
-        vcpu->tlb_fetch[t % TLB_ENTRIES] = t;
+        vcpu->tlb[t % TLB_ENTRIES].fetch = t;
         vcpu->tlb_fetch_page[t % TLB_ENTRIES] =
             (walk.physical & ~PAGE_MASK) | (walk.is_global ? TLB_PAGE_GLOBAL : 0);
         vcpu->tlb_fetch_ram[t % TLB_ENTRIES] = out->ram;
@@ -257,27 +257,26 @@ void mem_write_system(Vcpu *vcpu, uint64_t linear, uint64_t value, unsigned size
 void *mem_host(Vcpu *vcpu, uint64_t linear, unsigned size, MemAccess access)
 {
     MemPage page;
-    const uint64_t *tags = access == MEM_WRITE ? vcpu->tlb_write : vcpu->tlb_read;
     uint64_t t = (linear >> 12) + vcpu->tlb_context;
     if ((linear & PAGE_MASK) + size > PAGE_BYTES) {
         tlb_fill(vcpu, linear, access, &page);
         tlb_fill(vcpu, mem_next_page(vcpu, linear), access, &page);
         return NULL;
     }
-    if (tags[t % TLB_ENTRIES] != t) {
+    if (tlb_tag(vcpu, t, access) != t) {
         tlb_fill(vcpu, linear, access, &page);
         t = (linear >> 12) + vcpu->tlb_context;
-        if (!page.host || tags[t % TLB_ENTRIES] != t) {
+        if (!page.host || tlb_tag(vcpu, t, access) != t) {
             return NULL;
         }
     }
-    return (void *)(uintptr_t)(linear + vcpu->tlb_addend[t % TLB_ENTRIES]);
+    return (void *)(uintptr_t)(linear + vcpu->tlb[t % TLB_ENTRIES].addend);
 }
 
 static void fetch_page(Vcpu *vcpu, uint64_t linear, MemPage *out)
 {
     uint64_t t = (linear >> 12) + vcpu->tlb_context;
-    if (vcpu->tlb_fetch[t % TLB_ENTRIES] == t) {
+    if (vcpu->tlb[t % TLB_ENTRIES].fetch == t) {
         mem_page_at(vcpu, tlb_fetch_physical(vcpu, linear), out);
         return;
     }

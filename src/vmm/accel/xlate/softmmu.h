@@ -24,6 +24,13 @@ typedef struct MemPage {
     bool writable; /* RAM, and not ROM */
 } MemPage;
 
+/* Tag of an entry for a kind of access. */
+static inline uint64_t tlb_tag(const Vcpu *vcpu, uint64_t t, MemAccess access)
+{
+    const TlbEntry *entry = &vcpu->tlb[t % TLB_ENTRIES];
+    return access == MEM_WRITE ? entry->write : access == MEM_READ ? entry->read : entry->fetch;
+}
+
 /* Guest-physical address behind a linear one whose page has an entry for instruction fetches. */
 static inline GuestAddr tlb_fetch_physical(const Vcpu *vcpu, uint64_t linear)
 {
@@ -44,10 +51,10 @@ void mem_write_slow(Vcpu *vcpu, uint64_t linear, uint64_t value, unsigned size);
 static inline uint64_t mem_read(Vcpu *vcpu, uint64_t linear, unsigned size)
 {
     uint64_t t = (linear >> 12) + vcpu->tlb_context;
-    if (unlikely(vcpu->tlb_read[t % TLB_ENTRIES] != t || (linear & 0xfff) + size > 0x1000)) {
+    if (unlikely(vcpu->tlb[t % TLB_ENTRIES].read != t || (linear & 0xfff) + size > 0x1000)) {
         return mem_read_slow(vcpu, linear, size);
     }
-    const void *host = (const void *)(uintptr_t)(linear + vcpu->tlb_addend[t % TLB_ENTRIES]);
+    const void *host = (const void *)(uintptr_t)(linear + vcpu->tlb[t % TLB_ENTRIES].addend);
     switch (size) {
     case 1:
         return *(const uint8_t *)host;
@@ -63,11 +70,11 @@ static inline uint64_t mem_read(Vcpu *vcpu, uint64_t linear, unsigned size)
 static inline void mem_write(Vcpu *vcpu, uint64_t linear, uint64_t value, unsigned size)
 {
     uint64_t t = (linear >> 12) + vcpu->tlb_context;
-    if (unlikely(vcpu->tlb_write[t % TLB_ENTRIES] != t || (linear & 0xfff) + size > 0x1000)) {
+    if (unlikely(vcpu->tlb[t % TLB_ENTRIES].write != t || (linear & 0xfff) + size > 0x1000)) {
         mem_write_slow(vcpu, linear, value, size);
         return;
     }
-    void *host = (void *)(uintptr_t)(linear + vcpu->tlb_addend[t % TLB_ENTRIES]);
+    void *host = (void *)(uintptr_t)(linear + vcpu->tlb[t % TLB_ENTRIES].addend);
     switch (size) {
     case 1:
         *(volatile uint8_t *)host = (uint8_t)value;

@@ -97,9 +97,7 @@ static TlbSpace *space_of(TlbSpaces *spaces, unsigned pcid)
 
 static void clear_all(Vcpu *vcpu)
 {
-    memset(vcpu->tlb_read, 0xff, sizeof(vcpu->tlb_read));
-    memset(vcpu->tlb_write, 0xff, sizeof(vcpu->tlb_write));
-    memset(vcpu->tlb_fetch, 0xff, sizeof(vcpu->tlb_fetch));
+    memset(vcpu->tlb, 0xff, sizeof(vcpu->tlb));
     memset(vcpu->spaces, 0, sizeof(*vcpu->spaces));
     vcpu->spaces->next_id = 1;
     vcpu->fetch_tag = TLB_INVALID;
@@ -118,6 +116,7 @@ void tlb_use_mode(Vcpu *vcpu, unsigned tlb_mode)
     }
     vcpu->access_mode = (uint8_t)tlb_mode;
     vcpu->tlb_context = space->id[tlb_mode] * TLB_CONTEXT_STEP;
+    vcpu->tlb_index = vcpu->tlb_context * 4;
 }
 
 void tlb_select_context(Vcpu *vcpu)
@@ -152,11 +151,12 @@ void tlb_flush_space(Vcpu *vcpu, unsigned pcid)
     tlb_select_context(vcpu);
 }
 
-static void forget(uint64_t *tags, uint64_t t)
+static void forget(Vcpu *vcpu, uint64_t t)
 {
-    if (tags[t % TLB_ENTRIES] == t) {
-        tags[t % TLB_ENTRIES] = TLB_INVALID;
-    }
+    TlbEntry *entry = &vcpu->tlb[t % TLB_ENTRIES];
+    entry->read = entry->read == t ? TLB_INVALID : entry->read;
+    entry->write = entry->write == t ? TLB_INVALID : entry->write;
+    entry->fetch = entry->fetch == t ? TLB_INVALID : entry->fetch;
 }
 
 void tlb_flush_page(Vcpu *vcpu, uint64_t linear)
@@ -175,9 +175,7 @@ void tlb_flush_page(Vcpu *vcpu, uint64_t linear)
         for (unsigned mode = 0; mode < TLB_MODES; mode++) {
             if (spaces->space[i].used && spaces->space[i].id[mode] != 0) {
                 uint64_t t = (linear >> 12) + spaces->space[i].id[mode] * TLB_CONTEXT_STEP;
-                forget(vcpu->tlb_read, t);
-                forget(vcpu->tlb_write, t);
-                forget(vcpu->tlb_fetch, t);
+                forget(vcpu, t);
             }
         }
     }
@@ -189,7 +187,7 @@ void tlb_protect_page(Vcpu *vcpu, const uint8_t *host_page)
 {
     for (unsigned i = 0; i < TLB_ENTRIES; i++) {
         if (vcpu->tlb_host_page[i] == (uintptr_t)host_page) {
-            vcpu->tlb_write[i] = TLB_INVALID;
+            vcpu->tlb[i].write = TLB_INVALID;
         }
     }
 }

@@ -119,8 +119,7 @@ static void save_state(Emit *e, bool has_avx)
     save_vectors(e, has_avx);
 }
 
-/* As emit_indirect() of translate-branch.c. */
-static void emit_jump_through_cache(const JitVm *jit, Emit *e)
+void trampoline_emit_jump(const JitVm *jit, Emit *e)
 {
     if (jit->has_bmi2) {
         emit_rorx(e, SCRATCH_A, SCRATCH_B, JUMP_BITS);
@@ -129,7 +128,8 @@ static void emit_jump_through_cache(const JitVm *jit, Emit *e)
     } else {
         emit_op_0f(e, 0xb6, 4, SCRATCH_A, rm_reg(SCRATCH_B)); /* movzx */
     }
-    emit_jmp_state(e, rm_table(offsetof(Vcpu, jump_code), SCRATCH_A));
+    emit_lea(e, 8, SCRATCH_A, rm_mem(SCRATCH_A, SCRATCH_A, 0, 0));
+    emit_jmp_state(e, rm_table(offsetof(Vcpu, jump[0].code), SCRATCH_A));
 }
 
 static void load_state(Emit *e)
@@ -159,7 +159,7 @@ static void emit_helper(JitVm *jit, Emit *e, uintptr_t function, uint8_t *exit_t
     emit_load(e, 8, HOST_RSP, STATE(host_stack));
     load_state(e);
     emit_load(e, 8, SCRATCH_B, STATE(rip));
-    emit_jump_through_cache(jit, e);
+    trampoline_emit_jump(jit, e);
 
     emit_patch(e, on, e->at);
     emit_alu_imm(e, ALU_CMP, 4, STATE(vector_away), 0);
@@ -248,7 +248,7 @@ static void emit_find(JitVm *jit, Emit *e, const uint8_t *common)
     uint8_t *missing = emit_jcc(e, 4);
     load_caller_saved(e);
     emit_load(e, 8, SCRATCH_B, STATE(scratch[4]));
-    emit_jump_through_cache(jit, e);
+    trampoline_emit_jump(jit, e);
     emit_patch(e, missing, e->at);
     load_caller_saved(e);
     emit_load(e, 8, SCRATCH_B, STATE(scratch[4]));
@@ -288,12 +288,6 @@ void trampoline_emit(JitVm *jit)
     emit_exit_tail(&e);
 
     emit_find(jit, &e, exit_common);
-    stubs->exit_jump_key = here(jit, &e);
-    emit_load(&e, 8, SCRATCH_A, STATE(jump_key));
-    emit_not(&e, SCRATCH_A);
-    emit_lea(&e, 8, SCRATCH_B, rm_mem(SCRATCH_B, SCRATCH_A, 0, 1));
-    emit_jmp_to(&e, jit->write + stubs->exit_jump);
-
     emit_link(jit, &e, exit_common);
     stubs->exit_interp = emit_exit(jit, &e, JIT_EXIT_INTERP, SCRATCH_A, exit_common);
     stubs->exit_poll = emit_exit(jit, &e, JIT_EXIT_POLL, SCRATCH_A, exit_common);

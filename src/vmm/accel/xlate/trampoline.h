@@ -56,6 +56,10 @@ uint64_t jit_slow_access(Vcpu *vcpu, uint64_t linear, uint64_t what);
 /* The same: interprets one instruction. */
 uint64_t jit_interpret(Vcpu *vcpu, uint64_t unused, uint64_t what);
 
+/* A jump to the linear address in SCRATCH_B through the jump cache; keeps flags. SCRATCH_A is then
+ * the position of the entry in units of 8 bytes. */
+void trampoline_emit_jump(const JitVm *jit, Emit *e);
+
 /* Emits the common pieces at the start of the code memory. */
 void trampoline_emit(JitVm *jit);
 

@@ -11,15 +11,7 @@ void emit_rip(Translator *t, unsigned reg, int32_t guest)
 /* To the linear address in SCRATCH_B, through the jump cache; keeps flags. */
 static void emit_indirect(Translator *t)
 {
-    Emit *e = &t->e;
-    if (t->has_bmi2) {
-        emit_rorx(e, SCRATCH_A, SCRATCH_B, JUMP_BITS);
-        emit_lea(e, 8, SCRATCH_A, rm_mem(SCRATCH_A, SCRATCH_B, 0, 0));
-        emit_pext(e, SCRATCH_A, SCRATCH_A, STATE(jump_mask));
-    } else {
-        emit_op_0f(e, 0xb6, 4, SCRATCH_A, rm_reg(SCRATCH_B)); /* movzx */
-    }
-    emit_jmp_state(e, rm_table(offsetof(Vcpu, jump_code), SCRATCH_A));
+    trampoline_emit_jump(t->jit, &t->e);
 }
 
 /* JMP and RET; @stack: what was added to RSP. */

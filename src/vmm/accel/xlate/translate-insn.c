@@ -75,7 +75,6 @@ static Plain plain_integer(const Insn *insn)
     case ZYDIS_MNEMONIC_NEG:
     case ZYDIS_MNEMONIC_NOT:
     case ZYDIS_MNEMONIC_OR:
-    case ZYDIS_MNEMONIC_PAUSE:
     case ZYDIS_MNEMONIC_PDEP:
     case ZYDIS_MNEMONIC_PEXT:
     case ZYDIS_MNEMONIC_POPCNT:

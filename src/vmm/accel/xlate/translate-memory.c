@@ -171,22 +171,17 @@ void emit_need_vectors(Translator *t)
     }
 }
 
-/* From the address in SCRATCH_A: SCRATCH_A the entry's index, SCRATCH_B the value to compare. */
+/* From the address in SCRATCH_A: SCRATCH_A the entry's position in units of 8 bytes, SCRATCH_B the
+ * value to compare. */
 static void emit_look_up(Translator *t, unsigned size)
 {
     Emit *e = &t->e;
-    if (size > 1) {
-        emit_lea(e, 8, SCRATCH_B, rm_mem(SCRATCH_A, HOST_NONE, 0, (int32_t)size - 1));
-    }
-    emit_shift_right(e, SCRATCH_A, 12);
-    emit_alu(e, ALU_ADD, 8, SCRATCH_A, STATE(tlb_context));
-    if (size > 1) {
-        emit_shift_right(e, SCRATCH_B, 12);
-        emit_alu(e, ALU_ADD, 8, SCRATCH_B, STATE(tlb_context));
-    } else {
-        emit_load(e, 8, SCRATCH_B, rm_reg(SCRATCH_A));
-    }
-    emit_alu_imm(e, ALU_AND, 4, rm_reg(SCRATCH_A), TLB_ENTRIES - 1);
+    emit_lea(e, 8, SCRATCH_B, rm_mem(SCRATCH_A, HOST_NONE, 0, (int32_t)size - 1));
+    emit_shift_right(e, SCRATCH_A, 10);
+    emit_alu(e, ALU_ADD, 4, SCRATCH_A, STATE(tlb_index));
+    emit_shift_right(e, SCRATCH_B, 12);
+    emit_alu(e, ALU_ADD, 8, SCRATCH_B, STATE(tlb_context));
+    emit_alu_imm(e, ALU_AND, 4, rm_reg(SCRATCH_A), (TLB_ENTRIES - 1) * 4);
 }
 
 /* The three forms of the check return the jump taken on a miss. */
@@ -224,6 +219,7 @@ static uint8_t *emit_check_keeping_flags(Translator *t, unsigned size, size_t ta
     emit_lea(e, 8, SCRATCH_A, rm_mem(SCRATCH_A, HOST_RCX, 0, 0));
     emit_lea(e, 8, SCRATCH_B, rm_mem(SCRATCH_B, HOST_RCX, 0, 0));
     emit_pext(e, SCRATCH_A, SCRATCH_A, STATE(index_mask));
+    emit_lea(e, 8, SCRATCH_A, rm_mem(HOST_NONE, SCRATCH_A, 2, 0));
     emit_load(e, 8, HOST_RCX, rm_table(tags, SCRATCH_A));
     emit_not(e, HOST_RCX);
     emit_lea(e, 8, HOST_RCX, rm_mem(HOST_RCX, SCRATCH_B, 0, 1));
@@ -258,7 +254,7 @@ HostRm emit_access(Translator *t, const InsnMemory *mem, unsigned address_size, 
                    bool is_write)
 {
     Emit *e = &t->e;
-    size_t tags = is_write ? offsetof(Vcpu, tlb_write) : offsetof(Vcpu, tlb_read);
+    size_t tags = is_write ? offsetof(Vcpu, tlb[0].write) : offsetof(Vcpu, tlb[0].read);
     if (!t->is_64 && has_segment_base(mem)) {
         unsigned which = mem->segment == CPU_GS;
         emit_cold_if_state(t, rm_state(offsetof(Vcpu, segment_odd) + which * 8), COLD_INTERP);
@@ -275,7 +271,7 @@ HostRm emit_access(Translator *t, const InsnMemory *mem, unsigned address_size, 
     cold->size = (uint8_t)size;
     cold->is_write = is_write;
     cold->insn = t->now;
-    emit_load(e, 8, SCRATCH_A, rm_table(offsetof(Vcpu, tlb_addend), SCRATCH_A));
+    emit_load(e, 8, SCRATCH_A, rm_table(offsetof(Vcpu, tlb[0].addend), SCRATCH_A));
     return host_operand(t, mem, address_size);
 }
 

@@ -72,22 +72,22 @@ static void decode_block(Translator *t, const uint8_t *page)
     t->end = t->end ? t->end : at;
 }
 
-/* From an indirect jump: SCRATCH_B is its target, SCRATCH_A the index of the jump cache. Keeps
+/* From an indirect jump: SCRATCH_B is its target, SCRATCH_A its entry in the jump cache. Keeps
  * flags even where this block needs none: the jump may be for another block. */
 static void emit_jump_entry(Translator *t)
 {
     Emit *e = &t->e;
     emit_store(e, 8, STATE(scratch[0]), HOST_RCX);
-    emit_load(e, 8, HOST_RCX, STATE(jump_key));
-    emit_lea(e, 8, SCRATCH_B, rm_mem(SCRATCH_B, HOST_RCX, 0, 0));
-    emit_load(e, 8, HOST_RCX, rm_table(offsetof(Vcpu, jump_tag), SCRATCH_A));
+    emit_load(e, 8, HOST_RCX, rm_table(offsetof(Vcpu, jump[0].tag), SCRATCH_A));
     emit_lea(e, 8, HOST_RCX, rm_mem(HOST_RCX, SCRATCH_B, 0, 0));
+    emit_load(e, 8, SCRATCH_A, STATE(jump_key));
+    emit_lea(e, 8, HOST_RCX, rm_mem(HOST_RCX, SCRATCH_A, 0, 0));
     uint8_t *hit = emit_jrcxz(e, 8);
     emit_load(e, 8, HOST_RCX, STATE(scratch[0]));
-    emit_jmp_to(e, stub_at(t, t->jit->stubs.exit_jump_key));
+    emit_jmp_to(e, stub_at(t, t->jit->stubs.exit_jump));
     emit_patch8(e, hit, e->at);
     emit_load(e, 8, HOST_RCX, STATE(scratch[0]));
-    emit_load(e, 8, SCRATCH_B, rm_table(offsetof(Vcpu, jump_base), SCRATCH_A));
+    emit_lea(e, 8, SCRATCH_B, rm_mem(SCRATCH_B, HOST_NONE, 0, -(int32_t)t->start));
     emit_store(e, 8, STATE(code_base), SCRATCH_B);
 }
 

@@ -50,7 +50,7 @@ static bool is_table(const ZydisDecodedOperandMem *mem, size_t offset)
 
 static void check_memory(Verifier *v, const ZydisDecodedOperandMem *mem)
 {
-    if (is_table(mem, offsetof(Vcpu, tlb_read)) || is_table(mem, offsetof(Vcpu, tlb_write))) {
+    if (is_table(mem, offsetof(Vcpu, tlb[0].read)) || is_table(mem, offsetof(Vcpu, tlb[0].write))) {
         v->is_checked = true;
     }
     if (is_state(mem)) {
@@ -88,7 +88,7 @@ static bool is_addend_load(const Verifier *v)
            v->operand[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
            v->operand[0].reg.value == TRUSTED_REGISTER &&
            v->operand[1].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-           is_table(&v->operand[1].mem, offsetof(Vcpu, tlb_addend));
+           is_table(&v->operand[1].mem, offsetof(Vcpu, tlb[0].addend));
 }
 
 /* LEA that adds to the trusted register. */
