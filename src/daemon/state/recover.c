@@ -1,0 +1,185 @@
+/* Opening a state directory: the lock, the journal's replay, and a fresh journal.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/log.h"
+#include "daemon/state/store-private.h"
+#include "gbase/error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#define JOURNAL_READ_MAX (512u << 20)
+#define ZERO_CHUNK (256u << 10)
+
+char *state_store_path(const StateStore *store, const char *path)
+{
+    return g_strdup_printf("%s/%s", store->files_dir, path);
+}
+
+static char *temporary_of(const char *path)
+{
+    g_autofree char *folder = g_path_get_dirname(path);
+    g_autofree char *name = g_path_get_basename(path);
+    return g_strdup_printf("%s/.%s.new", folder, name);
+}
+
+static int apply_put(const StateStore *store, const Step *step, const char *path)
+{
+    g_autofree char *temporary = temporary_of(path);
+    gsize size;
+    const void *data = g_bytes_get_data(step->data, &size);
+    int err = file_ops_write(&store->ops, temporary, data, size);
+    if (err == 0) {
+        err = store->ops.rename(&store->ops, temporary, path);
+    }
+    if (err < 0) {
+        store->ops.unlink(&store->ops, temporary);
+    }
+    return err;
+}
+
+static int apply_link(const StateStore *store, const Step *step, const char *path)
+{
+    g_autofree char *temporary = temporary_of(path);
+    gsize size;
+    const char *data = g_bytes_get_data(step->data, &size);
+    g_autofree char *target = g_strndup(data, size);
+    store->ops.unlink(&store->ops, temporary);
+    int err = store->ops.symlink(&store->ops, target, temporary);
+    return err < 0 ? err : store->ops.rename(&store->ops, temporary, path);
+}
+
+static int apply_once(const StateStore *store, const Step *step, const char *path)
+{
+    if (step->kind == STEP_DELETE) {
+        int err = store->ops.unlink(&store->ops, path);
+        return err == -ENOENT ? 0 : err;
+    }
+    return step->kind == STEP_PUT ? apply_put(store, step, path) : apply_link(store, step, path);
+}
+
+int state_store_apply(const StateStore *store, const Step *step)
+{
+    g_autofree char *path = state_store_path(store, step->path);
+    int err = apply_once(store, step, path);
+    if (err == -ENOENT) {
+        g_autofree char *folder = g_path_get_dirname(path);
+        err = file_ops_mkdir_all(&store->ops, folder);
+        err = err < 0 ? err : apply_once(store, step, path);
+    }
+    return err;
+}
+
+/* Zeros beforehand: a later sync then has no new blocks to record. */
+static int preallocate(const StateStore *store, int fd)
+{
+    g_autofree guint8 *zeros = g_malloc0(ZERO_CHUNK);
+    int err = 0;
+    for (int64_t at = 0; err == 0 && at < JOURNAL_SIZE; at += ZERO_CHUNK) {
+        err = store->ops.pwrite(&store->ops, fd, zeros, ZERO_CHUNK, at);
+    }
+    return err;
+}
+
+int state_store_renew_journal(StateStore *store)
+{
+    g_autofree char *temporary = temporary_of(store->journal_path);
+    g_autoptr(GByteArray) header = g_byte_array_new();
+    journal_write_header(header, store->epoch + 1);
+    store->ops.unlink(&store->ops, temporary);
+    int fd = store->ops.open(&store->ops, temporary, O_RDWR | O_CREAT | O_EXCL, 0600);
+    if (fd < 0) {
+        return fd;
+    }
+    int err = preallocate(store, fd);
+    err = err ?: store->ops.pwrite(&store->ops, fd, header->data, header->len, 0);
+    err = err ?: store->ops.sync(&store->ops, fd);
+    err = err ?: store->ops.rename(&store->ops, temporary, store->journal_path);
+    err = err ?: store->ops.sync_dir(&store->ops, store->journal_dir);
+    if (err < 0) {
+        store->ops.close(&store->ops, fd);
+        store->ops.unlink(&store->ops, temporary);
+        return err;
+    }
+    if (store->journal_fd >= 0) {
+        store->ops.close(&store->ops, store->journal_fd);
+    }
+    store->journal_fd = fd;
+    store->epoch++;
+    store->sequence = 1;
+    store->offset = header->len;
+    return 0;
+}
+
+static bool keep_broken_journal(StateStore *store, GError **error)
+{
+    g_autofree char *kept = g_strdup_printf("%s/journal.broken", store->journal_dir);
+    log_write(LOG_LEVEL_WARN, "state: '%s' has no valid header; kept as '%s'", store->journal_path,
+              kept);
+    int err = store->ops.rename(&store->ops, store->journal_path, kept);
+    if (err < 0) {
+        lodge_error_set_errno(error, err, "cannot rename '%s'", store->journal_path);
+        return false;
+    }
+    return true;
+}
+
+static bool replay(StateStore *store, const GPtrArray *records, GError **error)
+{
+    /* The last step for each path is enough, and makes the replay the same whenever it stops. */
+    g_autoptr(GHashTable) last = g_hash_table_new(g_str_hash, g_str_equal);
+    g_autoptr(GPtrArray) order = g_ptr_array_new();
+    for (guint r = 0; r < records->len; r++) {
+        const GPtrArray *steps = g_ptr_array_index(records, r);
+        for (guint i = 0; i < steps->len; i++) {
+            Step *step = g_ptr_array_index(steps, i);
+            g_hash_table_replace(last, step->path, step);
+            g_ptr_array_add(order, step);
+        }
+        if (store->is_read_only) {
+            state_store_remember(store, steps);
+        }
+    }
+    for (guint i = 0; i < order->len && !store->is_read_only; i++) {
+        const Step *step = g_ptr_array_index(order, i);
+        if (g_hash_table_lookup(last, step->path) != step) {
+            continue;
+        }
+        int err = state_store_apply(store, step);
+        if (err < 0) {
+            lodge_error_set_errno(error, err, "cannot write '%s/%s' from the journal",
+                                  store->files_dir, step->path);
+            return false;
+        }
+    }
+    if (order->len && !store->is_read_only) {
+        int err = store->ops.sync_all(&store->ops, store->files_dir);
+        if (err < 0) {
+            lodge_error_set_errno(error, err, "cannot sync '%s'", store->files_dir);
+            return false;
+        }
+    }
+    store->replayed = records->len;
+    return true;
+}
+
+bool state_store_recover(StateStore *store, GError **error)
+{
+    g_autofree char *data = NULL;
+    size_t size = 0;
+    int err = file_ops_read(&store->ops, store->journal_path, JOURNAL_READ_MAX, &data, &size);
+    if (err == -ENOENT) {
+        return true;
+    }
+    if (err < 0) {
+        lodge_error_set_errno(error, err, "cannot read '%s'", store->journal_path);
+        return false;
+    }
+    GPtrArray *records = NULL;
+    if (!journal_read((const guint8 *)data, size, &store->epoch, &records)) {
+        return store->is_read_only || keep_broken_journal(store, error);
+    }
+    bool ok = replay(store, records, error);
+    g_ptr_array_unref(records);
+    return ok;
+}
