@@ -92,8 +92,10 @@ class Guest:
         self.send(f"{command}; echo {mark[:4]}''{mark[4:]}=$?\n")
         before = self._position
         match = self.expect(rf"{mark}=(\d+)\r*\n", timeout)
-        text = self.output[before:match.start()].replace("\r", "")
-        return int(match.group(1)), text.split("\n", 1)[-1]
+        lines = self.output[before:match.start()].replace("\r", "").split("\n")
+        if lines and f"{mark[:4]}''{mark[4:]}" in lines[0]:
+            del lines[0]  # the echo
+        return int(match.group(1)), "\n".join(lines)
 
     def wait(self, timeout=60):
         """Waits for the monitor's own end; returns its exit status."""

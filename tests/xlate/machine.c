@@ -1,7 +1,7 @@
 /* Four-level page tables, descriptor tables and handlers of the guest that runs cases.
  *
- * Exceptions go to ring 0, where each vector has an address of its own that holds HLT. CASE_EXIT
- * holds UD2.
+ * Exceptions go to ring 0, where each vector has an address of its own that holds HLT. The
+ * page at CASE_EXIT is as in the native child, so that code that reads it sees the same.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "xlate/machine.h"
 
@@ -9,6 +9,7 @@
 #include "vmm/accel/xlate/code-cache.h"
 #include "vmm/accel/xlate/interp.h"
 #include "vmm/accel/xlate/translate.h"
+#include "xlate/native.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -130,11 +131,8 @@ static void build_descriptors(Machine *machine)
 
 static void build_contents(Machine *machine, const uint8_t *constant)
 {
-    static const uint8_t ud2[] = { 0x0f, 0x0b };
     memset(page_at(machine, PAGE_CODE), CASE_FILLER, CASE_CODE_BYTES);
-    memset(page_at(machine, PAGE_EXIT), CASE_FILLER, 4096);
-    memcpy(page_at(machine, PAGE_EXIT), ud2, sizeof(ud2));
-    memcpy(page_at(machine, PAGE_EXIT) + (CASE_EXIT32 - CASE_EXIT), ud2, sizeof(ud2));
+    native_write_exits(page_at(machine, PAGE_EXIT));
     memcpy(page_at(machine, PAGE_CONSTANT), constant, CASE_CONSTANT_BYTES);
 }
 
@@ -290,7 +288,7 @@ static bool has_error_code(uint8_t vector)
 }
 
 /* What the exception pushed. */
-static void read_frame(Machine *machine, CaseResult *out)
+static void read_frame(Machine *machine, bool is_32bit, CaseResult *out)
 {
     Vcpu *vcpu = machine->vcpu;
     uint64_t frame[6];
@@ -303,8 +301,15 @@ static void read_frame(Machine *machine, CaseResult *out)
     out->out.rip = frame[1];
     out->out.rflags = frame[3];
     out->out.gpr[CPU_RSP] = frame[4];
-    bool is_exit = vector == 6 && (frame[1] == CASE_EXIT || frame[1] == CASE_EXIT32);
+    /* The way out jumps to where nothing is mapped here. */
+    bool is_exit = vector == 14 && frame[1] == native_exit_address();
     out->end = is_exit ? CASE_REACHED_EXIT : CASE_FAULTED;
+    if (is_exit) {
+        out->out.rip = is_32bit ? CASE_EXIT32 : CASE_EXIT;
+        out->vector = 0;
+        out->error = 0;
+        out->cr2 = 0;
+    }
 }
 
 static void interpret(Vcpu *vcpu)
@@ -357,7 +362,7 @@ void machine_run(Machine *machine, MachineEngine engine, const Case *test, CaseR
         out->out.rip = vcpu->rip;
         out->out.rflags = vcpu->rflags;
     } else {
-        read_frame(machine, out);
+        read_frame(machine, test->is_32bit, out);
     }
     out->memory_changed = memcmp(data, template, CASE_DATA_BYTES) != 0;
     if (out->memory_changed) {

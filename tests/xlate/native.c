@@ -147,12 +147,11 @@ static void *map_at(uint64_t address, size_t bytes, int protection, int fd, off_
     return result == (void *)address ? result : NULL;
 }
 
-/* The two ways out of a case: see CASE_EXIT. */
-static void write_exits(uint8_t *page)
+void native_write_exits(uint8_t *page)
 {
     static const uint8_t jump64[] = { 0xff, 0x25, 0, 0, 0, 0 };
     static const uint8_t jump32[] = { 0xea, 0, 0, 0, 0, CASE_CS64, 0 };
-    uint64_t target = (uint64_t)(uintptr_t)native_exit;
+    uint64_t target = native_exit_address();
     uint32_t exit32 = (uint32_t)CASE_EXIT;
     memset(page, CASE_FILLER, 4096);
     memcpy(page, jump64, sizeof(jump64));
@@ -176,7 +175,7 @@ static bool map_memory(void)
     }
     close(fd);
     memset(child_code, CASE_FILLER, CASE_CODE_BYTES);
-    write_exits(child_code + CASE_CODE_BYTES);
+    native_write_exits(child_code + CASE_CODE_BYTES);
     memcpy((void *)CASE_CONSTANT, child_shared->constant, CASE_CONSTANT_BYTES);
     return mprotect((void *)CASE_CONSTANT, CASE_CONSTANT_BYTES, PROT_READ) == 0;
 }
@@ -333,6 +332,11 @@ void native_free(Native *native)
         munmap(native->shared, sizeof(*native->shared));
         free(native);
     }
+}
+
+uint64_t native_exit_address(void)
+{
+    return (uint64_t)(uintptr_t)native_exit;
 }
 
 bool native_has_fs(const Native *native)

@@ -17,6 +17,11 @@ void native_free(Native *native);
 /* Whether FS is CASE_FS_BASE in 64-bit cases (the host has FSGSBASE). */
 bool native_has_fs(const Native *native);
 
+/* Fills the page at CASE_EXIT with the two ways out of a case, which both jump to
+ * native_exit_address(), and CASE_FILLER. */
+void native_write_exits(uint8_t *page);
+uint64_t native_exit_address(void);
+
 /* Cases of the next batch, NATIVE_BATCH of them, to be filled in. */
 Case *native_cases(Native *native);
 

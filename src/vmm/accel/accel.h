@@ -83,7 +83,10 @@ typedef struct AccelHost {
                          unsigned size);
     void *opaque;
     unsigned vcpu_count;
-    bool is_interpreted; /* xlate: execute instruction by instruction (jit=off) */
+    bool is_interpreted;       /* xlate: execute instruction by instruction (jit=off) */
+    uint64_t code_cache_bytes; /* xlate: room for translated code (tb-size); 0: the default */
+    /* xlate: do as on a host without these, to test what is done there. */
+    bool without_bmi2, without_fsgsbase;
 } AccelHost;
 
 typedef enum VcpuExitReason {

@@ -68,6 +68,9 @@ static bool try_accel(Machine *machine, const AccelOps *accel, bool has_other, c
         .opaque = machine,
         .vcpu_count = machine->vcpu_count,
         .is_interpreted = !machine->config->accel.uses_jit,
+        .code_cache_bytes = machine->config->accel.code_cache_mib << 20,
+        .without_bmi2 = !machine->config->accel.host_bmi2,
+        .without_fsgsbase = !machine->config->accel.host_fsgsbase,
     };
     machine->vm = accel->vm_create(&host, message);
     if (machine->vm) {

@@ -17,6 +17,8 @@ MachineConfig *machine_config_new(void)
     config->machine.has_acpi = true;
     config->machine.has_isa_serial = true;
     config->accel.uses_jit = true;
+    config->accel.host_bmi2 = true;
+    config->accel.host_fsgsbase = true;
     config->boot_strict = false;
     config->smbios.oem_strings = g_ptr_array_new_with_free_func(g_free);
     config->drives = g_ptr_array_new_with_free_func(drive_config_free);

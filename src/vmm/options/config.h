@@ -9,6 +9,7 @@
 
 #define CONFIG_VCPUS_MAX 255
 #define CONFIG_ACCELS_MAX 4
+#define CONFIG_CODE_CACHE_MIB_MAX 2047 /* emitted code jumps by 32-bit distances */
 
 typedef enum HelpTopic {
     HELP_NONE,
@@ -46,7 +47,10 @@ typedef struct MachineOptions {
 typedef struct AccelConfig {
     char *name[CONFIG_ACCELS_MAX];
     unsigned count;
-    bool uses_jit; /* of xlate */
+    /* Of xlate. */
+    bool uses_jit;
+    uint64_t code_cache_mib; /* 0: the default */
+    bool host_bmi2, host_fsgsbase;
 } AccelConfig;
 
 /* -netdev, -chardev, -object: a back end of @type with its own options. */

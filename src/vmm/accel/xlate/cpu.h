@@ -152,8 +152,9 @@ struct Vcpu {
     bool interrupt_pending; /* the local APIC had something when IF was clear; see
                                cpu_recheck_interrupt() */
     _Atomic(uint8_t) sipi_vector;
-    bool shutdown;   /* triple fault */
-    bool debug_stop; /* the debugger's breakpoint, watchpoint or step was met */
+    bool shutdown;       /* triple fault */
+    const char *failure; /* the accelerator cannot go on, and why; NULL: it can */
+    bool debug_stop;     /* the debugger's breakpoint, watchpoint or step was met */
     bool debug_is_watchpoint;
     uint64_t debug_address;
     uint64_t pending_db; /* DR6 bits of a trap due after the present instruction */

@@ -484,6 +484,14 @@ static bool clears_other_flags(ZydisMnemonic mnemonic)
     }
 }
 
+/* With 66h, MOVSXD moves 16 bits and reads no more than those. */
+static void mend_movsxd(Insn *out)
+{
+    if (out->mnemonic == ZYDIS_MNEMONIC_MOVSXD && out->operand_size == 2) {
+        out->operand[1].size = 2;
+    }
+}
+
 int insn_decode(const uint8_t *bytes, unsigned length, uint32_t mode, Insn *out)
 {
     ZydisDecoder decoder;
@@ -532,6 +540,7 @@ int insn_decode(const uint8_t *bytes, unsigned length, uint32_t mode, Insn *out)
                              from.cpu_flags->set_1 | from.cpu_flags->undefined;
     }
     mend_base(out, &from);
+    mend_movsxd(out);
     if (!(mode & MODE_CS64) && (out->prefixes & INSN_VEX)) {
         clear_ignored_vex_bits(out);
     }

@@ -147,10 +147,13 @@ static void synchronize(Vcpu *vcpu)
 static bool may_go_on(const Vcpu *vcpu)
 {
     return vcpu->run_state == CPU_RUN_RUNNABLE && !vcpu->shutdown && !vcpu->debug_stop &&
-           atomic_load_explicit(&vcpu->requests, memory_order_relaxed) == 0 && jit_can_run(vcpu);
+           !vcpu->failure && atomic_load_explicit(&vcpu->requests, memory_order_relaxed) == 0 &&
+           jit_can_run(vcpu);
 }
 
-static void find_faulting_rip(Vcpu *vcpu)
+/* False: the host's signal came from a place that no guest instruction stands behind, a defect of
+ * the translator; the guest's state cannot be told then. */
+static bool find_faulting_rip(Vcpu *vcpu)
 {
     JitVm *jit = vcpu->vm->jit;
     uint32_t guest = 0;
@@ -158,10 +161,12 @@ static void find_faulting_rip(Vcpu *vcpu)
     bool found = code_cache_guest_position(jit, (uint32_t)vcpu->exit_info, &guest);
     pthread_mutex_unlock(&jit->lock);
     if (!found) {
-        abort();
+        vcpu->failure = "a host fault in translated code has no guest instruction";
+        return false;
     }
     vcpu->rip = vcpu->code_base + guest;
     jit->faults++;
+    return true;
 }
 
 /* After a jump to an address that is not canonical: back to before the jump. */
@@ -206,8 +211,7 @@ static void run_once(Vcpu *vcpu)
         vcpu->exit_reason = JIT_EXIT_INTERP;
     }
     if (vcpu->exit_reason == JIT_EXIT_FAULT) {
-        find_faulting_rip(vcpu);
-        vcpu->exit_reason = JIT_EXIT_INTERP;
+        vcpu->exit_reason = find_faulting_rip(vcpu) ? JIT_EXIT_INTERP : JIT_EXIT_POLL;
     }
     if (vcpu->exit_reason == JIT_EXIT_INTERP) {
         interp_one(vcpu);
@@ -376,9 +380,9 @@ int jit_vm_init(XlateVm *vm, uint64_t cache_bytes)
     }
     jit->is_verified = VERIFY_DEFAULT;
     __builtin_cpu_init();
-    jit->has_bmi2 = __builtin_cpu_supports("bmi2");
+    jit->has_bmi2 = __builtin_cpu_supports("bmi2") && !vm->host.without_bmi2;
     jit->has_avx = __builtin_cpu_supports("avx");
-    jit->has_fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
+    jit->has_fsgsbase = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) && !vm->host.without_fsgsbase;
     pthread_mutex_init(&jit->lock, NULL);
     trampoline_emit(jit);
     fault_init();

@@ -7,6 +7,7 @@
 #include "vmm/accel/xlate/translate.h"
 #include "vmm/accel/xlate/vm.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Without the translator, and while it cannot run. */
@@ -132,6 +133,12 @@ static bool has_stopped(Vcpu *vcpu, VcpuExit *out)
     if (vcpu->shutdown) {
         vcpu->shutdown = false;
         out->reason = VCPU_EXIT_SHUTDOWN;
+        return true;
+    }
+    if (vcpu->failure) {
+        out->reason = VCPU_EXIT_FAILED;
+        snprintf(out->message, sizeof(out->message), "%s", vcpu->failure);
+        vcpu->failure = NULL;
         return true;
     }
     if (vcpu->debug_stop) {

@@ -87,6 +87,7 @@ int state_set(Vcpu *vcpu, const CpuState *state)
     vcpu->nmi_masked = state->nmi_masked;
     vcpu->interrupt_shadow = state->interrupt_shadow;
     vcpu->shutdown = false;
+    vcpu->failure = NULL;
     vcpu->interrupt_pending = true;
     vcpu->fault_pending = state->exception_pending;
     vcpu->fault_vector = state->exception_vector;

@@ -21,10 +21,11 @@
 #include "vmm/accel/xlate/cpu.h"
 
 #define JIT_CACHE_BYTES_DEFAULT (UINT64_C(128) << 20)
+#define JIT_CACHE_BYTES_MIN (UINT64_C(1) << 20)
 
 /**
  * jit_vm_init - make the code cache of a VM and watch for writes to code
- * @cache_bytes: host code; a multiple of 4096, at least 1 MiB
+ * @cache_bytes: host code; a multiple of 4096, at least JIT_CACHE_BYTES_MIN
  *
  * Call before vCPUs exist, with vm->host filled in. Returns: 0, -ENOMEM, or the error of
  * memfd_create() or mmap(), when the host forbids executable memory.

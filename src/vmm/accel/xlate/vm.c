@@ -201,7 +201,8 @@ static Vm *xlate_vm_create(const AccelHost *host, char *message)
     vm->tsc_offset = -__rdtsc();
     if (!host->is_interpreted) {
         /* Without executable memory the guest runs all the same, slowly. */
-        vm->use_jit = jit_vm_init(vm, JIT_CACHE_BYTES_DEFAULT) == 0;
+        uint64_t bytes = host->code_cache_bytes ? host->code_cache_bytes : JIT_CACHE_BYTES_DEFAULT;
+        vm->use_jit = jit_vm_init(vm, bytes) == 0;
     }
     address_map_set_listener(host->memory->map, map_changed, vm);
     return (Vm *)vm;
