@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define JOURNAL_READ_MAX (512u << 20)
-#define ZERO_CHUNK (256u << 10)
+#define ZERO_CHUNK (64u << 10)
 
 char *state_store_path(const StateStore *store, const char *path)
 {
@@ -75,8 +75,9 @@ static int preallocate(const StateStore *store, int fd)
 {
     g_autofree guint8 *zeros = g_malloc0(ZERO_CHUNK);
     int err = 0;
-    for (int64_t at = 0; err == 0 && at < JOURNAL_SIZE; at += ZERO_CHUNK) {
-        err = store->ops.pwrite(&store->ops, fd, zeros, ZERO_CHUNK, at);
+    for (int64_t at = 0; err == 0 && at < store->journal_size; at += ZERO_CHUNK) {
+        err = store->ops.pwrite(&store->ops, fd, zeros, MIN(ZERO_CHUNK, store->journal_size - at),
+                                at);
     }
     return err;
 }

@@ -7,7 +7,7 @@
 #include "daemon/state/store.h"
 
 #define JOURNAL_NAME "journal.wal"
-#define JOURNAL_SIZE (4u << 20) /* preallocated; a checkpoint follows */
+#define JOURNAL_SIZE (4u << 20)
 
 struct StateTxn {
     GPtrArray *steps; /* of Step */
@@ -26,6 +26,7 @@ struct StateStore {
     char *journal_dir;
     char *journal_path;
     bool is_read_only;
+    unsigned journal_size; /* preallocated; a checkpoint follows */
     unsigned replayed;
     int lock_fd;
 

@@ -146,7 +146,7 @@ static void finish(Commit **commits, guint count, int err)
  * holds is unknown. Context: the leader; no lock held. */
 static int append_batch(StateStore *store, Commit **commits, guint count)
 {
-    if (store->journal_fd < 0 || store->offset >= JOURNAL_SIZE) {
+    if (store->journal_fd < 0 || store->offset >= store->journal_size) {
         int err = checkpoint(store);
         if (err < 0) {
             return err;
@@ -233,7 +233,7 @@ static void replace_failed_journal(StateStore *store)
     store->is_leading = false;
     g_cond_broadcast(&store->changed);
     if (err < 0) {
-        log_write(LOG_LEVEL_ERROR, "state: cannot begin a new journal in '%s': %s",
+        log_write(LOG_LEVEL_WARN, "state: cannot begin a new journal in '%s': %s",
                   store->journal_dir, g_strerror(-err));
     }
 }
@@ -393,6 +393,7 @@ StateStore *state_store_open(const StateStoreConfig *config, GError **error)
     store->journal_dir = g_strdup(config->journal_dir);
     store->journal_path = g_strdup_printf("%s/" JOURNAL_NAME, store->journal_dir);
     store->is_read_only = config->is_read_only;
+    store->journal_size = config->journal_size ?: JOURNAL_SIZE;
     store->lock_fd = -1;
     store->journal_fd = -1;
     g_mutex_init(&store->lock);

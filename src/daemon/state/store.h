@@ -21,6 +21,7 @@ typedef struct StateStoreConfig {
     const char *files_dir;   /* what paths are relative to: /etc/lodge */
     const char *journal_dir; /* of journal.wal and lodged.lock: /var/lib/lodge */
     const FileOps *ops;      /* NULL: file_ops_posix */
+    unsigned journal_size;   /* bytes, a multiple of 4096; 0: 4 MiB. A full one is begun anew */
     bool is_read_only;       /* look, change nothing, take no lock */
     bool is_synchronous;     /* no thread: files are written by state_store_flush() alone */
 } StateStoreConfig;
