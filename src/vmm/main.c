@@ -8,6 +8,7 @@
 #include "vmm/gdbstub/attach.h"
 #include "vmm/machine/machine.h"
 #include "vmm/process.h"
+#include "vmm/sandbox.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -82,7 +83,9 @@ static int run_machine(Machine *machine, int ready_fd, GError **error)
     SignalWatch signals = { .machine = machine, .fd = -1 };
     g_autoptr(Control) control = control_new(machine, error);
     g_autoptr(GdbStub) gdb = NULL;
-    if (!control || !gdb_stub_attach(machine, &gdb, error) || !watch_signals(&signals, error)) {
+    const SandboxConfig *sandbox = &machine_config(machine)->sandbox;
+    if (!control || !gdb_stub_attach(machine, &gdb, error) || !watch_signals(&signals, error) ||
+        (sandbox->is_on && !sandbox_enter(sandbox, error))) {
         return STATUS_CONFIG;
     }
     if (ready_fd >= 0) {

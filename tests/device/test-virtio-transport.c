@@ -1,14 +1,17 @@
 /* Virtio transports: negotiation, interrupts, the legacy interface, MMIO, state; with the entropy
  * device as the simplest one. SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/clock.h"
 #include "base/endian.h"
 #include "lib/check.h"
 #include "lib/virtq.h"
 #include "vmm/bus/pci/q35.h"
 #include "vmm/virtio/rng/rng.h"
 
+#include <fcntl.h>
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_pci.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ALL UINT64_MAX
 #define READY                                                                                      \
@@ -311,9 +314,37 @@ static void a_source_that_is_missing_is_named(void **state)
     assert_true(pci_bus_plug(d->root, (PciDevice *)dev, NULL));
     assert_false(device_realize(dev, &d->fake->host, &error));
     assert_non_null(strstr(error->message, "no rng 'o1'"));
-    fake_host_add_backend(d->fake, "rng", "o1", d);
+    RngSource source = { .fd = -1 };
+    fake_host_add_backend(d->fake, "rng", "o1", &source);
     assert_true(device_realize(dev, &d->fake->host, NULL));
     fake_pci_remove(dev);
+}
+
+/* A file that has nothing at the moment is asked again; until then the request is the device's. */
+static void a_request_waits_for_a_slow_source(void **state)
+{
+    int pipes[2];
+    assert_int_equal(pipe2(pipes, O_NONBLOCK | O_CLOEXEC), 0);
+    RngSource source = { .fd = pipes[0] };
+    FakeHost *fake = fake_host_new();
+    fake_host_add_backend(fake, "rng", "slow", &source);
+    const char *properties[] = { "rng", "slow", NULL };
+    VirtDriver *d = virt_driver_new(fake, &virtio_rng_pci_class, properties);
+    const VirtBuffer buffer = { VIRT_BUFFER_BASE, 64, true };
+    uint32_t length;
+    virt_driver_start(d, ALL);
+    virtq_add(d, 0, &buffer, 1);
+    virtq_kick(d, 0);
+    loop_run_once(fake->loop, 0);
+    assert_false(virtq_has_used(d, 0));
+    assert_int_equal(write(pipes[1], "random", 6), 6);
+    fake_host_advance(fake, 200 * NS_PER_MS);
+    virtq_wait_used(d, 0, &length);
+    assert_int_equal(length, 6);
+    assert_memory_equal(virt_ram(d, VIRT_BUFFER_BASE), "random", 6);
+    virt_driver_free(d);
+    close(pipes[0]);
+    close(pipes[1]);
 }
 
 static void a_request_with_nothing_to_write_is_given_back(void **state)
@@ -410,6 +441,7 @@ int main(void)
         CASE(a_source_that_is_missing_is_named),
         CASE(a_request_with_nothing_to_write_is_given_back),
         cmocka_unit_test(a_limited_rate_makes_the_guest_wait),
+        cmocka_unit_test(a_request_waits_for_a_slow_source),
         cmocka_unit_test(mmio_carries_a_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@ import signal
 import subprocess
 
 import pytest
+from guest import Guest, Qmp
 from images import image
 
 
@@ -67,6 +68,21 @@ def test_version_and_help_print_to_standard_output(vmm):
     (["-device", "virtio-rng-pci,speed=9"], "has no property 'speed'"),
     (["-device", "virtio-rng-pci,addr=99"], "99"),
     (["-device", "virtio-rng-pci,bus=pcie.9"], "pcie.9"),
+    (["-device", '{"driver":"virtio-rng-pci","addr":'], "-device: no JSON object"),
+    (["-device", '{"driver":"virtio-rng-pci","speed":9}'], "has no property 'speed'"),
+    (["-device", '{"id":"x"}'], "the device's name comes first"),
+    (["-object", "rng-random,id=r,filename=/nowhere"], "cannot open '/nowhere'"),
+    (["-object", "secret,id=s"], "give either 'data' or 'file'"),
+    (["-object", "secret,id=s,file=/nowhere"], "cannot read '/nowhere'"),
+    (["-object", "memory-backend-file,id=m,size=256M,mem-path=/tmp/x", "-machine", "memory-backend=m"],
+     "give share=on, or a folder"),
+    (["-object", "memory-backend-file,id=m,size=256M", "-machine", "memory-backend=m"], "'mem-path' is missing"),
+    (["-object", "memory-backend-ram,id=m,size=64M", "-machine", "memory-backend=m"], "-m asks for 256M"),
+    (["-sandbox", "on,spawn=perhaps"], "spawn"),
+    (["-global", "ICH9-LPC.disable_s3=0"], "no device is called 'ICH9-LPC'"),
+    (["-audiodev", "driver=alsa,id=a"], "driver 'alsa' is not supported"),
+    (["-action", "reboot=explode"], "explode"),
+    (["-chardev", "socket,id=c,path=/nowhere/x,wait=on"], "'wait' is for servers only"),
     (["-device", "virtio-blk-pci,drive=nowhere"], "there is no drive 'nowhere'"),
     (["-device", "virtio-rng-device"], "needs virtio-mmio"),
     (["-device", "q35-host"], "part of the machine"),
@@ -177,3 +193,82 @@ def test_a_signal_ends_the_wait_for_a_peer(vmm, quiet, tmp_path, number):
     finally:
         process.kill()
         process.wait()
+
+
+def libvirt_command_line(tmp_path, disk):
+    """What libvirt 9.0's domxml-to-native gives for a q35 guest with virtio devices, but for the disk: -drive."""
+    key = tmp_path / "master-key.aes"
+    key.write_bytes(os.urandom(32))
+    ports = []
+    for number in range(6):
+        multifunction = ',"multifunction":true' if number == 0 else ""
+        ports += ["-device", f'{{"driver":"pcie-root-port","port":{8 + number},"chassis":{1 + number},'
+                             f'"id":"pci.{1 + number}","bus":"pcie.0"{multifunction},"addr":"0x1.0x{number}"}}']
+    return [
+        "-name", "guest=demo,debug-threads=on", "-S",
+        "-object", f'{{"qom-type":"secret","id":"masterKey0","format":"raw","file":"{key}"}}',
+        "-machine", "pc-q35-7.2,usb=off,dump-guest-core=off,memory-backend=pc.ram", "-accel", "tcg",
+        "-cpu", "EPYC,acpi=on,ss=on,monitor=on,hypervisor=on,erms=on,mpx=on,pcommit=on,clwb=on,umip=on,pku=on,vaes=on,"
+                "la57=on,pks=on,3dnowext=on,3dnow=on,npt=on,vgif=on,svme-addr-chk=on,vme=off,rdseed=off,sha-ni=off,"
+                "xsavec=off,fxsr-opt=off,misalignsse=off,3dnowprefetch=off,osvw=off,topoext=off,nrip-save=off",
+        "-m", "512", "-object", '{"qom-type":"memory-backend-ram","id":"pc.ram","size":536870912}',
+        "-overcommit", "mem-lock=off", "-smp", "2,sockets=2,cores=1,threads=1",
+        "-uuid", "c7a5fdbd-edaf-9455-926a-d65c16db1809", "-display", "none", "-no-user-config", "-nodefaults",
+        "-chardev", f"socket,id=charmonitor,path={tmp_path}/monitor.sock,server=on,wait=off",
+        "-mon", "chardev=charmonitor,id=monitor,mode=control", "-rtc", "base=utc,driftfix=slew",
+        "-global", "kvm-pit.lost_tick_policy=delay", "-no-hpet", "-no-shutdown",
+        "-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1", "-boot", "strict=on", *ports,
+        "-device", '{"driver":"virtio-serial-pci","id":"virtio-serial0","bus":"pci.2","addr":"0x0"}',
+        "-drive", f"file={disk},format=raw,if=none,id=libvirt-1-format,cache=none,discard=unmap",
+        "-device", '{"driver":"virtio-blk-pci","bus":"pci.3","addr":"0x0","drive":"libvirt-1-format",'
+                   '"id":"virtio-disk0","bootindex":1,"write-cache":"on","serial":"abc"}',
+        "-netdev", '{"type":"user","id":"hostnet0"}',
+        "-device", '{"driver":"virtio-net-pci","netdev":"hostnet0","id":"net0","mac":"52:54:00:11:22:33",'
+                   '"bus":"pci.1","addr":"0x0"}',
+        "-chardev", "stdio,id=charserial0",
+        "-device", '{"driver":"isa-serial","chardev":"charserial0","id":"serial0","index":0}',
+        "-chardev", f"socket,id=charchannel0,path={tmp_path}/agent,server=on,wait=off",
+        "-device", '{"driver":"virtserialport","bus":"virtio-serial0.0","nr":1,"chardev":"charchannel0",'
+                   '"id":"channel0","name":"org.qemu.guest_agent.0"}',
+        "-audiodev", '{"id":"audio1","driver":"none"}',
+        "-device", '{"driver":"virtio-balloon-pci","id":"balloon0","bus":"pci.4","addr":"0x0"}',
+        "-object", '{"qom-type":"rng-random","id":"objrng0","filename":"/dev/urandom"}',
+        "-device", '{"driver":"virtio-rng-pci","rng":"objrng0","id":"rng0","bus":"pci.5","addr":"0x0"}',
+        "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+        "-device", '{"driver":"pvpanic"}', "-msg", "timestamp=on"]
+
+
+def test_the_line_that_libvirt_writes_runs_a_guest(vmm, build, tmp_path):
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(1 << 20))
+    command = [vmm, *libvirt_command_line(tmp_path, disk), "-kernel", image(build, "fetch-kernel"),
+               "-initrd", image(build, "make-initramfs"), "-append", "console=ttyS0 lodge.hold lodge.shell"]
+    with Guest(command) as vm:
+        qmp = Qmp(str(tmp_path / "monitor.sock"))
+        assert qmp.command("query-status")["status"] == "prelaunch"
+        qmp.command("cont")
+        vm.expect("reached init", 300)
+        status, text = vm.run("cat /sys/class/net/eth0/address /sys/block/vda/serial; ls /sys/class/virtio-ports; "
+                              "dd if=/dev/hwrng bs=16 count=1 2>/dev/null | wc -c; echo a > /dev/vda; sync")
+        assert status == 0 and "52:54:00:11:22:33\nabc" in text and "vport1p1\n16\n" in text
+        qmp.command("quit")
+        assert vm.wait(30) == 0
+
+
+@pytest.mark.parametrize("backend", ["memory-backend-ram,id=m,size=256M,prealloc=on", "memory-backend-memfd,id=m,size=256M",
+                                     "memory-backend-file,id=m,size=256M,mem-path={},share=on",
+                                     "memory-backend-file,id=m,size=256M,mem-path={folder}"])
+def test_guest_ram_is_what_an_object_describes(vmm, quiet, tmp_path, backend):
+    path = tmp_path / "ram"
+    socket_path = str(tmp_path / "qmp")
+    command = [vmm, *quiet, "-machine", "memory-backend=m", "-object", backend.format(path, folder=tmp_path), "-S",
+               "-qmp", f"unix:{socket_path},server=on,wait=off"]
+    with Guest(command) as vm:
+        qmp = Qmp(socket_path)
+        assert qmp.command("query-memory-size-summary")["base-memory"] == 256 << 20
+        assert path.exists() == ("share=on" in backend)
+        if path.exists():
+            assert path.stat().st_size == 256 << 20
+        assert not [name for name in os.listdir(tmp_path) if name.startswith("lodge-ram")]
+        qmp.command("quit")
+        assert vm.wait(30) == 0

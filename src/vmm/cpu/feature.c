@@ -311,6 +311,89 @@ int cpu_feature_find(const char *name, size_t length)
     return -1;
 }
 
+static const char *const absent_features[] = {
+    "acpi",
+    "ds",
+    "tm",
+    "ia64",
+    "pbe",
+    "dtes64",
+    "monitor",
+    "ds-cpl",
+    "smx",
+    "est",
+    "tm2",
+    "cid",
+    "xtpr",
+    "pdcm",
+    "dca",
+    "osxsave",
+    "mpx",
+    "pcommit",
+    "cqm",
+    "intel-pt",
+    "avx512pf",
+    "avx512er",
+    "pks",
+    "ospke",
+    "bus-lock-detect",
+    "sgx",
+    "sgxlc",
+    "avx512-4vnniw",
+    "avx512-4fmaps",
+    "pconfig",
+    "arch-lbr",
+    "ibt",
+    "shstk",
+    "amx-bf16",
+    "amx-tile",
+    "amx-int8",
+    "amx-fp16",
+    "core-capability",
+    "split-lock-detect",
+    "3dnowext",
+    "3dnow",
+    "mp",
+    "extapic",
+    "ibs",
+    "skinit",
+    "wdt",
+    "lwp",
+    "tce",
+    "nodeid-msr",
+    "perfctr-nb",
+    "svm-lock",
+    "avic",
+    "svme-addr-chk",
+    "rdpru",
+    "xcrypt",
+    "xstore",
+    "phe",
+    "ace2",
+    "pmm",
+    "fma4",
+    "xop",
+    "tbm",
+    "waitpkg",
+    "kvm-hint-dedicated",
+    "kvm-mmu",
+};
+
+int cpu_absent_feature_find(const char *name)
+{
+    for (unsigned i = 0; i < ARRAY_LENGTH(absent_features); i++) {
+        if (name_equals(absent_features[i], name, strlen(name))) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+const char *cpu_absent_feature_name(unsigned index)
+{
+    return index < ARRAY_LENGTH(absent_features) ? absent_features[index] : NULL;
+}
+
 const char *cpu_feature_name(unsigned feature)
 {
     for (unsigned i = 0; i < ARRAY_LENGTH(feature_table); i++) {

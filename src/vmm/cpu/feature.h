@@ -75,6 +75,12 @@ bool cpu_feature_set_is_empty(const CpuFeatureSet *set);
 /* The number of the feature @name (length bytes; '_' and '-' are one), or -1. */
 int cpu_feature_find(const char *name, size_t length);
 
+/* Features that QEMU has a name for and no guest here can have: peers ask for them, or switch them
+ * off, where they describe a model bit by bit. Number of @name or -1; name of number @index (below
+ * 128), or NULL. */
+int cpu_absent_feature_find(const char *name);
+const char *cpu_absent_feature_name(unsigned index);
+
 /* The name of a feature by its number, or NULL. */
 const char *cpu_feature_name(unsigned feature);
 

@@ -297,9 +297,33 @@ static void model_features(const CpuModel *model, CpuFeatureSet *out)
     }
 }
 
+static void set_absent(CpuConfig *config, unsigned number, bool on)
+{
+    uint64_t bit = UINT64_C(1) << number % 64;
+    config->absent[number / 64] &= ~bit;
+    config->absent[number / 64] |= on ? bit : 0;
+}
+
+char *cpu_config_format_absent(const CpuConfig *config)
+{
+    g_autoptr(GString) out = g_string_new(NULL);
+    const char *name;
+    for (unsigned i = 0; (name = cpu_absent_feature_name(i)); i++) {
+        if (config->absent[i / 64] >> i % 64 & 1) {
+            g_string_append_printf(out, "%s%s", out->len ? ", " : "", name);
+        }
+    }
+    return out->len ? g_strdup(out->str) : NULL;
+}
+
 static bool set_switch(CpuConfig *config, const char *name, bool on, GError **error)
 {
     int feature = cpu_feature_find(name, strlen(name));
+    int absent = feature < 0 ? cpu_absent_feature_find(name) : -1;
+    if (absent >= 0) {
+        set_absent(config, (unsigned)absent, on);
+        return true;
+    }
     if (feature < 0) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND,
                     "unknown CPU feature or property '%s'; '-cpu help' lists the known ones", name);
@@ -372,6 +396,10 @@ static bool set_property(CpuConfig *config, const char *name, const char *value,
         config->enforce = on;
     } else if (g_str_equal(name, "kvm")) {
         config->hide_kvm = !on;
+    } else if (g_str_equal(name, "host-phys-bits")) {
+        config->phys_bits = 0; /* as the accelerator has: it is the default */
+    } else if (g_str_equal(name, "migratable")) {
+        /* All that a guest can see can be moved. */
     } else {
         return set_switch(config, name, on, error);
     }
@@ -457,6 +485,11 @@ bool cpu_config_resolve(const CpuConfig *config, const CpuidTable *limits,
     cpu_feature_set_close(&wanted);
 
     cpu_feature_set_without(&missing, &expected, &wanted);
+    g_autofree char *absent = cpu_config_format_absent(config);
+    if (config->enforce && absent) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED, "no guest can have: %s", absent);
+        return false;
+    }
     if (config->enforce && !cpu_feature_set_is_empty(&missing)) {
         g_autofree char *names = cpu_feature_set_format(&missing);
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,

@@ -17,6 +17,7 @@ typedef struct CpuModel CpuModel;
 typedef struct CpuConfig {
     const CpuModel *model;
     CpuFeatureSet plus, minus;
+    uint64_t absent[2];           /* asked for though no guest can have them; see feature.h */
     bool check;                   /* warn of features that are missing (the default) */
     bool enforce;                 /* they are an error */
     bool hide_kvm;                /* "kvm=off": no paravirtual leaves */
@@ -37,6 +38,9 @@ bool cpu_config_parse(const char *text, CpuConfig *out, GError **error);
 
 /* The text of "-cpu help". (transfer full) */
 char *cpu_model_help(void);
+
+/* "name, name": features asked for that no guest can have, or NULL. (transfer full) */
+char *cpu_config_format_absent(const CpuConfig *config);
 
 /* For QMP: the name of the model, and of model number @i (NULL past the last). */
 const char *cpu_model_name(const CpuModel *model);

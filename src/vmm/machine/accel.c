@@ -112,6 +112,10 @@ static bool resolve_cpu(Machine *machine, GError **error)
         g_prefix_error(error, "-cpu: ");
         return false;
     }
+    g_autofree char *absent = cpu_config_format_absent(&machine->cpu_config);
+    if (machine->cpu_config.check && absent) {
+        log_warn("-cpu: no guest can have: %s", absent);
+    }
     if (machine->cpu_config.check && machine->config->cpu && !cpu_feature_set_is_empty(&missing)) {
         g_autofree char *names = cpu_feature_set_format(&missing);
         log_warn("-cpu: %s does not have: %s", machine->accel->name, names);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 
 static bool build_boot(Machine *machine, GError **error)
 {
@@ -43,6 +44,15 @@ static bool build_devices(Machine *machine, GError **error)
     return true;
 }
 
+static bool lock_memory(const Machine *machine, GError **error)
+{
+    if (machine->config->locks_memory && mlockall(MCL_CURRENT | MCL_FUTURE) < 0) {
+        lodge_error_set_errno(error, errno, "-overcommit: cannot lock memory");
+        return false;
+    }
+    return true;
+}
+
 static bool build(Machine *machine, GError **error)
 {
     machine->type = machine_type_find(machine->config->machine.type, error);
@@ -52,7 +62,7 @@ static bool build(Machine *machine, GError **error)
            machine->type->build(machine, error) && machine_build_vcpus(machine, error) &&
            build_devices(machine, error) && machine->type->finish(machine, error) &&
            machine_check_globals(machine, error) &&
-           machine_load_reset_state(machine, RESET_COLD, error) &&
+           machine_load_reset_state(machine, RESET_COLD, error) && lock_memory(machine, error) &&
            machine_start_vcpu_threads(machine, error);
 }
 

@@ -7,6 +7,7 @@
 #include "vmm/devices/devices.h"
 #include "vmm/machine/internal.h"
 #include "vmm/machine/pc.h"
+#include "vmm/machine/user-objects.h"
 
 #include <errno.h>
 #include <string.h>
@@ -90,7 +91,9 @@ static void host_power_event(void *opaque, PowerEvent event, int code)
 static void *host_find_backend(void *opaque, const char *kind, const char *name, GError **error)
 {
     const MachineDevice *md = opaque;
-    return machine_use_backend(md->machine, md, kind, name, error);
+    void *object = machine_use_backend(md->machine, md, kind, name, error);
+    bool is_source = object && !strcmp(kind, "rng");
+    return is_source ? (void *)user_object_rng(object) : object;
 }
 
 /* Addresses of cards that were given none count up: 52:54:00:12:34:56, :57, ... */
@@ -217,12 +220,39 @@ static bool apply_globals(MachineDevice *md, GError **error)
     return true;
 }
 
+/* Properties of devices that other monitors have, with the one value that is true here. */
+static const struct {
+    const char *driver, *property, *value;
+} fixed_globals[] = {
+    { "ICH9-LPC", "disable_s3", "1" },
+    { "ICH9-LPC", "disable_s4", "1" },
+    { "ICH9-LPC", "noreboot", "off" },
+    { "PIIX4_PM", "disable_s3", "1" },
+    { "PIIX4_PM", "disable_s4", "1" },
+    { "kvm-pit", "lost_tick_policy", "delay" },
+    { "kvm-pit", "lost_tick_policy", "discard" },
+    { "mc146818rtc", "lost_tick_policy", "discard" },
+};
+
+static bool is_fixed_global(const GlobalConfig *global)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(fixed_globals); i++) {
+        if (!strcmp(fixed_globals[i].driver, global->driver) &&
+            !strcmp(fixed_globals[i].property, global->property) &&
+            !strcmp(fixed_globals[i].value, global->value)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool machine_check_globals(const Machine *machine, GError **error)
 {
     const GPtrArray *globals = machine->config->globals;
     for (guint i = 0; i < globals->len; i++) {
         const GlobalConfig *global = g_ptr_array_index(globals, i);
-        if (!device_registry_find(machine_device_families, global->driver, error)) {
+        if (!is_fixed_global(global) &&
+            !device_registry_find(machine_device_families, global->driver, error)) {
             g_prefix_error(error, "-global: ");
             return false;
         }

@@ -5,8 +5,11 @@
 #include "gbase/error.h"
 #include "gbase/size.h"
 #include "vmm/machine/internal.h"
+#include "vmm/machine/user-objects.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define PORT_SPACE_BYTES 0x10000
 #define VGA_HOLE 0xa0000u
@@ -29,28 +32,44 @@ static bool map_ram(Machine *machine, GuestAddr base, uint64_t offset, uint64_t 
     return true;
 }
 
-/* The size of the object named by -machine memory-backend=, if any, must be that of -m. */
-static bool check_memory_backend(const Machine *machine, GError **error)
+/* RAM as the object that -machine memory-backend= names describes it. */
+static RamBlock *make_described_ram(Machine *machine, GError **error)
 {
     const char *id = machine->config->machine.memory_backend;
-    if (!id) {
-        return true;
-    }
-    const MachineBackend *backend = machine_find_backend(machine, "memory", id);
+    MachineBackend *backend = machine_find_backend(machine, "memory", id);
     if (!backend) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND,
                     "-machine: there is no memory-backend-* object '%s'", id);
-        return false;
+        return NULL;
     }
-    uint64_t size = *(const uint64_t *)backend->object;
+    uint64_t size = user_object_ram_size(backend->object);
     if (size != machine->config->ram_bytes) {
         g_autofree char *has = size_format(size);
         g_autofree char *wants = size_format(machine->config->ram_bytes);
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
                     "object '%s' has %s, but -m asks for %s", id, has, wants);
-        return false;
+        return NULL;
     }
-    return true;
+    RamBlock *ram = user_object_ram(machine, backend->object, error);
+    g_prefix_error(error, "object '%s': ", id);
+    return ram;
+}
+
+static RamBlock *make_ram(Machine *machine, GError **error)
+{
+    uint64_t total = machine->config->ram_bytes;
+    if (machine->config->machine.memory_backend) {
+        return make_described_ram(machine, error);
+    }
+    RamBlock *ram = ram_block_new("guest-ram", total);
+    if (!ram) {
+        g_autofree char *text = size_format(total);
+        lodge_error_set_errno(error, errno, "cannot allocate %s of guest RAM", text);
+    } else if (!machine->config->machine.dumps_core &&
+               madvise(ram->host, total, MADV_DONTDUMP) < 0) {
+        log_warn("guest RAM cannot be kept out of core dumps: %s", g_strerror(errno));
+    }
+    return ram;
 }
 
 bool machine_build_memory(Machine *machine, GError **error)
@@ -63,13 +82,8 @@ bool machine_build_memory(Machine *machine, GError **error)
         return false;
     }
     machine->memory.map = machine->memory_map;
-    if (!check_memory_backend(machine, error)) {
-        return false;
-    }
-    machine->ram = ram_block_new("guest-ram", total);
+    machine->ram = make_ram(machine, error);
     if (!machine->ram) {
-        g_autofree char *text = size_format(total);
-        lodge_error_set_errno(error, errno, "cannot allocate %s of guest RAM", text);
         return false;
     }
     const MachineType *type = machine->type;

@@ -1,4 +1,4 @@
-/* Back ends of the command line: disks, networks, character devices, objects.
+/* Back ends of the command line: disks, networks, character devices.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/log.h"
 #include "block/backend.h"
@@ -241,88 +241,6 @@ bool machine_add_netdev(Machine *machine, const BackendConfig *config, GError **
         return false;
     }
     machine_add_backend(machine, "netdev", config->id, backend, free_net);
-    return true;
-}
-
-/* Objects */
-
-typedef struct MemoryObject {
-    uint64_t size; /* first: what machine/memory.c looks at */
-    bool share, prealloc, dump, merge;
-} MemoryObject;
-
-static const Property memory_properties[] = {
-    { .name = "size",
-      .kind = PROPERTY_SIZE,
-      .offset = offsetof(MemoryObject, size),
-      .min = 1 << 20,
-      .max = UINT64_MAX,
-      .help = "bytes; as -m" },
-    { .name = "share",
-      .kind = PROPERTY_BOOL,
-      .offset = offsetof(MemoryObject, share),
-      .help = "accepted: guest RAM is always a shared mapping" },
-    { .name = NULL },
-};
-
-typedef struct ObjectClass {
-    const char *name, *summary;
-    const Property *properties;
-    size_t size_bytes;
-    const char *kind; /* of the back end */
-} ObjectClass;
-
-static const Property no_properties[] = { { .name = NULL } };
-
-static const ObjectClass object_classes[] = {
-    { "memory-backend-memfd", "anonymous memory for -machine memory-backend=", memory_properties,
-      sizeof(MemoryObject), "memory" },
-    { "memory-backend-ram", "anonymous memory for -machine memory-backend=", memory_properties,
-      sizeof(MemoryObject), "memory" },
-    { "rng-builtin", "the host's random numbers", no_properties, 1, "rng" },
-};
-
-char *machine_object_help(void)
-{
-    GString *out = g_string_new("Objects:\n");
-    for (unsigned i = 0; i < G_N_ELEMENTS(object_classes); i++) {
-        const ObjectClass *class = &object_classes[i];
-        g_string_append_printf(out, "  %-20s %s\n", class->name, class->summary);
-    }
-    return g_string_free(out, FALSE);
-}
-
-static const ObjectClass *find_object(const char *name, GError **error)
-{
-    const char *names[G_N_ELEMENTS(object_classes) + 1] = { NULL };
-    for (unsigned i = 0; i < G_N_ELEMENTS(object_classes); i++) {
-        names[i] = object_classes[i].name;
-        if (!strcmp(names[i], name)) {
-            return &object_classes[i];
-        }
-    }
-    g_autofree char *hint = str_suggestion(name, names);
-    g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "object type '%s' is not supported%s",
-                name, hint);
-    return NULL;
-}
-
-bool machine_add_object(Machine *machine, const BackendConfig *config, GError **error)
-{
-    const ObjectClass *class = find_object(config->type, error);
-    if (!class) {
-        g_prefix_error(error, "-object: ");
-        return false;
-    }
-    void *object = g_malloc0(class->size_bytes);
-    properties_set_defaults(class->properties, object);
-    if (!keyval_apply(config->options, class->properties, object, error)) {
-        g_prefix_error(error, "-object %s: ", config->type);
-        properties_clear(class->properties, object);
-        g_free(object);
-        return false;
-    }
-    machine_add_backend(machine, class->kind, config->id, object, g_free);
     return true;
 }
 

@@ -41,11 +41,19 @@ const MachineType machine_types[] = {
 DeviceFamily *const machine_device_families[] = { legacy_classes, pci_classes, virtio_classes,
                                                   NULL };
 
+/* Machines of QEMU's releases, "pc-q35-7.2": what they differ in, a guest here does not see. */
+static bool is_versioned(const MachineType *type, const char *name)
+{
+    return type->alias && g_str_has_prefix(name, type->alias) && name[strlen(type->alias)] == '-' &&
+           g_ascii_isdigit(name[strlen(type->alias) + 1]);
+}
+
 const MachineType *machine_type_find(const char *name, GError **error)
 {
     g_autoptr(GPtrArray) names = g_ptr_array_new();
     for (const MachineType *type = machine_types; type->name; type++) {
-        if (!strcmp(type->name, name) || (type->alias && !strcmp(type->alias, name))) {
+        if (!strcmp(type->name, name) || (type->alias && !strcmp(type->alias, name)) ||
+            is_versioned(type, name)) {
             return type;
         }
         g_ptr_array_add(names, (void *)type->name);

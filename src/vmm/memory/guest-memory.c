@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/memory/guest-memory.h"
 
+#include "base/cleanup.h"
 #include "base/int-math.h"
 #include "base/log.h"
 
@@ -11,34 +12,46 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PAGE_BYTES 4096u
 #define PAGE_SHIFT 12
 
-RamBlock *ram_block_new(const char *name, uint64_t size_bytes)
+static bool is_ram_size(uint64_t bytes)
 {
-    if (size_bytes == 0 || size_bytes % PAGE_BYTES != 0 || size_bytes > (UINT64_C(1) << 47)) {
-        errno = EINVAL;
-        return NULL;
+    return bytes != 0 && bytes % PAGE_BYTES == 0 && bytes <= (UINT64_C(1) << 47);
+}
+
+/* A file that is shorter grows; a longer one keeps what is behind. */
+static int make_room(int fd, uint64_t size_bytes)
+{
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        return -1;
     }
+    return (uint64_t)st.st_size >= size_bytes ? 0 : ftruncate(fd, (off_t)size_bytes);
+}
+
+RamBlock *ram_block_new_file(const char *name, uint64_t size_bytes, int fd)
+{
     RamBlock *block = calloc(1, sizeof(*block));
     if (!block) {
+        cleanup_close(&fd);
         return NULL;
     }
     snprintf(block->name, sizeof(block->name), "%s", name);
     block->size_bytes = size_bytes;
-    block->fd = -1;
+    block->fd = fd;
+    if (!is_ram_size(size_bytes)) {
+        errno = EINVAL;
+        goto fail;
+    }
     block->page_flags = calloc(size_bytes >> PAGE_SHIFT, 1);
-    if (!block->page_flags) {
+    if (!block->page_flags || make_room(fd, size_bytes) < 0) {
         goto fail;
     }
-    block->fd = memfd_create(block->name, MFD_CLOEXEC);
-    if (block->fd < 0 || ftruncate(block->fd, (off_t)size_bytes) < 0) {
-        goto fail;
-    }
-    void *host =
-        mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, block->fd, 0);
+    void *host = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (host == MAP_FAILED) {
         goto fail;
     }
@@ -49,6 +62,18 @@ fail:;
     ram_block_free(block);
     errno = saved;
     return NULL;
+}
+
+RamBlock *ram_block_new(const char *name, uint64_t size_bytes)
+{
+    if (!is_ram_size(size_bytes)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    char short_name[sizeof(((RamBlock *)0)->name)];
+    snprintf(short_name, sizeof(short_name), "%s", name);
+    int fd = memfd_create(short_name, MFD_CLOEXEC);
+    return fd < 0 ? NULL : ram_block_new_file(name, size_bytes, fd);
 }
 
 void ram_block_free(RamBlock *block)

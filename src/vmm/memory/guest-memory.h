@@ -12,12 +12,12 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Guest RAM or ROM: one host mapping of a memfd. Free with ram_block_free(). */
+/* Guest RAM or ROM: one host mapping of a memfd or a file. Free with ram_block_free(). */
 typedef struct RamBlock {
     char name[32];
     uint8_t *host;       /* page-aligned, @size_bytes long */
     uint64_t size_bytes; /* multiple of 4096 */
-    int fd;              /* memfd behind @host, owned */
+    int fd;              /* behind @host, owned */
     /* One byte for each 4 KiB page; RAM_PAGE_* bits, changed atomically. */
     _Atomic(uint8_t) *page_flags;
 } RamBlock;
@@ -35,6 +35,10 @@ typedef struct RamBlock {
  * Returns: the block, or NULL with errno set (ENOMEM, EINVAL).
  */
 RamBlock *ram_block_new(const char *name, uint64_t size_bytes) LODGE_MUST_CHECK;
+
+/* The same in the file @fd (transfer full, also on failure), which is made longer if need be: guest
+ * writes go there. */
+RamBlock *ram_block_new_file(const char *name, uint64_t size_bytes, int fd) LODGE_MUST_CHECK;
 void ram_block_free(RamBlock *block);
 
 /* Told after RAM that holds translated code changed by anything but the writing vCPU's own

@@ -13,6 +13,8 @@
 MachineConfig *machine_config_new(void)
 {
     MachineConfig *config = g_new0(MachineConfig, 1);
+    config->machine.dumps_core = true;
+    config->machine.merges_pages = true;
     config->machine.has_hpet = true;
     config->machine.has_acpi = true;
     config->machine.has_isa_serial = true;

@@ -41,6 +41,7 @@ typedef struct MachineOptions {
     bool has_hpet, has_acpi, has_isa_serial;
     uint32_t rtc, auto_kernel_cmdline; /* Tristate */
     uint32_t usb, smm, vmport;
+    bool dumps_core, merges_pages; /* RAM: in dumps of the process; by KSM */
 } MachineOptions;
 
 /* -accel: names in the order to try. */
@@ -133,6 +134,14 @@ typedef struct SmbiosConfig {
     GPtrArray *oem_strings; /* type 11; of char * */
 } SmbiosConfig;
 
+/* -sandbox: what the process may no longer do once the machine is made. */
+typedef enum SandboxSwitch { SANDBOX_ALLOW, SANDBOX_DENY, SANDBOX_CHILDREN } SandboxSwitch;
+
+typedef struct SandboxConfig {
+    bool is_on;
+    uint32_t obsolete, elevate, spawn, resources; /* SandboxSwitch */
+} SandboxConfig;
+
 typedef struct MachineConfig {
     HelpTopic help;
     char *help_name;
@@ -167,6 +176,8 @@ typedef struct MachineConfig {
     bool no_defaults, no_user_config, is_nographic;
     bool has_display_option, has_net_option;
     bool daemonize, log_timestamps;
+    bool locks_memory; /* RAM and process stay in memory */
+    SandboxConfig sandbox;
     char *pidfile;
 } MachineConfig;
 

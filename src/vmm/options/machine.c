@@ -27,6 +27,16 @@ static const Property machine_properties[] = {
       .kind = PROPERTY_STRING,
       .offset = offsetof(MachineOptions, memory_backend),
       .help = "id of the memory-backend-* object that is the guest's RAM" },
+    { .name = "dump-guest-core",
+      .kind = PROPERTY_BOOL,
+      .offset = offsetof(MachineOptions, dumps_core),
+      .fallback = "on",
+      .help = "guest RAM is in core dumps of the process" },
+    { .name = "mem-merge",
+      .kind = PROPERTY_BOOL,
+      .offset = offsetof(MachineOptions, merges_pages),
+      .fallback = "on",
+      .help = "the host may merge equal pages (KSM)" },
     { .name = "hpet",
       .kind = PROPERTY_BOOL,
       .offset = offsetof(MachineOptions, has_hpet),
@@ -202,6 +212,43 @@ static bool apply_smp(MachineConfig *config, const char *argument, GError **erro
     return option_apply(argument, "cpus", smp_properties, &config->smp, error);
 }
 
+static bool apply_no_hpet(MachineConfig *config, const char *argument, GError **error)
+{
+    config->machine.has_hpet = false;
+    return true;
+}
+
+static bool apply_no_acpi(MachineConfig *config, const char *argument, GError **error)
+{
+    config->machine.has_acpi = false;
+    return true;
+}
+
+typedef struct OvercommitOptions {
+    bool mem_lock, cpu_pm;
+} OvercommitOptions;
+
+static bool apply_overcommit(MachineConfig *config, const char *argument, GError **error)
+{
+    static const Property properties[] = {
+        { .name = "mem-lock",
+          .kind = PROPERTY_BOOL,
+          .offset = offsetof(OvercommitOptions, mem_lock) },
+        { .name = "cpu-pm", .kind = PROPERTY_BOOL, .offset = offsetof(OvercommitOptions, cpu_pm) },
+        { .name = NULL },
+    };
+    OvercommitOptions overcommit = { 0 };
+    if (!option_apply(argument, NULL, properties, &overcommit, error)) {
+        return false;
+    }
+    if (overcommit.cpu_pm) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED, "cpu-pm=on is not supported");
+        return false;
+    }
+    config->locks_memory = overcommit.mem_lock;
+    return true;
+}
+
 typedef struct MemoryOptions {
     char *size;
 } MemoryOptions;
@@ -272,7 +319,7 @@ static bool apply_uuid(MachineConfig *config, const char *argument, GError **err
 }
 
 static const char *const rtc_clocks[] = { "host", "vm", NULL };
-static const char *const rtc_driftfixes[] = { "none", NULL };
+static const char *const rtc_driftfixes[] = { "none", "slew", NULL };
 
 typedef struct RtcOptions {
     char *base;
@@ -293,7 +340,7 @@ static const Property rtc_properties[] = {
       .kind = PROPERTY_ENUM,
       .offset = offsetof(RtcOptions, driftfix),
       .choices = rtc_driftfixes,
-      .help = "lost periodic interrupts are not repeated" },
+      .help = "both: lost periodic interrupts are not repeated" },
     { .name = NULL },
 };
 
@@ -399,6 +446,12 @@ static const OptionRow rows[] = {
       .argument = "[base=utc|localtime|DATE][,clock=host|vm]",
       .apply = apply_rtc,
       .help = "what the real-time clock starts at" },
+    { .name = "no-hpet", .apply = apply_no_hpet, .help = "as -machine hpet=off" },
+    { .name = "no-acpi", .apply = apply_no_acpi, .help = "as -machine acpi=off" },
+    { .name = "overcommit",
+      .argument = "mem-lock=on|off",
+      .apply = apply_overcommit,
+      .help = "keep guest and process in memory" },
     { .name = "global",
       .argument = "DRIVER.PROPERTY=VALUE",
       .apply = apply_global,

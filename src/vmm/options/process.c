@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "gbase/error.h"
 #include "gbase/strutil.h"
+#include "vmm/options/json.h"
 #include "vmm/options/table.h"
 
 #include <fcntl.h>
@@ -70,14 +71,77 @@ void fd_config_free(gpointer object)
     g_free(fd);
 }
 
+static const char *const sandbox_obsolete[] = { "deny", "allow", NULL };
+static const char *const sandbox_choices[] = { "allow", "deny", NULL };
+static const char *const sandbox_elevate[] = { "allow", "deny", "children", NULL };
+
+typedef struct SandboxOptions {
+    bool enable;
+    uint32_t obsolete, elevate, spawn, resources;
+} SandboxOptions;
+
+#define SANDBOX_ENUM(name_, member, choices_)                                                      \
+    {                                                                                              \
+        .name = name_, .kind = PROPERTY_ENUM, .offset = offsetof(SandboxOptions, member),          \
+        .choices = (choices_)                                                                      \
+    }
+
 static bool apply_sandbox(MachineConfig *config, const char *argument, GError **error)
 {
-    if (!strcmp(argument, "off") || !strcmp(argument, "enable=off")) {
-        return true;
+    static const Property properties[] = {
+        { .name = "enable", .kind = PROPERTY_BOOL, .offset = offsetof(SandboxOptions, enable) },
+        SANDBOX_ENUM("obsolete", obsolete, sandbox_obsolete),
+        SANDBOX_ENUM("elevateprivileges", elevate, sandbox_elevate),
+        SANDBOX_ENUM("spawn", spawn, sandbox_choices),
+        SANDBOX_ENUM("resourcecontrol", resources, sandbox_choices),
+        { .name = NULL },
+    };
+    SandboxOptions sandbox = { 0 };
+    if (!option_apply(argument, "enable", properties, &sandbox, error)) {
+        return false;
     }
-    g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
-                "'%s' is not supported; supported: off", argument);
-    return false;
+    config->sandbox = (SandboxConfig){
+        .is_on = sandbox.enable,
+        .obsolete = sandbox.obsolete == 0 ? SANDBOX_DENY : SANDBOX_ALLOW,
+        .elevate = sandbox.elevate,
+        .spawn = sandbox.spawn,
+        .resources = sandbox.resources,
+    };
+    return true;
+}
+
+static bool apply_action(MachineConfig *config, const char *argument, GError **error)
+{
+    static const char *const reboots[] = { "reset", "shutdown", NULL };
+    static const char *const shutdowns[] = { "poweroff", "pause", NULL };
+    static const char *const panics[] = { "shutdown", NULL };
+    static const char *const watchdogs[] = { "reset", "shutdown", "poweroff",   "pause",
+                                             "debug", "none",     "inject-nmi", NULL };
+    struct {
+        uint32_t reboot, shutdown, panic, watchdog;
+    } action = { config->no_reboot, config->no_shutdown, 0, 0 };
+    const Property properties[] = {
+        { .name = "reboot", .kind = PROPERTY_ENUM, .offset = 0, .choices = reboots },
+        { .name = "shutdown", .kind = PROPERTY_ENUM, .offset = 4, .choices = shutdowns },
+        { .name = "panic", .kind = PROPERTY_ENUM, .offset = 8, .choices = panics },
+        { .name = "watchdog", .kind = PROPERTY_ENUM, .offset = 12, .choices = watchdogs },
+        { .name = NULL },
+    };
+    bool ok = option_apply(argument, NULL, properties, &action, error);
+    config->no_reboot = action.reboot == 1;
+    config->no_shutdown = action.shutdown == 1;
+    return ok;
+}
+
+static bool apply_audiodev(MachineConfig *config, const char *argument, GError **error)
+{
+    g_autoptr(KeyvalList) list = keyval_parse_either(argument, "driver", error);
+    const char *driver = list ? keyval_get(list, "driver") : NULL;
+    if (list && g_strcmp0(driver, "none") != 0) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "driver '%s' is not supported; supported: none", driver ? driver : "");
+    }
+    return list && !g_strcmp0(driver, "none");
 }
 
 typedef struct MsgOptions {
@@ -123,9 +187,15 @@ static const OptionRow rows[] = {
       .apply = apply_add_fd,
       .help = "an inherited descriptor, opened as /dev/fdset/SET" },
     { .name = "sandbox",
-      .argument = "off",
+      .argument = "on|off[,obsolete=allow|deny][,elevateprivileges=allow|deny|children]"
+                  "[,spawn=allow|deny][,resourcecontrol=allow|deny]",
       .apply = apply_sandbox,
-      .help = "no system call filter" },
+      .help = "filter of system calls (seccomp)" },
+    { .name = "action",
+      .argument = "[reboot=reset|shutdown][,shutdown=poweroff|pause][,panic=shutdown]",
+      .apply = apply_action,
+      .help = "what happens when the guest resets, powers off or panics" },
+    { .name = "audiodev", .argument = "none,id=NAME", .apply = apply_audiodev, .help = "no sound" },
     { .name = "msg",
       .argument = "timestamp=on|off",
       .apply = apply_msg,

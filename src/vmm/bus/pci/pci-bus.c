@@ -113,7 +113,7 @@ static bool parse_address(const char *text, uint8_t *out_devfn)
         if (!g_ascii_isdigit(end[1])) {
             return false;
         }
-        function = g_ascii_strtoull(end + 1, &end, 10);
+        function = g_ascii_strtoull(end + 1, &end, 16);
     }
     if (*end || slot > 31 || function > 7) {
         return false;

@@ -81,6 +81,9 @@ static void blk_activate(VirtioDevice *dev)
 static bool has_cache(const VirtioBlk *blk)
 {
     BlockCache cache = block_backend_cache(blk->backend);
+    if (blk->cache_choice) {
+        return blk->cache_choice == 1;
+    }
     return cache != BLOCK_CACHE_WRITETHROUGH && cache != BLOCK_CACHE_DIRECTSYNC;
 }
 
@@ -190,6 +193,7 @@ static const VirtioDeviceClass blk_class = {
         .name = name_, .kind = PROPERTY_BOOL, .offset = offsetof(VirtioBlk, member),               \
         .fallback = "on", .help = help_                                                            \
     }
+static const char *const cache_choices[] = { "auto", "on", "off", NULL };
 #define BLK_PROPERTIES                                                                             \
     { .name = "drive",                                                                             \
       .kind = PROPERTY_LINK,                                                                       \
@@ -199,6 +203,12 @@ static const VirtioDeviceClass blk_class = {
           .kind = PROPERTY_STRING,                                                                 \
           .offset = offsetof(VirtioBlk, serial),                                                   \
           .help = "serial number, at most 20 characters" },                                        \
+        { .name = "write-cache",                                                                   \
+          .kind = PROPERTY_ENUM,                                                                   \
+          .offset = offsetof(VirtioBlk, cache_choice),                                             \
+          .choices = cache_choices,                                                                \
+          .fallback = "auto",                                                                      \
+          .help = "the driver flushes; off: each write reaches the disk (auto: by cache=)" },      \
         BLK_UINT("num-queues", queue_count, 1, VIRTIO_QUEUES_MAX, "1", "request queues"),          \
         BLK_UINT("queue-size", queue_size, 2, VIRTQ_SIZE_MAX, "256", "entries of each queue"),     \
         BLK_UINT("logical_block_size", logical_block_size, 512, 32768, "512",                      \

@@ -14,14 +14,17 @@
 
 #include <errno.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #define QUEUE_SIZE 8
 /* One request is answered with at most this much; fewer bytes than asked for are in order. */
 #define BYTES_PER_REQUEST 4096
+#define RETRY_NS (100 * NS_PER_MS)
 
 typedef struct VirtioRng {
     VirtioDevice virtio;
-    char *source;       /* property: a back end of kind "rng"; NULL: the host kernel */
+    char *source; /* property: a back end of kind "rng"; NULL: the host kernel */
+    const RngSource *backend;
     uint64_t max_bytes; /* property: in one period */
     uint64_t period_ms; /* property */
     uint64_t quota;     /* bytes left of this period */
@@ -37,32 +40,57 @@ static void start_period(VirtioRng *rng)
     host->timer_set(host->opaque, rng->timer, deadline);
 }
 
-/* Returns: the bytes written to @chain. */
-static uint32_t fill(VirtioRng *rng, VirtqChain *chain)
+static int source_fd(const VirtioRng *rng)
 {
-    uint8_t bytes[BYTES_PER_REQUEST];
-    size_t length = (size_t)min_u64(min_u64(chain->in_bytes, sizeof(bytes)), rng->quota);
-    ssize_t got = getrandom(bytes, length, GRND_NONBLOCK);
-    if (got < 0) {
-        log_warn("%s: the host gives no random bytes: %s", device_label(&rng->virtio.device),
-                 g_strerror(errno));
-        return 0;
+    return rng->backend ? rng->backend->fd : -1;
+}
+
+/* Random bytes for @chain; 0: there are none at the moment. */
+static size_t take_bytes(VirtioRng *rng, const VirtqChain *chain, uint8_t *bytes, size_t size)
+{
+    int fd = source_fd(rng);
+    size = min_u64(min_u64(size, chain->in_bytes), rng->quota);
+    ssize_t got = fd >= 0 ? read(fd, bytes, size) : getrandom(bytes, size, GRND_NONBLOCK);
+    if (got < 0 && errno != EAGAIN && errno != EINTR) {
+        log_guest_error("%s: the host gives no random bytes: %s", device_label(&rng->virtio.device),
+                        g_strerror(errno));
     }
-    if (virtq_chain_write(chain, 0, bytes, (size_t)got) < 0) {
+    return got < 0 ? 0 : (size_t)got;
+}
+
+/* Returns: the bytes written to @chain. */
+static uint32_t fill(VirtioRng *rng, VirtqChain *chain, const uint8_t *bytes, size_t size)
+{
+    if (virtq_chain_write(chain, 0, bytes, size) < 0) {
         virtio_fail(&rng->virtio, "buffer for random bytes is not in memory");
         return 0;
     }
-    rng->quota -= (uint64_t)got;
-    return (uint32_t)got;
+    rng->quota -= size;
+    return (uint32_t)size;
+}
+
+static void wait_for_source(VirtioRng *rng)
+{
+    const DeviceHost *host = rng->virtio.device.host;
+    rng->is_waiting = true;
+    host->timer_set(host->opaque, rng->timer, host->clock_ns(host->opaque) + RETRY_NS);
 }
 
 static void rng_handle_queue(VirtioDevice *dev, unsigned index)
 {
     VirtioRng *rng = (VirtioRng *)dev;
     VirtqChain *chain;
+    uint8_t bytes[BYTES_PER_REQUEST];
     while (rng->quota > 0 && (chain = virtio_pop(dev, index))) {
-        uint32_t written = fill(rng, chain);
-        virtio_push(dev, chain, written);
+        size_t size = take_bytes(rng, chain, bytes, sizeof(bytes));
+        if (!size && chain->in_bytes && source_fd(rng) >= 0) {
+            virtq_unpop(chain);
+            if (!rng->is_waiting) {
+                wait_for_source(rng);
+            }
+            break;
+        }
+        virtio_push(dev, chain, fill(rng, chain, bytes, size));
     }
     virtio_flush(dev, index);
     if (rng->quota == 0 && !rng->is_waiting) {
@@ -75,7 +103,7 @@ static void on_period(void *opaque)
     VirtioRng *rng = opaque;
     LOCK_GUARD(&rng->virtio.device.lock);
     rng->is_waiting = false;
-    rng->quota = rng->max_bytes;
+    rng->quota = rng->quota ? rng->quota : rng->max_bytes;
     virtio_kick(&rng->virtio, 0);
 }
 
@@ -83,8 +111,8 @@ static bool rng_realize(VirtioDevice *dev, GError **error)
 {
     VirtioRng *rng = (VirtioRng *)dev;
     const DeviceHost *host = dev->device.host;
-    /* All sources are the host kernel: the object only has to exist. */
-    if (rng->source && !host->find_backend(host->opaque, "rng", rng->source, error)) {
+    rng->backend = rng->source ? host->find_backend(host->opaque, "rng", rng->source, error) : NULL;
+    if (rng->source && !rng->backend) {
         return false;
     }
     rng->timer = loop_timer_new(host->loop, on_period, rng);
@@ -131,7 +159,7 @@ static const VirtioDeviceClass rng_class = {
     { .name = "rng",                                                                               \
       .kind = PROPERTY_LINK,                                                                       \
       .offset = offsetof(VirtioRng, source),                                                       \
-      .help = "id of an -object rng-builtin; without it the same source is used" },                \
+      .help = "id of an -object rng-*; without it the host kernel is the source" },                \
         { .name = "max-bytes",                                                                     \
           .kind = PROPERTY_SIZE,                                                                   \
           .offset = offsetof(VirtioRng, max_bytes),                                                \

@@ -4,6 +4,11 @@
 
 #include "vmm/device/device.h"
 
+/* Back end of kind "rng". */
+typedef struct RngSource {
+    int fd; /* not blocking; -1: the kernel's generator */
+} RngSource;
+
 extern const DeviceClass virtio_rng_pci_class;
 extern const DeviceClass virtio_rng_device_class;
 

@@ -1,0 +1,408 @@
+/* What -object makes: guest RAM, sources of random numbers, secrets.
+ *
+ * Leaves out: NUMA policies, encrypted secrets (keyid=), TLS credentials, I/O threads.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmm/machine/user-objects.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "gbase/error.h"
+#include "gbase/strutil.h"
+#include "vmm/machine/internal.h"
+
+#include <asm-generic/hugetlb_encode.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SECRET_BYTES_MAX (64 * 1024)
+
+typedef struct ObjectClass {
+    const char *name, *summary;
+    const Property *properties;
+    size_t size_bytes;
+    const char *kind; /* of the back end */
+    /* optional; acquires what is behind the object. */
+    bool (*open)(const Machine *machine, UserObject *object, GError **error);
+    void (*close)(UserObject *object); /* optional; also after a failed open */
+} ObjectClass;
+
+/* Every object's struct begins with this. */
+struct UserObject {
+    const ObjectClass *class;
+};
+
+/* Guest RAM */
+
+typedef struct MemoryObject {
+    UserObject base;
+    uint64_t size, align, prealloc_threads;
+    bool share, prealloc, dump, merge, seal, hugetlb, discards, reserve;
+    uint64_t huge_page_bytes;
+    char *path;
+} MemoryObject;
+
+#define MEMORY_BOOL(name_, member, fallback_, help_)                                               \
+    {                                                                                              \
+        .name = name_, .kind = PROPERTY_BOOL, .offset = offsetof(MemoryObject, member),            \
+        .fallback = fallback_, .help = help_                                                       \
+    }
+#define MEMORY_PROPERTIES                                                                          \
+    { .name = "size",                                                                              \
+      .kind = PROPERTY_SIZE,                                                                       \
+      .offset = offsetof(MemoryObject, size),                                                      \
+      .min = 1 << 20,                                                                              \
+      .max = UINT64_MAX,                                                                           \
+      .help = "bytes; as -m" },                                                                    \
+        { .name = "prealloc-threads",                                                              \
+          .kind = PROPERTY_UINT,                                                                   \
+          .offset = offsetof(MemoryObject, prealloc_threads),                                      \
+          .min = 1,                                                                                \
+          .max = 4096,                                                                             \
+          .fallback = "1",                                                                         \
+          .help = "accepted: the kernel fills memory by itself" },                                 \
+        MEMORY_BOOL("prealloc", prealloc, "off", "take all memory from the host at once"),         \
+        MEMORY_BOOL("dump", dump, "on", "it is in core dumps of the process"),                     \
+        MEMORY_BOOL("reserve", reserve, "on", "accepted: swap space is never reserved"),           \
+        MEMORY_BOOL("merge", merge, "on", "accepted: equal pages of a shared mapping stay apart")
+
+static const Property ram_properties[] = {
+    MEMORY_PROPERTIES,
+    MEMORY_BOOL("share", share, "off", "accepted: it is always a shared mapping"),
+    { .name = NULL },
+};
+
+static const Property memfd_properties[] = {
+    MEMORY_PROPERTIES,
+    MEMORY_BOOL("share", share, "on", "accepted: it is always a shared mapping"),
+    MEMORY_BOOL("seal", seal, "on", "accepted: nobody else has the descriptor"),
+    MEMORY_BOOL("hugetlb", hugetlb, "off", "of large pages"),
+    { .name = "hugetlbsize",
+      .kind = PROPERTY_SIZE,
+      .offset = offsetof(MemoryObject, huge_page_bytes),
+      .max = 1 << 30,
+      .fallback = "0",
+      .help = "bytes of a large page; default: the host's" },
+    { .name = NULL },
+};
+
+static const Property file_properties[] = {
+    MEMORY_PROPERTIES,
+    MEMORY_BOOL("share", share, "off",
+                "a file keeps what the guest writes: must be on, but for a "
+                "folder"),
+    MEMORY_BOOL("discard-data", discards, "off", "drop the file's pages at the end"),
+    { .name = "mem-path",
+      .kind = PROPERTY_STRING,
+      .offset = offsetof(MemoryObject, path),
+      .help = "file, or folder for one without a name (as of large pages)" },
+    { .name = "align",
+      .kind = PROPERTY_SIZE,
+      .offset = offsetof(MemoryObject, align),
+      .max = 1 << 30,
+      .fallback = "0",
+      .help = "accepted: the kernel aligns as the file needs" },
+    { .name = NULL },
+};
+
+/* A file of @object's folder that has no name any more. */
+static int open_unnamed(const char *folder)
+{
+    g_autofree char *path = g_strdup_printf("%s/lodge-ram-XXXXXX", folder);
+    int fd = g_mkstemp_full(path, O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        unlink(path);
+    }
+    return fd < 0 ? -errno : fd;
+}
+
+static int open_ram_file(const Machine *machine, const MemoryObject *memory, GError **error)
+{
+    if (!memory->path) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG, "'mem-path' is missing");
+        return -1;
+    }
+    g_autofree char *path = machine_resolve_path(machine, memory->path, O_RDWR, error);
+    if (!path) {
+        return -1;
+    }
+    struct stat st;
+    bool is_folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    if (!is_folder && !memory->share) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "guest RAM in the file '%s' is shared with it: give share=on, or a folder",
+                    memory->path);
+        return -1;
+    }
+    int fd = is_folder ? open_unnamed(path) : fd_open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) {
+        lodge_error_set_errno(error, -fd, "cannot open '%s'", memory->path);
+    }
+    return fd < 0 ? -1 : fd;
+}
+
+static int open_huge_pages(const MemoryObject *memory, GError **error)
+{
+    unsigned log2 =
+        memory->huge_page_bytes ? (unsigned)__builtin_ctzll(memory->huge_page_bytes) : 0;
+    int fd =
+        memfd_create("guest-ram", MFD_CLOEXEC | MFD_HUGETLB | log2 << HUGETLB_FLAG_ENCODE_SHIFT);
+    if (fd < 0) {
+        lodge_error_set_errno(error, errno, "the host gives no large pages");
+    }
+    return fd;
+}
+
+/* Takes the memory from the host. */
+static bool populate(RamBlock *ram, GError **error)
+{
+    if (madvise(ram->host, ram->size_bytes, MADV_POPULATE_WRITE) == 0) {
+        return true;
+    }
+    lodge_error_set_errno(error, errno, "the host does not have the memory to preallocate");
+    return false;
+}
+
+RamBlock *user_object_ram(const Machine *machine, const UserObject *object, GError **error)
+{
+    const MemoryObject *memory = (const MemoryObject *)object;
+    bool is_file = memory->base.class->properties == file_properties;
+    int fd = is_file           ? open_ram_file(machine, memory, error)
+             : memory->hugetlb ? open_huge_pages(memory, error)
+                               : -1;
+    if (fd < 0 && (is_file || memory->hugetlb)) {
+        return NULL;
+    }
+    RamBlock *ram = fd < 0 ? ram_block_new("guest-ram", memory->size)
+                           : ram_block_new_file("guest-ram", memory->size, fd);
+    if (!ram) {
+        lodge_error_set_errno(error, errno, "cannot map %" PRIu64 " bytes of guest RAM",
+                              memory->size);
+        return NULL;
+    }
+    if (!memory->dump && madvise(ram->host, ram->size_bytes, MADV_DONTDUMP) < 0) {
+        log_warn("guest RAM cannot be kept out of core dumps: %s", g_strerror(errno));
+    }
+    if (memory->prealloc && !populate(ram, error)) {
+        ram_block_free(ram);
+        return NULL;
+    }
+    return ram;
+}
+
+uint64_t user_object_ram_size(const UserObject *object)
+{
+    return ((const MemoryObject *)object)->size;
+}
+
+/* Random numbers */
+
+typedef struct RngObject {
+    UserObject base;
+    RngSource source;
+    char *filename;
+} RngObject;
+
+const RngSource *user_object_rng(const UserObject *object)
+{
+    return &((const RngObject *)object)->source;
+}
+
+static const Property rng_builtin_properties[] = { { .name = NULL } };
+static const Property rng_random_properties[] = {
+    { .name = "filename",
+      .kind = PROPERTY_STRING,
+      .offset = offsetof(RngObject, filename),
+      .help = "device to read from (default: /dev/urandom)" },
+    { .name = NULL },
+};
+
+static bool rng_builtin_open(const Machine *machine, UserObject *object, GError **error)
+{
+    ((RngObject *)object)->source.fd = -1;
+    return true;
+}
+
+static bool rng_random_open(const Machine *machine, UserObject *object, GError **error)
+{
+    RngObject *rng = (RngObject *)object;
+    const char *name = rng->filename ? rng->filename : "/dev/urandom";
+    rng->source.fd = -1;
+    g_autofree char *path = machine_resolve_path(machine, name, O_RDONLY, error);
+    if (!path) {
+        return false;
+    }
+    int fd = fd_open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0);
+    if (fd < 0) {
+        lodge_error_set_errno(error, -fd, "cannot open '%s'", name);
+        return false;
+    }
+    rng->source.fd = fd;
+    return true;
+}
+
+static void rng_close(UserObject *object)
+{
+    cleanup_close(&((RngObject *)object)->source.fd);
+}
+
+/* Secrets */
+
+static const char *const secret_formats[] = { "raw", "base64", NULL };
+
+typedef struct SecretObject {
+    UserObject base;
+    char *data, *file, *keyid, *iv;
+    uint32_t format;
+    GBytes *bytes;
+} SecretObject;
+
+#define SECRET_STRING(member, help_)                                                               \
+    {                                                                                              \
+        .name = #member, .kind = PROPERTY_STRING, .offset = offsetof(SecretObject, member),        \
+        .help = help_                                                                              \
+    }
+
+static const Property secret_properties[] = {
+    SECRET_STRING(data, "the secret itself"),
+    SECRET_STRING(file, "file that holds it"),
+    { .name = "format",
+      .kind = PROPERTY_ENUM,
+      .offset = offsetof(SecretObject, format),
+      .choices = secret_formats,
+      .help = "how it is written" },
+    SECRET_STRING(keyid, "not supported: another secret that this one is encrypted with"),
+    SECRET_STRING(iv, "not supported: goes with keyid"),
+    { .name = NULL },
+};
+
+static GBytes *read_secret_file(const Machine *machine, const char *name, GError **error)
+{
+    g_autofree char *path = machine_resolve_path(machine, name, O_RDONLY, error);
+    if (!path) {
+        return NULL;
+    }
+    autofd fd = fd_open(path, O_RDONLY | O_CLOEXEC, 0);
+    g_autofree char *bytes = g_malloc(SECRET_BYTES_MAX);
+    ssize_t got = fd < 0 ? fd : fd_read_full(fd, bytes, SECRET_BYTES_MAX);
+    if (got < 0) {
+        lodge_error_set_errno(error, (int)got, "cannot read '%s'", name);
+        return NULL;
+    }
+    if (got == SECRET_BYTES_MAX) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_LIMIT, "'%s' is too long for a secret", name);
+        return NULL;
+    }
+    return g_bytes_new(bytes, (gsize)got);
+}
+
+static bool secret_open(const Machine *machine, UserObject *object, GError **error)
+{
+    SecretObject *secret = (SecretObject *)object;
+    if (secret->keyid || secret->iv) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "an encrypted secret (keyid, iv) is not supported");
+        return false;
+    }
+    if (!secret->data == !secret->file) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG, "give either 'data' or 'file'");
+        return false;
+    }
+    secret->bytes = secret->data ? g_bytes_new(secret->data, strlen(secret->data))
+                                 : read_secret_file(machine, secret->file, error);
+    if (secret->bytes && secret->format == 1) {
+        gsize length;
+        g_autofree char *text =
+            g_strndup(g_bytes_get_data(secret->bytes, NULL), g_bytes_get_size(secret->bytes));
+        g_autofree guchar *plain = g_base64_decode(text, &length);
+        g_bytes_unref(secret->bytes);
+        secret->bytes = g_bytes_new(plain, length);
+    }
+    return secret->bytes != NULL;
+}
+
+static void secret_close(UserObject *object)
+{
+    g_clear_pointer(&((SecretObject *)object)->bytes, g_bytes_unref);
+}
+
+GBytes *user_object_secret(const UserObject *object)
+{
+    return ((const SecretObject *)object)->bytes;
+}
+
+/* Classes */
+
+static const ObjectClass object_classes[] = {
+    { "memory-backend-file", "guest RAM in a file or of large pages", file_properties,
+      sizeof(MemoryObject), "memory", NULL, NULL },
+    { "memory-backend-memfd", "anonymous guest RAM, for -machine memory-backend=", memfd_properties,
+      sizeof(MemoryObject), "memory", NULL, NULL },
+    { "memory-backend-ram", "anonymous guest RAM, for -machine memory-backend=", ram_properties,
+      sizeof(MemoryObject), "memory", NULL, NULL },
+    { "rng-builtin", "the host kernel's random numbers", rng_builtin_properties, sizeof(RngObject),
+      "rng", rng_builtin_open, rng_close },
+    { "rng-random", "random numbers from a device of the host", rng_random_properties,
+      sizeof(RngObject), "rng", rng_random_open, rng_close },
+    { "secret", "a password or key for other options", secret_properties, sizeof(SecretObject),
+      "secret", secret_open, secret_close },
+};
+
+char *machine_object_help(void)
+{
+    GString *out = g_string_new("Objects:\n");
+    for (unsigned i = 0; i < G_N_ELEMENTS(object_classes); i++) {
+        const ObjectClass *class = &object_classes[i];
+        g_string_append_printf(out, "  %-20s %s\n", class->name, class->summary);
+    }
+    return g_string_free(out, FALSE);
+}
+
+static const ObjectClass *find_class(const char *name, GError **error)
+{
+    const char *names[G_N_ELEMENTS(object_classes) + 1] = { NULL };
+    for (unsigned i = 0; i < G_N_ELEMENTS(object_classes); i++) {
+        names[i] = object_classes[i].name;
+        if (!strcmp(names[i], name)) {
+            return &object_classes[i];
+        }
+    }
+    g_autofree char *hint = str_suggestion(name, names);
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "object type '%s' is not supported%s",
+                name, hint);
+    return NULL;
+}
+
+static void object_free(void *opaque)
+{
+    UserObject *object = opaque;
+    if (object->class->close) {
+        object->class->close(object);
+    }
+    properties_clear(object->class->properties, object);
+    g_free(object);
+}
+
+bool machine_add_object(Machine *machine, const BackendConfig *config, GError **error)
+{
+    const ObjectClass *class = find_class(config->type, error);
+    if (!class) {
+        g_prefix_error(error, "-object: ");
+        return false;
+    }
+    UserObject *object = g_malloc0(class->size_bytes);
+    object->class = class;
+    properties_set_defaults(class->properties, object);
+    if (!keyval_apply(config->options, class->properties, object, error) ||
+        (class->open && !class->open(machine, object, error))) {
+        g_prefix_error(error, "-object %s: ", config->type);
+        object_free(object);
+        return false;
+    }
+    machine_add_backend(machine, class->kind, config->id, object, object_free);
+    return true;
+}
