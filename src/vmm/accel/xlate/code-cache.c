@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define HOT_EIGHTHS 5 /* of the code memory */
 #define PAGES_MAX 32768u
 /* Code memory for each block and each noted instruction, below what they need on average. */
 #define BYTES_PER_BLOCK 128
@@ -46,6 +47,7 @@ static int map_code(JitVm *jit, uint64_t bytes)
     jit->exec = exec;
     jit->bytes = bytes;
     jit->next = jit->write;
+    jit->cold = jit->next_cold = jit->write + bytes / 8 * HOT_EIGHTHS;
     return 0;
 }
 
@@ -101,7 +103,8 @@ CodePage *code_cache_add_page(JitVm *jit, RamBlock *ram, uint64_t ram_offset)
 
 bool code_cache_has_room(const JitVm *jit)
 {
-    return jit->bytes - (uint64_t)(jit->next - jit->write) >= BLOCK_BYTES_MAX &&
+    return jit->cold - jit->next >= BLOCK_BYTES_MAX &&
+           jit->write + jit->bytes - jit->next_cold >= BLOCK_BYTES_MAX &&
            jit->block_count < jit->block_limit &&
            jit->site_count + BLOCK_INSNS_MAX <= jit->site_limit &&
            (jit->page_free || jit->page_count < jit->page_limit);
@@ -196,6 +199,7 @@ void code_cache_clear(JitVm *jit)
     jit->page_free = NULL;
     jit->page_count = jit->block_count = jit->site_count = 0;
     jit->next = jit->write + jit->stubs.end;
+    jit->next_cold = jit->cold;
     jit->generation++;
     jit->flushes++;
 }

@@ -29,10 +29,11 @@ typedef struct Block {
     uint16_t offset; /* of the first instruction in the page */
     uint16_t length; /* guest bytes */
     /* Offsets in the code memory; each entry runs into the next. */
-    uint32_t entry_jump;   /* from an indirect jump: checks the address, then .. */
-    uint32_t entry_poll;   /* .. checks for requests, then .. */
-    uint32_t entry_direct; /* .. runs the block */
-    uint32_t end;          /* of its code */
+    uint32_t entry_jump;     /* from an indirect jump: checks the address, then .. */
+    uint32_t entry_poll;     /* .. checks for requests, then .. */
+    uint32_t entry_direct;   /* .. runs the block */
+    uint32_t end;            /* of its code */
+    uint32_t cold, cold_end; /* what it seldom needs */
 } Block;
 
 /* A page of RAM that code was translated from. */
@@ -75,7 +76,9 @@ typedef struct JitVm {
     bool is_verified; /* see verify.h */
     JitStubs stubs;
 
-    uint8_t *next; /* in @write */
+    /* In @write. Code that seldom runs lies apart, so that the rest fills pages and cache lines. */
+    uint8_t *next, *next_cold;
+    uint8_t *cold; /* where that part begins */
     /* Grows whenever blocks vanish; whoever holds a Block across an exclusive section looks it up
      * again if this changed. */
     uint64_t generation;

@@ -462,6 +462,6 @@ void jit_describe(XlateVm *vm, char *buf, unsigned size)
              "code-bytes %llu\n",
              (unsigned long long)jit->translations, (unsigned long long)jit->invalidations,
              (unsigned long long)jit->flushes, (unsigned long long)jit->faults,
-             (unsigned long long)(jit->next - jit->write));
+             (unsigned long long)(jit->next - jit->write + (jit->next_cold - jit->cold)));
     pthread_mutex_unlock(&jit->lock);
 }

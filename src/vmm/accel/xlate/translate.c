@@ -189,16 +189,21 @@ Block *translate_block(JitVm *jit, CodePage *page, unsigned offset, uint32_t mod
     block->mode = mode;
     emit_entries(&t, block);
     emit_body(&t);
+    Emit hot = t.e;
+    t.e = (Emit){ .at = jit->next_cold, .end = jit->next_cold + BLOCK_BYTES_MAX };
+    block->cold = here(&t);
     emit_cold(&t);
-    if (t.e.full) {
+    if (hot.full || t.e.full) {
         jit->site_count = sites;
         jit->block_count--;
         return NULL;
     }
     /* Flags were found dead by looking at all that was decoded. */
     block->length = (uint16_t)(t.end - offset);
-    block->end = here(&t);
-    jit->next = t.e.at;
+    block->end = (uint32_t)(hot.at - jit->write);
+    block->cold_end = here(&t);
+    jit->next = hot.at;
+    jit->next_cold = t.e.at;
     jit->translations++;
     code_cache_insert(jit, block);
     return block;

@@ -76,7 +76,8 @@ static bool is_entry(const Verifier *v, uint32_t target)
 static void check_branch(const Verifier *v, const ZydisDecodedOperand *operand)
 {
     uint32_t target = v->at + v->insn.length + (uint32_t)operand->imm.value.s;
-    bool is_inside = target >= v->block->entry_jump && target < v->block->end;
+    bool is_inside = (target >= v->block->entry_jump && target < v->block->end) ||
+                     (target >= v->block->cold && target < v->block->cold_end);
     if (!is_inside && target >= v->jit->stubs.end && !is_entry(v, target)) {
         refuse(v, "branch to nowhere");
     }
@@ -136,14 +137,14 @@ static void check_operands(Verifier *v)
     }
 }
 
-static void verify(const JitVm *jit, const Block *block)
+static void verify_range(const JitVm *jit, const Block *block, uint32_t from, uint32_t to)
 {
-    Verifier v = { .jit = jit, .block = block, .at = block->entry_jump };
+    Verifier v = { .jit = jit, .block = block, .at = from };
     ZydisDecoder decoder;
     ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-    while (v.at < block->end) {
-        if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, jit->write + v.at, block->end - v.at,
-                                                 &v.insn, v.operand))) {
+    while (v.at < to) {
+        if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, jit->write + v.at, to - v.at, &v.insn,
+                                                 v.operand))) {
             refuse(&v, "no instruction");
         }
         check_operands(&v);
@@ -155,6 +156,7 @@ static void verify(const JitVm *jit, const Block *block)
 void verify_block(const JitVm *jit, const Block *block)
 {
     if (jit->is_verified) {
-        verify(jit, block);
+        verify_range(jit, block, block->entry_jump, block->end);
+        verify_range(jit, block, block->cold, block->cold_end);
     }
 }
