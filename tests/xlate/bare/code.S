@@ -72,7 +72,101 @@ patched_next:
     stosb
     call patched_function
     check code_changed_by_a_string_instruction_is_executed_changed, %rax, $3
+
+    /* The next instruction, by one that the translator leaves to the interpreter. */
+    mov $2, %r12d
+1:  mov %r12d, %eax
+    mov $patched_behind + 1, %edi
+    mov $1, %ecx
+    rep stosb
+patched_behind:
+    mov $0x55, %ebx
+    mov %r12d, %ecx
+    check code_changed_right_before_by_a_string_instruction_is_executed_changed, %rbx, %rcx
+    dec %r12d
+    jnz 1b
+
+    /* The target of a cached jump vanishes, and comes back. */
+    mov $TEST + 0x9000, %ebx
+    mov $PAGES + 0x9000 + PTE_P + PTE_W, %ecx
+    mov $40, %r12d
+    xor %r13d, %r13d
+1:  xor $0x3000, %ecx /* page 9 or 10 */
+    mov %rcx, PT_TEST + 9 * 8
+    mov %cr3, %rax
+    mov %rax, %cr3
+    call *%rbx
+    add %eax, %r13d
+    dec %r12d
+    jnz 1b
+    check code_behind_a_jump_changes_with_each_load_of_cr3, %r13, $20+40
     ret
+
+/* Code in global pages, as a kernel's is. */
+global_tests:
+    mov $512, %ecx
+1:  orw $PTE_G, PT_LOW - 8(, %rcx, 8)
+    dec %ecx
+    jnz 1b
+    mov %cr4, %rax
+    or $CR4_PGE, %eax
+    mov %rax, %cr4
+    map 9, 9, PTE_P + PTE_W + PTE_G
+    map 10, 10, PTE_P + PTE_W + PTE_G
+    mov $TEST + 0x9000, %ebx
+    call *%rbx
+    check global_code_is_executed, %rax, $1
+    movq $PAGES + 0xa000 + PTE_P + PTE_W + PTE_G, PT_TEST + 9 * 8
+    invlpg TEST + 0x9000
+    call *%rbx
+    check global_code_changes_with_invlpg, %rax, $2
+
+    movq $PAGES + 0x9000 + PTE_P + PTE_W + PTE_G, PT_TEST + 9 * 8
+    mov %cr4, %rax
+    xor $CR4_PGE, %eax
+    mov %rax, %cr4
+    xor $CR4_PGE, %eax
+    mov %rax, %cr4
+    call *%rbx
+    check global_code_changes_when_cr4_pge_does, %rax, $1
+
+    mov $7, %eax
+    xor %ecx, %ecx
+    push %rbx
+    cpuid
+    mov %ebx, %ecx
+    pop %rbx
+    bt $10, %ecx
+    jnc 2f
+    mov $20, %r12d
+    mov $2, %r14d
+    xor %r13d, %r13d
+    mov $PAGES + 0x9000 + PTE_P + PTE_W + PTE_G, %ebp
+1:  invpcid everything(%rip), %r14
+    call *%rbx /* as before */
+    add %eax, %r13d
+    xor $0x3000, %ebp
+    mov %rbp, PT_TEST + 9 * 8
+    invpcid everything(%rip), %r14
+    call *%rbx
+    add %eax, %r13d
+    dec %r12d
+    jnz 1b
+    check global_code_changes_with_invpcid, %r13, $20*3
+
+2:  unmap 9
+    expect 3f
+    call *%rbx
+3:  check global_code_that_is_unmapped_is_not_executed, seen_vector(%rip), $14
+    mov %cr4, %rax
+    and $~CR4_PGE, %eax
+    mov %rax, %cr4
+    ret
+
+    .data
+    .balign 16
+everything: .quad 0, 0
+    .text
 
     .balign 64
 patched_function:

@@ -22,6 +22,8 @@
     .set PTE_U, 4
     .set PTE_A, 0x20
     .set PTE_D, 0x40
+    .set PTE_G, 0x100
+    .set CR4_PGE, 0x80
 
     .set CS64, 0x08
     .set DS, 0x10

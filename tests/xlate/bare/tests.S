@@ -16,6 +16,7 @@ tests:
     call debug_tests
     call space_tests
     call code_tests
+    call global_tests
     call lock_tests
     ret
 

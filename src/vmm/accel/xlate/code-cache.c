@@ -181,6 +181,7 @@ void code_cache_drop_page(JitVm *jit, CodePage *page)
     }
     *at = page->hash_next;
     unmark(page);
+    page->ram = NULL;
     page->blocks = NULL;
     page->hash_next = jit->page_free;
     jit->page_free = page;

@@ -40,7 +40,8 @@ typedef struct Block {
 struct CodePage {
     CodePage *hash_next;
     RamBlock *ram;
-    uint64_t ram_page; /* offset in @ram / 4096 */
+    uint64_t ram_page; /* offset in @ram / 4096; vCPUs keep pointers to pages and look at these
+                          two fields again */
     Block *blocks;
     uint64_t chunks; /* one bit for each 64 bytes that a translation depends on */
 };
@@ -123,20 +124,22 @@ static inline CodePage *code_cache_page(const JitVm *jit, const RamBlock *ram, u
     return page;
 }
 
-static inline Block *code_cache_find(const JitVm *jit, const RamBlock *ram, uint64_t ram_offset,
-                                     uint32_t mode)
+static inline Block *code_page_find(const JitVm *jit, const CodePage *page, unsigned offset,
+                                    uint32_t mode)
 {
-    const CodePage *page = code_cache_page(jit, ram, ram_offset);
-    unsigned offset = ram_offset & 0xfff;
-    if (!page) {
-        return NULL;
-    }
     Block *block =
         __atomic_load_n(&jit->block_hash[code_block_bucket(page, offset)], __ATOMIC_ACQUIRE);
     while (block && (block->page != page || block->offset != offset || block->mode != mode)) {
         block = block->hash_next;
     }
     return block;
+}
+
+static inline Block *code_cache_find(const JitVm *jit, const RamBlock *ram, uint64_t ram_offset,
+                                     uint32_t mode)
+{
+    const CodePage *page = code_cache_page(jit, ram, ram_offset);
+    return page ? code_page_find(jit, page, ram_offset & 0xfff, mode) : NULL;
 }
 
 /* The others: under jit->lock. NULL: full. */

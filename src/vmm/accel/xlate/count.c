@@ -28,6 +28,7 @@ static const char *const names[COUNTS] = {
     [COUNT_LINKED] = "jumps-linked",
     [COUNT_JUMPS_SEARCHED] = "jump-cache-searches",
     [COUNT_JUMPS_FLUSHED] = "jump-cache-flushes",
+    [COUNT_JUMPS_RECHECKED] = "jump-cache-rechecks",
     [COUNT_JUMPS_CLEARED] = "jump-cache-clears",
     [COUNT_EXCEPTIONS] = "events-delivered",
 };

@@ -18,17 +18,19 @@ typedef enum XlateCount {
     COUNT_NO_BLOCK,    /* interpreted because nothing could be translated */
     COUNT_FILL_READ,   /* TLB entries filled for translated code */
     COUNT_FILL_WRITE,
-    COUNT_SLOW_ACCESS,    /* accesses of translated code that only the interpreter can do */
-    COUNT_FLUSH_ALL,      /* TLB flushes: all */
-    COUNT_FLUSH_SPACE,    /* .. one PCID, or all of a guest without PCIDs */
-    COUNT_FLUSH_PAGE,     /* .. one page */
-    COUNT_FLUSH_LARGE,    /* .. of the above: maybe a large one, so everything */
-    COUNT_JUMPS_FOUND,    /* jump cache: entries filled without leaving translated code */
-    COUNT_LINKED,         /* direct jumps linked so */
-    COUNT_JUMPS_SEARCHED, /* jump cache: searched for the entries of one page */
-    COUNT_JUMPS_FLUSHED,  /* jump cache: emptied because addresses changed */
-    COUNT_JUMPS_CLEARED,  /* .. because code was dropped */
-    COUNT_EXCEPTIONS,     /* faults and interrupts delivered */
+    COUNT_SLOW_ACCESS,     /* accesses of translated code that only the interpreter can do */
+    COUNT_FLUSH_ALL,       /* TLB flushes: all */
+    COUNT_FLUSH_SPACE,     /* .. one PCID, or all of a guest without PCIDs */
+    COUNT_FLUSH_PAGE,      /* .. one page */
+    COUNT_FLUSH_LARGE,     /* .. of the above: maybe a large one, so everything */
+    COUNT_JUMPS_FOUND,     /* jump cache: entries filled without leaving translated code */
+    COUNT_LINKED,          /* direct jumps linked so */
+    COUNT_JUMPS_SEARCHED,  /* jump cache: searched for the entries of one page */
+    COUNT_JUMPS_FLUSHED,   /* jump cache: emptied because addresses changed */
+    COUNT_JUMPS_RECHECKED, /* .. found to hold after a flush, as far as the kernel's are concerned
+                            */
+    COUNT_JUMPS_CLEARED,   /* .. because code was dropped */
+    COUNT_EXCEPTIONS,      /* faults and interrupts delivered */
     COUNTS
 } XlateCount;
 

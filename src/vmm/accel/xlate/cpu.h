@@ -72,8 +72,16 @@ typedef struct TlbEntry {
 
 /* Cache of indirect jump targets, per vCPU: entry i holds for one linear address the entry of its
  * translation; see translate.h. */
-#define JUMP_BITS 14
+#define JUMP_BITS 15
 #define JUMP_ENTRIES (1u << JUMP_BITS)
+
+/* A page of code. */
+typedef struct FetchEntry {
+    uint64_t page; /* guest-physical page address, TLB_PAGE_* */
+    RamBlock *ram; /* where it is .. */
+    uint64_t offset;
+    const void *code; /* CodePage that may be that of its translations; or NULL */
+} FetchEntry;
 
 typedef struct JumpEntry {
     uint64_t tag;  /* -(address + jump_key) */
@@ -125,11 +133,7 @@ struct Vcpu {
     TlbEntry tlb[TLB_ENTRIES] LODGE_ALIGNED(32);
     JumpEntry jump[JUMP_ENTRIES];
     uint64_t tlb_host_page[TLB_ENTRIES]; /* host page behind the read and write tags */
-    /* Behind the fetch tags: guest-physical page address and TLB_PAGE_*; where the page is, and at
-     * which offset. */
-    uint64_t tlb_fetch_page[TLB_ENTRIES];
-    RamBlock *tlb_fetch_ram[TLB_ENTRIES];
-    uint64_t tlb_fetch_offset[TLB_ENTRIES];
+    FetchEntry fetch[TLB_ENTRIES];       /* behind the fetch tags */
 
     /* -- vector state: standard XSAVE layout; the truth outside translated code (see fpu.h) -- */
     uint8_t xsave[CPU_XSAVE_BYTES] LODGE_ALIGNED(64);

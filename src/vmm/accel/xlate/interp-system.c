@@ -427,7 +427,7 @@ void op_invpcid(Vcpu *vcpu, const Insn *insn)
         tlb_flush_space(vcpu, (unsigned)pcid);
         break;
     default:
-        tlb_flush(vcpu);
+        tlb_flush_mappings(vcpu);
         break;
     }
 }

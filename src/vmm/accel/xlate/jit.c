@@ -193,7 +193,7 @@ static void run_once(Vcpu *vcpu)
         return;
     }
     unsigned fetch = ((vcpu->rip >> 12) + vcpu->tlb_context) % TLB_ENTRIES;
-    jump_cache_note_page(vcpu, vcpu->tlb_fetch_page[fetch] & TLB_PAGE_GLOBAL);
+    jump_cache_note_page(vcpu, vcpu->fetch[fetch].page & TLB_PAGE_GLOBAL);
     synchronize(vcpu);
     if (is_link && own->generation == jit->generation) {
         jump_cache_patch(jit, info, block);
@@ -296,6 +296,7 @@ uint64_t jit_slow_access(Vcpu *vcpu, uint64_t linear, uint64_t what)
     unsigned size = what & 0xff;
     MemAccess access = what >> 8 & 1 ? MEM_WRITE : MEM_READ;
     uint64_t t = (linear >> 12) + vcpu->tlb_context;
+    uint64_t generation = ((const JitVm *)vcpu->vm->jit)->generation;
     MemPage page;
     if ((linear & 0xfff) + size <= 0x1000 && (!(vcpu->mode & MODE_CS64) || is_canonical(linear))) {
         vcpu->unwind = &here;
@@ -303,6 +304,12 @@ uint64_t jit_slow_access(Vcpu *vcpu, uint64_t linear, uint64_t what)
             tlb_fill(vcpu, linear, access, &page);
         }
         vcpu->unwind = outer;
+        if (((const JitVm *)vcpu->vm->jit)->generation != generation) {
+            /* Accessed bits were set in a page with code. */
+            vcpu->rip = vcpu->code_base + (what >> 16);
+            vcpu->exit_reason = JIT_EXIT_POLL;
+            return JIT_GO_EXIT;
+        }
         if (tlb_tag(vcpu, t, access) == t) {
             vcpu->count.value[access == MEM_WRITE ? COUNT_FILL_WRITE : COUNT_FILL_READ]++;
             return JIT_GO_ON;

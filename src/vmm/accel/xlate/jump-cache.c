@@ -4,6 +4,7 @@
 #include "vmm/accel/xlate/jump-cache.h"
 
 #include "vmm/accel/xlate/bits.h"
+#include "vmm/accel/xlate/paging.h"
 #include "vmm/accel/xlate/trampoline.h"
 #include "vmm/accel/xlate/translate.h"
 
@@ -36,9 +37,64 @@ void jit_flush_jumps(Vcpu *vcpu)
     if (jit) {
         vcpu->count.value[COUNT_JUMPS_FLUSHED]++;
         memset(jit->slot, 0, sizeof(jit->slot));
+        memset(jit->global, 0, sizeof(jit->global));
         jit->key_valid = false;
-        jit->kernel_is_local = false;
+        jit->kernel_is_local = jit->has_unlisted = false;
     }
+}
+
+/* Whether the kernel's code is where it was. */
+static bool kernel_is_unmoved(Vcpu *vcpu)
+{
+    const JitVcpu *jit = vcpu->jit;
+    if (jit->kernel_is_local || jit->has_unlisted) {
+        return false;
+    }
+    for (unsigned i = 0; i < GLOBAL_PAGES; i++) {
+        const GlobalPage *page = &jit->global[i];
+        PageWalk walk;
+        if (page->shift != 0 &&
+            (!page_walk(vcpu, page->linear, MEM_FETCH, TLB_MODE_SUPERVISOR, false, &walk) ||
+             !walk.is_global || walk.physical != page->physical || walk.page_shift < page->shift)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void jit_recheck_jumps(Vcpu *vcpu)
+{
+    JitVcpu *jit = vcpu->jit;
+    if (!jit) {
+        return;
+    }
+    if (!kernel_is_unmoved(vcpu)) {
+        jit_flush_jumps(vcpu);
+        return;
+    }
+    vcpu->count.value[COUNT_JUMPS_RECHECKED]++;
+    for (unsigned i = 0; i < KEY_SLOTS; i++) {
+        jit->slot[i].used &= jit->slot[i].space == SPACE_KERNEL;
+    }
+    jit->key_valid = false;
+}
+
+void jit_note_global_code(Vcpu *vcpu, uint64_t linear, uint64_t physical, unsigned shift)
+{
+    JitVcpu *jit = vcpu->jit;
+    uint64_t offset_mask = (UINT64_C(1) << shift) - 1, base = linear & ~offset_mask;
+    if (!jit) {
+        return;
+    }
+    for (unsigned i = 0; i < GLOBAL_PAGE_TRIES; i++) {
+        uint64_t hash = base * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+        GlobalPage *page = &jit->global[(hash + i) % GLOBAL_PAGES];
+        if (page->shift == 0 || page->linear == base) {
+            *page = (GlobalPage){ base, physical & ~offset_mask, shift };
+            return;
+        }
+    }
+    jit->has_unlisted = true;
 }
 
 void jit_flush_jumps_space(Vcpu *vcpu, unsigned pcid)
@@ -153,6 +209,11 @@ void jump_cache_enter(Vcpu *vcpu, uint64_t linear, const Block *block)
     jit->page_filter[bit / 64] |= UINT64_C(1) << bit % 64;
 }
 
+static bool is_page(const CodePage *page, const FetchEntry *fetch)
+{
+    return page->ram == fetch->ram && page->ram_page == fetch->offset >> 12;
+}
+
 /* The block at an address whose page is in the TLB, if there is one. */
 static const Block *find_known(Vcpu *vcpu, uint64_t linear)
 {
@@ -163,12 +224,19 @@ static const Block *find_known(Vcpu *vcpu, uint64_t linear)
     if (vcpu->tlb[i].fetch != t || !key_fits(vcpu)) {
         return NULL;
     }
-    bool is_global = vcpu->tlb_fetch_page[i] & TLB_PAGE_GLOBAL;
-    if (!is_global && !(vcpu->mode & MODE_USER) && !jit->kernel_is_local) {
+    FetchEntry *fetch = &vcpu->fetch[i];
+    if (!(fetch->page & TLB_PAGE_GLOBAL) && !(vcpu->mode & MODE_USER) && !jit->kernel_is_local) {
         return NULL;
     }
-    return code_cache_find(vm, vcpu->tlb_fetch_ram[i], vcpu->tlb_fetch_offset[i] | (linear & 0xfff),
-                           vcpu->mode & JIT_MODE_MASK);
+    const CodePage *page = fetch->code;
+    if (!page || !is_page(page, fetch)) {
+        page = code_cache_page(vm, fetch->ram, fetch->offset);
+        fetch->code = page;
+    }
+    const Block *block =
+        page ? code_page_find(vm, page, linear & 0xfff, vcpu->mode & JIT_MODE_MASK) : NULL;
+    /* Another vCPU may be about to use the CodePage anew; then it did so before the block. */
+    return block && is_page(page, fetch) ? block : NULL;
 }
 
 uint64_t jump_cache_find(Vcpu *vcpu, uint64_t linear)

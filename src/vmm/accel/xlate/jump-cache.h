@@ -20,13 +20,24 @@ typedef struct KeySlot {
     bool used;
 } KeySlot;
 
+/* A global page that the kernel runs code from. */
+typedef struct GlobalPage {
+    uint64_t linear, physical;
+    unsigned shift; /* of its size; 0: no entry */
+} GlobalPage;
+
+#define GLOBAL_PAGES 2048u /* slots; not all can be used */
+#define GLOBAL_PAGE_TRIES 8u
+
 /* The translator's part of a vCPU. */
 typedef struct JitVcpu {
     KeySlot slot[KEY_SLOTS];
     uint64_t context; /* what jump_key is for, if @key_valid */
     uint32_t mode;
     bool key_valid;
-    bool kernel_is_local;                        /* the kernel's code is not only in global pages */
+    bool kernel_is_local; /* the kernel's code is not only in global pages */
+    bool has_unlisted;    /* some of them are not in @global */
+    GlobalPage global[GLOBAL_PAGES];
     unsigned keys;                               /* handed out */
     uint64_t page_filter[PAGE_FILTER_BITS / 64]; /* pages of addresses in the cache, hashed */
     uint64_t clears;                             /* JitVm.flushes that the cache has seen */

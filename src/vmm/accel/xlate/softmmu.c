@@ -7,6 +7,7 @@
 #include "vmm/accel/xlate/exception.h"
 #include "vmm/accel/xlate/paging.h"
 #include "vmm/accel/xlate/tlb.h"
+#include "vmm/accel/xlate/translate.h"
 
 #include <string.h>
 
@@ -81,10 +82,13 @@ void tlb_fill(Vcpu *vcpu, uint64_t linear, MemAccess access, MemPage *out)
     if (access == MEM_FETCH) {
         uint64_t t = (linear >> 12) + vcpu->tlb_context;
         vcpu->tlb[t % TLB_ENTRIES].fetch = t;
-        vcpu->tlb_fetch_page[t % TLB_ENTRIES] =
-            (walk.physical & ~PAGE_MASK) | (walk.is_global ? TLB_PAGE_GLOBAL : 0);
-        vcpu->tlb_fetch_ram[t % TLB_ENTRIES] = out->ram;
-        vcpu->tlb_fetch_offset[t % TLB_ENTRIES] = out->ram_offset & ~PAGE_MASK;
+        vcpu->fetch[t % TLB_ENTRIES] = (FetchEntry){ .page = (walk.physical & ~PAGE_MASK) |
+                                                             (walk.is_global ? TLB_PAGE_GLOBAL : 0),
+                                                     .ram = out->ram,
+                                                     .offset = out->ram_offset & ~PAGE_MASK };
+        if (walk.is_global && !(vcpu->mode & MODE_USER)) {
+            jit_note_global_code(vcpu, linear, walk.physical, walk.page_shift);
+        }
         return;
     }
     if (access == MEM_WRITE && vcpu->vm->host.memory->dirty_logging && out->writable) {

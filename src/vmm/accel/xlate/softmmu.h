@@ -35,7 +35,7 @@ static inline uint64_t tlb_tag(const Vcpu *vcpu, uint64_t t, MemAccess access)
 static inline GuestAddr tlb_fetch_physical(const Vcpu *vcpu, uint64_t linear)
 {
     unsigned i = ((linear >> 12) + vcpu->tlb_context) % TLB_ENTRIES;
-    return (vcpu->tlb_fetch_page[i] & ~UINT64_C(0xfff)) | (linear & 0xfff);
+    return (vcpu->fetch[i].page & ~UINT64_C(0xfff)) | (linear & 0xfff);
 }
 
 uint64_t mem_read_slow(Vcpu *vcpu, uint64_t linear, unsigned size);
@@ -141,6 +141,8 @@ bool mem_page_at(Vcpu *vcpu, GuestAddr physical, MemPage *out_page);
 
 /* Everything, in all contexts. */
 void tlb_flush(Vcpu *vcpu);
+/* The same where only page tables changed, not what control registers make of them. */
+void tlb_flush_mappings(Vcpu *vcpu);
 /* One linear address in all contexts (INVLPG); a large page that holds it too. */
 void tlb_flush_page(Vcpu *vcpu, uint64_t linear);
 /* All of one PCID (0 without PCIDs), or of all PCIDs. */

@@ -101,7 +101,6 @@ static void clear_all(Vcpu *vcpu)
     memset(vcpu->spaces, 0, sizeof(*vcpu->spaces));
     vcpu->spaces->next_id = 1;
     vcpu->fetch_tag = TLB_INVALID;
-    jit_flush_jumps(vcpu);
 }
 
 void tlb_use_mode(Vcpu *vcpu, unsigned tlb_mode)
@@ -110,6 +109,7 @@ void tlb_use_mode(Vcpu *vcpu, unsigned tlb_mode)
     if (space->id[tlb_mode] == 0) {
         if (vcpu->spaces->next_id == TLB_CONTEXTS) {
             clear_all(vcpu);
+            jit_recheck_jumps(vcpu);
             space = space_of(vcpu->spaces, present_pcid(vcpu));
         }
         space->id[tlb_mode] = (uint16_t)vcpu->spaces->next_id++;
@@ -134,6 +134,15 @@ void tlb_flush(Vcpu *vcpu)
 {
     vcpu->count.value[COUNT_FLUSH_ALL]++;
     clear_all(vcpu);
+    jit_flush_jumps(vcpu);
+    tlb_select_context(vcpu);
+}
+
+void tlb_flush_mappings(Vcpu *vcpu)
+{
+    vcpu->count.value[COUNT_FLUSH_ALL]++;
+    clear_all(vcpu);
+    jit_recheck_jumps(vcpu);
     tlb_select_context(vcpu);
 }
 
@@ -168,7 +177,7 @@ void tlb_flush_page(Vcpu *vcpu, uint64_t linear)
     if (has_bit(spaces->large_2m, large) || has_bit(spaces->large_2m, large ^ 1) ||
         has_bit(spaces->large_1g, linear >> 30)) {
         vcpu->count.value[COUNT_FLUSH_LARGE]++;
-        tlb_flush(vcpu);
+        tlb_flush_mappings(vcpu);
         return;
     }
     for (unsigned i = 0; i < SPACES; i++) {

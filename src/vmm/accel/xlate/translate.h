@@ -60,6 +60,11 @@ void jit_forget_all(XlateVm *vm);
  * for global pages), or those in one page of any. Context: the vCPU's thread. */
 void jit_flush_jumps(Vcpu *vcpu);
 void jit_flush_jumps_space(Vcpu *vcpu, unsigned pcid);
+/* All of them, but control registers did not change: what the kernel's global pages of code mean is
+ * looked up, and if that is what it was, jumps to them stay. */
+void jit_recheck_jumps(Vcpu *vcpu);
+/* The kernel can run code from a global page, of so many bits. */
+void jit_note_global_code(Vcpu *vcpu, uint64_t linear, uint64_t physical, unsigned shift);
 void jit_flush_jumps_page(Vcpu *vcpu, uint64_t linear);
 
 /* Has each translation checked for what it may touch (see verify.h); aborts on a finding. For
