@@ -22,6 +22,7 @@ struct Daemon {
     char *uri;       /* what CONNECT_GET_URI answers: qemu:///system or qemu:///session */
     EventLoop *loop; /* runs on the main thread */
     EventQueue *events;
+    struct DaemonServer *server;
     struct DomainService *domains; /* set by the domain module; NULL until it has started */
 };
 

@@ -64,6 +64,9 @@ Daemon *call_daemon(DaemonCall *call);
 DaemonClient *call_client(DaemonCall *call);
 const DaemonIdentity *call_identity(DaemonCall *call);
 
+/* Which procedure is called, for handlers that serve several. */
+const RpcProcedure *call_procedure(const DaemonCall *call);
+
 /* Lives until the reply is encoded. */
 Arena *call_arena(DaemonCall *call);
 

@@ -53,7 +53,8 @@ typedef enum StreamFdFlags {
  * @length: most bytes to move, 0 for no limit
  * @closed: called once on the loop's thread when the stream is over, or NULL
  *
- * Files are read and written on a worker thread. Context: the call's handler.
+ * A file is read in small pieces on the loop's thread: for what the page cache holds. Context: the
+ * call's handler.
  */
 bool call_open_fd_stream(DaemonCall *call, int fd, unsigned flags, uint64_t length,
                          void (*closed)(void *opaque), void *opaque, GError **error);

@@ -1,0 +1,38 @@
+/* The daemon's options: command line, configuration file, and where its files are.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_DAEMON_CONFIG_H
+#define LODGE_DAEMON_CONFIG_H
+
+#include "daemon/server.h"
+
+typedef struct DaemonConfig {
+    ServerLimits limits;
+    bool libvirt_sockets; /* listen on libvirt's own paths as well */
+    bool listen_tls;
+    char *listen_addr; /* NULL: all */
+    char *tls_port;
+    char *key_file, *cert_file, *ca_file, *crl_file;
+    bool tls_no_verify_certificate;
+    AuthMethod auth_tls;
+    char *sasl_file; /* SCRAM credentials */
+    mode_t unix_sock_rw_perms, unix_sock_ro_perms;
+} DaemonConfig;
+
+/* Defaults. */
+void daemon_config_init(DaemonConfig *config, bool session);
+
+/**
+ * daemon_config_load - read lines "name = value" as of libvirtd.conf
+ * @must_exist: whether a missing file is an error
+ *
+ * Values are numbers or quoted strings; names that only libvirtd has are passed over with a
+ * warning. False: @error names file and line.
+ */
+bool daemon_config_load(DaemonConfig *config, const char *path, bool must_exist, GError **error);
+void daemon_config_clear(DaemonConfig *config);
+
+/* @root: all below it, or NULL. Makes the folders. */
+bool daemon_paths_init(DaemonPaths *paths, bool session, const char *root, GError **error);
+void daemon_paths_clear(DaemonPaths *paths);
+
+#endif

@@ -1,0 +1,321 @@
+/* lodged: manages the guests of a host, or of one user, and speaks libvirt's protocol.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon/config.h"
+#include "daemon/event-queue-private.h"
+#include "daemon/modules.h"
+#include "daemon/sockets.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define IDLE_CHECK_NS NS_PER_SEC
+
+typedef struct Options {
+    bool session, background, verbose, listen, libvirt_sockets;
+    const char *root, *config, *pid_file;
+    unsigned timeout_s; /* 0: stay */
+} Options;
+
+typedef struct Run {
+    Daemon daemon;
+    Options options;
+    DaemonConfig config;
+    LoopTimer *idle;
+    unsigned started; /* modules */
+} Run;
+
+static const char usage[] =
+    "Usage: lodged [OPTION...]\n"
+    "Manages virtual machines; speaks libvirt's protocol on its sockets.\n"
+    "\n"
+    "  -S, --session          one user's daemon (default: the host's for root)\n"
+    "  -r, --root DIR         keep all files below DIR; sockets DIR/run/lodge-sock*\n"
+    "  -f, --config FILE      configuration (default: lodged.conf in the configuration folder)\n"
+    "      --libvirt-sockets  listen on libvirt's own socket paths too\n"
+    "  -l, --listen           listen for TLS connections\n"
+    "  -d, --daemon           go into the background once ready\n"
+    "  -p, --pid-file FILE    write the process's number to FILE\n"
+    "  -t, --timeout SECONDS  end after so long without clients and running guests\n"
+    "  -v, --verbose          log more\n"
+    "  -V, --version          print the version\n"
+    "  -h, --help             print this text\n";
+
+enum { OPTION_LIBVIRT_SOCKETS = 256 };
+
+/* Returns: -1 to go on, else the exit status. */
+static int parse_options(int argc, char **argv, Options *out)
+{
+    static const struct option list[] = {
+        { "session", no_argument, NULL, 'S' },
+        { "root", required_argument, NULL, 'r' },
+        { "config", required_argument, NULL, 'f' },
+        { "libvirt-sockets", no_argument, NULL, OPTION_LIBVIRT_SOCKETS },
+        { "listen", no_argument, NULL, 'l' },
+        { "daemon", no_argument, NULL, 'd' },
+        { "pid-file", required_argument, NULL, 'p' },
+        { "timeout", required_argument, NULL, 't' },
+        { "verbose", no_argument, NULL, 'v' },
+        { "version", no_argument, NULL, 'V' },
+        { "help", no_argument, NULL, 'h' },
+        { NULL, 0, NULL, 0 },
+    };
+    guint64 seconds;
+    int option;
+    *out = (Options){ .session = geteuid() != 0 };
+    while ((option = getopt_long(argc, argv, "Sr:f:ldp:t:vVh", list, NULL)) != -1) {
+        switch (option) {
+        case 'S':
+            out->session = true;
+            break;
+        case 'r':
+            out->root = optarg;
+            break;
+        case 'f':
+            out->config = optarg;
+            break;
+        case OPTION_LIBVIRT_SOCKETS:
+            out->libvirt_sockets = true;
+            break;
+        case 'l':
+            out->listen = true;
+            break;
+        case 'd':
+            out->background = true;
+            break;
+        case 'p':
+            out->pid_file = optarg;
+            break;
+        case 't':
+            if (!g_ascii_string_to_unsigned(optarg, 10, 1, G_MAXINT32, &seconds, NULL)) {
+                fprintf(stderr, "lodged: --timeout '%s' is no number of seconds\n", optarg);
+                return EXIT_FAILURE;
+            }
+            out->timeout_s = (unsigned)seconds;
+            break;
+        case 'v':
+            out->verbose = true;
+            break;
+        case 'V':
+            printf("lodged %s\n", LODGE_VERSION);
+            return EXIT_SUCCESS;
+        case 'h':
+            fputs(usage, stdout);
+            return EXIT_SUCCESS;
+        default:
+            fputs("lodged: try --help\n", stderr);
+            return EXIT_FAILURE;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "lodged: unexpected '%s'; try --help\n", argv[optind]);
+        return EXIT_FAILURE;
+    }
+    return -1;
+}
+
+static void on_signal(void *opaque, uint32_t events)
+{
+    (void)events;
+    Run *run = opaque;
+    loop_quit(run->daemon.loop);
+}
+
+/* SIGTERM and SIGINT end the daemon between two events. Returns the descriptor, or -1. */
+static int watch_signals(Run *run)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd >= 0 && !loop_watch(run->daemon.loop, fd, EPOLLIN, on_signal, run)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static bool is_busy(Run *run)
+{
+    for (unsigned i = 0; i < run->started; i++) {
+        const DaemonModule *module = daemon_modules[i];
+        if (module->is_busy && module->is_busy(&run->daemon)) {
+            return true;
+        }
+    }
+    return run->daemon.server->n_clients > 0;
+}
+
+static void check_idle(void *opaque)
+{
+    Run *run = opaque;
+    int64_t now = clock_monotonic_ns();
+    if (is_busy(run)) {
+        run->daemon.server->idle_since_ns = now;
+    } else if (now - run->daemon.server->idle_since_ns >=
+               (int64_t)run->options.timeout_s * NS_PER_SEC) {
+        log_info("nobody was here for %u seconds", run->options.timeout_s);
+        loop_quit(run->daemon.loop);
+        return;
+    }
+    loop_timer_set(run->idle, now + IDLE_CHECK_NS);
+}
+
+static bool load_config(Run *run, GError **error)
+{
+    const Options *options = &run->options;
+    daemon_config_init(&run->config, run->daemon.session);
+    g_autofree char *standard = g_build_filename(run->daemon.paths.config_dir, "lodged.conf", NULL);
+    if (!daemon_config_load(&run->config, options->config ? options->config : standard,
+                            options->config != NULL, error)) {
+        return false;
+    }
+    run->config.libvirt_sockets |= options->libvirt_sockets;
+    run->config.listen_tls |= options->listen;
+    return true;
+}
+
+static bool start(Run *run, GError **error)
+{
+    Daemon *daemon = &run->daemon;
+    daemon->session = run->options.session;
+    daemon->uri = g_strdup(daemon->session ? "qemu:///session" : "qemu:///system");
+    if (!daemon_paths_init(&daemon->paths, daemon->session, run->options.root, error) ||
+        !load_config(run, error)) {
+        return false;
+    }
+    daemon->events = event_queue_new();
+    daemon->server = server_new(daemon, &run->config.limits);
+    for (; daemon_modules[run->started]; run->started++) {
+        const DaemonModule *module = daemon_modules[run->started];
+        if (module->start && !module->start(daemon, error)) {
+            g_prefix_error(error, "%s: ", module->name);
+            return false;
+        }
+        server_add_handlers(daemon->server, module->handlers, module->n_handlers);
+    }
+    if (!daemon_sockets_open(daemon, &run->config, error)) {
+        return false;
+    }
+    if (run->options.timeout_s) {
+        run->idle = loop_timer_new(daemon->loop, check_idle, run);
+        check_idle(run);
+    }
+    return true;
+}
+
+static void stop(Run *run)
+{
+    Daemon *daemon = &run->daemon;
+    loop_timer_free(run->idle);
+    if (daemon->server) {
+        daemon_sockets_unlink(daemon, &run->config);
+    }
+    server_free(daemon->server);
+    while (run->started > 0) {
+        const DaemonModule *module = daemon_modules[--run->started];
+        if (module->stop) {
+            module->stop(daemon);
+        }
+    }
+    event_queue_free(daemon->events);
+    daemon_config_clear(&run->config);
+    daemon_paths_clear(&daemon->paths);
+    g_free(daemon->uri);
+}
+
+/* The child goes on; the parent waits for a byte that says it is ready. Returns the end to write
+ * to in the child; the parent does not return. -1: failed. */
+static int go_into_background(void)
+{
+    int ends[2];
+    char byte;
+    if (pipe(ends) < 0) {
+        return -1;
+    }
+    pid_t child = fork();
+    if (child < 0) {
+        return -1;
+    }
+    if (child > 0) {
+        close(ends[1]);
+        _exit(read(ends[0], &byte, 1) == 1 ? EXIT_SUCCESS : EXIT_FAILURE);
+    }
+    close(ends[0]);
+    setsid();
+    return ends[1];
+}
+
+static void tell_ready(int ready_fd)
+{
+    if (ready_fd >= 0) {
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+        if (null > STDERR_FILENO) {
+            close(null);
+        }
+        if (write(ready_fd, "", 1) != 1) {
+            log_warn("the starting process is gone");
+        }
+        close(ready_fd);
+    }
+}
+
+static int run_daemon(Run *run, int ready_fd)
+{
+    g_autoptr(GError) error = NULL;
+    int signals = watch_signals(run);
+    bool ok = signals >= 0 && start(run, &error);
+    if (ok && run->options.pid_file) {
+        g_autofree char *text = g_strdup_printf("%d\n", (int)getpid());
+        ok = g_file_set_contents(run->options.pid_file, text, -1, &error);
+    }
+    if (ok) {
+        log_info("ready: %s, socket %s/lodge-sock", run->daemon.uri, run->daemon.paths.run_dir);
+        tell_ready(ready_fd);
+        loop_run(run->daemon.loop);
+    } else {
+        log_error("%s", error ? error->message : "cannot watch for signals");
+    }
+    stop(run);
+    loop_free(run->daemon.loop);
+    if (signals >= 0) {
+        close(signals);
+    }
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+    Run run = { 0 };
+    int ready_fd = -1;
+    int status = parse_options(argc, argv, &run.options);
+    if (status >= 0) {
+        return status;
+    }
+    log_init("lodged", run.options.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    if (run.options.background && (ready_fd = go_into_background()) < 0) {
+        log_error("cannot go into the background: %s", strerror(errno));
+        return EXIT_FAILURE;
+    }
+    run.daemon.loop = loop_new();
+    if (!run.daemon.loop) {
+        log_error("cannot make an event loop: %s", strerror(errno));
+        return EXIT_FAILURE;
+    }
+    return run_daemon(&run, ready_fd);
+}

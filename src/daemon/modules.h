@@ -1,0 +1,15 @@
+/* The daemon's modules, in the order they start; modules.c has the table.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_DAEMON_MODULES_H
+#define LODGE_DAEMON_MODULES_H
+
+#include "daemon/daemon.h"
+
+/* Ends with NULL. */
+extern const DaemonModule *const daemon_modules[];
+
+extern const DaemonModule connect_module; /* the connection itself */
+extern const DaemonModule host_module;    /* facts about the host */
+extern const DaemonModule absent_module;  /* kinds of objects that there are none of */
+
+#endif
