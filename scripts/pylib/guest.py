@@ -15,6 +15,10 @@ import tempfile
 import time
 
 
+# A monitor with sanitizers, or a busy host, may take this many times longer.
+PATIENCE = float(os.environ.get("LODGE_PATIENCE", "1"))
+
+
 class GuestError(Exception):
     """The guest or its monitor did not do what was waited for; the text ends with its last output."""
 
@@ -66,6 +70,7 @@ class Guest:
 
     def expect(self, pattern, timeout=120):
         """Waits until @pattern (regular expression) appears after the last match; returns the match."""
+        timeout *= PATIENCE
         deadline = time.monotonic() + timeout
         compiled = re.compile(pattern)
         while True:
@@ -99,6 +104,7 @@ class Guest:
 
     def wait(self, timeout=60):
         """Waits for the monitor's own end; returns its exit status."""
+        timeout *= PATIENCE
         deadline = time.monotonic() + timeout
         while self.process.poll() is None:
             if time.monotonic() > deadline:
@@ -122,6 +128,7 @@ class Qmp:
     """A QMP connection on a unix socket."""
 
     def __init__(self, path, timeout=10):
+        timeout *= PATIENCE
         deadline = time.monotonic() + timeout
         self.socket = socket.socket(socket.AF_UNIX)
         while True:
@@ -167,7 +174,7 @@ class Qmp:
 
     def wait_event(self, name, timeout=30):
         """The next event of this name, also one that came before."""
-        self.socket.settimeout(timeout)
+        self.socket.settimeout(timeout * PATIENCE)
         while True:
             for event in self.events:
                 if event["event"] == name:

@@ -354,10 +354,35 @@ static void emit(const Control *control, const MachineEvent *event)
     monitor_set_emit(control->monitors, &out);
 }
 
+/* What a guest did with a device. */
+static void emit_notice(const Control *control, const MachineEvent *event)
+{
+    MonitorEvent out = { .device = event->device };
+    switch (event->notice) {
+    case DEVICE_NOTICE_PORT:
+        out.kind = MONITOR_EVENT_VSERPORT_CHANGE;
+        out.is_open = event->value != 0;
+        break;
+    case DEVICE_NOTICE_BALLOON:
+        out.kind = MONITOR_EVENT_BALLOON_CHANGE;
+        out.bytes = machine_config(control->machine)->ram_bytes - (uint64_t)event->value;
+        break;
+    case DEVICE_NOTICE_CLOCK:
+        out.kind = MONITOR_EVENT_RTC_CHANGE;
+        out.offset_s = event->value;
+        break;
+    }
+    if (out.kind != MONITOR_EVENT_VSERPORT_CHANGE || out.device) {
+        monitor_set_emit(control->monitors, &out);
+    }
+}
+
 static void on_machine_event(void *opaque, const MachineEvent *event)
 {
     const Control *control = opaque;
-    if (event->kind != MACHINE_EVENT_DEBUG_STOP) {
+    if (event->kind == MACHINE_EVENT_NOTICE) {
+        emit_notice(control, event);
+    } else if (event->kind != MACHINE_EVENT_DEBUG_STOP) {
         emit(control, event);
     }
 }

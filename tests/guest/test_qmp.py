@@ -134,6 +134,32 @@ def test_what_cannot_be_added_is_refused(paused):
         call(qmp, "screendump", {"filename": "/tmp/x"})
 
 
+def test_a_guests_doings_are_told(build, tmp_path):
+    """A port opened and closed, memory given up, the clock set."""
+    path = str(tmp_path / "qmp")
+    command = monitor_command(build, "-accel", "xlate", "-m", "256", "-kernel", image(build, "fetch-kernel"),
+                              "-initrd", image(build, "make-initramfs"),
+                              "-append", "console=ttyS0 lodge.hold lodge.shell", "-device", "virtio-balloon-pci",
+                              "-device", "virtio-serial-pci,id=vs", "-chardev", "null,id=c",
+                              "-device", "virtserialport,chardev=c,id=port0,name=org.test",
+                              "-qmp", f"unix:{path},server=on,wait=off")
+    with Guest(command) as vm:
+        vm.expect("reached init", 300)
+        qmp = Qmp(path)
+        assert vm.run("echo hello > /dev/vport1p1 || ls /dev")[0] == 0
+        assert qmp.wait_event("VSERPORT_CHANGE")["data"] == {"open": True, "id": "port0"}
+        assert qmp.wait_event("VSERPORT_CHANGE")["data"] == {"open": False, "id": "port0"}
+        call(qmp, "balloon", {"value": 200 << 20})
+        while qmp.wait_event("BALLOON_CHANGE", 60)["data"]["actual"] != 200 << 20:
+            pass
+        assert call(qmp, "query-balloon") == {"actual": 200 << 20}
+        assert vm.run("date -s 2030-01-01; hwclock -w -u || echo no hwclock")[0] == 0
+        offset = qmp.wait_event("RTC_CHANGE", 60)["data"]["offset"]
+        assert offset > 10 * 24 * 3600
+        call(qmp, "quit")
+        assert vm.wait(30) == 0
+
+
 def test_a_disk_comes_and_goes_while_the_guest_runs(build, tmp_path):
     path = str(tmp_path / "qmp")
     disk = tmp_path / "disk"

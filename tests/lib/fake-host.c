@@ -121,6 +121,13 @@ static void fake_slot_off(void *opaque)
     ((FakeHost *)opaque)->slots_off++;
 }
 
+static void fake_notify(void *opaque, DeviceNotice notice, int64_t value)
+{
+    FakeHost *fake = opaque;
+    fake->notices[notice]++;
+    fake->notice[notice] = value;
+}
+
 static void fake_claim_mac(void *opaque, uint8_t mac[6])
 {
     static const uint8_t none[6], first[6] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
@@ -172,6 +179,7 @@ FakeHost *fake_host_new(void)
     host->find_backend = fake_find_backend;
     host->claim_mac = fake_claim_mac;
     host->slot_off = fake_slot_off;
+    host->notify = fake_notify;
     host->opaque = fake;
     return fake;
 }

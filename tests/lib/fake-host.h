@@ -57,6 +57,8 @@ typedef struct FakeHost {
     FakePower power[FAKE_HOST_EVENTS_MAX];
     unsigned power_count;
     unsigned slots_off; /* calls of slot_off */
+    unsigned notices[DEVICE_NOTICES];
+    int64_t notice[DEVICE_NOTICES]; /* the last one */
     FakeMapping mapping[FAKE_HOST_REGIONS_MAX];
     unsigned mapping_count;
     FakeTimer timer[32];

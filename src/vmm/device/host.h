@@ -23,6 +23,14 @@ typedef enum PowerEvent {
     POWER_DEBUG_EXIT
 } PowerEvent;
 
+/* What a guest did with a device, for those who watch the machine from outside. */
+typedef enum DeviceNotice {
+    DEVICE_NOTICE_PORT,    /* a serial port's guest side: 1 opened, 0 closed */
+    DEVICE_NOTICE_BALLOON, /* bytes that the guest gave up */
+    DEVICE_NOTICE_CLOCK,   /* seconds that the guest's clock is ahead of the host's */
+} DeviceNotice;
+#define DEVICE_NOTICES 3
+
 typedef struct DeviceHost {
     GuestMemory *memory;          /* checked DMA; NULL for devices without */
     EventLoop *loop;              /* timers, descriptors, back ends of this device */
@@ -52,6 +60,9 @@ typedef struct DeviceHost {
     void (*claim_mac)(void *opaque, uint8_t mac[6]);
     /* Back ends by name. The machine checks that one is used once. NULL: @error names it. */
     void *(*find_backend)(void *opaque, const char *kind, const char *name, GError **error);
+    /* optional; told on the main thread afterwards, the last value if there were several. Context:
+     * any thread, with device locks held. */
+    void (*notify)(void *opaque, DeviceNotice notice, int64_t value);
     /* optional; of a port with a slot: the guest switched it off, what is in it may be taken out.
      * Acted on by the main thread afterwards. Context: any thread, with device locks held. */
     void (*slot_off)(void *opaque);
@@ -60,5 +71,12 @@ typedef struct DeviceHost {
                      uint64_t match, int event_fd, bool assign);
     void *opaque;
 } DeviceHost;
+
+static inline void device_host_notify(const DeviceHost *host, DeviceNotice notice, int64_t value)
+{
+    if (host->notify) {
+        host->notify(host->opaque, notice, value);
+    }
+}
 
 #endif

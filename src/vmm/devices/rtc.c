@@ -145,6 +145,8 @@ static void clock_from_registers(Rtc *rtc, int64_t fraction_ns)
     /* Years that 64 bits of ns cannot count leave the clock where it is. */
     if (seconds >= 0 && seconds < TIME_SET_MAX_NS / NS_PER_SEC) {
         rtc->delta_ns += seconds * NS_PER_SEC + fraction_ns - rtc_now_ns(rtc);
+        device_host_notify(rtc->dev.host, DEVICE_NOTICE_CLOCK,
+                           (rtc_now_ns(rtc) - clock_realtime_ns()) / NS_PER_SEC);
     }
     rtc->seen_ns = rtc_now_ns(rtc);
 }

@@ -10,6 +10,7 @@
 #include "vmm/machine/user-objects.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 static AddressMap *map_of(const Machine *machine, DeviceSpace space)
@@ -118,6 +119,31 @@ static void host_claim_mac(void *opaque, uint8_t mac[6])
     }
 }
 
+static void tell_notices(void *opaque)
+{
+    MachineDevice *md = opaque;
+    uint32_t pending = atomic_exchange(&md->notices_pending, 0);
+    for (unsigned i = 0; i < DEVICE_NOTICES; i++) {
+        if (pending & 1u << i) {
+            machine_tell(md->machine, &(MachineEvent){ .kind = MACHINE_EVENT_NOTICE,
+                                                       .device = md->device->id,
+                                                       .notice = (DeviceNotice)i,
+                                                       .value = md->notice[i] });
+        }
+    }
+}
+
+/* A guest that repeats itself makes one posted call, not many. */
+static void host_notify(void *opaque, DeviceNotice notice, int64_t value)
+{
+    MachineDevice *md = opaque;
+    atomic_store(&md->notice[notice], value);
+    if (!atomic_fetch_or(&md->notices_pending, 1u << notice) &&
+        loop_call(md->machine->loop, tell_notices, md) < 0) {
+        log_warn("%s: no memory to tell of an event", device_label(md->device));
+    }
+}
+
 static void host_slot_off(void *opaque)
 {
     machine_slot_off(opaque);
@@ -150,6 +176,7 @@ MachineDevice *machine_device_new(Machine *machine, const DeviceClass *class, co
         .power_event = host_power_event,
         .find_backend = host_find_backend,
         .slot_off = host_slot_off,
+        .notify = host_notify,
         .claim_mac = host_claim_mac,
         .ioeventfd = machine->accel->ioeventfd ? host_ioeventfd : NULL,
         .opaque = md,
@@ -165,6 +192,7 @@ void machine_device_destroy(MachineDevice *md)
         pci_bus_unplug((PciDevice *)dev);
     }
     machine_leave_backends(md);
+    loop_cancel_calls(md->machine->loop, md);
     if (md->has_mac) {
         md->machine->is_mac_taken[md->mac_byte] = false;
     }

@@ -36,6 +36,8 @@ typedef struct MachineDevice {
     bool is_plugged;  /* on a PCI bus */
     uint8_t mac_byte; /* of Machine.is_mac_taken, if has_mac */
     bool has_mac;
+    _Atomic(uint32_t) notices_pending; /* 1 << DeviceNotice */
+    _Atomic(int64_t) notice[DEVICE_NOTICES];
 } MachineDevice;
 
 /* A back end that one device may use. */

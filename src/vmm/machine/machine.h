@@ -8,6 +8,7 @@
 
 #include "event/loop.h"
 #include "vmm/accel/accel.h"
+#include "vmm/device/host.h"
 #include "vmm/options/config.h"
 
 typedef struct Machine Machine;
@@ -47,13 +48,16 @@ typedef enum MachineEventKind {
     MACHINE_EVENT_GUEST_PANICKED,
     MACHINE_EVENT_BLOCK_IO_ERROR,
     MACHINE_EVENT_DEVICE_DELETED, /* device */
+    MACHINE_EVENT_NOTICE,         /* device (may be NULL), notice, value */
     MACHINE_EVENT_DEBUG_STOP,     /* vcpu, and where */
 } MachineEventKind;
 
 typedef struct MachineEvent {
     MachineEventKind kind;
     MachineCause cause;
-    const char *device; /* DEVICE_DELETED: its id */
+    const char *device; /* DEVICE_DELETED, NOTICE: its id */
+    DeviceNotice notice;
+    int64_t value;
     /* BLOCK_IO_ERROR */
     const char *drive;
     bool is_write, no_space, is_stop, is_ignored;

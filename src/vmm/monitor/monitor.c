@@ -127,6 +127,8 @@ static const char *const event_names[] = {
     [MONITOR_EVENT_RESET] = "RESET",
     [MONITOR_EVENT_POWERDOWN] = "POWERDOWN",
     [MONITOR_EVENT_GUEST_PANICKED] = "GUEST_PANICKED",
+    [MONITOR_EVENT_VSERPORT_CHANGE] = "VSERPORT_CHANGE",
+    [MONITOR_EVENT_BALLOON_CHANGE] = "BALLOON_CHANGE",
     [MONITOR_EVENT_DEVICE_DELETED] = "DEVICE_DELETED",
     [MONITOR_EVENT_BLOCK_IO_ERROR] = "BLOCK_IO_ERROR",
     [MONITOR_EVENT_RTC_CHANGE] = "RTC_CHANGE",
@@ -164,6 +166,13 @@ static JsonObject *event_data(const MonitorEvent *event)
         path = g_strdup_printf("/machine/peripheral/%s", event->device);
         json_object_set_string_member(data, "device", event->device);
         json_object_set_string_member(data, "path", path);
+        break;
+    case MONITOR_EVENT_VSERPORT_CHANGE:
+        json_object_set_boolean_member(data, "open", event->is_open);
+        json_object_set_string_member(data, "id", event->device);
+        break;
+    case MONITOR_EVENT_BALLOON_CHANGE:
+        json_object_set_int_member(data, "actual", (gint64)event->bytes);
         break;
     case MONITOR_EVENT_RESUME:
     case MONITOR_EVENT_STOP:

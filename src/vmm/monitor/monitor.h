@@ -29,10 +29,12 @@ typedef enum MonitorEventKind {
     MONITOR_EVENT_SHUTDOWN, /* by_guest, reason */
     MONITOR_EVENT_RESET,    /* by_guest, reason */
     MONITOR_EVENT_POWERDOWN,
-    MONITOR_EVENT_GUEST_PANICKED, /* action */
-    MONITOR_EVENT_BLOCK_IO_ERROR, /* device, is_write, action, no_space, reason */
-    MONITOR_EVENT_RTC_CHANGE,     /* offset_s */
-    MONITOR_EVENT_DEVICE_DELETED, /* device */
+    MONITOR_EVENT_GUEST_PANICKED,  /* action */
+    MONITOR_EVENT_BLOCK_IO_ERROR,  /* device, is_write, action, no_space, reason */
+    MONITOR_EVENT_RTC_CHANGE,      /* offset_s */
+    MONITOR_EVENT_DEVICE_DELETED,  /* device */
+    MONITOR_EVENT_VSERPORT_CHANGE, /* device, is_open */
+    MONITOR_EVENT_BALLOON_CHANGE,  /* bytes */
 } MonitorEventKind;
 
 typedef struct MonitorEvent {
@@ -44,6 +46,8 @@ typedef struct MonitorEvent {
                            "report", "stop" */
     const char *device; /* BLOCK_IO_ERROR: id of the drive; DEVICE_DELETED: of the device */
     bool is_write, no_space;
+    bool is_open;
+    uint64_t bytes;   /* BALLOON_CHANGE: RAM that the guest keeps */
     int64_t offset_s; /* RTC_CHANGE: guest's clock minus the host's */
 } MonitorEvent;
 

@@ -125,6 +125,7 @@ const SchemaEnum schema_enums[] = {
 };
 
 const SchemaEvent schema_events[] = {
+    { "BALLOON_CHANGE", "actual:int" },
     { "BLOCK_IO_ERROR", "device:str,operation:IoOperationType,action:BlockErrorAction,"
                         "nospace:bool,reason:str" },
     { "DEVICE_DELETED", "?device:str,path:str" },
@@ -135,5 +136,6 @@ const SchemaEvent schema_events[] = {
     { "RTC_CHANGE", "offset:int" },
     { "SHUTDOWN", "guest:bool,reason:ShutdownCause" },
     { "STOP", "" },
+    { "VSERPORT_CHANGE", "id:str,open:bool" },
     { .name = NULL },
 };

@@ -209,6 +209,8 @@ static void balloon_set_config(VirtioDevice *dev, unsigned offset, const uint8_t
     VirtioBalloon *balloon = (VirtioBalloon *)dev;
     if (offset == offsetof(struct virtio_balloon_config, actual) && size == 4) {
         balloon->actual = le32_get(bytes);
+        device_host_notify(dev->device.host, DEVICE_NOTICE_BALLOON,
+                           (int64_t)balloon->actual * PAGE_BYTES);
     }
 }
 

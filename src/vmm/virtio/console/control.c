@@ -115,7 +115,11 @@ static void port_ready(VirtioSerial *serial, unsigned number, bool is_ready)
 static void port_open(VirtioSerial *serial, unsigned number, bool is_open)
 {
     SerialPort *port = serial->port[number];
+    bool was_open = serial->state[number].is_guest_open;
     serial->state[number].is_guest_open = is_open;
+    if (port && was_open != is_open) {
+        device_host_notify(port->device.host, DEVICE_NOTICE_PORT, is_open);
+    }
     if (port && port->backend && is_open) {
         char_accept_input(port->backend);
     }

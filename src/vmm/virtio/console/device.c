@@ -56,6 +56,9 @@ static void serial_reset(VirtioDevice *dev)
     VirtioSerial *serial = (VirtioSerial *)dev;
     serial->is_driver_ready = false;
     for (unsigned i = 0; i < SERIAL_PORTS_MAX; i++) {
+        if (serial->port[i] && serial->state[i].is_guest_open) {
+            device_host_notify(serial->port[i]->device.host, DEVICE_NOTICE_PORT, 0);
+        }
         serial->state[i] = (SerialPortState){ 0 };
     }
 }
