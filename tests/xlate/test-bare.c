@@ -4,6 +4,7 @@
  *   test-bare IMAGE
  *
  * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/compiler.h"
 #include "vmm/accel/accel.h"
 
 #include <pthread.h>
@@ -19,6 +20,8 @@
 #define PROCESSORS 2u
 #define TIMEOUT_SECONDS 60
 
+#define PORT_DMA 0xe4
+#define PORT_DMA_LATER 0xe8
 #define PORT_START 0xec
 #define PORT_NAME 0xf0
 #define PORT_RESULT 0xf4
@@ -35,14 +38,29 @@ typedef struct Bare {
     Vm *vm;
     Vcpu *vcpu[PROCESSORS];
     CpuidTable cpuid;
-    const char *engine;
+    const char *engine; /* in names of tests */
     char name[NAME_MAX_BYTES];
     int vector; /* interrupt that waits, -1: none */
     bool shut_down;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool started, ended;
+    uint32_t dma_address; /* that run_device() is to write at, 0: none */
 } Bare;
+
+/* How the guest's code is executed. */
+typedef struct Engine {
+    const char *name;
+    bool is_interpreted, is_old_host;
+    uint64_t code_cache_bytes;
+} Engine;
+
+static const Engine engines[] = {
+    { .name = "interp", .is_interpreted = true },
+    { .name = "jit" },
+    { .name = "jit_on_old_host", .is_old_host = true },
+    { .name = "jit_with_small_cache", .code_cache_bytes = 1u << 20 },
+};
 
 /* Of the whole program. */
 typedef struct Tally {
@@ -73,6 +91,39 @@ static void signal_state(Bare *bare, bool started, bool ended)
     pthread_mutex_unlock(&bare->lock);
 }
 
+/* As a device does: without the processor's knowledge. The byte counts down, as the guest's own
+ * changes do. */
+static void write_by_dma(Bare *bare, uint64_t address)
+{
+    uint8_t byte;
+    if (guest_memory_read(&bare->memory, address, &byte, 1) == 0) {
+        byte--;
+        if (guest_memory_write(&bare->memory, address, &byte, 1) != 0) {
+            report(bare->engine, "dma_reaches_memory", false);
+        }
+    }
+}
+
+/* The thread of a device. */
+static void *run_device(void *opaque)
+{
+    Bare *bare = opaque;
+    pthread_mutex_lock(&bare->lock);
+    while (!bare->ended) {
+        uint32_t address = bare->dma_address;
+        if (address) {
+            bare->dma_address = 0;
+            pthread_mutex_unlock(&bare->lock);
+            write_by_dma(bare, address);
+            pthread_mutex_lock(&bare->lock);
+        } else {
+            pthread_cond_wait(&bare->changed, &bare->lock);
+        }
+    }
+    pthread_mutex_unlock(&bare->lock);
+    return NULL;
+}
+
 static void region_write_port(void *opaque, const AddressMap *map, GuestAddr addr, uint64_t value,
                               unsigned size)
 {
@@ -87,6 +138,15 @@ static void region_write_port(void *opaque, const AddressMap *map, GuestAddr add
         break;
     case PORT_RESULT:
         report(bare->engine, bare->name, value == 1);
+        break;
+    case PORT_DMA:
+        write_by_dma(bare, value);
+        break;
+    case PORT_DMA_LATER:
+        pthread_mutex_lock(&bare->lock);
+        bare->dma_address = (uint32_t)value;
+        pthread_cond_broadcast(&bare->changed);
+        pthread_mutex_unlock(&bare->lock);
         break;
     case PORT_START:
         signal_state(bare, true, false);
@@ -200,11 +260,11 @@ static bool create_vcpu(Bare *bare, unsigned index, unsigned start)
     return ok;
 }
 
-static bool set_up(Bare *bare, const char *path, bool is_interpreted, unsigned start)
+static bool set_up(Bare *bare, const char *path, const Engine *engine, unsigned start)
 {
     char message[160];
     bare->vector = -1;
-    bare->engine = is_interpreted ? "interp" : "jit";
+    bare->engine = engine->name;
     pthread_mutex_init(&bare->lock, NULL);
     pthread_cond_init(&bare->changed, NULL);
     bare->map = address_map_new(0);
@@ -221,7 +281,10 @@ static bool set_up(Bare *bare, const char *path, bool is_interpreted, unsigned s
                        .region_write = region_write_port,
                        .opaque = bare,
                        .vcpu_count = PROCESSORS,
-                       .is_interpreted = is_interpreted };
+                       .is_interpreted = engine->is_interpreted,
+                       .code_cache_bytes = engine->code_cache_bytes,
+                       .without_bmi2 = engine->is_old_host,
+                       .without_fsgsbase = engine->is_old_host };
     if (address_map_add(bare->map, &entry, 0) < 0 ||
         accel_xlate.cpuid_limits(&bare->cpuid, message) < 0) {
         return false;
@@ -291,24 +354,26 @@ static bool wait_for_end(Bare *bare)
     return ended;
 }
 
-static void run(const char *path, bool is_interpreted, unsigned start)
+static void run(const char *path, const Engine *engine, unsigned start)
 {
     static Bare bare;
-    pthread_t thread[PROCESSORS];
+    pthread_t thread[PROCESSORS], device;
     memset(&bare, 0, sizeof(bare));
-    if (!set_up(&bare, path, is_interpreted, start)) {
-        report(is_interpreted ? "interp" : "jit", "machine_can_be_made", false);
+    if (!set_up(&bare, path, engine, start)) {
+        report(engine->name, "machine_can_be_made", false);
         tear_down(&bare);
         return;
     }
     pthread_create(&thread[0], NULL, run_first, &bare);
     pthread_create(&thread[1], NULL, run_second, &bare);
+    pthread_create(&device, NULL, run_device, &bare);
     bool ended = wait_for_end(&bare);
     for (unsigned i = 0; i < PROCESSORS; i++) {
         accel_xlate.vcpu_kick(bare.vcpu[i]);
     }
     pthread_join(thread[0], NULL);
     pthread_join(thread[1], NULL);
+    pthread_join(device, NULL);
     ended = ended && (bare.shut_down == (start == START_TRIPLE_FAULT));
     report(bare.engine, start == START_TRIPLE_FAULT ? "triple_fault_run_ends" : "all_tests_run",
            ended);
@@ -324,9 +389,9 @@ int main(int argc, char **argv)
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
-    for (unsigned i = 0; i < 2; i++) {
-        run(argv[1], i == 0, START_TESTS);
-        run(argv[1], i == 0, START_TRIPLE_FAULT);
+    for (unsigned i = 0; i < ARRAY_LENGTH(engines); i++) {
+        run(argv[1], &engines[i], START_TESTS);
+        run(argv[1], &engines[i], START_TRIPLE_FAULT);
     }
     printf("1..%u\n", tally.number);
     return tally.failed ? 1 : 0;

@@ -100,6 +100,33 @@ patched_behind:
     dec %r12d
     jnz 1b
     check code_behind_a_jump_changes_with_each_load_of_cr3, %r13, $20+40
+    /* By a device, within the access that asks for it; then by its own thread, some time later. */
+    movb $200, patched_function + 1(%rip)
+    xor %r13d, %r13d
+    mov $199, %r12d
+1:  mov $patched_function + 1, %eax
+    mov $PORT_DMA, %edx
+    out %eax, %dx
+    call patched_function
+    cmp %eax, %r12d
+    setne %cl
+    movzbl %cl, %ecx
+    add %ecx, %r13d
+    dec %r12d
+    jnz 1b
+    check code_changed_by_a_device_is_executed_changed, %r13, $0
+    movb $100, patched_function + 1(%rip)
+    mov $99, %r12d
+1:  mov $patched_function + 1, %eax
+    mov $PORT_DMA_LATER, %edx
+    out %eax, %dx
+2:  pause
+    call patched_function
+    cmp %eax, %r12d
+    jne 2b /* for ever if the change stays unseen */
+    dec %r12d
+    jnz 1b
+    check code_changed_by_a_devices_thread_is_executed_changed, %r12, $0
     ret
 
 /* Code in global pages, as a kernel's is. */
@@ -209,6 +236,43 @@ lock_tests:
     dec %r12d
     jnz 1b
     check code_changed_by_another_processor_is_executed_changed, %r13, $0
+
+    /* Both call more functions than a small code cache holds, three times. */
+    mov $FUNCTIONS_AT, %edi
+    xor %eax, %eax
+1:  movb $0xb8, (%rdi) /* mov $number, %eax; ret */
+    mov %eax, 1(%rdi)
+    movb $0xc3, 5(%rdi)
+    add $8, %edi
+    inc %eax
+    cmp $FUNCTIONS, %eax
+    jne 1b
+    movl $3, go(%rip)
+    call call_functions
+    mov %r13, %r14
+2:  pause
+    cmpl $4, go(%rip)
+    jne 2b
+    movabs $3 * FUNCTIONS * (FUNCTIONS - 1) / 2, %rbx
+    check more_code_than_the_cache_holds_is_right, %r14, %rbx
+    check more_code_than_the_cache_holds_is_right_on_both, other_sum(%rip), %rbx
+    ret
+
+    .set FUNCTIONS, 24000
+    .set FUNCTIONS_AT, 0x100000
+
+/* r13: sum of what they return. */
+call_functions:
+    xor %r13d, %r13d
+    mov $3, %r12d
+1:  mov $FUNCTIONS_AT, %ebx
+2:  call *%rbx
+    add %rax, %r13
+    add $8, %ebx
+    cmp $FUNCTIONS_AT + FUNCTIONS * 8, %ebx
+    jne 2b
+    dec %r12d
+    jnz 1b
     ret
 
 other_processor:
@@ -225,6 +289,8 @@ other_processor:
     movl $2, go(%rip)
     xor %ebx, %ebx
 1:  pause
+    cmpl $3, go(%rip)
+    je 2f
     mov call_wanted(%rip), %ecx
     cmp %ebx, %ecx
     je 1b
@@ -237,6 +303,11 @@ other_processor:
     mov %eax, call_result(%rip)
     mov %ebx, call_done(%rip)
     jmp 1b
+2:  call call_functions
+    mov %r13, other_sum(%rip)
+    movl $4, go(%rip)
+3:  pause
+    jmp 3b
 
     .balign 64
 shared_function:
@@ -251,6 +322,8 @@ go: .long 0
 call_wanted: .long 0
 call_done: .long 0
 call_result: .long 0
+    .balign 8
+other_sum: .quad 0
     .balign 64
     .skip 60
 split_counter: .quad 0

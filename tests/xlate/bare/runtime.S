@@ -1,7 +1,7 @@
 /* A bare guest's beginning: from real mode to long mode, with page tables, handlers and reports.
  *
  * Memory: page tables from 0x1000, this program from 0x8000, stacks below 0x60000, pages for tests
- * from 0x80000. The first 2 MiB are mapped one to one for the supervisor; 0x200000-0x3fffff is left
+ * from 0x80000, functions made by a test from 0x100000. The first 2 MiB are mapped one to one for the supervisor; 0x200000-0x3fffff is left
  * to the tests.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 
@@ -34,6 +34,8 @@
     .set TR, 0x38
     .set NOT_PRESENT, 0x48
 
+    .set PORT_DMA, 0xe4    /* a device decrements the byte at this address, before OUT ends */
+    .set PORT_DMA_LATER, 0xe8 /* .. some time later */
     .set PORT_NAME, 0xf0   /* address of the next check's name */
     .set PORT_RESULT, 0xf4 /* 1: it holds */
     .set PORT_END, 0xf8

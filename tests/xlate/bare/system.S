@@ -222,6 +222,31 @@ after_popf:
     nop
     cli
     check popf_has_no_shadow, seen_rip(%rip), $after_popf
+
+    /* A load of SS holds interrupts back for one instruction more, and so does POP SS where there
+     * is one. */
+    movq $0, seen_count(%rip)
+    mov %ss, %ebx
+    interrupt_at_once 0x35
+    sti
+    mov %ebx, %ss
+    nop
+after_ss_shadow:
+    nop
+    cli
+    check interrupt_waits_for_the_shadow_of_ss, seen_rip(%rip), $after_ss_shadow
+    check interrupt_after_the_shadow_of_ss_comes_once, seen_count(%rip), $1
+    /* .. in front of a branch, where translated code might end. */
+    movq $0, seen_count(%rip)
+    interrupt_at_once 0x36
+    sti
+    mov %ebx, %ss
+    jmp after_ss_jump
+    nop
+after_ss_jump:
+    nop
+    cli
+    check interrupt_waits_for_the_jump_behind_a_load_of_ss, seen_rip(%rip), $after_ss_jump
     movq $0, resume(%rip)
     ret
 
@@ -255,6 +280,48 @@ stepped_over_ss:
     nop
     nop
 1:  check single_step_waits_for_the_shadow_of_ss, seen_rip(%rip), $stepped_over_ss
+
+    /* REP stops after each element, and is done with the last. */
+    map 0, 0, PTE_P + PTE_W
+    movl $0x04030201, TEST + 0x80
+    movl $0, TEST + 0x90
+    expect 1f
+    mov $TEST + 0x80, %esi
+    mov $TEST + 0x90, %edi
+    mov $4, %ecx
+    pushq $0x102
+    popfq
+stepped_rep:
+    rep movsb
+    nop
+1:  mov %rcx, %r12
+    mov TEST + 0x90, %ebx
+    check single_step_of_rep_comes_after_one_element, %rbx, $1
+    check single_step_of_rep_counts, %r12, $3
+    check single_step_of_rep_is_where_it_goes_on, seen_rip(%rip), $stepped_rep
+    mov $TEST + 0x81, %esi
+    mov $TEST + 0x91, %edi
+    mov $3, %ecx
+    movq $1, resume(%rip)
+    movq $0, seen_count(%rip)
+    pushq $0x102
+    popfq
+    rep movsb
+    pushq $2
+    popfq /* the last that is stepped over */
+    movq $0, resume(%rip)
+    check single_step_of_rep_comes_for_each_element, seen_count(%rip), $5
+    mov TEST + 0x90, %ebx
+    check single_step_of_rep_does_all_of_it, %rbx, $0x04030201
+    /* Nothing to do: one step all the same. */
+    expect 1f
+    xor %ecx, %ecx
+    pushq $0x102
+    popfq
+    rep movsb
+stepped_empty_rep:
+    nop
+1:  check single_step_of_an_empty_rep_is_behind_it, seen_rip(%rip), $stepped_empty_rep
 
     /* A breakpoint comes before its instruction. */
     xor %eax, %eax

@@ -162,6 +162,12 @@ static void truncate_count(Vcpu *vcpu, const Insn *insn)
     }
 }
 
+/* Traps come after each element. */
+static uint64_t iterations_now(const Vcpu *vcpu, uint64_t count)
+{
+    return vcpu->mode & MODE_SINGLE_STEP ? 1 : min_u64(count, ITERATIONS_PER_TURN);
+}
+
 static void repeat(Vcpu *vcpu, const Insn *insn, ElementFunc *element,
                    uint64_t (*run)(Vcpu *, const Insn *, uint64_t count))
 {
@@ -174,12 +180,12 @@ static void repeat(Vcpu *vcpu, const Insn *insn, ElementFunc *element,
         truncate_count(vcpu, insn);
         return;
     }
-    uint64_t done = run ? run(vcpu, insn, count) : 0;
+    uint64_t done = run && !(vcpu->mode & MODE_SINGLE_STEP) ? run(vcpu, insn, count) : 0;
     if (done > 0) {
         count_down(vcpu, insn, done);
         return;
     }
-    uint64_t turn = min_u64(count, ITERATIONS_PER_TURN), next_rip = vcpu->next_rip;
+    uint64_t turn = iterations_now(vcpu, count), next_rip = vcpu->next_rip;
     for (uint64_t i = 0; i < turn; i++) {
         element(vcpu, insn);
         vcpu->next_rip = next_rip;
@@ -243,7 +249,7 @@ static void repeat_while(Vcpu *vcpu, const Insn *insn, ElementFunc *element)
     }
     /* A fault leaves the flags as before the first iteration. */
     uint64_t rflags = vcpu->rflags;
-    uint64_t turn = min_u64(count, ITERATIONS_PER_TURN), next_rip = vcpu->next_rip;
+    uint64_t turn = iterations_now(vcpu, count), next_rip = vcpu->next_rip;
     for (uint64_t i = 0; i < turn; i++) {
         vcpu->rflags = rflags;
         element(vcpu, insn);
