@@ -79,6 +79,8 @@ BlockNode *block_open(const BlockSpec *spec, unsigned flags, GError **error);
  * passed descriptors and the like. @name: for messages. */
 BlockNode *block_open_file(File *file, const char *name, const char *format, unsigned flags,
                            GError **error);
+/* Gives @node, which has none, a backing node (taken). No request is in flight. */
+void block_node_set_backing(BlockNode *node, BlockNode *backing);
 BlockNode *block_node_ref(BlockNode *node);
 /* The last one flushes and closes the node and its children. Errors of that flush go to the log:
  * who cares calls block_flush() first. NULL is accepted. */
@@ -92,6 +94,8 @@ const char *block_node_filename(const BlockNode *node); /* as messages show it *
 const char *block_node_name(const BlockNode *node);     /* node-name, or NULL */
 uint64_t block_node_size(const BlockNode *node);
 bool block_node_is_writable(const BlockNode *node);
+/* Whether its format was guessed from its content: callers warn if that said raw. */
+bool block_node_was_probed(const BlockNode *node);
 BlockNode *block_node_file(const BlockNode *node);    /* the layer below, or NULL; borrowed */
 BlockNode *block_node_backing(const BlockNode *node); /* the backing node, or NULL; borrowed */
 /* Bytes that requests should be aligned to for speed. */

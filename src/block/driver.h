@@ -80,7 +80,8 @@ struct BlockNode {
     char *backing_name;   /* what the image says; NULL: none */
     char *backing_format; /* NULL: the image does not say */
     char *filename, *name;
-    unsigned flags; /* BLOCK_OPEN_... */
+    unsigned flags;  /* BLOCK_OPEN_... */
+    bool was_probed; /* nobody named the format */
 
     /* io.c's */
     unsigned refs;         /* atomic */

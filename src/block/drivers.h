@@ -1,0 +1,28 @@
+/* The drivers, for the list of them, and creating files.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_BLOCK_DRIVERS_H
+#define LODGE_BLOCK_DRIVERS_H
+
+#include "block/driver.h"
+
+extern const BlockDriver block_driver_file;
+extern const BlockDriver block_driver_raw;
+extern const BlockDriver block_driver_qcow2;
+
+/* node.c */
+
+/* A bare node with one reference; the rest is the caller's. */
+BlockNode *block_node_new(const BlockDriver *driver, const char *filename, unsigned flags);
+/* Frees the node's own memory; driver, state and children have been seen to. */
+void block_node_free(BlockNode *node);
+
+/* file-node.c */
+
+/* Opens or makes a file, locks it and empties it. *out_is_new: it was not there. */
+File *block_file_create(const char *filename, bool *out_is_new, GError **error);
+void block_file_remove(const char *filename);
+/* A node over @file, which the node closes when it is unreferenced (not when it is only freed, and
+ * not on failure). */
+BlockNode *block_file_node(File *file, const char *name, unsigned flags, GError **error);
+
+#endif

@@ -1,0 +1,278 @@
+/* The protocol "file": files and block devices of the host, locked as QEMU locks them.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/fd.h"
+#include "base/int-math.h"
+#include "block/drivers.h"
+#include "block/lock.h"
+#include "gbase/error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+static File *file_of(const BlockNode *node)
+{
+    return node->state;
+}
+
+static File *open_fd(const char *path, unsigned flags, GError **error)
+{
+    bool is_writable = flags & BLOCK_OPEN_WRITABLE;
+    FilePosixOptions options = {
+        .is_writable = is_writable,
+        .is_direct = flags & BLOCK_OPEN_DIRECT,
+        .ignores_flush = flags & BLOCK_OPEN_NO_FLUSH,
+    };
+    File *file = NULL;
+    int mode = (is_writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    int fd = fd_open(path, mode | (options.is_direct ? O_DIRECT : 0), 0);
+    if (fd == -EINVAL && options.is_direct) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "Could not open '%s': its file system does not support O_DIRECT; use another "
+                    "cache mode than none and directsync",
+                    path);
+        return NULL;
+    }
+    if (fd < 0) {
+        lodge_error_set_errno(error, -fd, "Could not open '%s'", path);
+        return NULL;
+    }
+    if (!(flags & BLOCK_OPEN_UNLOCKED) &&
+        !block_lock_image(fd, path, is_writable, flags & BLOCK_OPEN_SHARED, error)) {
+        close(fd);
+        return NULL;
+    }
+    int rc = file_posix_new(fd, &options, &file);
+    if (rc == -EINVAL) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Could not open '%s': it is neither a regular file nor a block device", path);
+    } else if (rc < 0) {
+        lodge_error_set_errno(error, rc, "Could not open '%s'", path);
+    }
+    return file;
+}
+
+static bool set_size(BlockNode *node, GError **error)
+{
+    int rc = file_size(file_of(node), &node->size);
+    if (rc < 0) {
+        lodge_error_set_errno(error, rc, "Could not get the size of '%s'", node->filename);
+    }
+    return rc == 0;
+}
+
+static bool open_node(BlockNode *node, const BlockSpec *spec, unsigned flags, GError **error)
+{
+    const char *path = block_spec_get(spec, "filename");
+    if (!path || !*path) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG, "The 'file' driver needs 'filename'");
+        return false;
+    }
+    g_free(node->filename);
+    node->filename = g_strdup(path);
+    node->state = open_fd(path, flags, error);
+    if (!node->state) {
+        return false;
+    }
+    if (!set_size(node, error)) {
+        file_close(file_of(node));
+        node->state = NULL;
+        return false;
+    }
+    return true;
+}
+
+static int close_node(BlockNode *node)
+{
+    file_close(file_of(node));
+    return 0;
+}
+
+static unsigned slice(const BlockVec *vec, uint64_t skip, uint64_t length, struct iovec *parts)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < vec->count && length > 0; i++) {
+        if (skip >= vec->iov[i].iov_len) {
+            skip -= vec->iov[i].iov_len;
+            continue;
+        }
+        size_t part = min_u64(vec->iov[i].iov_len - skip, length);
+        parts[count++] = (struct iovec){ (char *)vec->iov[i].iov_base + skip, part };
+        length -= part;
+        skip = 0;
+    }
+    return count;
+}
+
+static int transfer(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                    uint64_t skip, bool is_write)
+{
+    struct iovec few[16];
+    g_autofree struct iovec *many = NULL;
+    struct iovec *parts = few;
+    if (vec->count > G_N_ELEMENTS(few)) {
+        parts = many = g_try_new(struct iovec, vec->count);
+        if (!many) {
+            return -ENOMEM;
+        }
+    }
+    unsigned count = slice(vec, skip, length, parts);
+    return is_write ? file_writev(file_of(node), offset, parts, count)
+                    : file_readv(file_of(node), offset, parts, count);
+}
+
+static int read_node(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                     uint64_t skip)
+{
+    return transfer(node, offset, length, vec, skip, false);
+}
+
+static int write_node(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                      uint64_t skip)
+{
+    return transfer(node, offset, length, vec, skip, true);
+}
+
+static int zero_node(BlockNode *node, uint64_t offset, uint64_t length, unsigned flags)
+{
+    bool may_punch = (flags & BLOCK_IO_MAY_UNMAP) && (node->flags & BLOCK_OPEN_DISCARD);
+    File *file = file_of(node);
+    return file->ops->zero(file, offset, length, may_punch ? FILE_ZERO_MAY_PUNCH : 0);
+}
+
+static int discard_node(BlockNode *node, uint64_t offset, uint64_t length)
+{
+    File *file = file_of(node);
+    int rc = node->flags & BLOCK_OPEN_DISCARD ? file->ops->discard(file, offset, length) : 0;
+    return rc == -ENOTSUP ? 0 : rc;
+}
+
+static int flush_node(BlockNode *node)
+{
+    return file_flush(file_of(node));
+}
+
+static int status_node(BlockNode *node, uint64_t offset, uint64_t length, BlockStatus *out_status)
+{
+    FileExtentKind kind;
+    File *file = file_of(node);
+    int rc = file->ops->extent(file, offset, length, &kind, &out_status->length);
+    out_status->flags = BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_OFFSET |
+                        (kind == FILE_EXTENT_HOLE ? BLOCK_STATUS_ZERO : BLOCK_STATUS_DATA);
+    out_status->offset = offset;
+    return rc;
+}
+
+static bool truncate_node(BlockNode *node, uint64_t size, BlockPreallocation preallocation,
+                          GError **error)
+{
+    File *file = file_of(node);
+    uint64_t old = node->size;
+    int rc = 0;
+    if (file->is_block_device) {
+        if (size > node->size) {
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED, "Cannot grow device files");
+            return false;
+        }
+        return true;
+    }
+    rc = file_truncate(file, size);
+    if (rc == 0 && size > old && preallocation == BLOCK_PREALLOCATION_FALLOC) {
+        rc = file->ops->allocate(file, old, size - old);
+    } else if (rc == 0 && size > old && preallocation == BLOCK_PREALLOCATION_FULL) {
+        rc = file->ops->allocate(file, old, size - old);
+        rc = rc == -ENOTSUP ? 0 : rc;
+        g_autofree uint8_t *zeroes = g_malloc0(1 << 20);
+        for (uint64_t at = old; at < size && rc == 0; at += 1 << 20) {
+            rc = file_write(file, at, zeroes, min_u64(size - at, 1 << 20));
+        }
+    }
+    if (rc < 0) {
+        lodge_error_set_errno(error, rc, "Could not resize '%s'", node->filename);
+        if (size > old) {
+            (void)!file_truncate(file, old);
+        }
+        return false;
+    }
+    node->size = size;
+    return true;
+}
+
+static int disk_usage_node(BlockNode *node, uint64_t *out_bytes)
+{
+    return file_of(node)->ops->disk_usage(file_of(node), out_bytes);
+}
+
+static unsigned granularity(const BlockNode *node)
+{
+    return MAX(file_of(node)->alignment, 512);
+}
+
+const BlockDriver block_driver_file = {
+    .name = "file",
+    .is_protocol = true,
+    .open = open_node,
+    .close = close_node,
+    .read = read_node,
+    .write = write_node,
+    .write_zeroes = zero_node,
+    .discard = discard_node,
+    .flush = flush_node,
+    .status = status_node,
+    .truncate = truncate_node,
+    .disk_usage = disk_usage_node,
+    .granularity = granularity,
+};
+
+File *block_node_below_file(const BlockNode *node)
+{
+    const BlockNode *file = node->file;
+    return file && file->driver == &block_driver_file ? file_of(file) : NULL;
+}
+
+BlockNode *block_file_node(File *file, const char *name, unsigned flags, GError **error)
+{
+    BlockNode *node = block_node_new(&block_driver_file, name, flags);
+    node->state = file;
+    if (!set_size(node, error)) {
+        block_node_free(node);
+        return NULL;
+    }
+    return node;
+}
+
+File *block_file_create(const char *filename, bool *out_is_new, GError **error)
+{
+    *out_is_new = true;
+    int fd = fd_open(filename, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0644);
+    if (fd == -EEXIST) {
+        *out_is_new = false;
+        fd = fd_open(filename, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
+    }
+    if (fd < 0) {
+        lodge_error_set_errno(error, -fd, "Could not create '%s'", filename);
+        return NULL;
+    }
+    File *file = NULL;
+    if (!block_lock_image(fd, filename, true, false, error)) {
+        close(fd);
+        return NULL;
+    }
+    FilePosixOptions options = { .is_writable = true };
+    int rc = file_posix_new(fd, &options, &file);
+    if (rc == 0 && !file->is_block_device) {
+        rc = file_truncate(file, 0);
+    }
+    if (rc < 0) {
+        file_close(file);
+        lodge_error_set_errno(error, rc, "Could not create '%s'", filename);
+        return NULL;
+    }
+    return file;
+}
+
+void block_file_remove(const char *filename)
+{
+    (void)!unlink(filename);
+}

@@ -1,0 +1,137 @@
+/* Faults: the n-th operation of a kind fails, once or from then on.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "block/file/file.h"
+
+#include <stdlib.h>
+
+typedef struct FaultFile {
+    File base;
+    File *below;
+    FaultPlan *plan;
+} FaultFile;
+
+static FaultFile *fault_of(File *file)
+{
+    return (FaultFile *)file;
+}
+
+/* Whether this operation fails. */
+static bool strikes(File *file, FaultOp op)
+{
+    FaultPlan *plan = fault_of(file)->plan;
+    if (!(plan->ops & op)) {
+        return false;
+    }
+    uint64_t n = __atomic_add_fetch(&plan->seen, 1, __ATOMIC_RELAXED);
+    return plan->at && (n == plan->at || (plan->is_sticky && n > plan->at));
+}
+
+static int fault_error(File *file)
+{
+    return -fault_of(file)->plan->error;
+}
+
+static ssize_t fault_preadv(File *file, const struct iovec *iov, unsigned count, uint64_t offset)
+{
+    File *below = fault_of(file)->below;
+    return strikes(file, FAULT_READ) ? fault_error(file)
+                                     : below->ops->preadv(below, iov, count, offset);
+}
+
+static ssize_t fault_pwritev(File *file, const struct iovec *iov, unsigned count, uint64_t offset)
+{
+    File *below = fault_of(file)->below;
+    if (!strikes(file, FAULT_WRITE)) {
+        return below->ops->pwritev(below, iov, count, offset);
+    }
+    if (fault_of(file)->plan->is_torn && count > 0) {
+        struct iovec half = { iov[0].iov_base, iov[0].iov_len / 2 };
+        ssize_t torn = half.iov_len ? below->ops->pwritev(below, &half, 1, offset) : 0;
+        (void)torn;
+    }
+    return fault_error(file);
+}
+
+static int fault_flush(File *file)
+{
+    File *below = fault_of(file)->below;
+    return strikes(file, FAULT_FLUSH) ? fault_error(file) : below->ops->flush(below);
+}
+
+static int fault_truncate(File *file, uint64_t size)
+{
+    File *below = fault_of(file)->below;
+    return strikes(file, FAULT_RESIZE) ? fault_error(file) : below->ops->truncate(below, size);
+}
+
+static int fault_allocate(File *file, uint64_t offset, uint64_t length)
+{
+    File *below = fault_of(file)->below;
+    return strikes(file, FAULT_RESIZE) ? fault_error(file)
+                                       : below->ops->allocate(below, offset, length);
+}
+
+static int fault_zero(File *file, uint64_t offset, uint64_t length, unsigned flags)
+{
+    File *below = fault_of(file)->below;
+    return strikes(file, FAULT_RESIZE) ? fault_error(file)
+                                       : below->ops->zero(below, offset, length, flags);
+}
+
+static int fault_discard(File *file, uint64_t offset, uint64_t length)
+{
+    File *below = fault_of(file)->below;
+    return strikes(file, FAULT_RESIZE) ? fault_error(file)
+                                       : below->ops->discard(below, offset, length);
+}
+
+static int fault_extent(File *file, uint64_t offset, uint64_t length, FileExtentKind *out_kind,
+                        uint64_t *out_length)
+{
+    File *below = fault_of(file)->below;
+    return below->ops->extent(below, offset, length, out_kind, out_length);
+}
+
+static int fault_size(File *file, uint64_t *out_size)
+{
+    File *below = fault_of(file)->below;
+    return below->ops->size(below, out_size);
+}
+
+static int fault_disk_usage(File *file, uint64_t *out_bytes)
+{
+    File *below = fault_of(file)->below;
+    return below->ops->disk_usage(below, out_bytes);
+}
+
+static void fault_close(File *file)
+{
+    file_close(fault_of(file)->below);
+    free(file);
+}
+
+static const FileOps fault_ops = {
+    .name = "fault",
+    .preadv = fault_preadv,
+    .pwritev = fault_pwritev,
+    .flush = fault_flush,
+    .truncate = fault_truncate,
+    .allocate = fault_allocate,
+    .zero = fault_zero,
+    .discard = fault_discard,
+    .extent = fault_extent,
+    .size = fault_size,
+    .disk_usage = fault_disk_usage,
+    .close = fault_close,
+};
+
+File *file_fault_new(File *below, FaultPlan *plan)
+{
+    FaultFile *fault = calloc(1, sizeof(*fault));
+    if (fault) {
+        fault->base = (File){ &fault_ops, below->alignment, below->is_block_device };
+        fault->below = below;
+        fault->plan = plan;
+    }
+    return &fault->base;
+}

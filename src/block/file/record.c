@@ -1,0 +1,280 @@
+/* The write log: what a program did to a file, and any state that a power cut could leave.
+ *
+ * Model: entries before the last finished flush are on disk. Of the later ones any subset may be; a
+ * write that is there may be torn: any of its 512-byte sectors, a sector being whole or not there.
+ * Sizes, zeroes and discards are there whole or not at all.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/int-math.h"
+#include "block/file/file.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECTOR 512u
+
+typedef enum EntryKind { ENTRY_WRITE, ENTRY_ZERO, ENTRY_SIZE, ENTRY_FLUSH } EntryKind;
+
+typedef struct Entry {
+    EntryKind kind;
+    uint64_t offset, length;
+    uint8_t *data; /* ENTRY_WRITE */
+} Entry;
+
+struct WriteLog {
+    pthread_mutex_t lock;
+    Entry *entries;
+    size_t count, room;
+    bool has_failed; /* memory was short: the log is of no use */
+};
+
+typedef struct RecordFile {
+    File base;
+    File *below;
+    WriteLog *log;
+} RecordFile;
+
+WriteLog *write_log_new(void)
+{
+    WriteLog *log = calloc(1, sizeof(*log));
+    if (log) {
+        pthread_mutex_init(&log->lock, NULL);
+    }
+    return log;
+}
+
+void write_log_free(WriteLog *log)
+{
+    if (!log) {
+        return;
+    }
+    for (size_t i = 0; i < log->count; i++) {
+        free(log->entries[i].data);
+    }
+    free(log->entries);
+    pthread_mutex_destroy(&log->lock);
+    free(log);
+}
+
+size_t write_log_length(const WriteLog *log)
+{
+    return log->count;
+}
+
+static void note(WriteLog *log, Entry entry)
+{
+    pthread_mutex_lock(&log->lock);
+    if (log->count == log->room) {
+        size_t room = log->room ? log->room * 2 : 64;
+        Entry *entries = realloc(log->entries, room * sizeof(*entries));
+        if (entries) {
+            log->entries = entries;
+            log->room = room;
+        }
+    }
+    if (log->count < log->room) {
+        log->entries[log->count++] = entry;
+    } else {
+        log->has_failed = true;
+        free(entry.data);
+    }
+    pthread_mutex_unlock(&log->lock);
+}
+
+static RecordFile *record_of(File *file)
+{
+    return (RecordFile *)file;
+}
+
+static ssize_t record_preadv(File *file, const struct iovec *iov, unsigned count, uint64_t offset)
+{
+    File *below = record_of(file)->below;
+    return below->ops->preadv(below, iov, count, offset);
+}
+
+static ssize_t record_pwritev(File *file, const struct iovec *iov, unsigned count, uint64_t offset)
+{
+    RecordFile *record = record_of(file);
+    size_t total = 0;
+    for (unsigned i = 0; i < count; i++) {
+        total += iov[i].iov_len;
+    }
+    uint8_t *data = malloc(total + 1);
+    if (!data) {
+        return -ENOMEM;
+    }
+    size_t at = 0;
+    for (unsigned i = 0; i < count; i++) {
+        memcpy(data + at, iov[i].iov_base, iov[i].iov_len);
+        at += iov[i].iov_len;
+    }
+    /* Noted before it is done: a cut during the write may leave some of it. */
+    note(record->log, (Entry){ ENTRY_WRITE, offset, total, data });
+    return record->below->ops->pwritev(record->below, iov, count, offset);
+}
+
+static int record_flush(File *file)
+{
+    RecordFile *record = record_of(file);
+    int rc = record->below->ops->flush(record->below);
+    if (rc == 0) {
+        note(record->log, (Entry){ .kind = ENTRY_FLUSH });
+    }
+    return rc;
+}
+
+static int record_truncate(File *file, uint64_t size)
+{
+    RecordFile *record = record_of(file);
+    note(record->log, (Entry){ .kind = ENTRY_SIZE, .offset = size });
+    return record->below->ops->truncate(record->below, size);
+}
+
+static int record_allocate(File *file, uint64_t offset, uint64_t length)
+{
+    RecordFile *record = record_of(file);
+    uint64_t size;
+    int rc = record->below->ops->size(record->below, &size);
+    if (rc == 0 && offset + length > size) {
+        note(record->log, (Entry){ .kind = ENTRY_SIZE, .offset = offset + length });
+    }
+    return rc < 0 ? rc : record->below->ops->allocate(record->below, offset, length);
+}
+
+static int record_zero(File *file, uint64_t offset, uint64_t length, unsigned flags)
+{
+    RecordFile *record = record_of(file);
+    note(record->log, (Entry){ ENTRY_ZERO, offset, length, NULL });
+    return record->below->ops->zero(record->below, offset, length, flags);
+}
+
+static int record_discard(File *file, uint64_t offset, uint64_t length)
+{
+    RecordFile *record = record_of(file);
+    note(record->log, (Entry){ ENTRY_ZERO, offset, length, NULL });
+    return record->below->ops->discard(record->below, offset, length);
+}
+
+static int record_extent(File *file, uint64_t offset, uint64_t length, FileExtentKind *out_kind,
+                         uint64_t *out_length)
+{
+    File *below = record_of(file)->below;
+    return below->ops->extent(below, offset, length, out_kind, out_length);
+}
+
+static int record_size(File *file, uint64_t *out_size)
+{
+    File *below = record_of(file)->below;
+    return below->ops->size(below, out_size);
+}
+
+static int record_disk_usage(File *file, uint64_t *out_bytes)
+{
+    File *below = record_of(file)->below;
+    return below->ops->disk_usage(below, out_bytes);
+}
+
+static void record_close(File *file)
+{
+    file_close(record_of(file)->below);
+    free(file);
+}
+
+static const FileOps record_ops = {
+    .name = "record",
+    .preadv = record_preadv,
+    .pwritev = record_pwritev,
+    .flush = record_flush,
+    .truncate = record_truncate,
+    .allocate = record_allocate,
+    .zero = record_zero,
+    .discard = record_discard,
+    .extent = record_extent,
+    .size = record_size,
+    .disk_usage = record_disk_usage,
+    .close = record_close,
+};
+
+File *file_record_new(File *below, WriteLog *log)
+{
+    RecordFile *record = calloc(1, sizeof(*record));
+    if (record) {
+        record->base = (File){ &record_ops, below->alignment, below->is_block_device };
+        record->below = below;
+        record->log = log;
+    }
+    return &record->base;
+}
+
+/* Replay */
+
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t x = *state += 0x9e3779b97f4a7c15ull;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+    return x ^ (x >> 31);
+}
+
+/* Some of the sectors of a write. */
+static int apply_torn(File *file, const Entry *entry, uint64_t *random)
+{
+    int rc = 0;
+    for (uint64_t at = 0; at < entry->length && rc == 0;) {
+        uint64_t part = SECTOR - (entry->offset + at) % SECTOR;
+        part = min_u64(part, entry->length - at);
+        if (next_random(random) & 1) {
+            rc = file_write(file, entry->offset + at, entry->data + at, part);
+        }
+        at += part;
+    }
+    return rc;
+}
+
+static int apply(File *file, const Entry *entry)
+{
+    switch (entry->kind) {
+    case ENTRY_WRITE:
+        return entry->length ? file_write(file, entry->offset, entry->data, entry->length) : 0;
+    case ENTRY_ZERO:
+        return file->ops->zero(file, entry->offset, entry->length, 0);
+    case ENTRY_SIZE:
+        return file->ops->truncate(file, entry->offset);
+    default:
+        return 0;
+    }
+}
+
+static int apply_maybe(File *file, const Entry *entry, uint64_t *random)
+{
+    unsigned fate = (unsigned)(next_random(random) % 4); /* 0: lost, 1: torn, else whole */
+    if (fate == 0) {
+        return 0;
+    }
+    return fate == 1 && entry->kind == ENTRY_WRITE ? apply_torn(file, entry, random)
+                                                   : apply(file, entry);
+}
+
+File *write_log_replay(const WriteLog *log, const void *base, size_t base_size, size_t length,
+                       uint64_t seed)
+{
+    File *file = log->has_failed ? NULL : file_memory_new(base, base_size, SIZE_MAX / 2);
+    size_t flushed = 0;
+    uint64_t random = seed;
+    length = min_u64(length, log->count);
+    for (size_t i = 0; i < length; i++) {
+        if (log->entries[i].kind == ENTRY_FLUSH) {
+            flushed = i;
+        }
+    }
+    for (size_t i = 0; file && i < length; i++) {
+        int rc = i < flushed || seed == 0 ? apply(file, &log->entries[i])
+                                          : apply_maybe(file, &log->entries[i], &random);
+        if (rc < 0) {
+            file_close(file);
+            file = NULL;
+        }
+    }
+    return file;
+}

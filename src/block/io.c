@@ -1,0 +1,442 @@
+/* Requests: all checks, and what drivers need not do themselves.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/int-math.h"
+#include "block/drivers.h"
+#include "gbase/error.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define ZERO_BYTES (1u << 20)
+
+/* Checks */
+
+static int check_range(const BlockNode *node, uint64_t offset, uint64_t length)
+{
+    return range_fits(offset, length, block_node_size(node)) ? 0 : -EIO;
+}
+
+static int check_write(const BlockNode *node, uint64_t offset, uint64_t length)
+{
+    if (!block_node_is_writable(node)) {
+        return -EPERM;
+    }
+    return check_range(node, offset, length);
+}
+
+static void lock_shared(BlockNode *node)
+{
+    pthread_rwlock_rdlock(&node->lock);
+}
+
+static void lock_alone(BlockNode *node)
+{
+    pthread_rwlock_wrlock(&node->lock);
+}
+
+static void unlock(BlockNode *node)
+{
+    pthread_rwlock_unlock(&node->lock);
+}
+
+/* Reading and writing */
+
+int block_preadv(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                 uint64_t skip)
+{
+    lock_shared(node);
+    int rc = check_range(node, offset, length);
+    if (rc == 0 && length) {
+        rc = node->driver->read(node, offset, length, vec, skip);
+    }
+    unlock(node);
+    return rc;
+}
+
+int block_pread(BlockNode *node, uint64_t offset, void *buf, size_t length)
+{
+    struct iovec iov = { buf, length };
+    BlockVec vec = { &iov, 1 };
+    return block_preadv(node, offset, length, &vec, 0);
+}
+
+static int finish_write(BlockNode *node, int rc, unsigned flags)
+{
+    return rc == 0 && (flags & BLOCK_IO_FUA) ? block_flush(node) : rc;
+}
+
+int block_pwritev(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                  uint64_t skip, unsigned flags)
+{
+    lock_shared(node);
+    int rc = check_write(node, offset, length);
+    if (rc == 0 && length) {
+        rc = node->driver->write(node, offset, length, vec, skip);
+    }
+    unlock(node);
+    return finish_write(node, rc, flags);
+}
+
+int block_pwrite(BlockNode *node, uint64_t offset, const void *buf, size_t length, unsigned flags)
+{
+    struct iovec iov = { (void *)buf, length };
+    BlockVec vec = { &iov, 1 };
+    return block_pwritev(node, offset, length, &vec, 0, flags);
+}
+
+typedef int (*WriteFunc)(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                         uint64_t skip);
+
+static int write_zero_bytes(BlockNode *node, uint64_t offset, uint64_t length, WriteFunc write)
+{
+    size_t size = MIN(length, ZERO_BYTES);
+    g_autofree uint8_t *zeroes = g_try_malloc0(size);
+    if (!zeroes) {
+        return -ENOMEM;
+    }
+    int rc = 0;
+    while (length > 0 && rc == 0) {
+        struct iovec iov = { zeroes, MIN(length, size) };
+        BlockVec vec = { &iov, 1 };
+        rc = write(node, offset, iov.iov_len, &vec, 0);
+        offset += iov.iov_len;
+        length -= iov.iov_len;
+    }
+    return rc;
+}
+
+int block_write_zeroes(BlockNode *node, uint64_t offset, uint64_t length, unsigned flags)
+{
+    const BlockDriver *driver = node->driver;
+    lock_shared(node);
+    int rc = check_write(node, offset, length);
+    if (rc == 0 && length) {
+        unsigned passed = flags & BLOCK_IO_MAY_UNMAP;
+        if (!(node->flags & BLOCK_OPEN_DISCARD)) {
+            passed &= ~(unsigned)BLOCK_IO_MAY_UNMAP;
+        }
+        rc = driver->write_zeroes ? driver->write_zeroes(node, offset, length, passed) : -ENOTSUP;
+        if (rc == -ENOTSUP && !(flags & BLOCK_IO_NO_FALLBACK)) {
+            rc = write_zero_bytes(node, offset, length, driver->write);
+        }
+    }
+    unlock(node);
+    return finish_write(node, rc, flags);
+}
+
+int block_discard(BlockNode *node, uint64_t offset, uint64_t length)
+{
+    lock_shared(node);
+    int rc = check_write(node, offset, length);
+    if (rc == 0 && length && node->driver->discard && (node->flags & BLOCK_OPEN_DISCARD)) {
+        rc = node->driver->discard(node, offset, length);
+        rc = rc == -ENOTSUP ? 0 : rc;
+    }
+    unlock(node);
+    return rc;
+}
+
+int block_flush(BlockNode *node)
+{
+    lock_shared(node);
+    int rc = node->driver->flush ? node->driver->flush(node) : 0;
+    if (rc == 0 && node->file) {
+        rc = block_flush(node->file);
+    }
+    unlock(node);
+    return rc;
+}
+
+int block_write_compressed(BlockNode *node, uint64_t offset, const void *buf, size_t length)
+{
+    if (!node->driver->write_compressed) {
+        return -ENOTSUP;
+    }
+    lock_shared(node);
+    int rc = check_write(node, offset, length);
+    if (rc == 0 && length) {
+        rc = node->driver->write_compressed(node, offset, buf, length);
+    }
+    unlock(node);
+    return rc;
+}
+
+/* Status */
+
+int block_status(BlockNode *node, uint64_t offset, uint64_t length, BlockStatus *out_status)
+{
+    int rc = 0;
+    lock_shared(node);
+    uint64_t size = block_node_size(node);
+    length = offset < size ? MIN(length, size - offset) : 0;
+    *out_status = (BlockStatus){
+        .flags = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_OFFSET,
+        .length = length,
+        .offset = offset,
+    };
+    if (length && node->driver->status) {
+        rc = node->driver->status(node, offset, length, out_status);
+        out_status->length = MIN(out_status->length, length);
+    }
+    if (rc == 0 && offset + out_status->length >= size) {
+        out_status->flags |= BLOCK_STATUS_EOF;
+    }
+    unlock(node);
+    return rc;
+}
+
+int block_status_chain(BlockNode *node, BlockNode *base, uint64_t offset, uint64_t length,
+                       BlockStatus *out_status, BlockNode **out_node, unsigned *out_depth)
+{
+    uint64_t size = block_node_size(node);
+    length = offset < size ? MIN(length, size - offset) : 0;
+    *out_status = (BlockStatus){ .flags = BLOCK_STATUS_ZERO, .length = length };
+    *out_node = node;
+    *out_depth = 0;
+    for (unsigned depth = 0; node && node != base && length; node = node->backing, depth++) {
+        *out_node = node;
+        *out_depth = depth;
+        if (depth > 0 && offset >= block_node_size(node)) {
+            /* A short backing file: its zeroes past the end hide what lies deeper. */
+            *out_status = (BlockStatus){ BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED, length, 0 };
+            break;
+        }
+        int rc = block_status(node, offset, length, out_status);
+        if (rc < 0) {
+            return rc;
+        }
+        if (out_status->flags & BLOCK_STATUS_ALLOCATED) {
+            break;
+        }
+        length = out_status->length;
+        out_status->flags = BLOCK_STATUS_ZERO;
+    }
+    out_status->flags &= ~(unsigned)BLOCK_STATUS_EOF;
+    if (offset + out_status->length >= size) {
+        out_status->flags |= BLOCK_STATUS_EOF;
+    }
+    return 0;
+}
+
+/* Layers below a format */
+
+static bool can_grow(const BlockNode *child)
+{
+    return child->driver == &block_driver_file ||
+           (child->driver == &block_driver_raw && can_grow(child->file));
+}
+
+int block_child_readv(BlockNode *child, uint64_t offset, uint64_t length, const BlockVec *vec,
+                      uint64_t skip)
+{
+    if (length == 0) {
+        return 0;
+    }
+    if (offset > INT64_MAX || length > INT64_MAX - offset) {
+        return -EIO;
+    }
+    if (can_grow(child)) {
+        return child->driver->read(child, offset, length, vec, skip);
+    }
+    uint64_t size = block_node_size(child);
+    uint64_t there = offset < size ? MIN(length, size - offset) : 0;
+    block_vec_zero(vec, skip + there, length - there);
+    return there ? child->driver->read(child, offset, there, vec, skip) : 0;
+}
+
+int block_child_read(BlockNode *child, uint64_t offset, void *buf, size_t length)
+{
+    struct iovec iov = { buf, length };
+    BlockVec vec = { &iov, 1 };
+    return block_child_readv(child, offset, length, &vec, 0);
+}
+
+static int check_child_write(const BlockNode *child, uint64_t offset, uint64_t length)
+{
+    if (!block_node_is_writable(child)) {
+        return -EPERM;
+    }
+    if (offset > INT64_MAX || length > INT64_MAX - offset) {
+        return -EFBIG;
+    }
+    return can_grow(child) || range_fits(offset, length, block_node_size(child)) ? 0 : -ENOSPC;
+}
+
+int block_child_writev(BlockNode *child, uint64_t offset, uint64_t length, const BlockVec *vec,
+                       uint64_t skip)
+{
+    int rc = check_child_write(child, offset, length);
+    return rc < 0 || length == 0 ? rc : child->driver->write(child, offset, length, vec, skip);
+}
+
+int block_child_write(BlockNode *child, uint64_t offset, const void *buf, size_t length)
+{
+    struct iovec iov = { (void *)buf, length };
+    BlockVec vec = { &iov, 1 };
+    return block_child_writev(child, offset, length, &vec, 0);
+}
+
+int block_child_zero(BlockNode *child, uint64_t offset, uint64_t length, unsigned flags)
+{
+    int rc = check_child_write(child, offset, length);
+    if (rc < 0 || length == 0) {
+        return rc;
+    }
+    rc = child->driver->write_zeroes
+             ? child->driver->write_zeroes(child, offset, length, flags & BLOCK_IO_MAY_UNMAP)
+             : -ENOTSUP;
+    if (rc == -ENOTSUP && !(flags & BLOCK_IO_NO_FALLBACK)) {
+        rc = write_zero_bytes(child, offset, length, child->driver->write);
+    }
+    return rc;
+}
+
+int block_child_discard(BlockNode *child, uint64_t offset, uint64_t length)
+{
+    int rc = check_child_write(child, offset, length);
+    if (rc == 0 && length && child->driver->discard) {
+        rc = child->driver->discard(child, offset, length);
+        rc = rc == -ENOTSUP ? 0 : rc;
+    }
+    return rc;
+}
+
+int block_child_flush(BlockNode *child)
+{
+    return block_flush(child);
+}
+
+int block_child_size(BlockNode *child, uint64_t *out_size)
+{
+    if (child->driver == &block_driver_file) {
+        return file_size(child->state, out_size);
+    }
+    *out_size = block_node_size(child);
+    return 0;
+}
+
+int block_child_truncate(BlockNode *child, uint64_t size)
+{
+    return block_truncate(child, size, BLOCK_PREALLOCATION_OFF, NULL) ? 0 : -EIO;
+}
+
+int block_child_allocate(BlockNode *child, uint64_t offset, uint64_t length)
+{
+    if (child->driver != &block_driver_file) {
+        return -ENOTSUP;
+    }
+    File *file = child->state;
+    return file->ops->allocate(file, offset, length);
+}
+
+/* What runs alone */
+
+static bool needs_write(const BlockNode *node, bool has_function, const char *what, GError **error)
+{
+    if (!has_function) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "%s: format '%s' does not support %s", node->filename, node->driver->name,
+                    what);
+        return false;
+    }
+    if (!block_node_is_writable(node)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_PERMISSION, "%s: the image is read-only",
+                    node->filename);
+        return false;
+    }
+    return true;
+}
+
+bool block_truncate(BlockNode *node, uint64_t size, BlockPreallocation preallocation,
+                    GError **error)
+{
+    if (!needs_write(node, node->driver->truncate, "resizing", error)) {
+        return false;
+    }
+    if (size > INT64_MAX - (1 << 21)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "the new size is too large");
+        return false;
+    }
+    lock_alone(node);
+    bool ok = node->driver->truncate(node, size, preallocation, error);
+    unlock(node);
+    return ok;
+}
+
+int block_check(BlockNode *node, BlockCheck *check, unsigned fix)
+{
+    if (!node->driver->check) {
+        return -ENOTSUP;
+    }
+    if (fix && !block_node_is_writable(node)) {
+        return -EPERM;
+    }
+    lock_alone(node);
+    int rc = node->driver->check(node, check, fix);
+    unlock(node);
+    return rc;
+}
+
+bool block_amend(BlockNode *node, const BlockSpec *options, GError **error)
+{
+    if (!needs_write(node, node->driver->amend, "amending", error)) {
+        return false;
+    }
+    lock_alone(node);
+    bool ok = node->driver->amend(node, options, error);
+    unlock(node);
+    return ok;
+}
+
+bool block_change_backing(BlockNode *node, const char *filename, const char *format, GError **error)
+{
+    if (!needs_write(node, node->driver->change_backing, "backing files", error)) {
+        return false;
+    }
+    lock_alone(node);
+    bool ok = node->driver->change_backing(node, filename, format, error);
+    unlock(node);
+    return ok;
+}
+
+static bool run_snapshot(BlockNode *node, const char *which,
+                         bool (*run)(BlockNode *node, const char *which, GError **error),
+                         GError **error)
+{
+    if (!needs_write(node, run, "snapshots", error)) {
+        return false;
+    }
+    lock_alone(node);
+    bool ok = run(node, which, error);
+    unlock(node);
+    return ok;
+}
+
+bool block_snapshot_create(BlockNode *node, const char *name, GError **error)
+{
+    return run_snapshot(node, name, node->driver->snapshot_create, error);
+}
+
+bool block_snapshot_apply(BlockNode *node, const char *which, GError **error)
+{
+    return run_snapshot(node, which, node->driver->snapshot_apply, error);
+}
+
+bool block_snapshot_delete(BlockNode *node, const char *which, GError **error)
+{
+    return run_snapshot(node, which, node->driver->snapshot_delete, error);
+}
+
+bool block_snapshot_load(BlockNode *node, const char *which, GError **error)
+{
+    if (!node->driver->snapshot_load) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "%s: format '%s' does not support snapshots", node->filename,
+                    node->driver->name);
+        return false;
+    }
+    lock_alone(node);
+    bool ok = node->driver->snapshot_load(node, which, error);
+    unlock(node);
+    return ok;
+}

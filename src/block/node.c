@@ -1,0 +1,339 @@
+/* Nodes: opening of chains, references, facts.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/log.h"
+#include "block/drivers.h"
+#include "gbase/error.h"
+#include "gbase/strutil.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define PROBE_BYTES 2048
+#define DEPTH_MAX 200 /* layers of a backing chain; one that names itself ends there */
+
+static BlockNode *open_at(const BlockSpec *spec, unsigned flags, unsigned depth, GError **error);
+
+BlockNode *block_node_new(const BlockDriver *driver, const char *filename, unsigned flags)
+{
+    BlockNode *node = g_new0(BlockNode, 1);
+    pthread_rwlockattr_t attributes;
+    pthread_rwlockattr_init(&attributes);
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&node->lock, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
+    node->driver = driver;
+    node->filename = g_strdup(filename ? filename : "");
+    node->flags = flags;
+    node->refs = 1;
+    return node;
+}
+
+void block_node_free(BlockNode *node)
+{
+    pthread_rwlock_destroy(&node->lock);
+    g_free(node->filename);
+    g_free(node->name);
+    g_free(node->backing_name);
+    g_free(node->backing_format);
+    g_free(node);
+}
+
+void block_node_set_backing(BlockNode *node, BlockNode *backing)
+{
+    block_node_unref(node->backing);
+    node->backing = backing;
+}
+
+BlockNode *block_node_ref(BlockNode *node)
+{
+    __atomic_add_fetch(&node->refs, 1, __ATOMIC_RELAXED);
+    return node;
+}
+
+void block_node_unref(BlockNode *node)
+{
+    if (!node || __atomic_sub_fetch(&node->refs, 1, __ATOMIC_ACQ_REL) > 0) {
+        return;
+    }
+    int rc = node->driver->close(node);
+    if (rc < 0) {
+        log_warn("closing '%s' failed: %s", node->filename, strerror(-rc));
+    }
+    block_node_unref(node->data_file);
+    block_node_unref(node->file);
+    block_node_unref(node->backing);
+    block_node_free(node);
+}
+
+/* Opening */
+
+static bool flag_from(const BlockSpec *spec, const char *key, bool sense, unsigned bit,
+                      unsigned *flags, GError **error)
+{
+    bool value = (*flags & bit) != 0;
+    value = value == sense;
+    if (!block_spec_get_bool(spec, key, &value, error)) {
+        return false;
+    }
+    *flags = value == sense ? *flags | bit : *flags & ~bit;
+    return true;
+}
+
+/* What @spec says itself goes before @flags. */
+static bool apply_flags(const BlockSpec *spec, unsigned *flags, GError **error)
+{
+    const char *discard = block_spec_get(spec, "discard");
+    if (discard && (strcmp(discard, "unmap") == 0 || strcmp(discard, "on") == 0)) {
+        *flags |= BLOCK_OPEN_DISCARD;
+    } else if (discard && (strcmp(discard, "ignore") == 0 || strcmp(discard, "off") == 0)) {
+        *flags &= ~(unsigned)BLOCK_OPEN_DISCARD;
+    } else if (discard) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Invalid discard option '%s'; supported: ignore, unmap", discard);
+        return false;
+    }
+    const char *locking = block_spec_get(spec, "locking");
+    if (locking && strcmp(locking, "off") == 0) {
+        *flags |= BLOCK_OPEN_UNLOCKED;
+    }
+    return flag_from(spec, "read-only", false, BLOCK_OPEN_WRITABLE, flags, error) &&
+           flag_from(spec, "cache.direct", true, BLOCK_OPEN_DIRECT, flags, error) &&
+           flag_from(spec, "cache.no-flush", true, BLOCK_OPEN_NO_FLUSH, flags, error) &&
+           flag_from(spec, "force-share", true, BLOCK_OPEN_SHARED, flags, error);
+}
+
+static const BlockDriver *find_driver(const char *name, GError **error)
+{
+    const BlockDriver *driver = block_driver_find(name);
+    if (!driver) {
+        g_autofree const char **names = block_formats();
+        g_autofree char *hint = str_suggestion(name, names);
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "Unknown driver '%s'%s", name,
+                    hint);
+    }
+    return driver;
+}
+
+static BlockNode *open_protocol(const BlockDriver *driver, const BlockSpec *spec, unsigned flags,
+                                GError **error)
+{
+    BlockNode *node = block_node_new(driver, NULL, flags);
+    node->name = g_strdup(block_spec_get(spec, "node-name"));
+    if (!driver->open(node, spec, flags, error)) {
+        block_node_free(node);
+        return NULL;
+    }
+    return node;
+}
+
+/* The layer below a format: "file.*", or the image's own "filename". */
+static BlockNode *open_below(const BlockSpec *spec, unsigned flags, unsigned depth, GError **error)
+{
+    g_autoptr(BlockSpec) sub = block_spec_sub(spec, "file");
+    const char *filename = block_spec_get(spec, "filename");
+    if (!block_spec_has_sub(spec, "file") && filename) {
+        block_spec_set(sub, "filename", filename);
+    } else if (!block_spec_has_sub(spec, "file")) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "A block device must be specified for \"file\"");
+        return NULL;
+    }
+    if (!block_spec_get(sub, "driver")) {
+        block_spec_set(sub, "driver", "file");
+    }
+    return open_at(sub, flags, depth, error);
+}
+
+static const char *probe_node(BlockNode *file)
+{
+    uint8_t bytes[PROBE_BYTES] = { 0 };
+    size_t length = MIN(file->size, sizeof(bytes));
+    if (length && block_child_read(file, 0, bytes, sizeof(bytes)) < 0) {
+        return NULL;
+    }
+    return block_probe(bytes, length, file->filename);
+}
+
+static BlockNode *open_backing(const BlockNode *node, const BlockSpec *spec, unsigned flags,
+                               unsigned depth, GError **error)
+{
+    g_autoptr(BlockSpec) sub = NULL;
+    if (spec && block_spec_has_sub(spec, "backing")) {
+        sub = block_spec_sub(spec, "backing");
+    } else {
+        g_autofree char *path = block_backing_path(node->filename, node->backing_name);
+        sub = block_spec_from_name(path, node->backing_format, error);
+    }
+    if (!sub) {
+        return NULL;
+    }
+    unsigned keep = BLOCK_OPEN_SHARED | BLOCK_OPEN_UNLOCKED | BLOCK_OPEN_DIRECT |
+                    BLOCK_OPEN_NO_FLUSH | BLOCK_OPEN_NO_DATA;
+    BlockNode *backing = open_at(sub, flags & keep, depth + 1, error);
+    if (!backing) {
+        g_prefix_error(error, "Could not open backing file of '%s': ", node->filename);
+    }
+    return backing;
+}
+
+static bool wants_backing(const BlockNode *node, const BlockSpec *spec, unsigned flags)
+{
+    const char *backing = spec ? block_spec_get(spec, "backing") : NULL;
+    if (!node->driver->has_backing || (flags & BLOCK_OPEN_NO_BACKING) ||
+        (backing && *backing == '\0')) {
+        return false;
+    }
+    return node->backing_name || (spec && block_spec_has_sub(spec, "backing"));
+}
+
+/* A format over @file (taken, also on failure). */
+static BlockNode *open_format(const BlockDriver *driver, BlockNode *file, const BlockSpec *spec,
+                              unsigned flags, unsigned depth, GError **error)
+{
+    BlockNode *node = block_node_new(driver, file->filename, flags);
+    node->file = file;
+    node->name = g_strdup(spec ? block_spec_get(spec, "node-name") : NULL);
+    if ((flags & BLOCK_OPEN_WRITABLE) && !driver->write) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "Could not open '%s': format '%s' can be read only", node->filename,
+                    driver->name);
+    } else if (driver->open(node, spec, flags, error)) {
+        if (!wants_backing(node, spec, flags)) {
+            return node;
+        }
+        node->backing = open_backing(node, spec, flags, depth, error);
+        if (node->backing) {
+            return node;
+        }
+        block_node_unref(node);
+        return NULL;
+    } else {
+        g_prefix_error(error, "Could not open '%s': ", node->filename);
+    }
+    block_node_unref(file);
+    block_node_free(node);
+    return NULL;
+}
+
+static BlockNode *open_at(const BlockSpec *spec, unsigned flags, unsigned depth, GError **error)
+{
+    const char *format = block_spec_get(spec, "driver");
+    const BlockDriver *driver = NULL;
+    if (depth > DEPTH_MAX) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_LIMIT,
+                    "the backing chain is longer than %u images, or names itself", DEPTH_MAX);
+        return NULL;
+    }
+    if (!apply_flags(spec, &flags, error) || (format && !(driver = find_driver(format, error)))) {
+        return NULL;
+    }
+    if (driver && driver->is_protocol) {
+        return open_protocol(driver, spec, flags, error);
+    }
+    BlockNode *file = open_below(spec, flags | BLOCK_OPEN_DISCARD, depth, error);
+    if (!file) {
+        return NULL;
+    }
+    if (!driver) {
+        format = probe_node(file);
+        driver = format ? block_driver_find(format) : NULL;
+        if (!driver) {
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_IO, "Could not read '%s' for its format",
+                        file->filename);
+            block_node_unref(file);
+            return NULL;
+        }
+    }
+    BlockNode *node = open_format(driver, file, spec, flags, depth, error);
+    if (node) {
+        node->was_probed = block_spec_get(spec, "driver") == NULL;
+    }
+    return node;
+}
+
+BlockNode *block_open(const BlockSpec *spec, unsigned flags, GError **error)
+{
+    return open_at(spec, flags, 0, error);
+}
+
+BlockNode *block_open_file(File *file, const char *name, const char *format, unsigned flags,
+                           GError **error)
+{
+    const BlockDriver *driver = find_driver(format, error);
+    BlockNode *below =
+        driver ? block_file_node(file, name, flags | BLOCK_OPEN_DISCARD, error) : NULL;
+    if (!below) {
+        file_close(file);
+        return NULL;
+    }
+    return open_format(driver, below, NULL, flags, 0, error);
+}
+
+char *block_backing_path(const char *image, const char *backing)
+{
+    const char *colon = strchr(backing, ':');
+    const char *slash = strchr(backing, '/');
+    bool has_protocol = colon && (!slash || colon < slash);
+    if (g_path_is_absolute(backing) || has_protocol) {
+        return g_strdup(backing);
+    }
+    g_autofree char *folder = g_path_get_dirname(image);
+    return strcmp(folder, ".") == 0 && !g_str_has_prefix(image, "./")
+               ? g_strdup(backing)
+               : g_build_filename(folder, backing, NULL);
+}
+
+/* Facts */
+
+const char *block_node_driver(const BlockNode *node)
+{
+    return node->driver->name;
+}
+
+const char *block_node_filename(const BlockNode *node)
+{
+    return node->filename;
+}
+
+const char *block_node_name(const BlockNode *node)
+{
+    return node->name;
+}
+
+uint64_t block_node_size(const BlockNode *node)
+{
+    return __atomic_load_n(&node->size, __ATOMIC_RELAXED);
+}
+
+bool block_node_is_writable(const BlockNode *node)
+{
+    return node->flags & BLOCK_OPEN_WRITABLE;
+}
+
+bool block_node_was_probed(const BlockNode *node)
+{
+    return node->was_probed;
+}
+
+BlockNode *block_node_file(const BlockNode *node)
+{
+    return node->file;
+}
+
+BlockNode *block_node_backing(const BlockNode *node)
+{
+    return node->backing;
+}
+
+unsigned block_node_granularity(const BlockNode *node)
+{
+    return node->driver->granularity ? node->driver->granularity(node) : 512;
+}
+
+int block_node_disk_usage(BlockNode *node, uint64_t *out_bytes)
+{
+    if (node->driver->disk_usage) {
+        return node->driver->disk_usage(node, out_bytes);
+    }
+    return node->file ? block_node_disk_usage(node->file, out_bytes) : -ENOTSUP;
+}

@@ -1,0 +1,521 @@
+/* Checking and repairing qcow2 images: all references are counted and compared with the refcounts.
+ *
+ * One pass repairs: refcounts that are too low or too high, COPIED flags, refcount blocks that are
+ * missing, misplaced or shared (the refcount structures are then made anew beside the old ones).
+ * Entries that point nowhere are reported and left alone: only the user knows what to do about
+ * them. SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/endian.h"
+#include "base/int-math.h"
+#include "block/qcow2/qcow2.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define CLUSTERS_MAX (1ull << 28) /* 2 GiB of counts; 16 TiB of 64 KiB clusters */
+
+typedef struct Checker {
+    Qcow2 *q;
+    BlockCheck *check;
+    unsigned fix;
+    uint64_t *counts;
+    uint64_t clusters; /* of the file */
+    bool needs_rebuild;
+} Checker;
+
+static void say(Checker *checker, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+static void say(Checker *checker, const char *fmt, ...)
+{
+    if (checker->check->report) {
+        va_list list;
+        va_start(list, fmt);
+        g_autofree char *text = g_strdup_vprintf(fmt, list);
+        va_end(list);
+        checker->check->report(checker->check->opaque, text);
+    }
+}
+
+#define X64 "%#" G_GINT64_MODIFIER "x"
+
+/* Counts a reference to the clusters that the range touches. */
+static void refer(Checker *checker, uint64_t offset, uint64_t length, const char *what)
+{
+    if (length == 0) {
+        return;
+    }
+    uint64_t first = qcow2_cluster_of(checker->q, offset);
+    uint64_t last = qcow2_cluster_of(checker->q, offset + length - 1);
+    if (last >= checker->clusters) {
+        say(checker, "ERROR: %s at " X64 " lies past the end of the file", what, offset);
+        checker->check->corruptions++;
+        return;
+    }
+    for (uint64_t cluster = first; cluster <= last; cluster++) {
+        checker->counts[cluster]++;
+        checker->check->image_end_offset =
+            MAX(checker->check->image_end_offset, (cluster + 1) << checker->q->cluster_bits);
+    }
+}
+
+static bool bad_entry(Checker *checker, uint64_t entry, uint64_t guest)
+{
+    say(checker, "ERROR: L2 entry " X64 " of guest offset " X64 " is invalid", entry, guest);
+    checker->check->corruptions++;
+    return false;
+}
+
+static void count_stats(Checker *checker, uint64_t host, uint64_t *last)
+{
+    BlockCheck *check = checker->check;
+    check->allocated_clusters++;
+    if (*last && host != *last + checker->q->cluster_size) {
+        check->fragmented_clusters++;
+    }
+    *last = host;
+}
+
+static void check_l2_entry(Checker *checker, Qcow2Entry entry, uint64_t guest, bool is_active,
+                           uint64_t *last)
+{
+    const Qcow2 *q = checker->q;
+    bool is_external = q->header.incompatible & QCOW2_INCOMPATIBLE_DATA_FILE;
+    if (qcow2_entry_is_compressed(entry)) {
+        uint64_t offset, length;
+        if (entry.word & QCOW2_COPIED || entry.bits || is_external) {
+            bad_entry(checker, entry.word, guest);
+            return;
+        }
+        qcow2_compressed_place(q, entry.word, &offset, &length);
+        /* The last sector may reach past the end of the file. */
+        uint64_t end = checker->clusters << q->cluster_bits;
+        if (offset < end && offset + length > end) {
+            length = end - offset;
+        }
+        refer(checker, offset, length, "a compressed cluster");
+        if (is_active) {
+            checker->check->compressed_clusters++;
+            checker->check->allocated_clusters++;
+            checker->check->fragmented_clusters++;
+        }
+        return;
+    }
+    uint64_t host = entry.word & QCOW2_OFFSET_MASK;
+    bool has_zero = entry.word & QCOW2_ZERO;
+    uint32_t data_bits = (uint32_t)entry.bits, zero_bits = (uint32_t)(entry.bits >> 32);
+    if (entry.word & QCOW2_L2_RESERVED || qcow2_in_cluster(q, host) ||
+        (has_zero && (q->header.version < 3 || q->l2_entry_size == 16)) ||
+        (data_bits & zero_bits) || (data_bits && !host && !is_external)) {
+        bad_entry(checker, entry.word, guest);
+        return;
+    }
+    if (host && !is_external) {
+        refer(checker, host, q->cluster_size, "a data cluster");
+        if (is_active && !has_zero) {
+            count_stats(checker, host, last);
+        }
+    }
+}
+
+static int check_l2_table(Checker *checker, uint64_t offset, uint64_t guest, bool is_active,
+                          uint64_t *last)
+{
+    const Qcow2 *q = checker->q;
+    g_autofree uint8_t *data = g_malloc(q->cluster_size);
+    int rc = block_child_read(q->node->file, offset, data, q->cluster_size);
+    if (rc < 0) {
+        checker->check->check_errors++;
+        return rc;
+    }
+    Qcow2Table table = { .data = data };
+    for (unsigned i = 0; i < 1u << q->l2_bits; i++) {
+        Qcow2Entry entry = qcow2_entry_get(q, &table, i);
+        if (entry.word || entry.bits) {
+            check_l2_entry(checker, entry, guest + ((uint64_t)i << q->cluster_bits), is_active,
+                           last);
+        }
+    }
+    return 0;
+}
+
+static int check_l1(Checker *checker, uint64_t offset, uint32_t entries, bool is_active)
+{
+    const Qcow2 *q = checker->q;
+    uint64_t last = 0;
+    if (entries == 0) {
+        return 0;
+    }
+    if (entries > QCOW2_L1_BYTES_MAX / 8 || qcow2_in_cluster(q, offset)) {
+        say(checker, "ERROR: the L1 table at " X64 " is invalid", offset);
+        checker->check->corruptions++;
+        return 0;
+    }
+    refer(checker, offset, entries * 8ull, "an L1 table");
+    g_autofree uint8_t *raw = g_try_malloc(entries * 8ull);
+    int rc = raw ? block_child_read(q->node->file, offset, raw, entries * 8ull) : -ENOMEM;
+    for (uint32_t i = 0; i < entries && rc == 0; i++) {
+        uint64_t entry = be64_get(raw + i * 8ull), table = entry & QCOW2_OFFSET_MASK;
+        if (entry & QCOW2_L1_RESERVED || qcow2_in_cluster(q, table)) {
+            say(checker, "ERROR: L1 entry " X64 " is invalid", entry);
+            checker->check->corruptions++;
+        } else if (table) {
+            refer(checker, table, q->cluster_size, "an L2 table");
+            uint64_t guest = (uint64_t)i << (q->cluster_bits + q->l2_bits);
+            if (qcow2_cluster_of(q, table) < checker->clusters) {
+                rc = check_l2_table(checker, table, guest, is_active, &last);
+            }
+        }
+    }
+    return rc;
+}
+
+static int check_snapshots(Checker *checker)
+{
+    const Qcow2 *q = checker->q;
+    int rc = 0;
+    for (uint32_t i = 0; i < q->header.snapshot_count && rc == 0; i++) {
+        rc = check_l1(checker, q->snapshots[i].l1_offset, q->snapshots[i].l1_size, false);
+    }
+    if (q->header.snapshot_count) {
+        refer(checker, q->header.snapshots_offset, q->snapshots_length, "the snapshot table");
+    }
+    return rc;
+}
+
+/* The table of one bitmap: @raw is its directory entry. */
+static int check_bitmap(Checker *checker, const uint8_t *raw)
+{
+    const Qcow2 *q = checker->q;
+    uint64_t offset = be64_get(raw);
+    uint32_t entries = be32_get(raw + 8);
+    if (entries > (32u << 20) / 8 || qcow2_in_cluster(q, offset)) {
+        say(checker, "ERROR: a bitmap table at " X64 " is invalid", offset);
+        checker->check->corruptions++;
+        return 0;
+    }
+    refer(checker, offset, entries * 8ull, "a bitmap table");
+    g_autofree uint8_t *table = g_try_malloc(entries * 8ull + 1);
+    int rc = table ? block_child_read(q->node->file, offset, table, entries * 8ull) : -ENOMEM;
+    for (uint32_t i = 0; i < entries && rc == 0; i++) {
+        uint64_t data = be64_get(table + i * 8ull) & QCOW2_OFFSET_MASK;
+        if (data) {
+            refer(checker, data, q->cluster_size, "a bitmap's data");
+        }
+    }
+    return rc;
+}
+
+static int check_bitmaps(Checker *checker)
+{
+    const Qcow2Header *header = &checker->q->header;
+    if (!header->has_bitmaps) {
+        return 0;
+    }
+    uint64_t length = header->bitmap_directory_size;
+    refer(checker, header->bitmap_directory_offset, length, "the bitmap directory");
+    g_autofree uint8_t *raw = g_try_malloc(length + 1);
+    int rc =
+        raw ? block_child_read(checker->q->node->file, header->bitmap_directory_offset, raw, length)
+            : -ENOMEM;
+    for (uint64_t at = 0; at + 24 <= length && rc == 0;) {
+        rc = check_bitmap(checker, raw + at);
+        uint64_t size = 24ull + be16_get(raw + at + 18) + be32_get(raw + at + 20);
+        at += round_up(size, 8);
+    }
+    return rc;
+}
+
+static void check_reftable(Checker *checker)
+{
+    const Qcow2 *q = checker->q;
+    refer(checker, q->header.reftable_offset,
+          (uint64_t)q->header.reftable_clusters << q->cluster_bits, "the refcount table");
+    for (uint32_t i = 0; i < q->reftable_entries; i++) {
+        uint64_t entry = q->reftable[i];
+        if (entry == 0) {
+            continue;
+        }
+        if (entry & QCOW2_REFTABLE_RESERVED || qcow2_in_cluster(q, entry) ||
+            qcow2_cluster_of(q, entry) >= checker->clusters) {
+            say(checker, "ERROR refcount block %u at " X64 " is invalid", i, entry);
+            checker->check->corruptions++;
+            checker->needs_rebuild = true;
+            continue;
+        }
+        refer(checker, entry, q->cluster_size, "a refcount block");
+        if (checker->counts[qcow2_cluster_of(q, entry)] != 1) {
+            say(checker, "ERROR refcount block %u at " X64 " overlaps something", i, entry);
+            checker->check->corruptions++;
+            checker->needs_rebuild = true;
+        }
+    }
+}
+
+static int set_count(Checker *checker, uint64_t cluster, uint64_t count)
+{
+    Qcow2 *q = checker->q;
+    uint64_t offset = q->reftable[cluster >> q->refblock_bits];
+    Qcow2Table *block;
+    int rc = qcow2_cache_get(&q->refblock_cache, offset, &block);
+    if (rc == 0) {
+        uint64_t index = cluster & ((1ull << q->refblock_bits) - 1);
+        qcow2_refcount_store(block->data, q->refcount_bits, index, count);
+        qcow2_cache_mark(&q->refblock_cache, block);
+    }
+    return rc;
+}
+
+static bool has_block(const Qcow2 *q, uint64_t cluster)
+{
+    uint64_t index = cluster >> q->refblock_bits;
+    return index < q->reftable_entries && q->reftable[index];
+}
+
+/* One cluster whose refcount differs from the references found. */
+static int settle(Checker *checker, uint64_t cluster, uint64_t has, uint64_t should)
+{
+    BlockCheck *check = checker->check;
+    bool is_leak = has > should;
+    bool fixes = checker->fix & (is_leak ? BLOCK_FIX_LEAKS : BLOCK_FIX_ERRORS);
+    say(checker,
+        "%s cluster %" G_GUINT64_FORMAT " refcount=%" G_GUINT64_FORMAT
+        " reference=%" G_GUINT64_FORMAT,
+        fixes     ? "Repairing"
+        : is_leak ? "Leaked"
+                  : "ERROR",
+        cluster, has, should);
+    if (is_leak) {
+        check->leaks++;
+    } else {
+        check->corruptions++;
+    }
+    if (!has_block(checker->q, cluster)) {
+        checker->needs_rebuild = true;
+        return 0;
+    }
+    if (!fixes || checker->needs_rebuild) {
+        return 0;
+    }
+    int rc = set_count(checker, cluster, should);
+    if (rc == 0) {
+        *(is_leak ? &check->leaks_fixed : &check->corruptions_fixed) += 1;
+    }
+    return rc;
+}
+
+static int compare_counts(Checker *checker)
+{
+    Qcow2 *q = checker->q;
+    uint64_t covered = (uint64_t)q->reftable_entries << q->refblock_bits;
+    uint64_t end = MAX(checker->clusters, covered);
+    for (uint64_t cluster = 0; cluster < end; cluster++) {
+        uint64_t has = 0, should = cluster < checker->clusters ? checker->counts[cluster] : 0;
+        if (!has_block(q, cluster)) {
+            if (cluster >= checker->clusters) {
+                /* Nothing there and nothing said of it: on to the next block. */
+                cluster |= (1ull << q->refblock_bits) - 1;
+                continue;
+            }
+        } else if (qcow2_cluster_of(q, q->reftable[cluster >> q->refblock_bits]) >=
+                       checker->clusters ||
+                   qcow2_in_cluster(q, q->reftable[cluster >> q->refblock_bits])) {
+            cluster |= (1ull << q->refblock_bits) - 1; /* reported above */
+            continue;
+        } else {
+            int rc = qcow2_refcount_get(q, cluster, &has);
+            if (rc < 0) {
+                checker->check->check_errors++;
+                return rc;
+            }
+        }
+        if (has != should) {
+            int rc = settle(checker, cluster, has, should);
+            if (rc < 0) {
+                checker->check->check_errors++;
+                return rc;
+            }
+        }
+    }
+    return 0;
+}
+
+/* Whether the COPIED flag of @entry fits the count of its cluster. Returns: true if it was mended.
+ */
+static bool check_flag(Checker *checker, uint64_t *entry, uint64_t host, const char *what)
+{
+    uint64_t cluster = qcow2_cluster_of(checker->q, host);
+    if (!host || cluster >= checker->clusters) {
+        return false;
+    }
+    bool is_one = checker->counts[cluster] == 1, has_flag = *entry & QCOW2_COPIED;
+    if (is_one == has_flag) {
+        return false;
+    }
+    bool fixes = checker->fix & BLOCK_FIX_ERRORS;
+    say(checker, "%s OFLAG_COPIED %s: entry=" X64 " refcount=%" G_GUINT64_FORMAT,
+        fixes ? "Repairing" : "ERROR", what, *entry, checker->counts[cluster]);
+    checker->check->corruptions++;
+    if (!fixes) {
+        return false;
+    }
+    *entry ^= QCOW2_COPIED;
+    checker->check->corruptions_fixed++;
+    return true;
+}
+
+static int check_table_flags(Checker *checker, uint64_t offset)
+{
+    Qcow2 *q = checker->q;
+    Qcow2Table *table;
+    int rc = qcow2_cache_get(&q->l2_cache, offset, &table);
+    for (unsigned i = 0; rc == 0 && i < 1u << q->l2_bits; i++) {
+        Qcow2Entry entry = qcow2_entry_get(q, table, i);
+        uint64_t host = entry.word & QCOW2_OFFSET_MASK;
+        if (!qcow2_entry_is_compressed(entry) && !(entry.word & QCOW2_L2_RESERVED) &&
+            qcow2_in_cluster(q, host) == 0 && q->data == q->node->file &&
+            !(q->header.incompatible & QCOW2_INCOMPATIBLE_DATA_FILE) &&
+            check_flag(checker, &entry.word, host, "data cluster")) {
+            qcow2_entry_set(q, table, i, entry);
+        }
+    }
+    return rc;
+}
+
+static int check_flags(Checker *checker)
+{
+    Qcow2 *q = checker->q;
+    for (uint32_t i = 0; i < q->l1_size; i++) {
+        uint64_t table = q->l1[i] & QCOW2_OFFSET_MASK;
+        if (!table || q->l1[i] & QCOW2_L1_RESERVED || qcow2_in_cluster(q, table) ||
+            qcow2_cluster_of(q, table) >= checker->clusters) {
+            continue;
+        }
+        int rc = 0;
+        if (check_flag(checker, &q->l1[i], table, "L2 cluster")) {
+            rc = qcow2_write_l1_entry(q, i);
+        }
+        if (rc == 0) {
+            rc = check_table_flags(checker, table);
+        }
+        if (rc < 0) {
+            checker->check->check_errors++;
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int count_all(Checker *checker)
+{
+    const Qcow2 *q = checker->q;
+    refer(checker, 0, q->cluster_size, "the header");
+    int rc = check_l1(checker, q->header.l1_offset, q->l1_size, true);
+    if (rc == 0) {
+        rc = check_snapshots(checker);
+    }
+    if (rc == 0) {
+        rc = check_bitmaps(checker);
+    }
+    if (q->header.crypt_length) {
+        refer(checker, q->header.crypt_offset, q->header.crypt_length, "the encryption header");
+    }
+    check_reftable(checker);
+    return rc;
+}
+
+static int repair_structures(Checker *checker)
+{
+    if (!checker->needs_rebuild || !(checker->fix & BLOCK_FIX_ERRORS)) {
+        return 0;
+    }
+    say(checker, "Rebuilding refcount structure");
+    /* The old structures' own clusters are not counted: they are free afterwards. */
+    Qcow2 *q = checker->q;
+    memset(checker->counts, 0, checker->clusters * sizeof(checker->counts[0]));
+    BlockCheck quiet = { 0 };
+    Checker again = {
+        .q = q, .check = &quiet, .counts = checker->counts, .clusters = checker->clusters
+    };
+    refer(&again, 0, q->cluster_size, "the header");
+    int rc = check_l1(&again, q->header.l1_offset, q->l1_size, true);
+    if (rc == 0) {
+        rc = check_snapshots(&again);
+    }
+    if (rc == 0) {
+        rc = check_bitmaps(&again);
+    }
+    if (q->header.crypt_length) {
+        refer(&again, q->header.crypt_offset, q->header.crypt_length, "the encryption header");
+    }
+    if (rc == 0) {
+        rc = qcow2_rebuild_refcounts(q, checker->counts, checker->clusters);
+    }
+    if (rc == 0) {
+        checker->check->corruptions_fixed = checker->check->corruptions - quiet.corruptions;
+        checker->check->leaks_fixed = checker->check->leaks;
+    }
+    return rc;
+}
+
+/* Clears the bits that said that something is wrong. */
+static int finish(Checker *checker)
+{
+    Qcow2 *q = checker->q;
+    BlockCheck *check = checker->check;
+    if (!checker->fix) {
+        return 0;
+    }
+    int rc = qcow2_write_metadata(q);
+    if (rc == 0) {
+        rc = block_child_flush(q->node->file);
+    }
+    bool is_clean = check->corruptions == check->corruptions_fixed && !check->check_errors;
+    if (rc == 0 && is_clean && checker->fix & BLOCK_FIX_ERRORS) {
+        q->is_corrupt = false;
+        rc = qcow2_set_incompatible(q, 0, QCOW2_INCOMPATIBLE_CORRUPT | QCOW2_INCOMPATIBLE_DIRTY);
+    }
+    q->free_hint = 0;
+    return rc;
+}
+
+int qcow2_check(BlockNode *node, BlockCheck *check, unsigned fix)
+{
+    Qcow2 *q = qcow2_of(node);
+    uint64_t size;
+    int rc = q->is_writable && !q->is_corrupt ? qcow2_flush_alone(q) : 0;
+    if (rc == 0) {
+        rc = block_child_size(node->file, &size);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    Checker checker = {
+        .q = q,
+        .check = check,
+        .fix = fix,
+        .clusters = div_round_up(size, q->cluster_size),
+    };
+    if (checker.clusters > CLUSTERS_MAX) {
+        return -EFBIG;
+    }
+    checker.counts = g_try_new0(uint64_t, checker.clusters + 1);
+    if (!checker.counts) {
+        return -ENOMEM;
+    }
+    check->total_clusters = div_round_up(q->header.size, q->cluster_size);
+    pthread_mutex_lock(&q->lock);
+    rc = count_all(&checker);
+    if (rc == 0) {
+        rc = compare_counts(&checker);
+    }
+    if (rc == 0) {
+        rc = repair_structures(&checker);
+    }
+    if (rc == 0) {
+        rc = check_flags(&checker);
+    }
+    if (rc == 0) {
+        rc = finish(&checker);
+    }
+    pthread_mutex_unlock(&q->lock);
+    g_free(checker.counts);
+    return rc;
+}

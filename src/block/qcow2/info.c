@@ -1,0 +1,159 @@
+/* What a qcow2 image says of itself; changes of what it says.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "block/qcow2/qcow2.h"
+#include "gbase/error.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void add_facts(const Qcow2 *q, GArray *facts)
+{
+    const Qcow2Header *header = &q->header;
+    block_fact_text(facts, "compat", header->version >= 3 ? "1.1" : "0.10");
+    if (header->version >= 3) {
+        block_fact_text(facts, "compression-type",
+                        header->compression == QCOW2_COMPRESSION_ZSTD ? "zstd" : "zlib");
+        block_fact_bool(facts, "lazy-refcounts",
+                        header->compatible & QCOW2_COMPATIBLE_LAZY_REFCOUNTS);
+        block_fact_number(facts, "refcount-bits", 1 << header->refcount_order);
+        block_fact_bool(facts, "corrupt",
+                        header->incompatible & QCOW2_INCOMPATIBLE_CORRUPT || q->is_corrupt);
+        block_fact_bool(facts, "extended-l2",
+                        header->incompatible & QCOW2_INCOMPATIBLE_EXTENDED_L2);
+        if (header->data_file_name) {
+            block_fact_text(facts, "data-file", header->data_file_name);
+            block_fact_bool(facts, "data-file-raw",
+                            header->autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW);
+        }
+    } else {
+        block_fact_text(facts, "compression-type", "zlib");
+        block_fact_number(facts, "refcount-bits", 16);
+    }
+}
+
+static void add_snapshots(const Qcow2 *q, GArray *snapshots)
+{
+    for (uint32_t i = 0; i < q->header.snapshot_count; i++) {
+        const Qcow2Snapshot *from = &q->snapshots[i];
+        BlockSnapshot snapshot = {
+            .id = g_strdup(from->id),
+            .name = g_strdup(from->name),
+            .vm_state_size = from->vm_state_size,
+            .date_seconds = from->date_seconds,
+            .date_nanoseconds = from->date_nanoseconds,
+            .vm_clock_ns = from->vm_clock_ns,
+            .icount = from->icount,
+            .disk_size = from->disk_size,
+        };
+        g_array_append_val(snapshots, snapshot);
+    }
+}
+
+bool qcow2_get_info(BlockNode *node, BlockInfo *info, GError **error)
+{
+    const Qcow2 *q = qcow2_of(node);
+    info->cluster_size = q->cluster_size;
+    info->is_encrypted = q->header.crypt != QCOW2_CRYPT_NONE;
+    info->is_dirty = q->header.incompatible & QCOW2_INCOMPATIBLE_DIRTY;
+    add_facts(q, info->facts);
+    add_snapshots(q, info->snapshots);
+    return true;
+}
+
+static char *text_or_null(const char *text)
+{
+    return text && *text ? g_strdup(text) : NULL;
+}
+
+bool qcow2_change_backing(BlockNode *node, const char *filename, const char *format, GError **error)
+{
+    Qcow2 *q = qcow2_of(node);
+    Qcow2Header *header = &q->header;
+    g_autofree char *old_name = g_steal_pointer(&header->backing_name);
+    g_autofree char *old_format = g_steal_pointer(&header->backing_format);
+    header->backing_name = text_or_null(filename);
+    header->backing_format = header->backing_name ? text_or_null(format) : NULL;
+    int rc = qcow2_header_write(q);
+    if (rc == 0) {
+        rc = block_child_flush(node->file);
+    }
+    if (rc < 0) {
+        g_free(header->backing_name);
+        g_free(header->backing_format);
+        header->backing_name = g_steal_pointer(&old_name);
+        header->backing_format = g_steal_pointer(&old_format);
+        lodge_error_set_errno(error, rc, "Could not change the backing file to '%s'",
+                              filename ? filename : "");
+        return false;
+    }
+    g_free(node->backing_name);
+    g_free(node->backing_format);
+    node->backing_name = g_strdup(header->backing_name);
+    node->backing_format = g_strdup(header->backing_format);
+    return true;
+}
+
+static bool refuse(GError **error, const char *text)
+{
+    g_set_error_literal(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED, text);
+    return false;
+}
+
+static bool amend_version(Qcow2 *q, const char *compat, GError **error)
+{
+    uint32_t version = strcmp(compat, "0.10") == 0 || strcmp(compat, "v2") == 0  ? 2
+                       : strcmp(compat, "1.1") == 0 || strcmp(compat, "v3") == 0 ? 3
+                                                                                 : 0;
+    if (version == 0) {
+        return refuse(error, "Unknown compatibility level; supported: 0.10, 1.1");
+    }
+    if (version == 2 && q->header.version == 3) {
+        return refuse(error,
+                      "Changing the compatibility level to 0.10 is not supported; convert the "
+                      "image with -o compat=0.10");
+    }
+    q->header.version = version;
+    return true;
+}
+
+bool qcow2_amend(BlockNode *node, const BlockSpec *options, GError **error)
+{
+    Qcow2 *q = qcow2_of(node);
+    const char *compat = block_spec_get(options, "compat");
+    const char *backing = block_spec_get(options, "backing_file");
+    const char *format = block_spec_get(options, "backing_fmt");
+    const char *bits = block_spec_get(options, "refcount_bits");
+    bool is_lazy = q->header.compatible & QCOW2_COMPATIBLE_LAZY_REFCOUNTS;
+    uint64_t size = q->header.size;
+    uint32_t old_version = q->header.version;
+    if (bits && strtoul(bits, NULL, 10) != q->refcount_bits) {
+        return refuse(error, "Changing the refcount width is not supported; convert the image");
+    }
+    if ((compat && !amend_version(q, compat, error)) ||
+        !block_spec_get_bool(options, "lazy_refcounts", &is_lazy, error) ||
+        !block_spec_get_size(options, "size", &size, error)) {
+        q->header.version = old_version;
+        return false;
+    }
+    if (is_lazy && q->header.version < 3) {
+        return refuse(error, "Lazy refcounts only supported with compatibility level 1.1 and above "
+                             "(use compat=1.1 or greater)");
+    }
+    q->header.compatible &= ~(uint64_t)QCOW2_COMPATIBLE_LAZY_REFCOUNTS;
+    q->header.compatible |= is_lazy ? QCOW2_COMPATIBLE_LAZY_REFCOUNTS : 0;
+    int rc = qcow2_header_write(q);
+    if (rc == 0) {
+        rc = block_child_flush(node->file);
+    }
+    if (rc < 0) {
+        lodge_error_set_errno(error, rc, "Could not write the header");
+        return false;
+    }
+    if ((backing || format) &&
+        !qcow2_change_backing(node, backing ? backing : q->header.backing_name,
+                              format ? format : q->header.backing_format, error)) {
+        return false;
+    }
+    return size == q->header.size || qcow2_truncate(node, size, BLOCK_PREALLOCATION_OFF, error);
+}
