@@ -274,6 +274,17 @@ static bool check_access(DaemonClient *client, const RpcProcedure *procedure, GE
     return true;
 }
 
+/* What may come before the connection is opened, or opens it. */
+static bool is_first(const DaemonCall *call)
+{
+    uint32_t number = call->procedure->number;
+    if (call->program == &admin_program) {
+        return number == ADMIN_PROC_CONNECT_OPEN;
+    }
+    return call->program == &remote_program &&
+           (number == REMOTE_PROC_CONNECT_OPEN || number == REMOTE_PROC_CONNECT_SUPPORTS_FEATURE);
+}
+
 /* After the arguments are known. */
 static bool check_rights(DaemonClient *client, const DaemonCall *call, GError **error)
 {
@@ -284,10 +295,7 @@ static bool check_rights(DaemonClient *client, const DaemonCall *call, GError **
                          "read only access prevents '%s'; connect to the read-write socket", name);
         return false;
     }
-    bool before_open = procedure->access == RPC_ACCESS_OPEN ||
-                       procedure->number == REMOTE_PROC_CONNECT_OPEN ||
-                       (call->program == &remote_program &&
-                        procedure->number == REMOTE_PROC_CONNECT_SUPPORTS_FEATURE);
+    bool before_open = procedure->access == RPC_ACCESS_OPEN || is_first(call);
     if (!client->opened && !before_open) {
         daemon_error_set(error, DAEMON_ERROR_INTERNAL, "connection not open");
         return false;

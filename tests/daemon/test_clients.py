@@ -1,0 +1,78 @@
+"""Real clients against the daemon: virsh and libvirt-python.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+import threading
+
+import libvirt
+import pytest
+
+
+def test_virsh_sees_host_and_versions(lodged):
+    assert "Running hypervisor: QEMU" in lodged.virsh("version").stdout
+    assert "CPU(s):" in lodged.virsh("nodeinfo").stdout
+    assert "total" in lodged.virsh("nodememstats").stdout
+    assert "idle" in lodged.virsh("nodecpustats").stdout
+    assert lodged.virsh("hostname").stdout.strip()
+
+
+@pytest.mark.parametrize("command", ["net-list --all", "pool-list --all", "nodedev-list",
+                                     "nwfilter-list", "secret-list", "iface-list --all"])
+def test_virsh_lists_what_there_is_none_of(lodged, command):
+    assert lodged.virsh(*command.split()).returncode == 0
+
+
+@pytest.mark.parametrize("command,code", [("net-info nowhere", "Network not found"),
+                                          ("pool-info nowhere", "Storage pool not found")])
+def test_virsh_hears_that_a_name_is_unknown(lodged, command, code):
+    done = lodged.virsh(*command.split(), check=False)
+    assert done.returncode != 0 and code in done.stderr
+
+
+def test_read_only_virsh_cannot_write(lodged):
+    done = lodged.virsh("-r", "nodesuspend", "mem", "60", check=False)
+    assert "read only" in done.stderr
+
+
+def test_sixteen_threads_share_a_connection(lodged):
+    connection = libvirt.open(lodged.uri)
+    problems = []
+
+    def work():
+        try:
+            for _ in range(100):
+                assert connection.getType() == "QEMU"
+                assert connection.getInfo()[0] == "x86_64"
+        except Exception as error:  # what went wrong is shown by the assertion below
+            problems.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    connection.close()
+    assert not problems
+
+
+def test_libvirt_python_sees_libvirts_codes(lodged):
+    connection = libvirt.open(lodged.uri)
+    with pytest.raises(libvirt.libvirtError) as caught:
+        connection.networkLookupByName("nowhere")
+    assert caught.value.get_error_code() == libvirt.VIR_ERR_NO_NETWORK
+    with pytest.raises(libvirt.libvirtError) as caught:
+        connection.storageVolLookupByPath("/nowhere")
+    assert caught.value.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_VOL
+    assert connection.isSecure() == 1 and connection.isEncrypted() in (0, 1)
+    connection.close()
+
+
+def test_a_wrong_driver_is_refused(lodged):
+    with pytest.raises(libvirt.libvirtError):
+        libvirt.open(f"test+unix:///default?socket={lodged.socket}")
+
+
+def test_the_daemon_leaves_when_nobody_needs_it(start_lodged):
+    daemon = start_lodged("--timeout=1")
+    libvirt.open(daemon.uri).close()
+    assert daemon.process.wait(20) == 0
