@@ -70,6 +70,13 @@ struct BlockDriver {
     bool (*snapshot_load)(BlockNode *node, const char *which, GError **error);
 };
 
+/* What becomes of zeroes that are written (detect-zeroes). */
+typedef enum BlockDetectZeroes {
+    BLOCK_DETECT_ZEROES_OFF,
+    BLOCK_DETECT_ZEROES_ON,    /* write_zeroes */
+    BLOCK_DETECT_ZEROES_UNMAP, /* that, and the space may be given back where discards may be */
+} BlockDetectZeroes;
+
 struct BlockNode {
     const BlockDriver *driver;
     void *state; /* the driver's */
@@ -82,6 +89,7 @@ struct BlockNode {
     char *filename, *name;
     unsigned flags;  /* BLOCK_OPEN_... */
     bool was_probed; /* nobody named the format */
+    BlockDetectZeroes detect_zeroes;
 
     /* io.c's */
     unsigned refs;         /* atomic */

@@ -60,28 +60,34 @@ int block_pread(BlockNode *node, uint64_t offset, void *buf, size_t length)
     return block_preadv(node, offset, length, &vec, 0);
 }
 
+/* What the kernel could not write it may have dropped: after a failure no flush succeeds. */
+static int flush_entered(BlockNode *node)
+{
+    int rc = __atomic_load_n(&node->flush_error, __ATOMIC_RELAXED);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = node->driver->flush ? node->driver->flush(node) : 0;
+    if (rc == 0 && node->file) {
+        rc = block_flush(node->file);
+    }
+    if (rc < 0) {
+        __atomic_store_n(&node->flush_error, rc, __ATOMIC_RELAXED);
+    }
+    return rc;
+}
+
+int block_flush(BlockNode *node)
+{
+    lock_shared(node);
+    int rc = flush_entered(node);
+    unlock(node);
+    return rc;
+}
+
 static int finish_write(BlockNode *node, int rc, unsigned flags)
 {
     return rc == 0 && (flags & BLOCK_IO_FUA) ? block_flush(node) : rc;
-}
-
-int block_pwritev(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
-                  uint64_t skip, unsigned flags)
-{
-    lock_shared(node);
-    int rc = check_write(node, offset, length);
-    if (rc == 0 && length) {
-        rc = node->driver->write(node, offset, length, vec, skip);
-    }
-    unlock(node);
-    return finish_write(node, rc, flags);
-}
-
-int block_pwrite(BlockNode *node, uint64_t offset, const void *buf, size_t length, unsigned flags)
-{
-    struct iovec iov = { (void *)buf, length };
-    BlockVec vec = { &iov, 1 };
-    return block_pwritev(node, offset, length, &vec, 0, flags);
 }
 
 typedef int (*WriteFunc)(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
@@ -105,20 +111,53 @@ static int write_zero_bytes(BlockNode *node, uint64_t offset, uint64_t length, W
     return rc;
 }
 
-int block_write_zeroes(BlockNode *node, uint64_t offset, uint64_t length, unsigned flags)
+/* With the node entered, the range checked and not empty. */
+static int make_zero(BlockNode *node, uint64_t offset, uint64_t length, unsigned flags)
 {
     const BlockDriver *driver = node->driver;
+    unsigned passed = node->flags & BLOCK_OPEN_DISCARD ? flags & BLOCK_IO_MAY_UNMAP : 0;
+    int rc = driver->write_zeroes ? driver->write_zeroes(node, offset, length, passed) : -ENOTSUP;
+    if (rc == -ENOTSUP && !(flags & BLOCK_IO_NO_FALLBACK)) {
+        rc = write_zero_bytes(node, offset, length, driver->write);
+    }
+    return rc;
+}
+
+static int write_data(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                      uint64_t skip)
+{
+    if (node->detect_zeroes != BLOCK_DETECT_ZEROES_OFF && block_vec_is_zero(vec, skip, length)) {
+        bool may_unmap = node->detect_zeroes == BLOCK_DETECT_ZEROES_UNMAP;
+        return make_zero(node, offset, length, may_unmap ? BLOCK_IO_MAY_UNMAP : 0);
+    }
+    return node->driver->write(node, offset, length, vec, skip);
+}
+
+int block_pwritev(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                  uint64_t skip, unsigned flags)
+{
     lock_shared(node);
     int rc = check_write(node, offset, length);
     if (rc == 0 && length) {
-        unsigned passed = flags & BLOCK_IO_MAY_UNMAP;
-        if (!(node->flags & BLOCK_OPEN_DISCARD)) {
-            passed &= ~(unsigned)BLOCK_IO_MAY_UNMAP;
-        }
-        rc = driver->write_zeroes ? driver->write_zeroes(node, offset, length, passed) : -ENOTSUP;
-        if (rc == -ENOTSUP && !(flags & BLOCK_IO_NO_FALLBACK)) {
-            rc = write_zero_bytes(node, offset, length, driver->write);
-        }
+        rc = write_data(node, offset, length, vec, skip);
+    }
+    unlock(node);
+    return finish_write(node, rc, flags);
+}
+
+int block_pwrite(BlockNode *node, uint64_t offset, const void *buf, size_t length, unsigned flags)
+{
+    struct iovec iov = { (void *)buf, length };
+    BlockVec vec = { &iov, 1 };
+    return block_pwritev(node, offset, length, &vec, 0, flags);
+}
+
+int block_write_zeroes(BlockNode *node, uint64_t offset, uint64_t length, unsigned flags)
+{
+    lock_shared(node);
+    int rc = check_write(node, offset, length);
+    if (rc == 0 && length) {
+        rc = make_zero(node, offset, length, flags);
     }
     unlock(node);
     return finish_write(node, rc, flags);
@@ -131,17 +170,6 @@ int block_discard(BlockNode *node, uint64_t offset, uint64_t length)
     if (rc == 0 && length && node->driver->discard && (node->flags & BLOCK_OPEN_DISCARD)) {
         rc = node->driver->discard(node, offset, length);
         rc = rc == -ENOTSUP ? 0 : rc;
-    }
-    unlock(node);
-    return rc;
-}
-
-int block_flush(BlockNode *node)
-{
-    lock_shared(node);
-    int rc = node->driver->flush ? node->driver->flush(node) : 0;
-    if (rc == 0 && node->file) {
-        rc = block_flush(node->file);
     }
     unlock(node);
     return rc;

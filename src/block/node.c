@@ -79,6 +79,23 @@ static bool flag_from(const BlockSpec *spec, const char *key, bool sense, unsign
     return true;
 }
 
+static bool apply_detect_zeroes(const BlockSpec *spec, BlockDetectZeroes *out, GError **error)
+{
+    static const char *const names[] = { "off", "on", "unmap" };
+    const char *value = spec ? block_spec_get(spec, "detect-zeroes") : NULL;
+    for (unsigned i = 0; value && i < G_N_ELEMENTS(names); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            *out = i;
+            return true;
+        }
+    }
+    if (value) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Invalid detect-zeroes option '%s'; supported: off, on, unmap", value);
+    }
+    return !value;
+}
+
 /* What @spec says itself goes before @flags. */
 static bool apply_flags(const BlockSpec *spec, unsigned *flags, GError **error)
 {
@@ -117,13 +134,23 @@ static const BlockDriver *find_driver(const char *name, GError **error)
 static BlockNode *open_protocol(const BlockDriver *driver, const BlockSpec *spec, unsigned flags,
                                 GError **error)
 {
-    BlockNode *node = block_node_new(driver, NULL, flags);
-    node->name = g_strdup(block_spec_get(spec, "node-name"));
-    if (!driver->open(node, spec, flags, error)) {
-        block_node_free(node);
+    bool may_fall_back = false;
+    g_autoptr(GError) first = NULL;
+    if (!block_spec_get_bool(spec, "auto-read-only", &may_fall_back, error)) {
         return NULL;
     }
-    return node;
+    BlockNode *node = block_node_new(driver, NULL, flags);
+    node->name = g_strdup(block_spec_get(spec, "node-name"));
+    if (driver->open(node, spec, flags, &first)) {
+        return node;
+    }
+    block_node_free(node);
+    if (may_fall_back && flags & BLOCK_OPEN_WRITABLE &&
+        g_error_matches(first, LODGE_ERROR, LODGE_ERROR_PERMISSION)) {
+        return open_protocol(driver, spec, flags & ~(unsigned)BLOCK_OPEN_WRITABLE, error);
+    }
+    g_propagate_error(error, g_steal_pointer(&first));
+    return NULL;
 }
 
 /* The layer below a format: "file.*", or the image's own "filename". */
@@ -197,7 +224,8 @@ static BlockNode *open_format(const BlockDriver *driver, BlockNode *file, const 
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
                     "Could not open '%s': format '%s' can be read only", node->filename,
                     driver->name);
-    } else if (driver->open(node, spec, flags, error)) {
+    } else if (apply_detect_zeroes(spec, &node->detect_zeroes, error) &&
+               driver->open(node, spec, flags, error)) {
         if (!wants_backing(node, spec, flags)) {
             return node;
         }
@@ -243,6 +271,9 @@ static BlockNode *open_at(const BlockSpec *spec, unsigned flags, unsigned depth,
             block_node_unref(file);
             return NULL;
         }
+    }
+    if (!block_node_is_writable(file)) {
+        flags &= ~(unsigned)BLOCK_OPEN_WRITABLE;
     }
     BlockNode *node = open_format(driver, file, spec, flags, depth, error);
     if (node) {

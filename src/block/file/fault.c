@@ -107,6 +107,7 @@ static int fault_disk_usage(File *file, uint64_t *out_bytes)
 static void fault_close(File *file)
 {
     file_close(fault_of(file)->below);
+    file_done(file);
     free(file);
 }
 
@@ -129,7 +130,9 @@ File *file_fault_new(File *below, FaultPlan *plan)
 {
     FaultFile *fault = calloc(1, sizeof(*fault));
     if (fault) {
-        fault->base = (File){ &fault_ops, below->alignment, below->is_block_device };
+        file_init(&fault->base, &fault_ops);
+        fault->base.alignment = below->alignment;
+        fault->base.is_block_device = below->is_block_device;
         fault->below = below;
         fault->plan = plan;
     }

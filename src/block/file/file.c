@@ -2,11 +2,25 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "block/file/file.h"
 
+#include "base/cleanup.h"
 #include "base/int-math.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+void file_init(File *file, const FileOps *ops)
+{
+    file->ops = ops;
+    file->alignment = 1;
+    file->is_block_device = false;
+    pthread_mutex_init(&file->edge_lock, NULL);
+}
+
+void file_done(File *file)
+{
+    pthread_mutex_destroy(&file->edge_lock);
+}
 
 #define PARTS_MAX 1024u /* of a vector at once: IOV_MAX of Linux */
 #define BOUNCE_BYTES (1u << 20)
@@ -111,7 +125,43 @@ static bool is_aligned(const File *file, uint64_t offset, const struct iovec *io
     return bits % file->alignment == 0;
 }
 
-/* Direct I/O of what is not aligned: through a buffer; edges of a write are read first. */
+/* One piece through @buf: the blocks around [offset, offset + total). Those that a write covers in
+ * part are read first; the file is not left longer than asked for. */
+static int write_piece(File *file, uint64_t offset, const Walk *walk, uint64_t total, uint8_t *buf)
+{
+    uint64_t head = offset % file->alignment, size = 0;
+    uint64_t whole = round_up(head + total, file->alignment);
+    bool has_edges = head || whole != head + total;
+    struct iovec iov = { buf, whole };
+    LOCK_GUARD(has_edges ? &file->edge_lock : NULL);
+    int rc = has_edges ? file->ops->size(file, &size) : 0;
+    if (rc == 0 && has_edges) {
+        rc = transfer(file, offset - head, (Walk){ &iov, 1, 0 }, false);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    walk_copy(walk, buf + head, total, false);
+    rc = transfer(file, offset - head, (Walk){ &iov, 1, 0 }, true);
+    uint64_t wanted = max_u64(size, offset + total);
+    if (rc == 0 && has_edges && !file->is_block_device && offset - head + whole > wanted) {
+        rc = file->ops->truncate(file, wanted);
+    }
+    return rc;
+}
+
+static int read_piece(File *file, uint64_t offset, const Walk *walk, uint64_t total, uint8_t *buf)
+{
+    uint64_t head = offset % file->alignment;
+    struct iovec iov = { buf, round_up(head + total, file->alignment) };
+    int rc = transfer(file, offset - head, (Walk){ &iov, 1, 0 }, false);
+    if (rc == 0) {
+        walk_copy(walk, buf + head, total, true);
+    }
+    return rc;
+}
+
+/* Direct I/O of what is not aligned. */
 static int transfer_bounced(File *file, uint64_t offset, Walk walk, bool is_write)
 {
     void *memory;
@@ -129,18 +179,8 @@ static int transfer_bounced(File *file, uint64_t offset, Walk walk, bool is_writ
             total += walk.iov[i].iov_len - (i == 0 ? walk.skip : 0);
         }
         total = min_u64(total, BOUNCE_BYTES - head);
-        uint64_t whole = round_up(head + total, align);
-        struct iovec iov = { buf, whole };
-        bool has_edges = head || whole != head + total;
-        if (!is_write || has_edges) {
-            rc = transfer(file, offset - head, (Walk){ &iov, 1, 0 }, false);
-        }
-        if (rc == 0 && is_write) {
-            walk_copy(&walk, buf + head, total, false);
-            rc = transfer(file, offset - head, (Walk){ &iov, 1, 0 }, true);
-        } else if (rc == 0) {
-            walk_copy(&walk, buf + head, total, true);
-        }
+        rc = is_write ? write_piece(file, offset, &walk, total, buf)
+                      : read_piece(file, offset, &walk, total, buf);
         walk_on(&walk, total);
         offset += total;
     }

@@ -11,6 +11,7 @@
 
 #include "base/compiler.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -58,7 +59,13 @@ struct File {
      */
     unsigned alignment;
     bool is_block_device; /* cannot grow */
+    /* Held over read-modify-write of what is not aligned, so that no neighbour's write is lost. */
+    pthread_mutex_t edge_lock;
 };
+
+/* For kinds of files: the common part; file_done() before it is freed. */
+void file_init(File *file, const FileOps *ops);
+void file_done(File *file);
 
 /* Reads exactly @length bytes; what lies behind the end of the file is zeroes. Returns: 0 or
  * -errno. */

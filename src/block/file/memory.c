@@ -149,6 +149,7 @@ static void memory_close(File *file)
     MemoryFile *memory = memory_of(file);
     pthread_mutex_destroy(&memory->lock);
     free(memory->data);
+    file_done(file);
     free(memory);
 }
 
@@ -173,7 +174,7 @@ File *file_memory_new(const void *data, size_t size, size_t limit)
     if (!memory) {
         return NULL;
     }
-    memory->base = (File){ .ops = &memory_ops, .alignment = 1 };
+    file_init(&memory->base, &memory_ops);
     memory->limit = limit;
     pthread_mutex_init(&memory->lock, NULL);
     if (grow(memory, size) < 0) {

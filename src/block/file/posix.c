@@ -187,6 +187,7 @@ static int posix_disk_usage(File *file, uint64_t *out_bytes)
 static void posix_close(File *file)
 {
     close(posix_of(file)->fd);
+    file_done(file);
     free(file);
 }
 
@@ -235,7 +236,7 @@ int file_posix_new(int fd, const FilePosixOptions *options, File **out_file)
         close(fd);
         return rc;
     }
-    posix->base.ops = &posix_ops;
+    file_init(&posix->base, &posix_ops);
     posix->base.alignment = options->is_direct ? direct_alignment(fd) : 1;
     posix->base.is_block_device = S_ISBLK(st.st_mode);
     posix->fd = fd;

@@ -178,6 +178,7 @@ static int record_disk_usage(File *file, uint64_t *out_bytes)
 static void record_close(File *file)
 {
     file_close(record_of(file)->below);
+    file_done(file);
     free(file);
 }
 
@@ -200,7 +201,9 @@ File *file_record_new(File *below, WriteLog *log)
 {
     RecordFile *record = calloc(1, sizeof(*record));
     if (record) {
-        record->base = (File){ &record_ops, below->alignment, below->is_block_device };
+        file_init(&record->base, &record_ops);
+        record->base.alignment = below->alignment;
+        record->base.is_block_device = below->is_block_device;
         record->below = below;
         record->log = log;
     }
