@@ -31,6 +31,7 @@ void client_unref(DaemonClient *client)
     g_hash_table_destroy(client->streams);
     g_array_free(client->hooks, TRUE);
     g_mutex_clear(&client->hooks_lock);
+    scram_server_free(client->scram);
     g_free((char *)client->identity.user_name);
     g_free((char *)client->identity.sasl_name);
     g_free((char *)client->identity.x509_name);

@@ -9,6 +9,7 @@
 #include "daemon/daemon.h"
 #include "daemon/stream.h"
 #include "rpc/connection.h"
+#include "rpc/scram.h"
 
 typedef struct DaemonServer DaemonServer;
 
@@ -35,7 +36,8 @@ struct DaemonClient {
     bool local;              /* came by a unix socket */
     AuthMethod auth;
     bool authenticated, opened, closed;
-    unsigned pause; /* ClientPause */
+    ScramServer *scram; /* while SASL goes on */
+    unsigned pause;     /* ClientPause */
 
     bool answers_pings;
     int64_t next_ping_ns;

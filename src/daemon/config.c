@@ -26,6 +26,8 @@ typedef struct ConfigKey {
 
 static const ConfigKey keys[] = {
     KEY("auth_tls", VALUE_AUTH, auth_tls),
+    KEY("auth_unix_ro", VALUE_AUTH, auth_unix_ro),
+    KEY("auth_unix_rw", VALUE_AUTH, auth_unix_rw),
     KEY("ca_file", VALUE_STRING, ca_file),
     KEY("cert_file", VALUE_STRING, cert_file),
     KEY("crl_file", VALUE_STRING, crl_file),
@@ -54,8 +56,6 @@ static const char *const passed_over[] = {
     "audit_level",
     "audit_logging",
     "auth_tcp",
-    "auth_unix_ro",
-    "auth_unix_rw",
     "host_uuid",
     "host_uuid_source",
     "listen_tcp",

@@ -13,7 +13,7 @@ typedef struct DaemonConfig {
     char *tls_port;
     char *key_file, *cert_file, *ca_file, *crl_file;
     bool tls_no_verify_certificate;
-    AuthMethod auth_tls;
+    AuthMethod auth_tls, auth_unix_rw, auth_unix_ro;
     char *sasl_file; /* SCRAM credentials */
     mode_t unix_sock_rw_perms, unix_sock_ro_perms;
 } DaemonConfig;

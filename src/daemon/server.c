@@ -119,6 +119,7 @@ void server_free(DaemonServer *server)
     /* What workers posted last. */
     loop_run_once(server->loop, 0);
     loop_timer_free(server->tick);
+    scram_store_free(server->scram_store);
     for (unsigned i = 0; i < G_N_ELEMENTS(programs); i++) {
         g_free(server->tables[i]);
     }
@@ -212,8 +213,9 @@ static void set_up_client(Listener *listener, DaemonClient *client, const Daemon
     client->local = identity->uid != (uid_t)-1;
     client->admin = options->admin;
     client->auth = options->auth;
-    /* The daemon's own user and root are who they are. */
-    if (client->local && (identity->uid == 0 || identity->uid == geteuid())) {
+    /* For polkit the daemon's own user and root are who they are. */
+    if (client->auth == AUTH_METHOD_POLKIT && client->local &&
+        (identity->uid == 0 || identity->uid == geteuid())) {
         client->auth = AUTH_METHOD_NONE;
     }
     if (options->tls) {

@@ -36,6 +36,7 @@ struct DaemonServer {
     GPtrArray *listeners;
     LoopTimer *tick;
     const DispatchEntry **tables[3]; /* by program, then number */
+    ScramStore *scram_store;         /* NULL: no SASL */
     int64_t idle_since_ns;           /* monotonic; last client left */
 };
 

@@ -33,12 +33,14 @@ static const SocketName libvirt_names[] = {
     { "virtqemud-sock-ro", true, false },
 };
 
-static ListenOptions options_of(const Daemon *daemon, const SocketName *name)
+static ListenOptions options_of(const Daemon *daemon, const DaemonConfig *config,
+                                const SocketName *name)
 {
     return (ListenOptions){ .read_only = name->read_only,
                             .admin = name->admin,
-                            /* Who may write is said by the socket file's mode and group. */
-                            .auth = AUTH_METHOD_NONE,
+                            .auth = name->admin       ? AUTH_METHOD_NONE
+                                    : name->read_only ? config->auth_unix_ro
+                                                      : config->auth_unix_rw,
                             .same_user_only = daemon->session || name->admin };
 }
 
@@ -49,7 +51,7 @@ static bool listen_on(Daemon *daemon, const DaemonConfig *config, const char *fo
     mode_t mode = name->admin       ? 0700
                   : name->read_only ? config->unix_sock_ro_perms
                                     : config->unix_sock_rw_perms;
-    ListenOptions options = options_of(daemon, name);
+    ListenOptions options = options_of(daemon, config, name);
     int fd = server_bind_unix(path, mode, error);
     return fd >= 0 && server_listen(daemon->server, fd, &options, error);
 }
@@ -97,7 +99,7 @@ static bool listen_tls(Daemon *daemon, const DaemonConfig *config, GError **erro
 }
 
 /* What kind of client comes by a socket handed over is told by its file's name. */
-static bool take_activated(Daemon *daemon, int fd, GError **error)
+static bool take_activated(Daemon *daemon, const DaemonConfig *config, int fd, GError **error)
 {
     struct sockaddr_un address = { 0 };
     socklen_t size = sizeof(address);
@@ -107,7 +109,7 @@ static bool take_activated(Daemon *daemon, int fd, GError **error)
         name.read_only = g_str_has_suffix(base, "-ro");
         name.admin = strstr(base, "admin") != NULL;
     }
-    ListenOptions options = options_of(daemon, &name);
+    ListenOptions options = options_of(daemon, config, &name);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     return server_listen(daemon->server, fd, &options, error);
 }
@@ -127,11 +129,15 @@ static unsigned activated_count(void)
 
 bool daemon_sockets_open(Daemon *daemon, const DaemonConfig *config, GError **error)
 {
+    if (config->sasl_file &&
+        !(daemon->server->scram_store = scram_store_load(config->sasl_file, error))) {
+        return false;
+    }
     unsigned n = activated_count();
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
     for (unsigned i = 0; i < n; i++) {
-        if (!take_activated(daemon, FIRST_ACTIVATED_FD + (int)i, error)) {
+        if (!take_activated(daemon, config, FIRST_ACTIVATED_FD + (int)i, error)) {
             return false;
         }
     }

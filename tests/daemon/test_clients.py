@@ -2,10 +2,14 @@
 
 SPDX-License-Identifier: GPL-2.0-or-later
 """
+import os
+import subprocess
+import sys
 import threading
 
 import libvirt
 import pytest
+import rpc
 
 
 def test_virsh_sees_host_and_versions(lodged):
@@ -76,3 +80,58 @@ def test_the_daemon_leaves_when_nobody_needs_it(start_lodged):
     daemon = start_lodged("--timeout=1")
     libvirt.open(daemon.uri).close()
     assert daemon.process.wait(20) == 0
+
+
+# User "ann", password "pencil".
+SCRAM_ENTRY = subprocess.run(
+    [sys.executable, "-c", """
+import base64, hashlib, hmac
+salt = b'0123456789abcdef'
+salted = hashlib.pbkdf2_hmac('sha256', b'pencil', salt, 4096)
+client = hmac.digest(salted, b'Client Key', 'sha256')
+server = hmac.digest(salted, b'Server Key', 'sha256')
+text = [base64.b64encode(b).decode() for b in (salt, hashlib.sha256(client).digest(), server)]
+print('ann 4096', *text)
+"""], capture_output=True, text=True, check=True).stdout
+
+
+def log_in(uri, user, password):
+    def answer(credentials, _):
+        for credential in credentials:
+            credential[4] = user if credential[0] == libvirt.VIR_CRED_AUTHNAME else password
+        return 0
+
+    kinds = [libvirt.VIR_CRED_AUTHNAME, libvirt.VIR_CRED_PASSPHRASE]
+    return libvirt.openAuth(uri, [kinds, answer, None], 0)
+
+
+def has_scram():
+    return any(os.path.exists(f"{folder}/libscram.so.2") for folder in
+               ("/usr/lib/x86_64-linux-gnu/sasl2", "/usr/lib/sasl2", "/usr/lib64/sasl2"))
+
+
+@pytest.fixture
+def sasl_daemon(start_lodged, tmp_path):
+    credentials = tmp_path / "credentials"
+    credentials.write_text(SCRAM_ENTRY)
+    credentials.chmod(0o600)
+    return start_lodged(config=f'auth_unix_rw = "sasl"\nsasl_file = "{credentials}"\n')
+
+
+def test_nothing_is_allowed_without_the_password(sasl_daemon):
+    with sasl_daemon.client() as client:
+        assert client.call("AUTH_LIST")["types"] == [1]
+        for name in ("CONNECT_OPEN", "CONNECT_GET_TYPE", "AUTH_POLKIT"):
+            with pytest.raises(rpc.RpcError):
+                client.call(name)
+
+
+@pytest.mark.skipif(not has_scram(), reason="cyrus-sasl's SCRAM is not installed")
+def test_libvirts_client_logs_in_by_scram(sasl_daemon):
+    connection = log_in(sasl_daemon.uri, "ann", "pencil")
+    assert connection.getType() == "QEMU"
+    connection.close()
+    for user, password in (("ann", "pen"), ("bob", "pencil")):
+        with pytest.raises(libvirt.libvirtError) as caught:
+            log_in(sasl_daemon.uri, user, password)
+        assert caught.value.get_error_code() == libvirt.VIR_ERR_AUTH_FAILED

@@ -1,0 +1,102 @@
+/* Authentication by SASL: SCRAM-SHA-256, which needs no secret on the wire.
+ *
+ * One failure ends the connection; a new one counts against max_anonymous_clients.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/error.h"
+#include "daemon/modules.h"
+#include "daemon/server.h"
+
+#include <string.h>
+
+static bool check_method(DaemonCall *call, GError **error)
+{
+    DaemonClient *client = call->client;
+    if (client->authenticated || client->auth != AUTH_METHOD_SASL) {
+        daemon_error_set(error, DAEMON_ERROR_AUTH_FAILED,
+                         "SASL is not what this connection is authenticated by");
+        return false;
+    }
+    if (!client->server->scram_store) {
+        daemon_error_set(error, DAEMON_ERROR_AUTH_UNAVAILABLE,
+                         "no credentials are set up; name a sasl_file in lodged.conf");
+        return false;
+    }
+    return true;
+}
+
+bool handle_auth_sasl_init(DaemonCall *call, RemoteAuthSaslInitRet *ret, GError **error)
+{
+    ret->mechlist = SCRAM_MECHANISM;
+    return check_method(call, error);
+}
+
+/* Failed: the connection has had its chance. */
+static void close_after_reply(void *opaque)
+{
+    DaemonClient *client = opaque;
+    rpc_connection_abort(client->connection, "it failed to authenticate");
+}
+
+static bool step(DaemonCall *call, const char *data, uint32_t size, int32_t *out_complete,
+                 char **out_data, uint32_t *out_size, GError **error)
+{
+    DaemonClient *client = call->client;
+    bool complete = false;
+    char *reply = NULL;
+    g_autoptr(GError) why = NULL;
+    if (!scram_server_step(client->scram, data, size, &reply, &complete, &why)) {
+        daemon_error_set(error, DAEMON_ERROR_AUTH_FAILED, "%s", why->message);
+        close_after_reply(client);
+        return false;
+    }
+    *out_data = arena_take(call_arena(call), reply, NULL);
+    *out_size = (uint32_t)strlen(reply);
+    *out_complete = complete;
+    if (complete) {
+        client->identity.sasl_name = g_strdup(scram_server_user(client->scram));
+        g_clear_pointer(&client->scram, scram_server_free);
+        client_set_authenticated(client);
+    }
+    return true;
+}
+
+bool handle_auth_sasl_start(DaemonCall *call, const RemoteAuthSaslStartArgs *args,
+                            RemoteAuthSaslStartRet *ret, GError **error)
+{
+    DaemonClient *client = call->client;
+    if (!check_method(call, error)) {
+        return false;
+    }
+    if (strcmp(args->mech, SCRAM_MECHANISM) != 0 || client->scram) {
+        daemon_error_set(error, DAEMON_ERROR_AUTH_FAILED, "authentication by '%s' is not possible",
+                         args->mech);
+        return false;
+    }
+    client->scram = scram_server_new(client->server->scram_store);
+    return step(call, args->data, args->n_data, &ret->complete, &ret->data, &ret->n_data, error);
+}
+
+bool handle_auth_sasl_step(DaemonCall *call, const RemoteAuthSaslStepArgs *args,
+                           RemoteAuthSaslStepRet *ret, GError **error)
+{
+    if (!check_method(call, error)) {
+        return false;
+    }
+    if (!call->client->scram) {
+        daemon_error_set(error, DAEMON_ERROR_AUTH_FAILED, "authentication was not started");
+        return false;
+    }
+    return step(call, args->data, args->n_data, &ret->complete, &ret->data, &ret->n_data, error);
+}
+
+static const DispatchEntry handlers[] = {
+    HANDLER_INLINE(auth_sasl_init),
+    HANDLER_INLINE(auth_sasl_start),
+    HANDLER_INLINE(auth_sasl_step),
+};
+
+const DaemonModule sasl_module = {
+    .name = "sasl",
+    .handlers = handlers,
+    .n_handlers = G_N_ELEMENTS(handlers),
+};
