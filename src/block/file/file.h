@@ -127,6 +127,9 @@ WriteLog *write_log_new(void) LODGE_MUST_CHECK;
 void write_log_free(WriteLog *log);
 /* Entries so far; flushes count too. */
 size_t write_log_length(const WriteLog *log);
+/* Whether entry @index is a flush, and making it none: as if the program had left out a barrier. */
+bool write_log_is_flush(const WriteLog *log, size_t index);
+void write_log_drop(WriteLog *log, size_t index);
 /**
  * write_log_replay - the file after a power cut
  * @base:   its content before the first entry

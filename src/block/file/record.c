@@ -62,6 +62,18 @@ size_t write_log_length(const WriteLog *log)
     return log->count;
 }
 
+bool write_log_is_flush(const WriteLog *log, size_t index)
+{
+    return log->entries[index].kind == ENTRY_FLUSH;
+}
+
+void write_log_drop(WriteLog *log, size_t index)
+{
+    Entry *entry = &log->entries[index];
+    free(entry->data);
+    *entry = (Entry){.kind = ENTRY_WRITE};
+}
+
 static void note(WriteLog *log, Entry entry)
 {
     pthread_mutex_lock(&log->lock);

@@ -154,6 +154,17 @@ int qcow2_cache_write(Qcow2Cache *cache)
     return 0;
 }
 
+bool qcow2_cache_holds(Qcow2Cache *cache, uint64_t offset)
+{
+    unsigned set = set_of(cache, offset);
+    for (unsigned i = set; i < set + WAYS; i++) {
+        if (cache->tables[i].offset == offset) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void forget(Qcow2Cache *cache, Qcow2Table *table)
 {
     if (table->is_dirty) {

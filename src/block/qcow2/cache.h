@@ -31,13 +31,15 @@ typedef struct Qcow2Cache {
 int qcow2_cache_init(Qcow2Cache *cache, BlockNode *file, size_t table_size, unsigned slots,
                      Qcow2BeforeWrite before_write, void *opaque);
 void qcow2_cache_done(Qcow2Cache *cache);
-/* The table at @offset, read if need be. Stays valid until @slots - 1 further tables are got. */
+/* The table at @offset, read if need be. Stays valid until the next one is got. */
 int qcow2_cache_get(Qcow2Cache *cache, uint64_t offset, Qcow2Table **out_table);
 /* A table of zeroes for @offset that is not on disk yet: dirty. */
 int qcow2_cache_get_empty(Qcow2Cache *cache, uint64_t offset, Qcow2Table **out_table);
 void qcow2_cache_mark(Qcow2Cache *cache, Qcow2Table *table);
 /* Writes the dirty tables; not flushed, and before_write is not called. */
 int qcow2_cache_write(Qcow2Cache *cache);
+/* Whether a table at @offset is in the cache. */
+bool qcow2_cache_holds(Qcow2Cache *cache, uint64_t offset);
 /* Forgets the table at @offset (dirty or not), if it is there. */
 void qcow2_cache_forget(Qcow2Cache *cache, uint64_t offset);
 /* Forgets all tables. */

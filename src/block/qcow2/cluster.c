@@ -55,18 +55,11 @@ int qcow2_check_overlap(Qcow2 *q, uint64_t offset, uint64_t length)
                                  offset);
         }
     }
-    for (unsigned i = 0; i < q->l2_cache.slots; i++) {
-        if (q->l2_cache.tables[i].offset &&
-            overlaps(offset, length, q->l2_cache.tables[i].offset, q->cluster_size)) {
-            return qcow2_corrupt(q, "a write to %#" G_GINT64_MODIFIER "x would hit an L2 table",
-                                 offset);
-        }
-    }
-    for (unsigned i = 0; i < q->refblock_cache.slots; i++) {
-        if (q->refblock_cache.tables[i].offset &&
-            overlaps(offset, length, q->refblock_cache.tables[i].offset, q->cluster_size)) {
-            return qcow2_corrupt(q, "a write to %#" G_GINT64_MODIFIER "x would hit refcounts",
-                                 offset);
+    for (uint64_t at = round_down(offset, q->cluster_size); at < offset + length;
+         at += q->cluster_size) {
+        if (at &&
+            (qcow2_cache_holds(&q->l2_cache, at) || qcow2_cache_holds(&q->refblock_cache, at))) {
+            return qcow2_corrupt(q, "a write to %#" G_GINT64_MODIFIER "x would hit a table", at);
         }
     }
     return 0;
