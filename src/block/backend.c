@@ -1,135 +1,93 @@
-/* Block back ends: opening of raw images, checks and dispatch of requests.
+/* Block back ends: opening, checks and dispatch of a device's requests.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "block/backend.h"
 
 #include "base/cleanup.h"
-#include "base/fd.h"
 #include "base/int-math.h"
 #include "base/log.h"
-#include "block/lock.h"
-#include "block/raw-io.h"
 #include "gbase/error.h"
 
-#include <fcntl.h>
-#include <linux/fs.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
 
-#define THREADS_MAX 8
+#define THREADS_MAX 16
 
 struct BlockBackend {
-    char *id, *path;
-    BlockOptions options; /* strings are those above */
-    RawImage image;
-    uint64_t size_bytes;
+    char *id;
+    BlockOptions options; /* its pointers are not used after opening */
+    BlockNode *node;
     WorkPool *pool;
     pthread_mutex_t lock;
     pthread_cond_t idle;
     unsigned executing; /* submitted, and memory still in use; under lock */
     BlockErrorHook hook;
     void *hook_opaque;
+    BlockResizeHook resize_hook;
+    void *resize_opaque;
     BlockStats stats; /* on the loop */
 };
 
 /* Opening */
-
-static bool is_direct(BlockCache cache)
-{
-    return cache == BLOCK_CACHE_NONE || cache == BLOCK_CACHE_DIRECTSYNC;
-}
 
 static bool is_write_through(BlockCache cache)
 {
     return cache == BLOCK_CACHE_WRITETHROUGH || cache == BLOCK_CACHE_DIRECTSYNC;
 }
 
-static bool open_file(BlockBackend *backend, GError **error)
+static unsigned open_flags(const BlockOptions *options)
 {
-    const BlockOptions *options = &backend->options;
-    int flags = (options->is_readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-    int direct = is_direct(options->cache) ? O_DIRECT : 0;
-    backend->image.fd = fd_open(options->path, flags | direct, 0);
-    if (backend->image.fd == -EINVAL && direct) {
-        log_warn("drive '%s': the file system of '%s' has no direct I/O; the page cache is used",
-                 options->id, options->path);
-        direct = 0;
-        backend->image.fd = fd_open(options->path, flags, 0);
-    }
-    if (backend->image.fd < 0) {
-        lodge_error_set_errno(error, -backend->image.fd, "cannot open '%s'%s", options->path,
-                              options->is_readonly ? "" : " for writing");
-        return false;
-    }
-    backend->image.is_direct = direct != 0;
-    return true;
+    bool is_direct = options->cache == BLOCK_CACHE_NONE || options->cache == BLOCK_CACHE_DIRECTSYNC;
+    return (options->is_readonly ? 0 : BLOCK_OPEN_WRITABLE) |
+           (options->is_shared ? BLOCK_OPEN_SHARED : 0) |
+           (options->is_unlocked ? BLOCK_OPEN_UNLOCKED : 0) |
+           (options->can_discard ? BLOCK_OPEN_DISCARD : 0) | (is_direct ? BLOCK_OPEN_DIRECT : 0) |
+           (options->cache == BLOCK_CACHE_UNSAFE ? BLOCK_OPEN_NO_FLUSH : 0);
 }
 
-static bool read_size(BlockBackend *backend, GError **error)
+static void copy_key(const char *key, const char *value, void *spec)
 {
-    struct stat st;
-    uint64_t size = 0;
-    if (fstat(backend->image.fd, &st) < 0) {
-        lodge_error_set_errno(error, errno, "cannot examine '%s'", backend->path);
-        return false;
-    }
-    if (S_ISREG(st.st_mode)) {
-        size = (uint64_t)st.st_size;
-    } else if (S_ISBLK(st.st_mode)) {
-        backend->image.is_block_device = true;
-        if (ioctl(backend->image.fd, BLKGETSIZE64, &size) < 0) {
-            lodge_error_set_errno(error, errno, "cannot get the size of '%s'", backend->path);
-            return false;
-        }
+    block_spec_set(spec, key, value);
+}
+
+static BlockSpec *make_spec(const BlockOptions *options, GError **error)
+{
+    BlockSpec *spec;
+    if (options->spec) {
+        spec = block_spec_new();
+        block_spec_foreach(options->spec, copy_key, spec);
     } else {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
-                    "'%s' is neither a regular file nor a block device", backend->path);
-        return false;
+        spec = block_spec_from_name(options->path, options->format, error);
     }
-    backend->size_bytes = round_up(size, BLOCK_SECTOR);
-    return true;
+    if (spec && options->detect_zeroes) {
+        block_spec_set(spec, "detect-zeroes", options->detect_zeroes);
+    }
+    return spec;
 }
 
-/* Direct I/O needs aligned requests; the guest's are aligned to 512 bytes only. */
-static void probe_alignment(BlockBackend *backend)
+static BlockNode *open_node(const BlockOptions *options, GError **error)
 {
-    void *memory;
-    backend->image.alignment = BLOCK_SECTOR;
-    if (!backend->image.is_direct || posix_memalign(&memory, 4096, 4096)) {
-        return;
+    g_autoptr(BlockSpec) spec = make_spec(options, error);
+    BlockNode *node = spec ? block_open(spec, open_flags(options), error) : NULL;
+    if (node && block_node_was_probed(node) && strcmp(block_node_driver(node), "raw") == 0) {
+        log_warn("drive '%s': the format of '%s' was not given and looks like raw; the guest may "
+                 "not write there what would look like another format: give format=raw",
+                 options->id, block_node_filename(node));
     }
-    autofree void *buf = memory;
-    if (pread(backend->image.fd, (char *)buf + BLOCK_SECTOR, BLOCK_SECTOR, 0) < 0 &&
-        errno == EINVAL) {
-        log_warn("drive '%s': direct I/O to '%s' needs more than 512-byte alignment; the page "
-                 "cache is used",
-                 backend->id, backend->path);
-        int flags = fcntl(backend->image.fd, F_GETFL);
-        if (flags >= 0 && fcntl(backend->image.fd, F_SETFL, flags & ~O_DIRECT) == 0) {
-            backend->image.is_direct = false;
-        }
-    }
+    return node;
 }
 
 BlockBackend *block_backend_open(const BlockOptions *options, EventLoop *loop, GError **error)
 {
     g_autoptr(BlockBackend) backend = g_new0(BlockBackend, 1);
     backend->id = g_strdup(options->id);
-    backend->path = g_strdup(options->path);
     backend->options = *options;
-    backend->options.id = backend->id;
-    backend->options.path = backend->path;
-    backend->image.fd = -1;
     pthread_mutex_init(&backend->lock, NULL);
     pthread_cond_init(&backend->idle, NULL);
-    if (!open_file(backend, error) || !read_size(backend, error) ||
-        (!options->is_unlocked &&
-         !block_lock_image(backend->image.fd, backend->path, !options->is_readonly,
-                           options->is_shared, error))) {
+    backend->node = open_node(options, error);
+    if (!backend->node) {
         g_prefix_error(error, "drive '%s': ", options->id);
         return NULL;
     }
-    probe_alignment(backend);
+    backend->options.is_readonly = !block_node_is_writable(backend->node);
     backend->pool = workpool_new(loop, THREADS_MAX);
     if (!backend->pool) {
         lodge_error_set_errno(error, errno, "drive '%s': cannot start", options->id);
@@ -144,11 +102,10 @@ void block_backend_close(BlockBackend *backend)
         return;
     }
     workpool_free(backend->pool);
-    cleanup_close(&backend->image.fd);
+    block_node_unref(backend->node);
     pthread_cond_destroy(&backend->idle);
     pthread_mutex_destroy(&backend->lock);
     g_free(backend->id);
-    g_free(backend->path);
     g_free(backend);
 }
 
@@ -159,12 +116,40 @@ const char *block_backend_id(const BlockBackend *backend)
 
 const char *block_backend_path(const BlockBackend *backend)
 {
-    return backend->path;
+    return block_node_filename(backend->node);
+}
+
+BlockNode *block_backend_node(const BlockBackend *backend)
+{
+    return backend->node;
+}
+
+bool block_backend_resize(BlockBackend *backend, uint64_t size_bytes, GError **error)
+{
+    if (size_bytes % BLOCK_SECTOR) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "the size of a disk must be a multiple of %d bytes", BLOCK_SECTOR);
+        return false;
+    }
+    if (!block_truncate(backend->node, size_bytes, BLOCK_PREALLOCATION_OFF, error)) {
+        g_prefix_error(error, "drive '%s': ", backend->id);
+        return false;
+    }
+    if (backend->resize_hook) {
+        backend->resize_hook(backend->resize_opaque);
+    }
+    return true;
+}
+
+void block_backend_set_resize_hook(BlockBackend *backend, BlockResizeHook hook, void *opaque)
+{
+    backend->resize_hook = hook;
+    backend->resize_opaque = opaque;
 }
 
 uint64_t block_backend_size(const BlockBackend *backend)
 {
-    return backend->size_bytes;
+    return round_up(block_node_size(backend->node), BLOCK_SECTOR);
 }
 
 bool block_backend_is_readonly(const BlockBackend *backend)
@@ -208,7 +193,7 @@ static int check(const BlockBackend *backend, const BlockRequest *request)
     }
     bool has_data = request->op == BLOCK_OP_READ || request->op == BLOCK_OP_WRITE;
     if (request->offset % BLOCK_SECTOR || request->length % BLOCK_SECTOR ||
-        !range_fits(request->offset, request->length, backend->size_bytes) ||
+        !range_fits(request->offset, request->length, block_backend_size(backend)) ||
         (has_data && iov_bytes(request) != request->length)) {
         return -EINVAL;
     }
@@ -217,23 +202,26 @@ static int check(const BlockBackend *backend, const BlockRequest *request)
 
 static int execute(BlockBackend *backend, BlockRequest *request)
 {
-    RawImage *image = &backend->image;
-    bool may_unmap = backend->options.can_discard && request->may_unmap;
-    if (request->length == 0 && request->op != BLOCK_OP_FLUSH) {
-        return 0;
-    }
+    BlockCache cache = backend->options.cache;
+    BlockNode *node = backend->node;
+    BlockVec vec = { request->iov, request->iov_count };
+    uint64_t offset = request->offset, length = request->length;
+    bool is_through = request->must_reach_disk || is_write_through(cache);
+    unsigned flags = is_through && cache != BLOCK_CACHE_UNSAFE ? BLOCK_IO_FUA : 0;
     switch (request->op) {
     case BLOCK_OP_READ:
-        return raw_read(image, request->iov, request->iov_count, request->offset);
+        return block_preadv(node, offset, length, &vec, 0);
     case BLOCK_OP_WRITE:
-        return raw_write(image, request->iov, request->iov_count, request->offset);
+        return block_pwritev(node, offset, length, &vec, 0, flags);
     case BLOCK_OP_FLUSH:
-        return backend->options.cache == BLOCK_CACHE_UNSAFE ? 0 : raw_flush(image);
-    case BLOCK_OP_DISCARD:
-        return backend->options.can_discard ? raw_discard(image, request->offset, request->length)
-                                            : 0;
+        return cache == BLOCK_CACHE_UNSAFE ? 0 : block_flush(node);
+    case BLOCK_OP_DISCARD: {
+        int rc = block_discard(node, offset, length);
+        return rc == 0 && flags ? block_flush(node) : rc;
+    }
     case BLOCK_OP_WRITE_ZEROES:
-        return raw_write_zeroes(image, request->offset, request->length, may_unmap);
+        return block_write_zeroes(node, offset, length,
+                                  flags | (request->may_unmap ? BLOCK_IO_MAY_UNMAP : 0));
     }
     return -EINVAL;
 }
@@ -242,13 +230,8 @@ static void run_request(Work *work)
 {
     BlockRequest *request = container_of(work, BlockRequest, work);
     BlockBackend *backend = request->backend;
-    BlockCache cache = backend->options.cache;
     if (request->result == 0) {
         request->result = execute(backend, request);
-    }
-    if (request->result == 0 && changes_image(request->op) && cache != BLOCK_CACHE_UNSAFE &&
-        (request->must_reach_disk || is_write_through(cache))) {
-        request->result = raw_flush(&backend->image);
     }
     LOCK_GUARD(&backend->lock);
     if (--backend->executing == 0) {
@@ -305,8 +288,8 @@ void block_backend_drain(BlockBackend *backend)
 static void flush_done(BlockRequest *request, int result)
 {
     if (result < 0) {
-        log_error("drive '%s': cannot flush '%s': %s", request->backend->id, request->backend->path,
-                  strerror(-result));
+        log_error("drive '%s': cannot flush '%s': %s", request->backend->id,
+                  block_backend_path(request->backend), strerror(-result));
     }
     free(request);
 }

@@ -1,12 +1,13 @@
 /* Block back ends: disk images behind a guest's disk, read and written asynchronously.
  *
- * Knows raw images: plain files and block devices. Requests are executed by a pool of threads and
+ * The front of the node graph (block.h) for devices: requests are executed by a pool of threads and
  * reported on the loop. While a back end is open the image is locked as QEMU locks it, so that
  * neither program opens for writing what the other has in use.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef LODGE_BLOCK_BACKEND_H
 #define LODGE_BLOCK_BACKEND_H
 
+#include "block/block.h"
 #include "event/loop.h"
 #include "event/workpool.h"
 
@@ -34,8 +35,11 @@ typedef enum BlockErrorAction {
 } BlockErrorAction;
 
 typedef struct BlockOptions {
-    const char *id;   /* for messages; required */
-    const char *path; /* required */
+    const char *id;        /* for messages; required */
+    const char *path;      /* as people name images; required without @spec */
+    const char *format;    /* NULL: to be probed, with a warning */
+    const BlockSpec *spec; /* what to open, instead of @path and @format; borrowed for the call */
+    const char *detect_zeroes; /* "off", "on", "unmap"; NULL: as @spec says */
     bool is_readonly;
     bool is_shared;   /* others may write too (share-rw) */
     bool is_unlocked; /* take no lock (locking=off) */
@@ -70,15 +74,22 @@ struct BlockRequest {
     Work work;
 };
 
-/* Opens and locks an image. Returns: the back end, or NULL with @error: no such file, no
- * permission, in use (naming the process that holds it), no regular file or block device. Context:
- * the loop. */
+/* Opens and locks an image with its backing files. Returns: the back end, or NULL with @error: no
+ * such file, no permission, in use (naming the process that holds it), no regular file or block
+ * device, not of its format. Context: the loop. */
 BlockBackend *block_backend_open(const BlockOptions *options, EventLoop *loop, GError **error);
 /* Waits for requests in flight and reports them. NULL is accepted. Context: the loop. */
 void block_backend_close(BlockBackend *backend);
 
 const char *block_backend_id(const BlockBackend *backend);
 const char *block_backend_path(const BlockBackend *backend);
+/* The image; borrowed. */
+BlockNode *block_backend_node(const BlockBackend *backend);
+/* Changes the size of the image. Devices learn of it by the hook. Context: the loop; waits. */
+bool block_backend_resize(BlockBackend *backend, uint64_t size_bytes, GError **error);
+/* Told when the size has changed; one device each. @hook NULL: none. Context: the loop. */
+typedef void (*BlockResizeHook)(void *opaque);
+void block_backend_set_resize_hook(BlockBackend *backend, BlockResizeHook hook, void *opaque);
 /* Bytes, a multiple of BLOCK_SECTOR: a trailing part of a sector counts whole. */
 uint64_t block_backend_size(const BlockBackend *backend);
 bool block_backend_is_readonly(const BlockBackend *backend);

@@ -42,6 +42,7 @@ static void open_device(Bench *b, BlockOptions options, const char *const *more)
     FakeHost *fake = fake_host_new();
     options.id = "d";
     options.path = b->path;
+    options.format = "raw";
     g_autoptr(GError) error = NULL;
     b->backend = block_backend_open(&options, fake->loop, &error);
     assert_non_null(b->backend);

@@ -21,6 +21,7 @@ static void *prepare(FakeHost *fake)
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     const BlockOptions options = { .id = "d",
                                    .path = path,
+                                   .format = "raw",
                                    .is_unlocked = true,
                                    .can_discard = true,
                                    .cache = BLOCK_CACHE_UNSAFE };

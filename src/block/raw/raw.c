@@ -5,6 +5,10 @@
 #include "gbase/error.h"
 
 #include <errno.h>
+#include <string.h>
+
+#define SECTOR 512
+#define PROBE_BYTES 2048
 
 typedef struct Raw {
     uint64_t offset;
@@ -31,7 +35,13 @@ static bool open_raw(BlockNode *node, const BlockSpec *spec, unsigned flags, GEr
                     "raw: offset and size lie outside '%s'", node->filename);
         return false;
     }
-    node->size = raw->has_size ? size : whole - raw->offset;
+    if (whole > INT64_MAX - SECTOR) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_LIMIT, "raw: '%s' is too large",
+                    node->filename);
+        return false;
+    }
+    /* A last sector that is cut short counts whole; its rest reads as zeroes. */
+    node->size = raw->has_size ? size : round_up(whole - raw->offset, SECTOR);
     node->state = g_steal_pointer(&raw);
     return true;
 }
@@ -48,9 +58,28 @@ static int read_raw(BlockNode *node, uint64_t offset, uint64_t length, const Blo
     return block_child_readv(node->file, raw_of(node)->offset + offset, length, vec, skip);
 }
 
+/* Whether a write would make a disk that nobody called raw look like an image: opened again it
+ * would be taken for one, with a backing file of the guest's choice. */
+static bool is_disguise(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                        uint64_t skip)
+{
+    uint8_t head[PROBE_BYTES];
+    if (!node->was_probed || offset >= sizeof(head)) {
+        return false;
+    }
+    if (block_child_read(node->file, raw_of(node)->offset, head, sizeof(head)) < 0) {
+        return true;
+    }
+    block_vec_read(vec, skip, head + offset, min_u64(length, sizeof(head) - offset));
+    return strcmp(block_probe(head, sizeof(head), node->filename), "raw") != 0;
+}
+
 static int write_raw(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
                      uint64_t skip)
 {
+    if (is_disguise(node, offset, length, vec, skip)) {
+        return -EPERM;
+    }
     return block_child_writev(node->file, raw_of(node)->offset + offset, length, vec, skip);
 }
 
@@ -67,6 +96,10 @@ static int discard_raw(BlockNode *node, uint64_t offset, uint64_t length)
 static int status_raw(BlockNode *node, uint64_t offset, uint64_t length, BlockStatus *out_status)
 {
     uint64_t shift = raw_of(node)->offset;
+    if (shift + offset >= block_node_size(node->file)) {
+        out_status->flags = BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED;
+        return 0;
+    }
     int rc = block_status(node->file, shift + offset, length, out_status);
     out_status->flags |= BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_OFFSET;
     out_status->flags &= ~(unsigned)BLOCK_STATUS_EOF;

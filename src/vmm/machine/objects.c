@@ -100,11 +100,6 @@ static void free_drive(void *object)
 
 static bool add_drive(Machine *machine, const DriveConfig *config, GError **error)
 {
-    if (config->format && strcmp(config->format, "raw") != 0) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
-                    "-drive: format '%s' is not supported; supported: raw", config->format);
-        return false;
-    }
     g_autofree char *path =
         machine_resolve_path(machine, config->file, config->readonly ? O_RDONLY : O_RDWR, error);
     if (!path) {
@@ -114,6 +109,8 @@ static bool add_drive(Machine *machine, const DriveConfig *config, GError **erro
     BlockOptions options = {
         .id = config->id,
         .path = path,
+        .format = config->format,
+        .detect_zeroes = drive_detect_zeroes[config->detect_zeroes],
         .is_readonly = config->readonly,
         .can_discard = config->discard <= 1, /* unmap, on */
         .cache = cache_mode(config->cache),

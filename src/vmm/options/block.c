@@ -9,7 +9,7 @@ const char *const drive_caches[] = { "writeback",  "none",   "writethrough",
 const char *const drive_aios[] = { "threads", "io_uring", "native", NULL };
 const char *const drive_medias[] = { "disk", NULL };
 const char *const drive_discards[] = { "unmap", "on", "ignore", "off", NULL };
-const char *const drive_detect_zeroes[] = { "off", NULL };
+const char *const drive_detect_zeroes[] = { "off", "on", "unmap", NULL };
 const char *const drive_error_actions[] = { "default", "report", "ignore", "stop", "enospc", NULL };
 
 #define DRIVE_STRING(name_, member, help_)                                                         \
@@ -25,7 +25,7 @@ const char *const drive_error_actions[] = { "default", "report", "ignore", "stop
 
 static const Property drive_properties[] = {
     DRIVE_STRING("file", file, "image"),
-    DRIVE_STRING("format", format, "raw"),
+    DRIVE_STRING("format", format, "of the image: raw, qcow2, ...; without it, it is guessed"),
     DRIVE_STRING("id", id, "name for -device NAME,drive="),
     DRIVE_STRING("serial", serial, "serial number that the guest sees"),
     DRIVE_ENUM("if", interface, drive_interfaces, "none: for a -device; virtio: makes a device"),
@@ -33,7 +33,8 @@ static const Property drive_properties[] = {
     DRIVE_ENUM("aio", aio, drive_aios, "how the host reads and writes"),
     DRIVE_ENUM("media", media, drive_medias, "kind of drive"),
     DRIVE_ENUM("discard", discard, drive_discards, "what becomes of discarded blocks"),
-    DRIVE_ENUM("detect-zeroes", detect_zeroes, drive_detect_zeroes, "no search for zeroes"),
+    DRIVE_ENUM("detect-zeroes", detect_zeroes, drive_detect_zeroes,
+               "what becomes of zeroes written"),
     DRIVE_ENUM("werror", werror, drive_error_actions, "after a failed write"),
     DRIVE_ENUM("rerror", rerror, drive_error_actions, "after a failed read"),
     { .name = "readonly",
@@ -136,7 +137,7 @@ static bool apply_drive(MachineConfig *config, const char *argument, GError **er
 
 static const OptionRow rows[] = {
     { .name = "drive",
-      .argument = "file=PATH[,format=raw][,if=virtio|none][,id=NAME]...",
+      .argument = "file=PATH[,format=FORMAT][,if=virtio|none][,id=NAME]...",
       .apply = apply_drive,
       .help = "disk image; with if=none for a -device, else (if=virtio) with a device of its own" },
     { .name = NULL },

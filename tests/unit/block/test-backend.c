@@ -29,7 +29,7 @@ static int set_up(void **state)
     int fd = mkstemp(b->path);
     assert_true(fd >= 0 && ftruncate(fd, IMAGE_BYTES) == 0);
     close(fd);
-    b->options = (BlockOptions){ .id = "d", .path = b->path };
+    b->options = (BlockOptions){ .id = "d", .path = b->path, .format = "raw" };
     *state = b;
     return 0;
 }
@@ -172,7 +172,7 @@ static void what_cannot_be_opened_is_named(void **state)
 {
     Bench *b = *state;
     BlockOptions options = { .id = "d", .path = "/nonexistent/image" };
-    assert_refused(b, &options, "drive 'd': cannot open '/nonexistent/image' for writing: No such");
+    assert_refused(b, &options, "drive 'd': Could not open '/nonexistent/image': No such");
     options.path = "/tmp";
     options.is_readonly = true;
     assert_refused(b, &options, "neither a regular file nor a block device");
