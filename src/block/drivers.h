@@ -8,6 +8,9 @@
 extern const BlockDriver block_driver_file;
 extern const BlockDriver block_driver_raw;
 extern const BlockDriver block_driver_qcow2;
+extern const BlockDriver block_driver_vdi;
+extern const BlockDriver block_driver_vmdk;
+extern const BlockDriver block_driver_vpc;
 
 /* node.c */
 

@@ -1,0 +1,193 @@
+/* What several commands need. SPDX-License-Identifier: GPL-2.0-or-later */
+#include "img/common.h"
+
+#include "base/int-math.h"
+#include "gbase/error.h"
+#include "gbase/size.h"
+#include "gbase/strutil.h"
+
+#include <stdio.h>
+#include <string.h>
+
+bool img_common_options(const ImgArgs *args)
+{
+    if (img_args_flag(args, "object")) {
+        img_error("--object: encrypted images are not supported by this version");
+        return false;
+    }
+    return true;
+}
+
+bool img_cache_flags(const char *mode, unsigned *out_flags)
+{
+    static const struct {
+        const char *name;
+        unsigned flags;
+    } modes[] = {
+        { "none", BLOCK_OPEN_DIRECT },
+        { "off", BLOCK_OPEN_DIRECT },
+        { "writeback", 0 },
+        { "writethrough", 0 },
+        { "unsafe", BLOCK_OPEN_NO_FLUSH },
+        { "directsync", BLOCK_OPEN_DIRECT },
+    };
+    *out_flags = 0;
+    for (unsigned i = 0; mode && i < G_N_ELEMENTS(modes); i++) {
+        if (strcmp(modes[i].name, mode) == 0) {
+            *out_flags = modes[i].flags;
+            return true;
+        }
+    }
+    if (mode) {
+        img_error("Invalid cache option: %s", mode);
+    }
+    return !mode;
+}
+
+BlockNode *img_open(const ImgArgs *args, const char *name, const char *format, unsigned flags,
+                    GError **error)
+{
+    g_autoptr(BlockSpec) spec = NULL;
+    bool has_options = img_args_flag(args, "image-opts");
+    if (has_options && format) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "--image-opts and --format are mutually exclusive");
+        return NULL;
+    }
+    if (format && !block_format_is_known(format)) {
+        g_autofree const char **formats = block_formats();
+        g_autofree char *hint = str_suggestion(format, formats);
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Could not open '%s': Unknown driver '%s'%s", name, format, hint);
+        return NULL;
+    }
+    spec =
+        has_options ? block_spec_from_text(name, error) : block_spec_from_name(name, format, error);
+    if (img_args_flag(args, "force-share")) {
+        flags |= BLOCK_OPEN_SHARED;
+    }
+    BlockNode *node = spec ? block_open(spec, flags, error) : NULL;
+    if (!node && error && *error) {
+        g_prefix_error(error, "Could not open '%s': ", name);
+    }
+    return node;
+}
+
+BlockNode *img_open_or_report(const ImgArgs *args, const char *name, const char *format,
+                              unsigned flags)
+{
+    GError *error = NULL;
+    BlockNode *node = img_open(args, name, format, flags, &error);
+    if (!node) {
+        img_fail(error);
+    }
+    return node;
+}
+
+bool img_parse_size(const char *text, uint64_t *out_bytes, GError **error)
+{
+    if (!size_parse(text, 1, out_bytes, NULL) || *out_bytes > INT64_MAX) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Invalid image size specified '%s': a number with an optional suffix k, M, G, "
+                    "T, P or E, at most 8 EiB - 1",
+                    text);
+        return false;
+    }
+    return true;
+}
+
+BlockSpec *img_options(const char *text, GError **error)
+{
+    return text ? block_spec_from_text(text, error) : block_spec_new();
+}
+
+bool img_wants_options_help(const char *text)
+{
+    g_auto(GStrv) words = g_strsplit(text ? text : "", ",", -1);
+    return g_strv_contains((const char *const *)words, "help") ||
+           g_strv_contains((const char *const *)words, "?");
+}
+
+int img_print_options(const char *format)
+{
+    static const char *const kinds[] = { "size", "str", "bool (on/off)", "num" };
+    const BlockCreateOption *options = block_create_options(format);
+    if (!options) {
+        img_error("Format driver '%s' does not support image creation", format);
+        return 1;
+    }
+    printf("Supported %s options:\n", format);
+    for (; options->name; options++) {
+        g_autofree char *left = g_strdup_printf("%s=<%s>", options->name, kinds[options->kind]);
+        printf("  %-22s - %s\n", left, options->help);
+    }
+    return 0;
+}
+
+typedef struct OptionCheck {
+    const BlockCreateOption *known;
+    const char *format;
+    bool is_amend;
+    GError *error;
+} OptionCheck;
+
+static void check_option(const char *key, const char *value, void *opaque)
+{
+    OptionCheck *check = opaque;
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    if (check->error) {
+        return;
+    }
+    for (const BlockCreateOption *o = check->known; o->name; o++) {
+        if (strcmp(o->name, key) == 0 && (!check->is_amend || o->can_amend)) {
+            return;
+        }
+        g_ptr_array_add(names, (char *)o->name);
+    }
+    g_ptr_array_add(names, NULL);
+    g_autofree char *hint = str_suggestion(key, (const char *const *)names->pdata);
+    check->error = g_error_new(LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                               check->is_amend ? "Invalid option '%s' for amending a %s image%s"
+                                               : "Invalid parameter '%s' for format '%s'%s",
+                               key, check->format, hint);
+}
+
+bool img_check_options(const char *format, const BlockSpec *options, bool is_amend, GError **error)
+{
+    OptionCheck check = { .known = block_create_options(format),
+                          .format = format,
+                          .is_amend = is_amend };
+    if (!check.known) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    block_format_is_known(format)
+                        ? "Format driver '%s' does not support image creation"
+                        : "Unknown file format '%s'",
+                    format);
+        return false;
+    }
+    block_spec_foreach(options, check_option, &check);
+    if (check.error) {
+        g_propagate_error(error, check.error);
+        return false;
+    }
+    return true;
+}
+
+int img_next_status(BlockNode *node, BlockNode *base, uint64_t offset, uint64_t limit,
+                    BlockStatus *out_status)
+{
+    BlockNode *layer;
+    unsigned depth;
+    const unsigned mask = BLOCK_STATUS_DATA | BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED;
+    int result = block_status_chain(node, base, offset, limit, out_status, &layer, &depth);
+    while (result == 0 && out_status->length > 0 && out_status->length < limit) {
+        BlockStatus more;
+        result = block_status_chain(node, base, offset + out_status->length,
+                                    limit - out_status->length, &more, &layer, &depth);
+        if (result < 0 || !more.length || ((more.flags ^ out_status->flags) & mask)) {
+            break;
+        }
+        out_status->length += more.length;
+    }
+    return result < 0 && out_status->length == 0 ? result : 0;
+}

@@ -1,0 +1,56 @@
+/* What several commands need: opening images by the options given, and creating them.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_IMG_COMMON_H
+#define LODGE_IMG_COMMON_H
+
+#include "block/block.h"
+#include "img/command.h"
+
+/* Exit codes that are not 0 or 1. */
+enum {
+    IMG_EXIT_DIFFERENT = 1, /* compare */
+    IMG_EXIT_TROUBLE = 2,   /* compare: could not open */
+    IMG_EXIT_STATUS = 3,    /* compare: cannot ask what is allocated */
+    IMG_EXIT_READ = 4,      /* compare: cannot read */
+    IMG_EXIT_CORRUPT = 2,   /* check */
+    IMG_EXIT_LEAKS = 3,     /* check */
+    IMG_EXIT_NO_CHECK = 63, /* check: the format has none */
+};
+
+/* Options that every command which opens images refuses or heeds: --object. False: reported. */
+bool img_common_options(const ImgArgs *args);
+
+/* BLOCK_OPEN_... of a cache mode; NULL: 0. False: reported. */
+bool img_cache_flags(const char *mode, unsigned *out_flags);
+
+/**
+ * img_open - open an image as the command's options say
+ * @name:   file name, or with --image-opts a list of options
+ * @format: NULL: looked up in the content
+ * @flags:  BLOCK_OPEN_...; -U adds SHARED
+ *
+ * Returns: the node, or NULL with @error "Could not open 'NAME': ...".
+ */
+BlockNode *img_open(const ImgArgs *args, const char *name, const char *format, unsigned flags,
+                    GError **error);
+/* The same, reporting the failure. */
+BlockNode *img_open_or_report(const ImgArgs *args, const char *name, const char *format,
+                              unsigned flags);
+
+/* Size as `create`, `resize` and `measure` take it: at most 2^63 - 1. */
+bool img_parse_size(const char *text, uint64_t *out_bytes, GError **error);
+
+/* Of -o texts "a=b,c=d" joined by commas; NULL gives an empty one. */
+BlockSpec *img_options(const char *text, GError **error);
+/* Prints the -o options of @format, for "-o help". Returns the exit code. */
+int img_print_options(const char *format);
+bool img_wants_options_help(const char *text);
+/* False with @error: @options has a key that @format lacks. */
+bool img_check_options(const char *format, const BlockSpec *options, bool is_amend, GError **error);
+
+/* Pieces of the chain's content, one after the other: what block_status_chain() says with
+ * neighbours of the same flags put together. @limit: of the piece. */
+int img_next_status(BlockNode *node, BlockNode *base, uint64_t offset, uint64_t limit,
+                    BlockStatus *out_status);
+
+#endif

@@ -1,0 +1,345 @@
+/* Copies images on several threads: each takes the next piece of one kind, reads, looks for zeroes,
+ * compresses, writes. The pieces are handed out in order under a lock.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "img/copy.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/int-math.h"
+#include "block/driver.h"
+#include "gbase/error.h"
+#include "img/common.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PIECE_BYTES (2 * MIB)
+#define ZERO_PIECE_BYTES GIB
+
+typedef enum PieceKind { PIECE_DATA, PIECE_ZERO, PIECE_BACKING } PieceKind;
+
+typedef struct Run {
+    const ImgCopy *copy;
+    pthread_mutex_t lock;
+    pthread_cond_t turn; /* .written changed */
+    uint64_t next;       /* under lock, as all below: where the next piece begins */
+    uint64_t known_end;  /* up to here the sources' status is .known */
+    PieceKind known;
+    const ImgSource *known_source; /* NULL: behind all sources */
+    uint64_t written;              /* ordered writes: all before it are done */
+    uint64_t done;                 /* bytes finished */
+    int64_t started_ns;
+    uint64_t throttled; /* bytes read or written so far */
+    GError *error;      /* the first */
+} Run;
+
+typedef struct Piece {
+    PieceKind kind;
+    uint64_t offset, length;
+    const ImgSource *source;
+} Piece;
+
+static void fail(Run *run, int errnum, const char *what, uint64_t offset)
+{
+    LOCK_GUARD(&run->lock);
+    if (!run->error) {
+        lodge_error_set_errno(&run->error, errnum, "error while %s at byte %" PRIu64, what, offset);
+    }
+    pthread_cond_broadcast(&run->turn);
+}
+
+static const ImgSource *source_at(const ImgCopy *copy, uint64_t offset, uint64_t *out_end)
+{
+    for (unsigned i = 0; i < copy->source_count; i++) {
+        const ImgSource *source = &copy->sources[i];
+        uint64_t end = source->start + block_node_size(source->node);
+        if (offset < end) {
+            *out_end = min_u64(end, copy->size);
+            return source;
+        }
+    }
+    *out_end = copy->size;
+    return NULL;
+}
+
+/* Looks up what is at run->next. Lock held. */
+static int look(Run *run)
+{
+    const ImgCopy *copy = run->copy;
+    uint64_t end;
+    const ImgSource *source = source_at(copy, run->next, &end);
+    BlockStatus status = { .flags = BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED,
+                           .length = end - run->next };
+    int result = 0;
+    if (source) {
+        result = img_next_status(source->node, source->base, run->next - source->start,
+                                 end - run->next, &status);
+        if (result < 0 && copy->can_salvage) {
+            status = (BlockStatus){ .flags = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED,
+                                    .length = min_u64(PIECE_BYTES, end - run->next) };
+            result = 0;
+        }
+    }
+    bool is_backing = copy->has_backing && source && !(status.flags & BLOCK_STATUS_ALLOCATED);
+    run->known = is_backing                         ? PIECE_BACKING
+                 : status.flags & BLOCK_STATUS_ZERO ? PIECE_ZERO
+                                                    : PIECE_DATA;
+    run->known_source = source;
+    run->known_end = run->next + status.length;
+    return result < 0 ? result : status.length ? 0 : -EIO;
+}
+
+/* Compressed clusters are written whole: a cluster whose parts are of several kinds is data. Lock
+ * held. */
+static int widen(Run *run, Piece *piece)
+{
+    const ImgCopy *copy = run->copy;
+    uint64_t cluster = copy->cluster, end = piece->offset + piece->length;
+    if (!cluster || end >= copy->size) {
+        return 0;
+    }
+    if (piece->length >= cluster) {
+        piece->length -= end % cluster;
+        return 0;
+    }
+    piece->length = min_u64(cluster, copy->size - piece->offset);
+    piece->kind = PIECE_DATA;
+    piece->source = NULL; /* of several sources, perhaps */
+    return 0;
+}
+
+/* The next piece; false: there is none, or something failed. */
+static bool take_piece(Run *run, Piece *piece)
+{
+    const ImgCopy *copy = run->copy;
+    LOCK_GUARD(&run->lock);
+    if (run->error || run->next >= copy->size) {
+        return false;
+    }
+    int result = run->next >= run->known_end ? look(run) : 0;
+    if (result < 0) {
+        if (!run->error) {
+            lodge_error_set_errno(&run->error, result,
+                                  "error while reading block status at offset %" PRIu64, run->next);
+        }
+        return false;
+    }
+    uint64_t most = run->known == PIECE_DATA ? PIECE_BYTES : ZERO_PIECE_BYTES;
+    *piece = (Piece){ .kind = run->known,
+                      .offset = run->next,
+                      .length = min_u64(run->known_end - run->next, most),
+                      .source = run->known_source };
+    if (copy->is_compressed) {
+        widen(run, piece);
+    } else if (piece->kind == PIECE_DATA && run->known_end > run->next + most) {
+        /* Later pieces begin at round offsets. */
+        piece->length -= (piece->offset + piece->length) % PIECE_BYTES % most;
+        piece->length = piece->length ? piece->length : most;
+    }
+    run->next += piece->length;
+    if (run->next > run->known_end) {
+        run->known_end = run->next;
+    }
+    return true;
+}
+
+static int read_source(const ImgCopy *copy, uint64_t offset, uint64_t length, uint8_t *buf)
+{
+    while (length > 0) {
+        uint64_t end;
+        const ImgSource *source = source_at(copy, offset, &end);
+        uint64_t part = min_u64(length, end - offset);
+        int result = 0;
+        if (source) {
+            result = block_pread(source->node, offset - source->start, buf, part);
+        } else {
+            memset(buf, 0, part);
+        }
+        if (result < 0) {
+            return result;
+        }
+        offset += part;
+        buf += part;
+        length -= part;
+    }
+    return 0;
+}
+
+/* What cannot be read becomes zeroes, sector by sector. */
+static int salvage(const ImgCopy *copy, uint64_t offset, uint64_t length, uint8_t *buf)
+{
+    for (uint64_t i = 0; i < length; i += 512) {
+        uint64_t part = min_u64(512, length - i);
+        if (read_source(copy, offset + i, part, buf + i) < 0) {
+            memset(buf + i, 0, part);
+            img_error("warning: error while reading offset %" PRIu64, offset + i);
+        }
+    }
+    return 0;
+}
+
+static int write_zeroes(const ImgCopy *copy, uint64_t offset, uint64_t length)
+{
+    if (copy->is_zeroed || !length) {
+        return 0;
+    }
+    return block_write_zeroes(copy->target, offset, length, BLOCK_IO_MAY_UNMAP);
+}
+
+/* Bytes from @buf on that are all of one kind, in steps of the sparse size. */
+static uint64_t run_length(const ImgCopy *copy, const uint8_t *buf, uint64_t offset,
+                           uint64_t length, bool *out_is_zero)
+{
+    uint64_t step = copy->sparse - offset % copy->sparse;
+    uint64_t at = min_u64(step, length);
+    *out_is_zero = block_is_zero(buf, at);
+    while (at < length) {
+        uint64_t part = min_u64(copy->sparse, length - at);
+        if (block_is_zero(buf + at, part) != *out_is_zero) {
+            break;
+        }
+        at += part;
+    }
+    return at;
+}
+
+static int write_plain(const ImgCopy *copy, uint64_t offset, const uint8_t *buf, uint64_t length)
+{
+    int result = 0;
+    while (length > 0 && result == 0) {
+        bool is_zero = false;
+        uint64_t part = copy->sparse ? run_length(copy, buf, offset, length, &is_zero) : length;
+        result = is_zero ? write_zeroes(copy, offset, part)
+                         : block_pwrite(copy->target, offset, buf, part, 0);
+        offset += part;
+        buf += part;
+        length -= part;
+    }
+    return result;
+}
+
+static int write_packed(const ImgCopy *copy, uint64_t offset, const uint8_t *buf, uint64_t length)
+{
+    int result = 0;
+    while (length > 0 && result == 0) {
+        uint64_t part = min_u64(length, copy->cluster);
+        result = copy->sparse && block_is_zero(buf, part)
+                     ? write_zeroes(copy, offset, part)
+                     : block_write_compressed(copy->target, offset, buf, part);
+        offset += part;
+        buf += part;
+        length -= part;
+    }
+    return result;
+}
+
+/* Sleeps as long as the rate limit asks for. */
+static void throttle(Run *run, uint64_t bytes)
+{
+    uint64_t limit = run->copy->bytes_per_second;
+    if (!limit) {
+        return;
+    }
+    pthread_mutex_lock(&run->lock);
+    run->throttled += bytes;
+    int64_t due =
+        run->started_ns + (int64_t)((double)run->throttled / (double)limit * (double)NS_PER_SEC);
+    pthread_mutex_unlock(&run->lock);
+    int64_t wait = due - clock_monotonic_ns();
+    if (wait > 0) {
+        g_usleep((gulong)(wait / NS_PER_US));
+    }
+}
+
+/* Waits until all before @offset is written. False: something failed. */
+static bool wait_turn(Run *run, uint64_t offset)
+{
+    LOCK_GUARD(&run->lock);
+    while (run->copy->is_ordered && run->written < offset && !run->error) {
+        pthread_cond_wait(&run->turn, &run->lock);
+    }
+    return !run->error;
+}
+
+static void finish_piece(Run *run, const Piece *piece)
+{
+    LOCK_GUARD(&run->lock);
+    run->written = piece->offset + piece->length;
+    run->done += piece->length;
+    if (run->copy->progress) {
+        img_progress_set(run->copy->progress, run->done);
+    }
+    pthread_cond_broadcast(&run->turn);
+}
+
+static bool copy_piece(Run *run, const Piece *piece, uint8_t *buf)
+{
+    const ImgCopy *copy = run->copy;
+    int result = 0;
+    if (piece->kind == PIECE_DATA) {
+        result = read_source(copy, piece->offset, piece->length, buf);
+        if (result < 0 && copy->can_salvage) {
+            result = salvage(copy, piece->offset, piece->length, buf);
+        }
+        if (result < 0) {
+            fail(run, result, "reading", piece->offset);
+            return false;
+        }
+        throttle(run, piece->length);
+    }
+    if (!wait_turn(run, piece->offset)) {
+        return false;
+    }
+    if (piece->kind == PIECE_DATA) {
+        result = copy->is_compressed ? write_packed(copy, piece->offset, buf, piece->length)
+                                     : write_plain(copy, piece->offset, buf, piece->length);
+    } else if (piece->kind == PIECE_ZERO) {
+        result = write_zeroes(copy, piece->offset, piece->length);
+    }
+    if (result < 0) {
+        fail(run, result, "writing", piece->offset);
+    }
+    return result == 0;
+}
+
+static void *work(void *opaque)
+{
+    Run *run = opaque;
+    Piece piece;
+    uint64_t bytes = max_u64(PIECE_BYTES, run->copy->cluster);
+    autofree uint8_t *buf = aligned_alloc(4096, bytes);
+    if (!buf) {
+        fail(run, ENOMEM, "starting", 0);
+        return NULL;
+    }
+    while (take_piece(run, &piece) && copy_piece(run, &piece, buf)) {
+        finish_piece(run, &piece);
+    }
+    return NULL;
+}
+
+bool img_copy(const ImgCopy *copy, GError **error)
+{
+    Run run = { .copy = copy, .started_ns = clock_monotonic_ns() };
+    pthread_mutex_init(&run.lock, NULL);
+    pthread_cond_init(&run.turn, NULL);
+    g_autofree pthread_t *threads = g_new(pthread_t, copy->threads);
+    unsigned started = 0;
+    while (started + 1 < copy->threads &&
+           pthread_create(&threads[started], NULL, work, &run) == 0) {
+        started++;
+    }
+    work(&run);
+    for (unsigned i = 0; i < started; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    pthread_cond_destroy(&run.turn);
+    pthread_mutex_destroy(&run.lock);
+    if (run.error) {
+        g_propagate_error(error, run.error);
+        return false;
+    }
+    return true;
+}

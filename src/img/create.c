@@ -1,0 +1,109 @@
+/* lodge-img create. SPDX-License-Identifier: GPL-2.0-or-later */
+#include "img/commands.h"
+#include "img/common.h"
+
+#include "gbase/error.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const ImgOption img_create_options[] = {
+    { 'f', NULL, "fmt", "format of the image to create (raw if not given)" },
+    { 'o', NULL, "options", "options of the format: name=value,...; -o help lists them" },
+    { 'b', NULL, "backing_file", "the image is a layer over this one" },
+    { 'F', NULL, "backing_fmt", "format of the backing file" },
+    { 'u', NULL, NULL, "do not open the backing file (needs a size)" },
+    IMG_OPTION_QUIET,
+    IMG_OPTION_OBJECT,
+    IMG_OPTIONS_END,
+};
+
+/* The size of the backing file, for images made without one; checks that it can be opened. */
+static bool use_backing(const ImgArgs *args, BlockSpec *options, const char *filename,
+                        GError **error)
+{
+    const char *backing = block_spec_get(options, "backing_file");
+    const char *format = block_spec_get(options, "backing_fmt");
+    if (!backing || img_args_flag(args, "u")) {
+        return true;
+    }
+    g_autofree char *path = block_backing_path(filename, backing);
+    if (!format) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "%s: backing file specified without backing format; say its format with -F",
+                    filename);
+        return false;
+    }
+    g_autoptr(BlockSpec) spec = block_spec_from_name(path, format, error);
+    g_autoptr(BlockNode) node = spec ? block_open(spec, 0, error) : NULL;
+    if (!node) {
+        g_prefix_error(error, "%s: Could not open backing file: ", filename);
+        return false;
+    }
+    if (!block_spec_get(options, "size")) {
+        g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, block_node_size(node));
+        block_spec_set(options, "size", text);
+    }
+    return true;
+}
+
+static void print_option(const char *key, const char *value, void *opaque)
+{
+    printf(" %s=%s", key, value);
+}
+
+static bool fill_options(const ImgArgs *args, BlockSpec *options, GError **error)
+{
+    const char *size = img_args_operand(args, 1);
+    uint64_t bytes;
+    if (img_args_flag(args, "b")) {
+        block_spec_set(options, "backing_file", img_args_value(args, "b"));
+    }
+    if (img_args_flag(args, "F")) {
+        block_spec_set(options, "backing_fmt", img_args_value(args, "F"));
+    }
+    if (size) {
+        if (!img_parse_size(size, &bytes, error)) {
+            return false;
+        }
+        g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, bytes);
+        block_spec_set(options, "size", text);
+    }
+    return true;
+}
+
+int img_create(const ImgArgs *args)
+{
+    GError *error = NULL;
+    const char *format = img_args_value(args, "f");
+    g_autofree char *text = img_args_joined(args, "o");
+    format = format ? format : "raw";
+    if (img_wants_options_help(text)) {
+        return img_print_options(format);
+    }
+    if (!img_common_options(args) || !img_args_count(args, 1, 2, "image file name")) {
+        return 1;
+    }
+    const char *filename = img_args_operand(args, 0);
+    g_autoptr(BlockSpec) options = img_options(text, &error);
+    if (!options || !fill_options(args, options, &error) ||
+        !img_check_options(format, options, false, &error) ||
+        !use_backing(args, options, filename, &error)) {
+        g_prefix_error(&error, "%s: ", filename);
+        return img_fail(error);
+    }
+    if (!block_spec_get(options, "size")) {
+        img_error("%s: Image creation needs a size parameter", filename);
+        return 1;
+    }
+    if (!img_args_flag(args, "q")) {
+        printf("Formatting '%s', fmt=%s", filename, format);
+        block_spec_foreach(options, print_option, NULL);
+        putchar('\n');
+    }
+    if (!block_create(format, filename, options, &error)) {
+        g_prefix_error(&error, "%s: ", filename);
+        return img_fail(error);
+    }
+    return 0;
+}

@@ -1,0 +1,280 @@
+/* lodge-img rebase and commit: what an image has beside its backing file.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/cleanup.h"
+#include "base/int-math.h"
+#include "gbase/error.h"
+#include "img/commands.h"
+#include "img/common.h"
+#include "img/copy.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define BUFFER_BYTES (2 * MIB)
+
+const ImgOption img_rebase_options[] = {
+    IMG_OPTION_FORMAT,
+    { 'b', NULL, "backing_file", "the new backing file; \"\": none" },
+    { 'F', NULL, "backing_fmt", "its format" },
+    { 'u', NULL, NULL, "unsafe: only the name changes, the content is the user's care" },
+    IMG_OPTION_CACHE,
+    IMG_OPTION_SOURCE_CACHE,
+    IMG_OPTION_PROGRESS,
+    IMG_OPTION_QUIET,
+    IMG_OPTION_SHARE,
+    IMG_OPTION_OBJECT,
+    IMG_OPTION_IMAGE_OPTS,
+    IMG_OPTIONS_END,
+};
+
+const ImgOption img_commit_options[] = {
+    IMG_OPTION_FORMAT,
+    { 'b', NULL, "base", "commit into this layer (the backing file if not given)" },
+    { 'd', NULL, NULL, "keep the image as it is; otherwise it is emptied" },
+    { 'r', NULL, "rate_limit", "at most so many bytes a second" },
+    IMG_OPTION_CACHE,
+    IMG_OPTION_PROGRESS,
+    IMG_OPTION_QUIET,
+    IMG_OPTION_OBJECT,
+    IMG_OPTION_IMAGE_OPTS,
+    IMG_OPTIONS_END,
+};
+
+/* @length bytes of @node, which may end before; NULL reads as zeroes. */
+static int read_padded(BlockNode *node, uint64_t offset, uint8_t *buf, uint64_t length)
+{
+    uint64_t size = node ? block_node_size(node) : 0;
+    uint64_t there = offset < size ? min_u64(length, size - offset) : 0;
+    memset(buf + there, 0, length - there);
+    return there ? block_pread(node, offset, buf, there) : 0;
+}
+
+/* Copies into @node what the old backing file shows and the new one does not. */
+static int copy_differences(BlockNode *node, BlockNode *old, BlockNode *fresh, uint8_t *a,
+                            uint8_t *b, ImgProgress *progress)
+{
+    uint64_t size = block_node_size(node);
+    for (uint64_t offset = 0; offset < size;) {
+        BlockStatus status;
+        int result = block_status(node, offset, size - offset, &status);
+        if (result < 0 || !status.length) {
+            return result < 0 ? result : -5;
+        }
+        uint64_t length = min_u64(status.length, BUFFER_BYTES);
+        if (!(status.flags & BLOCK_STATUS_ALLOCATED)) {
+            result = read_padded(old, offset, a, length);
+            if (result == 0) {
+                result = read_padded(fresh, offset, b, length);
+            }
+            for (uint64_t at = 0; result == 0 && at < length; at += 4096) {
+                uint64_t part = min_u64(4096, length - at);
+                if (memcmp(a + at, b + at, part) != 0) {
+                    result = block_pwrite(node, offset + at, a + at, part, 0);
+                }
+            }
+            if (result < 0) {
+                return result;
+            }
+        } else {
+            length = status.length;
+        }
+        offset += length;
+        img_progress_set(progress, offset);
+    }
+    return 0;
+}
+
+static BlockNode *open_new_backing(BlockNode *node, const char *name, const char *format,
+                                   GError **error)
+{
+    g_autofree char *path = block_backing_path(block_node_filename(node), name);
+    g_autoptr(BlockSpec) spec = block_spec_from_name(path, format, error);
+    BlockNode *backing = spec ? block_open(spec, 0, error) : NULL;
+    if (!backing) {
+        g_prefix_error(error, "Could not open new backing file '%s': ", name);
+    }
+    return backing;
+}
+
+static bool rebase_content(const ImgArgs *args, BlockNode *node, const char *name, GError **error)
+{
+    g_autoptr(BlockNode) fresh = NULL;
+    ImgProgress progress;
+    if (*name) {
+        fresh = open_new_backing(node, name, img_args_value(args, "F"), error);
+        if (!fresh) {
+            return false;
+        }
+    }
+    autofree uint8_t *a = aligned_alloc(4096, BUFFER_BYTES), *b = aligned_alloc(4096, BUFFER_BYTES);
+    img_progress_init(&progress, img_args_flag(args, "p") && !img_args_flag(args, "q"),
+                      block_node_size(node));
+    int result =
+        a && b ? copy_differences(node, block_node_backing(node), fresh, a, b, &progress) : -12;
+    /* The content must be there before the old backing file is forgotten. */
+    if (result == 0) {
+        result = block_flush(node);
+    }
+    img_progress_end(&progress, result == 0);
+    if (result < 0) {
+        lodge_error_set_errno(error, result, "error while copying from the old backing file");
+    }
+    return result == 0;
+}
+
+int img_rebase(const ImgArgs *args)
+{
+    GError *error = NULL;
+    unsigned flags;
+    bool is_unsafe = img_args_flag(args, "u");
+    const char *name = img_args_value(args, "b");
+    const char *format = img_args_value(args, "F");
+    if (!name && !is_unsafe) {
+        img_error("Must specify backing file (-b) or use simple rebase mode (-u)");
+        return 1;
+    }
+    name = name ? name : "";
+    if (*name && !format) {
+        img_error("backing format must be specified: say it with -F");
+        return 1;
+    }
+    if (!img_common_options(args) || !img_cache_flags(img_args_value(args, "t"), &flags) ||
+        !img_args_count(args, 1, 1, "one image file name")) {
+        return 1;
+    }
+    flags |= BLOCK_OPEN_WRITABLE | (is_unsafe ? BLOCK_OPEN_NO_BACKING : 0);
+    g_autoptr(BlockNode) node =
+        img_open_or_report(args, img_args_operand(args, 0), img_args_value(args, "f"), flags);
+    if (!node) {
+        return 1;
+    }
+    if (!is_unsafe && !rebase_content(args, node, name, &error)) {
+        return img_fail(error);
+    }
+    if (!block_change_backing(node, *name ? name : NULL, *name ? format : NULL, &error)) {
+        g_prefix_error(&error, "Could not change the backing file to '%s': ", name);
+        return img_fail(error);
+    }
+    return 0;
+}
+
+/* The file name and format of the layer that @node's content goes into; the layers between are
+ * read. */
+static BlockNode *find_base(BlockNode *node, const char *name)
+{
+    BlockNode *base = block_node_backing(node);
+    for (; base && name; base = block_node_backing(base)) {
+        if (strcmp(block_node_filename(base), name) == 0) {
+            break;
+        }
+    }
+    return base;
+}
+
+static bool grow_base(BlockNode *base, uint64_t size, GError **error)
+{
+    return block_node_size(base) >= size ||
+           block_truncate(base, size, BLOCK_PREALLOCATION_OFF, error);
+}
+
+static bool commit_into(const ImgArgs *args, BlockNode *node, BlockNode *base, BlockNode *target,
+                        GError **error)
+{
+    ImgProgress progress;
+    const ImgSource source = { .node = node, .base = base };
+    ImgCopy copy = {
+        .sources = &source,
+        .source_count = 1,
+        .target = target,
+        .size = block_node_size(node),
+        .sparse = 4096,
+        .has_backing = true,
+        .threads = 2,
+        .progress = &progress,
+    };
+    if (!img_args_size(args, "r", INT64_MAX, &copy.bytes_per_second)) {
+        return false;
+    }
+    img_progress_init(&progress, img_args_flag(args, "p") && !img_args_flag(args, "q"), copy.size);
+    bool ok = img_copy(&copy, error);
+    int result = ok ? block_flush(target) : 0;
+    img_progress_end(&progress, ok && result == 0);
+    if (result < 0) {
+        lodge_error_set_errno(error, result, "cannot flush '%s'", block_node_filename(target));
+    }
+    return ok && result == 0;
+}
+
+/* Gives up what @node has of its own. Formats that cannot keep it: the content is in the base. */
+static void empty_image(BlockNode *node)
+{
+    uint64_t size = block_node_size(node);
+    for (uint64_t offset = 0; offset < size;) {
+        BlockStatus status;
+        if (block_status(node, offset, size - offset, &status) < 0 || !status.length) {
+            return;
+        }
+        if (status.flags & BLOCK_STATUS_ALLOCATED &&
+            block_discard(node, offset, status.length) < 0) {
+            return;
+        }
+        offset += status.length;
+    }
+}
+
+static int commit(const ImgArgs *args, BlockNode *node, unsigned flags)
+{
+    GError *error = NULL;
+    const char *base_name = img_args_value(args, "b");
+    BlockNode *base = find_base(node, base_name);
+    if (!base) {
+        if (base_name) {
+            img_error("Did not find '%s' in the backing chain of '%s'", base_name,
+                      block_node_filename(node));
+        } else {
+            img_error("Image does not have a backing file");
+        }
+        return 1;
+    }
+    g_autoptr(BlockSpec) spec =
+        block_spec_from_name(block_node_filename(base), block_node_driver(base), &error);
+    /* The chain holds the base open for reading. */
+    g_autoptr(BlockNode) target =
+        spec ? block_open(spec, flags | BLOCK_OPEN_WRITABLE | BLOCK_OPEN_UNLOCKED, &error) : NULL;
+    if (!target || !grow_base(target, block_node_size(node), &error) ||
+        !commit_into(args, node, base, target, &error)) {
+        return error ? img_fail(error) : 1;
+    }
+    return 0;
+}
+
+int img_commit(const ImgArgs *args)
+{
+    unsigned flags;
+    bool keeps = img_args_flag(args, "d") || img_args_flag(args, "b");
+    if (!img_common_options(args) || !img_cache_flags(img_args_value(args, "t"), &flags) ||
+        !img_args_count(args, 1, 1, "one image file name")) {
+        return 1;
+    }
+    const char *name = img_args_operand(args, 0), *format = img_args_value(args, "f");
+    g_autoptr(BlockNode) node = img_open_or_report(args, name, format, flags | BLOCK_OPEN_SHARED);
+    if (!node) {
+        return 1;
+    }
+    int status = commit(args, node, flags);
+    g_clear_pointer(&node, block_node_unref);
+    if (status == 0 && !keeps) {
+        node = img_open_or_report(args, name, format,
+                                  flags | BLOCK_OPEN_WRITABLE | BLOCK_OPEN_DISCARD |
+                                      BLOCK_OPEN_NO_BACKING);
+        if (!node) {
+            return 1;
+        }
+        empty_image(node);
+    }
+    if (status == 0 && !img_args_flag(args, "q")) {
+        printf("Image committed.\n");
+    }
+    return status;
+}
