@@ -1,0 +1,99 @@
+"""Images that lodge-img writes are right for qemu-img, and the other way round.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+import json
+
+import cases
+import pytest
+
+QUICK = list(cases.quick_cases())
+REST = [case for case in cases.all_cases() if case not in QUICK]
+
+
+def params():
+    for case in QUICK:
+        yield pytest.param(*case[1:], id=case[0])
+    for case in REST:
+        yield pytest.param(*case[1:], id=case[0], marks=pytest.mark.slow)
+
+
+def convert(tool, source, fmt, options, compressed, sparse, target):
+    packed = ["-c"] if compressed else []
+    sparse = [] if compressed else ["-S", sparse]
+    return tool("convert", "-f", "raw", "-O", fmt, *sparse, *packed, *cases.flags(options), source, target)
+
+
+def assert_clean(tool, image, fmt):
+    if fmt in cases.CHECKED and not image.name.endswith("-flat"):
+        done = tool("check", "-f", fmt, "--output", "json", image, code=None)
+        if done.returncode == 63:
+            return  # this kind has no check
+        assert done.returncode == 0, done.stdout + done.stderr
+        found = json.loads(done.stdout)
+        assert not found.get("corruptions") and not found.get("leaks"), found
+
+
+@pytest.mark.parametrize("fmt, options, compressed, size, sparse", params())
+def test_what_is_written_reads_the_same(ours, peer, disks, tmp_path, fmt, options, compressed, size, sparse):
+    source = disks(size)
+    for writer, reader in [(ours, peer), (peer, ours)]:
+        target = tmp_path / f"{'ours' if writer is ours else 'peer'}.{fmt}"
+        convert(writer, source, fmt, options, compressed, sparse, target)
+        assert_clean(reader, target, fmt)
+        assert_clean(writer, target, fmt)
+        for tool in (ours, peer):
+            tool("compare", "-f", "raw", "-F", fmt, source, target)
+
+
+@pytest.mark.parametrize("fmt", ["raw", "qcow2", "vdi", "vmdk", "vpc", "vhdx"])
+def test_an_image_is_read_back_as_raw(ours, peer, disks, tmp_path, fmt):
+    source, image, back = disks(cases.SIZES[0]), tmp_path / "image", tmp_path / "back.raw"
+    peer("convert", "-f", "raw", "-O", fmt, source, image)
+    ours("convert", "-f", fmt, "-O", "raw", image, back)
+    with open(source, "rb") as a, open(back, "rb") as b:
+        assert a.read() == b.read()[:cases.SIZES[0]]
+
+
+def test_qcow_version_1_is_read(ours, peer, disks, tmp_path):
+    source = disks(cases.SIZES[0])
+    peer("convert", "-f", "raw", "-O", "qcow", source, "plain.qcow")
+    peer("convert", "-f", "raw", "-c", "-O", "qcow", source, "packed.qcow")
+    for image in ("plain.qcow", "packed.qcow"):
+        ours("compare", "-f", "raw", "-F", "qcow", source, image)
+
+
+def test_several_inputs_are_put_together(ours, peer, disks, tmp_path):
+    first, second = disks(cases.SIZES[0]), disks(cases.SIZES[1], 2)
+    ours("convert", "-f", "raw", "-O", "qcow2", first, second, "ours.qcow2")
+    peer("convert", "-f", "raw", "-O", "qcow2", first, second, "peer.qcow2")
+    peer("compare", "ours.qcow2", "peer.qcow2")
+
+
+def test_a_layer_keeps_only_what_its_backing_file_lacks(ours, peer, disks, tmp_path):
+    peer("convert", "-f", "raw", "-O", "qcow2", disks(cases.SIZES[0]), "base.qcow2")
+    peer("create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "top.qcow2")
+    peer("bench", "-q", "-w", "-c", "20", "-s", "65536", "-S", "262144", "--pattern", "17", "top.qcow2")
+    ours("convert", "-O", "qcow2", "-B", "base.qcow2", "-F", "qcow2", "top.qcow2", "ours.qcow2")
+    peer("compare", "top.qcow2", "ours.qcow2")
+    used = [json.loads(peer("check", "--output", "json", name).stdout)["allocated-clusters"]
+            for name in ("top.qcow2", "ours.qcow2")]
+    assert used[1] <= used[0]
+
+
+def test_an_existing_target_is_overwritten_with_zeroes_too(ours, peer, disks, tmp_path):
+    size = cases.SIZES[0]
+    peer("convert", "-f", "raw", "-O", "qcow2", disks(size, 3), "target.qcow2")
+    ours("convert", "-n", "-f", "raw", "-O", "qcow2", disks(size), "target.qcow2")
+    peer("compare", "-f", "raw", "-F", "qcow2", disks(size), "target.qcow2")
+
+
+def test_a_rate_limit_and_ordered_writes_change_nothing(ours, peer, disks, tmp_path):
+    size = cases.SIZES[0]
+    ours("convert", "-f", "raw", "-O", "vdi", "-m", "1", "-r", "1G", disks(size), "a.vdi")
+    peer("compare", "-f", "raw", "-F", "vdi", disks(size), "a.vdi")
+
+
+def test_progress_has_the_form_that_scripts_read(ours, disks, tmp_path):
+    out = ours("convert", "-p", "-f", "raw", "-O", "qcow2", disks(cases.SIZES[0]), "a.qcow2").stdout
+    assert out.startswith("    (0.00/100%)\r") and out.endswith("    (100.00/100%)\r\n"), out
