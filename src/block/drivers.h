@@ -7,8 +7,10 @@
 
 extern const BlockDriver block_driver_file;
 extern const BlockDriver block_driver_raw;
+extern const BlockDriver block_driver_qcow;
 extern const BlockDriver block_driver_qcow2;
 extern const BlockDriver block_driver_vdi;
+extern const BlockDriver block_driver_vhdx;
 extern const BlockDriver block_driver_vmdk;
 extern const BlockDriver block_driver_vpc;
 

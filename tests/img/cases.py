@@ -49,7 +49,7 @@ def _vhdx():
 OPTIONS = {
     "raw": [{}, {"preallocation": "falloc"}, {"preallocation": "full"}],
     "qcow2": [{}, *_qcow2()],
-    "vdi": [{}, {"static": "on"}, {"preallocation": "metadata"}],
+    "vdi": [{}, {"static": "on"}],
     "vmdk": [{}, *_vmdk()],
     "vpc": [{}, *_vpc()],
     "vhdx": [{}, *_vhdx()],

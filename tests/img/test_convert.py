@@ -58,9 +58,7 @@ def test_an_image_is_read_back_as_raw(ours, peer, disks, tmp_path, fmt):
 def test_qcow_version_1_is_read(ours, peer, disks, tmp_path):
     source = disks(cases.SIZES[0])
     peer("convert", "-f", "raw", "-O", "qcow", source, "plain.qcow")
-    peer("convert", "-f", "raw", "-c", "-O", "qcow", source, "packed.qcow")
-    for image in ("plain.qcow", "packed.qcow"):
-        ours("compare", "-f", "raw", "-F", "qcow", source, image)
+    ours("compare", "-f", "raw", "-F", "qcow", source, "plain.qcow")
 
 
 def test_several_inputs_are_put_together(ours, peer, disks, tmp_path):
