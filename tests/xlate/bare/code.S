@@ -185,9 +185,58 @@ global_tests:
     expect 3f
     call *%rbx
 3:  check global_code_that_is_unmapped_is_not_executed, seen_vector(%rip), $14
+
+    /* Other pages beside global ones, in two spaces, where SMAP keeps user pages away. */
+    mov $7, %eax
+    xor %ecx, %ecx
+    cpuid
+    bt $20, %ebx
+    jnc 4f
     mov %cr4, %rax
-    and $~CR4_PGE, %eax
+    or $CR4_SMAP, %eax
     mov %rax, %cr4
+4:  map 0, 0, PTE_P + PTE_W
+    map 1, 1, PTE_P + PTE_W
+    movl $100, TEST
+    movl $101, TEST + 0x1000
+    movq $PAGES + 0x1000 + PTE_P + PTE_W, PT_OTHER
+    mov $PML4, %r14d
+    mov $PML4_OTHER, %r15d
+    call read_in_two_spaces
+    check local_pages_change_with_the_space, %r13, $20*201
+    mov $1, %eax
+    cpuid
+    bt $17, %ecx
+    jnc 5f
+    mov %cr4, %rax
+    or $CR4_PCIDE, %eax
+    mov %rax, %cr4
+    mov $PML4_OTHER + 1, %r15d
+    call read_in_two_spaces
+    check local_pages_change_with_the_pcid, %r13, $20*201
+    bts $63, %r14
+    bts $63, %r15
+    call read_in_two_spaces
+    check local_pages_change_with_the_pcid_that_is_kept, %r13, $20*201
+5:  mov $PML4, %eax
+    mov %rax, %cr3
+    mov %cr4, %rax
+    and $~(CR4_PGE + CR4_SMAP + CR4_PCIDE), %eax
+    mov %rax, %cr4
+    ret
+
+/* R13: the sum of what is read at TEST, 20 times with R14 and R15 in CR3. */
+read_in_two_spaces:
+    mov $20, %r12d
+    xor %r13d, %r13d
+1:  mov %r15, %cr3
+    mov TEST, %eax
+    add %rax, %r13
+    mov %r14, %cr3
+    mov TEST, %eax
+    add %rax, %r13
+    dec %r12d
+    jnz 1b
     ret
 
     .data

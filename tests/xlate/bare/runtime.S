@@ -24,6 +24,8 @@
     .set PTE_D, 0x40
     .set PTE_G, 0x100
     .set CR4_PGE, 0x80
+    .set CR4_PCIDE, 0x20000
+    .set CR4_SMAP, 0x200000
 
     .set CS64, 0x08
     .set DS, 0x10

@@ -98,7 +98,8 @@ static bool enter_page(Vcpu *vcpu, uint64_t linear)
     if (!page.host) {
         return false;
     }
-    vcpu->fetch_tag = (linear >> 12) + vcpu->tlb_context;
+    t = (linear >> 12) + vcpu->tlb_context;
+    vcpu->fetch_tag = vcpu->tlb[t % TLB_ENTRIES].fetch == t ? t : TLB_INVALID;
     vcpu->fetch_host = page.host - (linear & 0xfff);
     vcpu->fetch_page = page.physical & ~UINT64_C(0xfff);
     return true;

@@ -192,8 +192,9 @@ static void run_once(Vcpu *vcpu)
         interp_one(vcpu);
         return;
     }
-    unsigned fetch = ((vcpu->rip >> 12) + vcpu->tlb_context) % TLB_ENTRIES;
-    jump_cache_note_page(vcpu, vcpu->fetch[fetch].page & TLB_PAGE_GLOBAL);
+    uint64_t t = (vcpu->rip >> 12) + vcpu->tlb_context;
+    jump_cache_note_page(vcpu, vcpu->tlb[t % TLB_ENTRIES].fetch == t &&
+                                   (vcpu->fetch[t % TLB_ENTRIES].page & TLB_PAGE_GLOBAL));
     synchronize(vcpu);
     if (is_link && own->generation == jit->generation) {
         jump_cache_patch(jit, info, block);

@@ -155,7 +155,7 @@ static uint32_t present_space(const Vcpu *vcpu)
 static bool key_fits(const Vcpu *vcpu)
 {
     const JitVcpu *jit = vcpu->jit;
-    return jit->key_valid && jit->context == vcpu->tlb_context &&
+    return jit->key_valid && jit->context == vcpu->tlb_context && jit->cr3 == vcpu->cr3 &&
            jit->mode == (vcpu->mode & JIT_MODE_MASK);
 }
 
@@ -176,6 +176,7 @@ void jump_cache_choose_key(Vcpu *vcpu)
     }
     vcpu->jump_key = slot->key;
     jit->context = vcpu->tlb_context;
+    jit->cr3 = vcpu->cr3;
     jit->mode = mode;
     jit->key_valid = true;
 }

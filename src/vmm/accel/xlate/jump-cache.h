@@ -32,6 +32,7 @@ typedef struct GlobalPage {
 /* The translator's part of a vCPU. */
 typedef struct JitVcpu {
     KeySlot slot[KEY_SLOTS];
+    uint64_t cr3;
     uint64_t context; /* what jump_key is for, if @key_valid */
     uint32_t mode;
     bool key_valid;

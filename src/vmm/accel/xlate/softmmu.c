@@ -79,6 +79,9 @@ void tlb_fill(Vcpu *vcpu, uint64_t linear, MemAccess access, MemPage *out)
     if (!out->host) {
         return;
     }
+    if (!walk.is_global) {
+        tlb_note_local(vcpu, linear);
+    }
     if (access == MEM_FETCH) {
         uint64_t t = (linear >> 12) + vcpu->tlb_context;
         vcpu->tlb[t % TLB_ENTRIES].fetch = t;

@@ -15,6 +15,11 @@
 #include <string.h>
 
 #define SPACES 16
+/* Context id of the supervisor where it cannot reach user pages, in all spaces: nearly all that it
+ * can reach are global pages, which a switch of the space does not change. The entries of others
+ * are listed, and vanish with a switch. Ids of other contexts follow. */
+#define ID_GLOBAL 1
+#define LOCAL_ENTRIES_MAX 1024u
 #define LARGE_HASH_BITS 12
 #define LARGE_HASH_WORDS ((1u << LARGE_HASH_BITS) / 64)
 
@@ -27,7 +32,11 @@ typedef struct TlbSpace {
 struct TlbSpaces {
     TlbSpace space[SPACES];
     unsigned current, next_victim;
-    unsigned next_id;                    /* 1..TLB_CONTEXTS */
+    bool kernel_is_local;              /* its pages are not global: no use of ID_GLOBAL */
+    unsigned local_count;              /* entries under ID_GLOBAL of pages that are not global .. */
+    uint64_t local[LOCAL_ENTRIES_MAX]; /* .. t .. */
+    uint64_t local_cr3;                /* .. and the space that they are of */
+    unsigned next_id;                  /* 1..TLB_CONTEXTS */
     uint64_t large_2m[LARGE_HASH_WORDS]; /* by hash of linear >> 21 */
     uint64_t large_1g[LARGE_HASH_WORDS]; /* by hash of linear >> 30 */
 };
@@ -98,13 +107,47 @@ static TlbSpace *space_of(TlbSpaces *spaces, unsigned pcid)
 static void clear_all(Vcpu *vcpu)
 {
     memset(vcpu->tlb, 0xff, sizeof(vcpu->tlb));
+    bool is_local = vcpu->spaces->kernel_is_local;
     memset(vcpu->spaces, 0, sizeof(*vcpu->spaces));
-    vcpu->spaces->next_id = 1;
+    vcpu->spaces->kernel_is_local = is_local;
+    vcpu->spaces->next_id = ID_GLOBAL + 1;
     vcpu->fetch_tag = TLB_INVALID;
 }
 
-void tlb_use_mode(Vcpu *vcpu, unsigned tlb_mode)
+static void forget(Vcpu *vcpu, uint64_t t)
 {
+    TlbEntry *entry = &vcpu->tlb[t % TLB_ENTRIES];
+    entry->read = entry->read == t ? TLB_INVALID : entry->read;
+    entry->write = entry->write == t ? TLB_INVALID : entry->write;
+    entry->fetch = entry->fetch == t ? TLB_INVALID : entry->fetch;
+}
+
+static void forget_local(Vcpu *vcpu)
+{
+    TlbSpaces *spaces = vcpu->spaces;
+    if (spaces->local_count > 0) {
+        for (unsigned i = 0; i < spaces->local_count; i++) {
+            forget(vcpu, spaces->local[i]);
+        }
+        spaces->local_count = 0;
+        vcpu->fetch_tag = TLB_INVALID;
+    }
+}
+
+static bool is_global_context(const Vcpu *vcpu, unsigned tlb_mode)
+{
+    return tlb_mode == TLB_MODE_SUPERVISOR && (vcpu->cr4 & CR4_PGE) && (vcpu->cr4 & CR4_SMAP) &&
+           (vcpu->cr0 & CR0_PG) && !vcpu->spaces->kernel_is_local;
+}
+
+static unsigned context_id(Vcpu *vcpu, unsigned tlb_mode)
+{
+    if (is_global_context(vcpu, tlb_mode)) {
+        if (unlikely(vcpu->spaces->local_cr3 != vcpu->cr3)) {
+            forget_local(vcpu);
+        }
+        return ID_GLOBAL;
+    }
     TlbSpace *space = space_of(vcpu->spaces, present_pcid(vcpu));
     if (space->id[tlb_mode] == 0) {
         if (vcpu->spaces->next_id == TLB_CONTEXTS) {
@@ -114,9 +157,30 @@ void tlb_use_mode(Vcpu *vcpu, unsigned tlb_mode)
         }
         space->id[tlb_mode] = (uint16_t)vcpu->spaces->next_id++;
     }
-    vcpu->access_mode = (uint8_t)tlb_mode;
-    vcpu->tlb_context = space->id[tlb_mode] * TLB_CONTEXT_STEP;
+    return space->id[tlb_mode];
+}
+
+void tlb_use_mode(Vcpu *vcpu, unsigned tlb_mode)
+{
+    vcpu->tlb_context = context_id(vcpu, tlb_mode) * TLB_CONTEXT_STEP;
     vcpu->tlb_index = vcpu->tlb_context * 4;
+    vcpu->access_mode = (uint8_t)tlb_mode;
+}
+
+void tlb_note_local(Vcpu *vcpu, uint64_t linear)
+{
+    TlbSpaces *spaces = vcpu->spaces;
+    if (vcpu->tlb_context != ID_GLOBAL * TLB_CONTEXT_STEP) {
+        return;
+    }
+    if (spaces->local_count == LOCAL_ENTRIES_MAX) {
+        forget_local(vcpu);
+        spaces->kernel_is_local = true;
+        tlb_use_mode(vcpu, vcpu->access_mode);
+        return;
+    }
+    spaces->local_cr3 = vcpu->cr3;
+    spaces->local[spaces->local_count++] = (linear >> 12) + vcpu->tlb_context;
 }
 
 void tlb_select_context(Vcpu *vcpu)
@@ -133,6 +197,7 @@ void tlb_select_context(Vcpu *vcpu)
 void tlb_flush(Vcpu *vcpu)
 {
     vcpu->count.value[COUNT_FLUSH_ALL]++;
+    vcpu->spaces->kernel_is_local = false;
     clear_all(vcpu);
     jit_flush_jumps(vcpu);
     tlb_select_context(vcpu);
@@ -155,17 +220,10 @@ void tlb_flush_space(Vcpu *vcpu, unsigned pcid)
             memset(space->id, 0, sizeof(space->id));
         }
     }
+    forget_local(vcpu);
     vcpu->fetch_tag = TLB_INVALID;
     jit_flush_jumps_space(vcpu, pcid);
     tlb_select_context(vcpu);
-}
-
-static void forget(Vcpu *vcpu, uint64_t t)
-{
-    TlbEntry *entry = &vcpu->tlb[t % TLB_ENTRIES];
-    entry->read = entry->read == t ? TLB_INVALID : entry->read;
-    entry->write = entry->write == t ? TLB_INVALID : entry->write;
-    entry->fetch = entry->fetch == t ? TLB_INVALID : entry->fetch;
 }
 
 void tlb_flush_page(Vcpu *vcpu, uint64_t linear)
@@ -180,6 +238,7 @@ void tlb_flush_page(Vcpu *vcpu, uint64_t linear)
         tlb_flush_mappings(vcpu);
         return;
     }
+    forget(vcpu, (linear >> 12) + ID_GLOBAL * TLB_CONTEXT_STEP);
     for (unsigned i = 0; i < SPACES; i++) {
         for (unsigned mode = 0; mode < TLB_MODES; mode++) {
             if (spaces->space[i].used && spaces->space[i].id[mode] != 0) {

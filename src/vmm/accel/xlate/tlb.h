@@ -12,6 +12,9 @@ void tlb_done(Vcpu *vcpu);
 /* Remembers that entries of a page larger than 4 KiB may be in the TLB. */
 void tlb_note_large_page(Vcpu *vcpu, uint64_t linear, unsigned page_shift);
 
+/* Call before a translation that is not global is entered. May choose another context. */
+void tlb_note_local(Vcpu *vcpu, uint64_t linear);
+
 /* tlb_context for rights other than the present ones; select the old one again afterwards. */
 void tlb_use_mode(Vcpu *vcpu, unsigned tlb_mode);
 
