@@ -1,0 +1,439 @@
+/* Arguments of the engines: the machine, and the order of everything.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/command-line-private.h"
+
+#include "base/cleanup.h"
+#include "daemon/error.h"
+
+#include <string.h>
+
+GuestEngine command_line_engine(const char *emulator)
+{
+    g_autofree char *name = g_path_get_basename(emulator ?: "");
+    return strstr(name, "qemu") || strstr(name, "kvm") ? ENGINE_QEMU : ENGINE_LODGE;
+}
+
+void line_add(CommandLine *line, const char *option, char *value)
+{
+    g_ptr_array_add(line->args, g_strdup(option));
+    if (value) {
+        g_ptr_array_add(line->args, value);
+    }
+}
+
+bool line_refuse(const CommandLine *line, GError **error, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    g_autofree char *what = g_strdup_vprintf(fmt, args);
+    va_end(args);
+    if (line->engine == ENGINE_LODGE) {
+        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                         "unsupported configuration: lodge-vmm has no %s; "
+                         "<emulator>/usr/bin/qemu-system-x86_64</emulator> has",
+                         what);
+    } else {
+        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                         "unsupported configuration: %s is not supported by this daemon", what);
+    }
+    return false;
+}
+
+unsigned line_add_fd(CommandLine *line, int fd)
+{
+    unsigned set = ++line->next_set;
+    g_array_append_val(line->fds, fd);
+    line_add(line, "-add-fd", g_strdup_printf("fd=%d,set=%u", fd, set));
+    return set;
+}
+
+char *line_escape(const char *text)
+{
+    g_auto(GStrv) parts = g_strsplit(text, ",", -1);
+    return g_strjoinv(",,", parts);
+}
+
+static void add_name(CommandLine *line)
+{
+    char uuid[UUID_TEXT_SIZE];
+    g_autofree char *name = line_escape(line->def->name);
+    line_add(line, "-name",
+             line->engine == ENGINE_QEMU ? g_strdup_printf("guest=%s,debug-threads=on", name)
+                                         : g_strdup(name));
+    line_add(line, "-S", NULL);
+    line_add(line, "-no-user-config", NULL);
+    line_add(line, "-nodefaults", NULL);
+    uuid_format(&line->def->uuid, uuid);
+    line_add(line, "-uuid", g_strdup(uuid));
+}
+
+static void add_qemu_machine(CommandLine *line)
+{
+    const DomainDef *def = line->def;
+    GString *text = g_string_new(def->os.machine ?: "q35");
+    g_string_append(text, ",usb=off");
+    if (def->features.vmport) {
+        g_string_append_printf(text, ",vmport=%s", def->features.vmport == TRI_YES ? "on" : "off");
+    }
+    if (def->features.has_smm && def->features.smm) {
+        g_string_append_printf(text, ",smm=%s", def->features.smm == TRI_YES ? "on" : "off");
+    }
+    if (def->dump_core) {
+        g_string_append_printf(text, ",dump-guest-core=%s",
+                               def->dump_core == TRI_YES ? "on" : "off");
+    }
+    line_add(line, "-machine", g_string_free(text, FALSE));
+    line_add(line, "-accel", g_strdup(def->virt == VIRT_KVM ? "kvm" : "tcg"));
+    if (!def->features.acpi) {
+        line_add(line, "-no-acpi", NULL);
+    }
+    for (unsigned i = 0; i < def->clock.timers.count; i++) {
+        const DomainTimer *timer = def->clock.timers.item[i];
+        if (timer->name == TIMER_HPET && timer->present == TRI_NO) {
+            line_add(line, "-no-hpet", NULL);
+        } else if (timer->name == TIMER_PIT && timer->tick_policy == TICK_DELAY) {
+            line_add(line, "-global", g_strdup("kvm-pit.lost_tick_policy=delay"));
+        }
+    }
+}
+
+static bool add_lodge_machine(CommandLine *line, GError **error)
+{
+    const DomainDef *def = line->def;
+    bool microvm = domain_def_is_microvm(def);
+    if (!microvm && !domain_def_is_q35(def)) {
+        return line_refuse(line, error, "machine '%s'", def->os.machine);
+    }
+    GString *text = g_string_new(microvm ? "microvm" : "q35");
+    g_string_append_printf(text, ",acpi=%s", def->features.acpi ? "on" : "off");
+    for (unsigned i = 0; !microvm && i < def->clock.timers.count; i++) {
+        const DomainTimer *timer = def->clock.timers.item[i];
+        if (timer->name == TIMER_HPET && timer->present == TRI_NO) {
+            g_string_append(text, ",hpet=off");
+        }
+    }
+    line_add(line, "-machine", g_string_free(text, FALSE));
+    line_add(line, "-accel", g_strdup(def->virt == VIRT_KVM ? "kvm:xlate" : "xlate"));
+    return true;
+}
+
+static void add_cpu(CommandLine *line)
+{
+    const DomainCpu *cpu = line->def->cpu;
+    if (!cpu) {
+        return;
+    }
+    const char *model = cpu->mode == CPU_MAXIMUM ? "max"
+                        : cpu->mode == CPU_HOST_PASSTHROUGH || cpu->mode == CPU_HOST_MODEL
+                            ? "host"
+                            : cpu->model;
+    if (model && strcmp(model, "host") == 0 && line->def->virt != VIRT_KVM) {
+        model = "max";
+    }
+    if (!model && !cpu->features.count) {
+        return;
+    }
+    GString *text = g_string_new(model ?: line->engine == ENGINE_QEMU ? "qemu64" : "max");
+    for (unsigned i = 0; i < cpu->features.count; i++) {
+        const DomainCpuFeature *feature = cpu->features.item[i];
+        bool on = feature->policy != CPU_DISABLE && feature->policy != CPU_FORBID;
+        if (line->engine == ENGINE_QEMU) {
+            g_string_append_printf(text, ",%s=%s", feature->name, on ? "on" : "off");
+        } else {
+            g_string_append_printf(text, ",%c%s", on ? '+' : '-', feature->name);
+        }
+    }
+    line_add(line, "-cpu", g_string_free(text, FALSE));
+}
+
+static void add_memory_and_cpus(CommandLine *line)
+{
+    const DomainDef *def = line->def;
+    line_add(line, "-m",
+             g_strdup_printf("size=%" G_GUINT64_FORMAT "k", domain_def_initial_memory(def)));
+    GString *smp = g_string_new(NULL);
+    g_string_printf(smp, "%u", def->current_vcpus);
+    if (line->engine == ENGINE_QEMU || def->current_vcpus == def->vcpus) {
+        g_string_append_printf(smp, ",maxcpus=%u", def->vcpus);
+    }
+    if (def->cpu && def->cpu->sockets) {
+        g_string_append_printf(smp, ",sockets=%u,dies=%u,cores=%u,threads=%u", def->cpu->sockets,
+                               MAX(def->cpu->dies, 1), def->cpu->cores, def->cpu->threads);
+    } else {
+        g_string_append_printf(smp, ",sockets=%u,cores=1,threads=1", def->vcpus);
+    }
+    line_add(line, "-smp", g_string_free(smp, FALSE));
+    for (unsigned i = 0; line->engine == ENGINE_QEMU && i < def->iothreads; i++) {
+        line_add(line, "-object", g_strdup_printf("iothread,id=iothread%u", i + 1));
+    }
+}
+
+static bool add_boot_file(CommandLine *line, const char *option, const char *path, GError **error)
+{
+    if (!path) {
+        return true;
+    }
+    int fd = line->ops->open_file(line->opaque, path, false, error);
+    if (fd < 0) {
+        return false;
+    }
+    line_add(line, option, g_strdup_printf("/dev/fdset/%u", line_add_fd(line, fd)));
+    return true;
+}
+
+static bool add_firmware(CommandLine *line, GError **error)
+{
+    const DomainOs *os = &line->def->os;
+    if (line->engine == ENGINE_LODGE && !os->kernel) {
+        return line_refuse(line, error, "firmware to boot from disk with (<kernel> is missing)");
+    }
+    if (line->engine == ENGINE_LODGE && os->loader) {
+        return line_refuse(line, error, "firmware <loader>");
+    }
+    if (os->loader && os->loader_type != LOADER_PFLASH) {
+        g_autofree char *path = line_escape(os->loader);
+        line_add(line, "-bios", g_strdup(path));
+    } else if (os->loader) {
+        g_autofree char *path = line_escape(os->loader);
+        line_add(line, "-drive",
+                 g_strdup_printf("file=%s,if=pflash,format=raw,unit=0,readonly=on", path));
+        if (os->nvram) {
+            g_autofree char *nvram = line_escape(os->nvram);
+            line_add(line, "-drive", g_strdup_printf("file=%s,if=pflash,format=raw,unit=1", nvram));
+        }
+    }
+    /* QEMU reads kernels by name: seeking in a set's descriptor is not all it does. */
+    if (line->engine == ENGINE_QEMU) {
+        if (os->kernel) {
+            line_add(line, "-kernel", g_strdup(os->kernel));
+        }
+        if (os->initrd) {
+            line_add(line, "-initrd", g_strdup(os->initrd));
+        }
+    } else if (!add_boot_file(line, "-kernel", os->kernel, error) ||
+               !add_boot_file(line, "-initrd", os->initrd, error)) {
+        return false;
+    }
+    if (os->kernel && os->cmdline) {
+        line_add(line, "-append", g_strdup(os->cmdline));
+    }
+    return true;
+}
+
+static void add_boot(CommandLine *line)
+{
+    const DomainOs *os = &line->def->os;
+    GString *text = g_string_new("strict=on");
+    static const char letters[] = {
+        [BOOT_FLOPPY] = 'a', [BOOT_CDROM] = 'd', [BOOT_DISK] = 'c', [BOOT_NET] = 'n'
+    };
+    if (line->engine == ENGINE_QEMU && os->boots.count) {
+        g_string_append(text, ",order=");
+        for (unsigned i = 0; i < os->boots.count; i++) {
+            g_string_append_c(text, letters[((DomainBoot *)os->boots.item[i])->dev]);
+        }
+    }
+    if (os->bootmenu) {
+        g_string_append_printf(text, ",menu=%s", os->bootmenu == TRI_YES ? "on" : "off");
+    }
+    if (os->bootmenu_timeout_ms.set && line->engine == ENGINE_QEMU) {
+        g_string_append_printf(text, ",splash-time=%" G_GUINT64_FORMAT,
+                               os->bootmenu_timeout_ms.value);
+    }
+    line_add(line, "-boot", g_string_free(text, FALSE));
+}
+
+static void add_clock(CommandLine *line)
+{
+    const DomainClock *clock = &line->def->clock;
+    GString *text = g_string_new(NULL);
+    if (clock->offset == CLOCK_LOCALTIME) {
+        g_string_append(text, "base=localtime");
+    } else if (clock->offset == CLOCK_VARIABLE || clock->offset == CLOCK_ABSOLUTE) {
+        gint64 seconds = clock->offset == CLOCK_ABSOLUTE
+                             ? (gint64)clock->start.value
+                             : g_get_real_time() / G_USEC_PER_SEC +
+                                   g_ascii_strtoll(clock->adjustment ?: "0", NULL, 10);
+        g_autoptr(GDateTime) time = g_date_time_new_from_unix_utc(seconds);
+        g_autofree char *date = time ? g_date_time_format(time, "%Y-%m-%dT%H:%M:%S") : NULL;
+        g_string_append_printf(text, "base=%s", date ?: "utc");
+    } else {
+        g_string_append(text, "base=utc");
+    }
+    for (unsigned i = 0; line->engine == ENGINE_QEMU && i < clock->timers.count; i++) {
+        const DomainTimer *timer = clock->timers.item[i];
+        if (timer->name == TIMER_RTC && timer->tick_policy == TICK_CATCHUP) {
+            g_string_append(text, ",driftfix=slew");
+        }
+    }
+    line_add(line, "-rtc", g_string_free(text, FALSE));
+}
+
+static void append_entries(GString *text, const DomainSysinfoTable *table)
+{
+    for (unsigned i = 0; i < table->entries.count; i++) {
+        const DomainSysinfoEntry *entry = table->entries.item[i];
+        g_autofree char *value = line_escape(entry->value ?: "");
+        g_string_append_printf(text, ",%s=%s", entry->name, value);
+    }
+}
+
+static void add_smbios(CommandLine *line)
+{
+    const DomainDef *def = line->def;
+    if (def->os.smbios != SMBIOS_SYSINFO) {
+        return;
+    }
+    for (unsigned i = 0; i < def->sysinfos.count; i++) {
+        const DomainSysinfo *info = def->sysinfos.item[i];
+        const struct {
+            int type;
+            const DomainSysinfoTable *table;
+        } tables[] = { { 0, &info->bios }, { 1, &info->system }, { 3, &info->chassis } };
+        for (unsigned t = 0; t < G_N_ELEMENTS(tables); t++) {
+            if (tables[t].table->entries.count) {
+                GString *text = g_string_new(NULL);
+                g_string_printf(text, "type=%d", tables[t].type);
+                append_entries(text, tables[t].table);
+                line_add(line, "-smbios", g_string_free(text, FALSE));
+            }
+        }
+    }
+}
+
+static void add_pm(CommandLine *line)
+{
+    const DomainDef *def = line->def;
+    if (line->engine == ENGINE_QEMU) {
+        const char *chip = domain_def_is_q35(def) ? "ICH9-LPC" : "PIIX4_PM";
+        if (def->pm_suspend_mem) {
+            line_add(line, "-global",
+                     g_strdup_printf("%s.disable_s3=%d", chip, def->pm_suspend_mem == TRI_NO));
+        }
+        if (def->pm_suspend_disk) {
+            line_add(line, "-global",
+                     g_strdup_printf("%s.disable_s4=%d", chip, def->pm_suspend_disk == TRI_NO));
+        }
+    }
+    line_add(line, "-no-shutdown", NULL);
+    if (def->on_reboot == LIFECYCLE_DESTROY) {
+        line_add(line, "-no-reboot", NULL);
+    }
+}
+
+static void add_passthrough(CommandLine *line)
+{
+    const DomainQemuCommandline *qemu = line->def->qemu;
+    for (unsigned i = 0; qemu && i < qemu->args.count; i++) {
+        const DomainText *argument = qemu->args.item[i];
+        g_ptr_array_add(line->args, g_strdup(argument->text));
+    }
+}
+
+static bool build(CommandLine *line, int monitor_fd, GError **error)
+{
+    add_name(line);
+    g_array_append_val(line->fds, monitor_fd);
+    line_add(line, "-chardev",
+             g_strdup_printf("socket,id=charmonitor,fd=%d,server=on,wait=off", monitor_fd));
+    line_add(line, "-mon", g_strdup("chardev=charmonitor,id=monitor,mode=control"));
+    if (line->engine == ENGINE_QEMU) {
+        add_qemu_machine(line);
+    } else if (!add_lodge_machine(line, error)) {
+        return false;
+    }
+    add_cpu(line);
+    add_memory_and_cpus(line);
+    add_clock(line);
+    add_pm(line);
+    add_boot(line);
+    if (!add_firmware(line, error)) {
+        return false;
+    }
+    add_smbios(line);
+    if (!line_add_devices(line, error)) {
+        return false;
+    }
+    if (line->engine == ENGINE_QEMU) {
+        line_add(line, "-sandbox",
+                 g_strdup("on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
+                          "resourcecontrol=deny"));
+    }
+    line_add(line, "-msg", g_strdup("timestamp=on"));
+    add_passthrough(line);
+    g_ptr_array_add(line->args, NULL);
+    return true;
+}
+
+CommandLine *command_line_build(DomainDef *def, const CommandLineOps *ops, void *opaque,
+                                const char *socket_dir, int monitor_fd, GError **error)
+{
+    CommandLine *line = g_new0(CommandLine, 1);
+    line->engine = command_line_engine(def->emulator);
+    line->def = def;
+    line->ops = ops;
+    line->opaque = opaque;
+    line->socket_dir = socket_dir;
+    line->args = g_ptr_array_new_with_free_func(g_free);
+    line->fds = g_array_new(FALSE, FALSE, sizeof(int));
+    g_ptr_array_add(line->args, g_strdup(def->emulator));
+    if (!build(line, monitor_fd, error)) {
+        command_line_free(line);
+        return NULL;
+    }
+    return line;
+}
+
+void command_line_free(CommandLine *line)
+{
+    if (line) {
+        for (guint i = 0; i < line->fds->len; i++) {
+            cleanup_close(&g_array_index(line->fds, int, i));
+        }
+        g_array_unref(line->fds);
+        g_ptr_array_unref(line->args);
+        g_free(line);
+    }
+}
+
+/* A value's JSON type: engines take "on" and digits as strings only for properties of that type. */
+static void set_member(JsonObject *object, const char *name, const char *value)
+{
+    char *end;
+    gint64 number = g_ascii_strtoll(value, &end, 10);
+    if (strcmp(value, "on") == 0 || strcmp(value, "off") == 0) {
+        json_object_set_boolean_member(object, name, value[1] == 'n');
+    } else if (*value && !*end && strcmp(name, "addr") != 0 && strcmp(name, "serial") != 0) {
+        json_object_set_int_member(object, name, number);
+    } else {
+        json_object_set_string_member(object, name, value);
+    }
+}
+
+JsonObject *command_line_to_qmp(const char *text, const char *first)
+{
+    JsonObject *object = json_object_new();
+    g_autofree char *joined = g_strdup(text);
+    GString *word = g_string_new(NULL);
+    const char *at = joined;
+    for (bool is_first = true;; is_first = false) {
+        g_string_truncate(word, 0);
+        while (*at && (*at != ',' || at[1] == ',')) {
+            at += *at == ',';
+            g_string_append_c(word, *at++);
+        }
+        char *equals = strchr(word->str, '=');
+        if (is_first) {
+            json_object_set_string_member(object, first, word->str);
+        } else if (equals) {
+            *equals = 0;
+            set_member(object, word->str, equals + 1);
+        }
+        if (!*at) {
+            break;
+        }
+        at++;
+    }
+    g_string_free(word, TRUE);
+    return object;
+}

@@ -1,0 +1,450 @@
+/* Procedures on persistent definitions.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/log.h"
+#include "daemon/domain/command-line.h"
+#include "daemon/domain/handlers.h"
+#include "gbase/error.h"
+
+#include <string.h>
+
+enum { DEFINE_VALIDATE = 1 };
+
+enum {
+    UNDEFINE_MANAGED_SAVE = 1 << 0,
+    UNDEFINE_SNAPSHOTS = 1 << 1,
+    UNDEFINE_NVRAM = 1 << 2,
+    UNDEFINE_KEEP_NVRAM = 1 << 3,
+    UNDEFINE_CHECKPOINTS = 1 << 4,
+    UNDEFINE_TPM = 1 << 5,
+    UNDEFINE_KEEP_TPM = 1 << 6,
+    UNDEFINE_ALL = (1 << 7) - 1,
+};
+
+bool domain_facts_locked(Domain *domain, DomainFacts *out, GError **error)
+{
+    const DomainDef *def = domain_def_locked(domain, error);
+    if (!def) {
+        return false;
+    }
+    out->max_kib = def->memory;
+    out->current_kib = def->current_memory ? def->current_memory : def->memory;
+    out->vcpus = def->current_vcpus;
+    out->max_vcpus = def->vcpus;
+    return true;
+}
+
+/* Stores @def (borrowed) as the persistent definition. */
+static bool store_config(Domain *domain, const DomainDef *def, GError **error)
+{
+    g_autofree char *text = domain_def_format(def, DOMAIN_FORMAT_INACTIVE | DOMAIN_FORMAT_SECURE);
+    g_autofree char *path = service_config_path(def->name);
+    g_autoptr(StateTxn) txn = state_txn_new();
+    state_txn_put(txn, path, text);
+    return service_commit(domain->service, txn, error);
+}
+
+bool domain_store_config(Domain *domain, DomainDef *def, GError **error)
+{
+    if (!store_config(domain, def, error)) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    if (domain->config != def) {
+        domain_def_free(domain->config);
+        domain->config = def;
+    }
+    g_mutex_unlock(&domain->lock);
+    return true;
+}
+
+static void log_warnings(const GPtrArray *warnings, const char *name)
+{
+    for (guint i = 0; i < warnings->len; i++) {
+        log_write(LOG_LEVEL_WARN, "domain '%s': %s", name,
+                  (const char *)g_ptr_array_index(warnings, i));
+    }
+}
+
+static bool define(DaemonCall *call, const char *xml, uint32_t flags, RemoteDomain *out,
+                   GError **error)
+{
+    DomainService *service = call_daemon(call)->domains;
+    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
+    unsigned parse = DOMAIN_PARSE_INACTIVE | (flags & DEFINE_VALIDATE ? DOMAIN_PARSE_VALIDATE : 0);
+    if (!daemon_check_flags(flags, DEFINE_VALIDATE, error)) {
+        return false;
+    }
+    g_autoptr(DomainDef) def =
+        domain_def_parse(xml, parse, service_environment(service), warnings, error);
+    if (!def) {
+        return false;
+    }
+    log_warnings(warnings, def->name);
+    bool is_new = false;
+    g_autoptr(Domain) domain = service_claim(service, &def->uuid, def->name, &is_new, error);
+    if (!domain || !domain_begin_job(domain, "define", error)) {
+        return false;
+    }
+    bool was_persistent = domain->is_persistent;
+    bool ok = domain_store_config(domain, def, error);
+    if (ok) {
+        def = NULL;
+        g_mutex_lock(&domain->lock);
+        domain->is_persistent = true;
+        domain_emit_locked(domain, EVENT_DEFINED, was_persistent ? DEFINED_UPDATED : DEFINED_ADDED);
+        g_mutex_unlock(&domain->lock);
+        call_return_domain(call, domain, out);
+    } else if (is_new) {
+        service_remove(service, domain);
+    }
+    domain_end_job(domain);
+    return ok;
+}
+
+bool handle_domain_define_xml(DaemonCall *call, const RemoteDomainDefineXmlArgs *args,
+                              RemoteDomainDefineXmlRet *ret, GError **error)
+{
+    return define(call, args->xml, 0, &ret->dom, error);
+}
+
+bool handle_domain_define_xml_flags(DaemonCall *call, const RemoteDomainDefineXmlFlagsArgs *args,
+                                    RemoteDomainDefineXmlFlagsRet *ret, GError **error)
+{
+    return define(call, args->xml, args->flags, &ret->dom, error);
+}
+
+static bool undefine_locked_job(Domain *domain, uint32_t flags, GError **error)
+{
+    g_mutex_lock(&domain->lock);
+    bool persistent = domain->is_persistent;
+    bool active = domain_is_active_locked(domain);
+    const DomainDef *def = persistent ? service_config_locked(domain, NULL) : NULL;
+    bool has_nvram = def && def->os.nvram && g_file_test(def->os.nvram, G_FILE_TEST_EXISTS);
+    g_autofree char *nvram = has_nvram ? g_strdup(def->os.nvram) : NULL;
+    g_autofree char *name = g_strdup(domain->name);
+    g_mutex_unlock(&domain->lock);
+    if (!persistent) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
+                         "Requested operation is not valid: cannot undefine transient domain");
+        return false;
+    }
+    if (has_nvram && !(flags & (UNDEFINE_NVRAM | UNDEFINE_KEEP_NVRAM))) {
+        daemon_error_set(
+            error, DAEMON_ERROR_OPERATION_INVALID,
+            "Requested operation is not valid: cannot undefine domain with nvram '%s'; "
+            "say --nvram or --keep-nvram",
+            nvram);
+        return false;
+    }
+    g_autoptr(StateTxn) txn = state_txn_new();
+    g_autofree char *path = service_config_path(name);
+    g_autofree char *link = service_autostart_path(name);
+    state_txn_delete(txn, path);
+    state_txn_delete(txn, link);
+    if (!service_commit(domain->service, txn, error)) {
+        return false;
+    }
+    if (has_nvram && (flags & UNDEFINE_NVRAM) && remove(nvram) < 0) {
+        log_write(LOG_LEVEL_WARN, "cannot remove '%s'", nvram);
+    }
+    g_mutex_lock(&domain->lock);
+    domain->is_persistent = false;
+    domain->is_autostart = false;
+    g_clear_pointer(&domain->config, domain_def_free);
+    domain_emit_locked(domain, EVENT_UNDEFINED, UNDEFINED_REMOVED);
+    active = domain_is_active_locked(domain);
+    g_mutex_unlock(&domain->lock);
+    if (!active) {
+        service_remove(domain->service, domain);
+    }
+    return true;
+}
+
+static bool undefine(DaemonCall *call, const RemoteDomain *dom, uint32_t flags, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, dom, error);
+    if (!domain || !daemon_check_flags(flags, UNDEFINE_ALL, error)) {
+        return false;
+    }
+    if ((flags & UNDEFINE_NVRAM) && (flags & UNDEFINE_KEEP_NVRAM)) {
+        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
+                         "nvram and keep-nvram exclude each other");
+        return false;
+    }
+    if (!domain_begin_job(domain, "undefine", error)) {
+        return false;
+    }
+    bool ok = undefine_locked_job(domain, flags, error);
+    domain_end_job(domain);
+    return ok;
+}
+
+bool handle_domain_undefine(DaemonCall *call, const RemoteDomainUndefineArgs *args, GError **error)
+{
+    return undefine(call, &args->dom, 0, error);
+}
+
+bool handle_domain_undefine_flags(DaemonCall *call, const RemoteDomainUndefineFlagsArgs *args,
+                                  GError **error)
+{
+    return undefine(call, &args->dom, args->flags, error);
+}
+
+bool handle_domain_set_autostart(DaemonCall *call, const RemoteDomainSetAutostartArgs *args,
+                                 GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    if (!domain || !domain_begin_job(domain, "autostart", error)) {
+        return false;
+    }
+    bool wanted = args->autostart != 0;
+    bool ok = domain->is_persistent;
+    if (!ok) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
+                         "Requested operation is not valid: cannot set autostart for transient "
+                         "domain");
+    } else if (domain->is_autostart != wanted) {
+        g_autoptr(StateTxn) txn = state_txn_new();
+        g_autofree char *link = service_autostart_path(domain->name);
+        g_autofree char *target = g_strdup_printf("../%s.xml", domain->name);
+        if (wanted) {
+            state_txn_link(txn, link, target);
+        } else {
+            state_txn_delete(txn, link);
+        }
+        ok = service_commit(domain->service, txn, error);
+        g_mutex_lock(&domain->lock);
+        domain->is_autostart = ok ? wanted : domain->is_autostart;
+        g_mutex_unlock(&domain->lock);
+    }
+    domain_end_job(domain);
+    return ok;
+}
+
+static bool rename_in_job(Domain *domain, const char *name, GError **error)
+{
+    if (!domain->is_persistent || domain_is_active(domain)) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
+                         "Requested operation is not valid: cannot rename %s domain",
+                         domain->is_persistent ? "active" : "a transient");
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    const DomainDef *config = service_config_locked(domain, error);
+    g_autoptr(DomainDef) def = config ? domain_def_copy(config) : NULL;
+    bool autostart = domain->is_autostart;
+    g_autofree char *old = g_strdup(domain->name);
+    g_mutex_unlock(&domain->lock);
+    if (!def || strcmp(old, name) == 0) {
+        return def != NULL;
+    }
+    g_free(def->name);
+    def->name = g_strdup(name);
+    if (!service_rename(domain->service, domain, name, error)) {
+        return false;
+    }
+    g_autofree char *text = domain_def_format(def, DOMAIN_FORMAT_INACTIVE | DOMAIN_FORMAT_SECURE);
+    g_autofree char *paths[] = { service_config_path(old), service_config_path(name),
+                                 service_autostart_path(old), service_autostart_path(name) };
+    g_autofree char *target = g_strdup_printf("../%s.xml", name);
+    g_autoptr(StateTxn) txn = state_txn_new();
+    state_txn_delete(txn, paths[0]);
+    state_txn_put(txn, paths[1], text);
+    state_txn_delete(txn, paths[2]);
+    if (autostart) {
+        state_txn_link(txn, paths[3], target);
+    }
+    bool ok = service_commit(domain->service, txn, error);
+    for (unsigned i = 1; i < G_N_ELEMENTS(paths); i++) {
+        g_free(paths[i]);
+    }
+    if (!ok) {
+        service_rename(domain->service, domain, old, NULL);
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    domain_def_free(domain->config);
+    domain->config = g_steal_pointer(&def);
+    char *renamed = domain->name;
+    domain->name = old;
+    domain_emit_locked(domain, EVENT_UNDEFINED, UNDEFINED_RENAMED);
+    domain->name = renamed;
+    domain_emit_locked(domain, EVENT_DEFINED, DEFINED_RENAMED);
+    g_mutex_unlock(&domain->lock);
+    return true;
+}
+
+bool handle_domain_rename(DaemonCall *call, const RemoteDomainRenameArgs *args,
+                          RemoteDomainRenameRet *ret, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    if (!domain || !daemon_check_flags(args->flags, 0, error)) {
+        return false;
+    }
+    const char *name = args->new_name ?: "";
+    if (!*name || strchr(name, '/') || strchr(name, '\n')) {
+        daemon_error_set(error, DAEMON_ERROR_XML, "XML error: name '%s' cannot %s", name,
+                         *name ? "contain '/' or a line break" : "be empty");
+        return false;
+    }
+    if (!domain_begin_job(domain, "rename", error)) {
+        return false;
+    }
+    bool ok = rename_in_job(domain, name, error);
+    domain_end_job(domain);
+    return ok;
+}
+
+enum { XML_SECURE = 1, XML_INACTIVE = 2, XML_UPDATE_CPU = 4, XML_MIGRATABLE = 8 };
+
+bool handle_domain_get_xml_desc(DaemonCall *call, const RemoteDomainGetXmlDescArgs *args,
+                                RemoteDomainGetXmlDescRet *ret, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    if (!domain || !daemon_check_flags(args->flags, 15, error)) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    bool inactive = (args->flags & XML_INACTIVE) || !domain->live;
+    const DomainDef *def =
+        inactive && domain->is_persistent ? service_config_locked(domain, error) : domain->live;
+    char *text = NULL;
+    if (def) {
+        text = domain_def_format(def,
+                                 (inactive ? DOMAIN_FORMAT_INACTIVE : 0) |
+                                     (args->flags & XML_SECURE ? DOMAIN_FORMAT_SECURE : 0) |
+                                     (args->flags & XML_MIGRATABLE ? DOMAIN_FORMAT_MIGRATABLE : 0));
+    } else if (error && !*error) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_FAILED, "the domain has just ended");
+    }
+    g_mutex_unlock(&domain->lock);
+    ret->xml = text ? arena_take(call_arena(call), text, g_free) : NULL;
+    return text != NULL;
+}
+
+/* --- title, description, metadata --- */
+
+enum { METADATA_DESCRIPTION = 0, METADATA_TITLE = 1, METADATA_ELEMENT = 2 };
+
+static char **metadata_member(DomainDef *def, int type)
+{
+    return type == METADATA_TITLE         ? &def->title
+           : type == METADATA_DESCRIPTION ? &def->description
+                                          : NULL;
+}
+
+static bool check_metadata_type(int type, GError **error)
+{
+    if (type != METADATA_TITLE && type != METADATA_DESCRIPTION) {
+        daemon_error_set(error, DAEMON_ERROR_NO_DOMAIN_METADATA,
+                         "metadata not found: elements of applications are not supported");
+        return false;
+    }
+    return true;
+}
+
+bool handle_domain_get_metadata(DaemonCall *call, const RemoteDomainGetMetadataArgs *args,
+                                RemoteDomainGetMetadataRet *ret, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    unsigned flags = args->flags;
+    if (!domain || !daemon_check_flags(flags, 3, error) ||
+        !check_metadata_type(args->type, error)) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    bool ok = domain_resolve_flags_locked(domain, &flags, error);
+    DomainDef *def = !ok                   ? NULL
+                     : flags & AFFECT_LIVE ? domain->live
+                                           : service_config_locked(domain, error);
+    char **member = def ? metadata_member(def, args->type) : NULL;
+    if (member && *member) {
+        ret->metadata = arena_strdup(call_arena(call), *member);
+    } else if (member) {
+        daemon_error_set(error, DAEMON_ERROR_NO_DOMAIN_METADATA,
+                         "metadata not found: the domain has no %s",
+                         args->type == METADATA_TITLE ? "title" : "description");
+    }
+    g_mutex_unlock(&domain->lock);
+    return ret->metadata != NULL;
+}
+
+static void replace(char **member, const char *text)
+{
+    g_free(*member);
+    *member = text && *text ? g_strdup(text) : NULL;
+}
+
+static bool set_metadata(Domain *domain, const RemoteDomainSetMetadataArgs *args, GError **error)
+{
+    unsigned flags = args->flags;
+    g_autoptr(DomainDef) changed = NULL;
+    g_mutex_lock(&domain->lock);
+    bool ok = domain_resolve_flags_locked(domain, &flags, error);
+    if (ok && (flags & AFFECT_CONFIG)) {
+        const DomainDef *config = service_config_locked(domain, error);
+        changed = config ? domain_def_copy(config) : NULL;
+        ok = changed != NULL;
+    }
+    g_mutex_unlock(&domain->lock);
+    if (!ok) {
+        return false;
+    }
+    if (changed) {
+        replace(metadata_member(changed, args->type), args->metadata);
+        if (!domain_store_config(domain, changed, error)) {
+            return false;
+        }
+        changed = NULL;
+    }
+    g_mutex_lock(&domain->lock);
+    if ((flags & AFFECT_LIVE) && domain->live) {
+        replace(metadata_member(domain->live, args->type), args->metadata);
+    }
+    RemoteDomainEventCallbackMetadataChangeMsg message = { .type = args->type };
+    EventSubject subject = { domain->name, domain->uuid };
+    domain_to_wire_locked(domain, NULL, &message.dom);
+    event_queue_emit(domain->service->daemon->events,
+                     REMOTE_PROC_DOMAIN_EVENT_CALLBACK_METADATA_CHANGE, &subject, &message);
+    g_mutex_unlock(&domain->lock);
+    return true;
+}
+
+bool handle_domain_set_metadata(DaemonCall *call, const RemoteDomainSetMetadataArgs *args,
+                                GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    if (!domain || !daemon_check_flags(args->flags, 3, error) ||
+        !check_metadata_type(args->type, error)) {
+        return false;
+    }
+    if (args->type == METADATA_TITLE && args->metadata && strchr(args->metadata, '\n')) {
+        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
+                         "invalid argument: metadata title can't contain newlines");
+        return false;
+    }
+    if (!domain_begin_job(domain, "metadata", error)) {
+        return false;
+    }
+    bool ok = set_metadata(domain, args, error);
+    domain_end_job(domain);
+    return ok;
+}
+
+static const DispatchEntry entries[] = {
+    HANDLER(domain_define_xml),
+    HANDLER(domain_define_xml_flags),
+    HANDLER_INLINE(domain_get_metadata),
+    HANDLER_INLINE(domain_get_xml_desc),
+    HANDLER(domain_rename),
+    HANDLER(domain_set_autostart),
+    HANDLER(domain_set_metadata),
+    HANDLER(domain_undefine),
+    HANDLER(domain_undefine_flags),
+};
+
+const DaemonModule domain_define_module = {
+    .name = "domain-define",
+    .handlers = entries,
+    .n_handlers = G_N_ELEMENTS(entries),
+};

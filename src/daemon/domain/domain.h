@@ -1,0 +1,164 @@
+/* One guest as the daemon knows it: its definitions, its state and its process.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_DAEMON_DOMAIN_DOMAIN_H
+#define LODGE_DAEMON_DOMAIN_DOMAIN_H
+
+#include "conf/domain/domain.h"
+#include "daemon/daemon.h"
+#include "daemon/domain/process.h"
+#include "daemon/domain/qmp-client.h"
+#include "gbase/uuid.h"
+
+#include <stdbool.h>
+
+typedef struct DomainService DomainService;
+
+/* libvirt's numbers (virDomainState). */
+typedef enum DomainState {
+    DOMAIN_RUNNING = 1,
+    DOMAIN_BLOCKED = 2,
+    DOMAIN_PAUSED = 3,
+    DOMAIN_SHUTDOWN = 4,
+    DOMAIN_SHUTOFF = 5,
+    DOMAIN_CRASHED = 6,
+    DOMAIN_PMSUSPENDED = 7,
+} DomainState;
+
+/* Why, by state (virDomainRunningReason and so on). */
+enum {
+    RUNNING_BOOTED = 1,
+    RUNNING_UNPAUSED = 5,
+    RUNNING_WAKEUP = 8,
+    PAUSED_UNKNOWN = 0,
+    PAUSED_USER = 1,
+    PAUSED_IOERROR = 5,
+    PAUSED_WATCHDOG = 6,
+    PAUSED_SHUTTING_DOWN = 8,
+    PAUSED_CRASHED = 10,
+    PAUSED_STARTING_UP = 11,
+    SHUTDOWN_USER = 1,
+    SHUTOFF_UNKNOWN = 0,
+    SHUTOFF_SHUTDOWN = 1,
+    SHUTOFF_DESTROYED = 2,
+    SHUTOFF_CRASHED = 3,
+    SHUTOFF_FAILED = 6,
+    CRASHED_PANICKED = 1,
+    PMSUSPENDED_UNKNOWN = 0,
+};
+
+/* Lifecycle events and their details (virDomainEventType). */
+enum {
+    EVENT_DEFINED = 0,
+    EVENT_UNDEFINED = 1,
+    EVENT_STARTED = 2,
+    EVENT_SUSPENDED = 3,
+    EVENT_RESUMED = 4,
+    EVENT_STOPPED = 5,
+    EVENT_SHUTDOWN = 6,
+    EVENT_PMSUSPENDED = 7,
+    EVENT_CRASHED = 8,
+};
+enum { DEFINED_ADDED = 0, DEFINED_UPDATED = 1, DEFINED_RENAMED = 2 };
+enum { UNDEFINED_REMOVED = 0, UNDEFINED_RENAMED = 1 };
+enum { STARTED_BOOTED = 0 };
+enum { SUSPENDED_PAUSED = 0, SUSPENDED_IOERROR = 2, SUSPENDED_WATCHDOG = 3 };
+enum { RESUMED_UNPAUSED = 0 };
+enum { STOPPED_SHUTDOWN = 0, STOPPED_DESTROYED = 1, STOPPED_CRASHED = 2, STOPPED_FAILED = 5 };
+enum { SHUTDOWN_FINISHED = 0, SHUTDOWN_GUEST = 1, SHUTDOWN_HOST = 2 };
+
+typedef enum GuestEngine { ENGINE_LODGE, ENGINE_QEMU } GuestEngine;
+
+/* What exists while the guest's process does. */
+typedef struct DomainRuntime {
+    GuestProcess process;
+    GuestEngine engine;
+    QmpClient *monitor; /* NULL until connected and after it closed */
+    QmpClient *agent;   /* of the guest agent, when somebody asked for it */
+    char *dir;          /* RUN/qemu/domain-ID-NAME: sockets */
+    char *monitor_path; /* of the monitor's socket */
+    LoopWatch *exit_watch;
+    GHashTable *ptys;    /* device alias -> path */
+    GArray *vcpu_tids;   /* of pid_t, by number; empty: unknown */
+    guint64 balloon_kib; /* what the guest has now */
+    bool is_reconnected; /* adopted, not started by this daemon */
+    /* What its end will mean. */
+    bool is_destroyed;     /* somebody ended it */
+    bool has_shut_down;    /* it said so before */
+    bool has_failed;       /* it did not start */
+    bool fake_reboot;      /* reset when it powers off */
+    uint64_t owner_client; /* autodestroy: client_id(), or 0 */
+    unsigned owner_handle;
+} DomainRuntime;
+
+typedef struct Domain {
+    gint refs;
+    DomainService *service;
+    Uuid uuid;
+
+    /* A leaf lock, held for moments only: never while waiting for a guest, a disk or the loop. */
+    GMutex lock;
+    char *name;
+    int id; /* -1: not active */
+    bool is_persistent;
+    bool is_autostart;
+    bool is_removed; /* from the tables */
+    bool is_edited;
+    DomainState state;
+    int reason;
+    gint64 state_since; /* monotonic, us */
+    DomainDef *config;  /* (nullable) what the next start uses; NULL: transient, or not loaded */
+    DomainDef *live;    /* (nullable) while active */
+    DomainRuntime *runtime;
+
+    /* One change at a time. */
+    GCond job_ended;
+    const char *job;          /* its name, or NULL */
+    gint64 job_since;         /* monotonic, us */
+    GCond device_event;       /* a device went, or refused to */
+    GHashTable *gone_devices; /* alias -> GINT 1: deleted, 2: refused */
+} Domain;
+
+/* How long a call waits for another that changes the same guest. */
+#define DOMAIN_JOB_WAIT_MS 30000
+
+Domain *domain_new(DomainService *service, const Uuid *uuid, const char *name);
+Domain *domain_ref(Domain *domain);
+void domain_unref(Domain *domain);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Domain, domain_unref)
+
+/* Any thread, with lock or without (as named). */
+static inline bool domain_is_active_locked(const Domain *domain)
+{
+    return domain->id >= 0;
+}
+bool domain_is_active(Domain *domain);
+
+/* "domain is not running" (OPERATION_INVALID). With lock. */
+bool domain_check_active_locked(Domain *domain, GError **error);
+
+/* Waits for its turn. False with @error (TIMEOUT naming the other). Without lock; not on the loop.
+ */
+bool domain_begin_job(Domain *domain, const char *job, GError **error);
+void domain_end_job(Domain *domain);
+
+/* begin_job and the guest is active, with its monitor (transfer full); ends the job on failure. */
+QmpClient *domain_begin_monitor_job(Domain *domain, const char *job, GError **error);
+
+/* The monitor without a job, for questions (transfer full). */
+QmpClient *domain_get_monitor(Domain *domain, GError **error);
+
+/* With lock. Notes the time. */
+void domain_set_state_locked(Domain *domain, DomainState state, int reason);
+
+/* Sends a lifecycle event. With lock or without, but not both at once. */
+void domain_emit_locked(Domain *domain, int event, int detail);
+void domain_emit(Domain *domain, int event, int detail);
+
+/* What replies and events carry; strings go to @arena (NULL: borrowed, with lock). */
+void domain_to_wire_locked(Domain *domain, Arena *arena, RemoteDomain *out);
+
+/* The definition that flags ask for. With lock. CURRENT (0): live when active. */
+enum { AFFECT_CURRENT = 0, AFFECT_LIVE = 1, AFFECT_CONFIG = 2 };
+bool domain_resolve_flags_locked(Domain *domain, unsigned *flags, GError **error);
+
+#endif

@@ -1,0 +1,37 @@
+/* What the groups of domain procedures share, and their tables.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_DAEMON_DOMAIN_HANDLERS_H
+#define LODGE_DAEMON_DOMAIN_HANDLERS_H
+
+#include "daemon/domain/module.h"
+#include "daemon/domain/service.h"
+#include "daemon/error.h"
+
+/* The domain of a call (transfer full), or NULL with @error. */
+Domain *call_domain(DaemonCall *call, const RemoteDomain *wire, GError **error);
+
+/* A reply's domain, its strings in the call's arena. Without lock. */
+void call_return_domain(DaemonCall *call, Domain *domain, RemoteDomain *out);
+
+/* What is asked most, from the live definition when active, else from the persistent one. */
+typedef struct DomainFacts {
+    guint64 max_kib;
+    guint64 current_kib;
+    unsigned vcpus;
+    unsigned max_vcpus;
+} DomainFacts;
+
+/* With lock; the definition may have to be loaded. False with @error. */
+bool domain_facts_locked(Domain *domain, DomainFacts *out, GError **error);
+
+/* Makes @def (transfer full on success) the persistent definition, durably. With the job, without
+ * lock. */
+bool domain_store_config(Domain *domain, DomainDef *def, GError **error);
+
+/* Starts all that are marked. A thread of its own. */
+void domain_autostart_all(DomainService *service);
+
+/* The live definition when active and the persistent one else; with lock, borrowed. */
+DomainDef *domain_def_locked(Domain *domain, GError **error);
+
+#endif

@@ -1,0 +1,208 @@
+/* The domain module: what happens when the daemon starts and stops.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/module.h"
+
+#include "base/log.h"
+#include "daemon/domain/handlers.h"
+#include "daemon/domain/runtime.h"
+#include "gbase/error.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define WORKERS 4
+
+static guint uuid_hash(gconstpointer key)
+{
+    guint hash;
+    memcpy(&hash, key, sizeof(hash));
+    return hash;
+}
+
+static gboolean uuid_equal(gconstpointer a, gconstpointer b)
+{
+    return memcmp(a, b, sizeof(Uuid)) == 0;
+}
+
+/* lodge-vmm beside this program, or where programs are. (transfer full) */
+static char *find_lodge_vmm(void)
+{
+    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
+    g_autofree char *folder = self ? g_path_get_dirname(self) : NULL;
+    g_autofree char *beside = folder ? g_build_filename(folder, "lodge-vmm", NULL) : NULL;
+    if (beside && access(beside, X_OK) == 0) {
+        return g_steal_pointer(&beside);
+    }
+    char *found = g_find_program_in_path("lodge-vmm");
+    return found ? found : g_strdup("/usr/bin/lodge-vmm");
+}
+
+static const char *default_emulator(void *opaque, DomainVirtType virt, const char *arch)
+{
+    const DomainService *service = opaque;
+    if (g_strcmp0(arch, "x86_64") == 0 || !arch) {
+        return service->lodge_vmm;
+    }
+    return NULL;
+}
+
+static const char *canonical_machine(void *opaque, const char *emulator, const char *arch,
+                                     const char *machine)
+{
+    static const struct {
+        const char *alias, *name;
+    } qemu[] = { { "q35", "pc-q35-7.2" }, { "pc", "pc-i440fx-7.2" }, { NULL, NULL } };
+    g_autofree char *program = g_path_get_basename(emulator ?: "");
+    bool is_qemu = strstr(program, "qemu") != NULL;
+    if (!machine) {
+        return is_qemu ? "pc-i440fx-7.2" : "q35";
+    }
+    for (unsigned i = 0; is_qemu && qemu[i].alias; i++) {
+        if (strcmp(machine, qemu[i].alias) == 0) {
+            return qemu[i].name;
+        }
+    }
+    return machine;
+}
+
+const DomainEnvironment *service_environment(DomainService *service)
+{
+    return &service->environment;
+}
+
+/* The UUID of a file of ours, without parsing all of it. */
+static bool peek_uuid(const char *text, Uuid *out)
+{
+    const char *element = strstr(text, "<uuid>");
+    if (!element || strlen(element) < 6 + UUID_TEXT_SIZE) {
+        return false;
+    }
+    g_autofree char *word = g_strndup(element + 6, UUID_TEXT_SIZE - 1);
+    return uuid_parse(word, out, NULL);
+}
+
+static bool load_one(DomainService *service, const char *name, const char *path, GError **error)
+{
+    bool is_edited = false;
+    g_autofree char *text = state_store_read(service->store, path, &is_edited, error);
+    if (!text) {
+        return false;
+    }
+    Uuid uuid;
+    g_autoptr(DomainDef) def = NULL;
+    if (is_edited || !peek_uuid(text, &uuid)) {
+        def = domain_def_parse(text, DOMAIN_PARSE_INACTIVE, service_environment(service), NULL,
+                               error);
+        if (!def) {
+            return false;
+        }
+        if (strcmp(def->name, name) != 0) {
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_CORRUPT,
+                        "it defines '%s', which is not the file's name", def->name);
+            return false;
+        }
+        uuid = def->uuid;
+    }
+    bool is_new;
+    Domain *domain = service_claim(service, &uuid, name, &is_new, error);
+    if (!domain) {
+        return false;
+    }
+    domain->is_persistent = true;
+    domain->config = g_steal_pointer(&def);
+    domain_unref(domain);
+    return true;
+}
+
+static bool load_all(DomainService *service, GError **error)
+{
+    g_autoptr(GPtrArray) names = state_store_list(service->store, "qemu", ".xml", error);
+    g_autoptr(GPtrArray) marks =
+        names ? state_store_list(service->store, "qemu/autostart", ".xml", error) : NULL;
+    if (!marks) {
+        return false;
+    }
+    for (guint i = 0; i < names->len; i++) {
+        const char *name = g_ptr_array_index(names, i);
+        g_autofree char *path = service_config_path(name);
+        g_autoptr(GError) reason = NULL;
+        if (!load_one(service, name, path, &reason)) {
+            g_autofree char *kept =
+                state_store_quarantine(service->store, path, reason->message, NULL);
+        }
+    }
+    for (guint i = 0; i < marks->len; i++) {
+        g_autoptr(Domain) domain = service_find_name(service, g_ptr_array_index(marks, i));
+        if (domain) {
+            domain->is_autostart = true;
+        }
+    }
+    return true;
+}
+
+static void reconnect(gpointer data, gpointer opaque)
+{
+    status_reconnect(data);
+    domain_unref(data);
+}
+
+static gpointer run_autostart(gpointer data)
+{
+    domain_autostart_all(data);
+    return NULL;
+}
+
+/* On the loop, once it runs. */
+static void begin_autostart(void *opaque)
+{
+    g_thread_unref(g_thread_new("autostart", run_autostart, opaque));
+}
+
+static bool start(Daemon *daemon, GError **error)
+{
+    DomainService *service = g_new0(DomainService, 1);
+    service->daemon = daemon;
+    g_rw_lock_init(&service->lock);
+    service->by_uuid = g_hash_table_new(uuid_hash, uuid_equal);
+    service->by_name = g_hash_table_new(g_str_hash, g_str_equal);
+    service->by_id = g_hash_table_new(NULL, NULL);
+    service->next_id = 1;
+    service->lodge_vmm = find_lodge_vmm();
+    service->environment = (DomainEnvironment){ default_emulator, canonical_machine, service };
+    service->workers = g_thread_pool_new(reconnect, NULL, WORKERS, FALSE, NULL);
+    daemon->domains = service;
+    StateStoreConfig config = {
+        .files_dir = daemon->paths.config_dir,
+        .journal_dir = daemon->paths.state_dir,
+    };
+    service->store = state_store_open(&config, error);
+    if (!service->store || !load_all(service, error)) {
+        return false;
+    }
+    status_adopt_all(service);
+    return loop_call(daemon->loop, begin_autostart, service) == 0;
+}
+
+/* Guests run on; their status files lead the next daemon to them. */
+static void stop(Daemon *daemon)
+{
+    DomainService *service = daemon->domains;
+    if (!service) {
+        return;
+    }
+    g_thread_pool_free(service->workers, FALSE, TRUE);
+    state_store_close(service->store);
+    /* The objects stay: the process ends right after, and threads may still hold some. */
+}
+
+static bool is_busy(Daemon *daemon)
+{
+    return daemon->domains && daemon->domains->active > 0;
+}
+
+const DaemonModule domain_module = {
+    .name = "domain",
+    .start = start,
+    .stop = stop,
+    .is_busy = is_busy,
+};

@@ -1,0 +1,13 @@
+/* The domain group's modules: the first keeps the guests, the others hold procedures.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_DAEMON_DOMAIN_MODULE_H
+#define LODGE_DAEMON_DOMAIN_MODULE_H
+
+#include "daemon/daemon.h"
+
+extern const DaemonModule domain_module;
+extern const DaemonModule domain_query_module;     /* lists, states */
+extern const DaemonModule domain_define_module;    /* definitions */
+extern const DaemonModule domain_lifecycle_module; /* start, stop, pause */
+
+#endif

@@ -1,0 +1,255 @@
+/* Events of monitors, turned into states and libvirt's events.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/monitor-events.h"
+
+#include "base/log.h"
+#include "daemon/domain/json-peer.h"
+#include "daemon/domain/runtime.h"
+
+#include <signal.h>
+#include <string.h>
+
+typedef void (*EventHandler)(Domain *domain, JsonObject *data);
+
+#define EMIT(domain, PROCEDURE, message)                                                           \
+    do {                                                                                           \
+        EventSubject subject_ = { (domain)->name, (domain)->uuid };                                \
+        event_queue_emit((domain)->service->daemon->events,                                        \
+                         REMOTE_PROC_DOMAIN_EVENT_CALLBACK_##PROCEDURE, &subject_, message);       \
+    } while (0)
+
+static void on_stop(Domain *domain, JsonObject *data)
+{
+    if (domain->state != DOMAIN_RUNNING) {
+        return;
+    }
+    domain_set_state_locked(domain, DOMAIN_PAUSED, PAUSED_UNKNOWN);
+    domain_emit_locked(domain, EVENT_SUSPENDED, SUSPENDED_PAUSED);
+}
+
+static void on_resume(Domain *domain, JsonObject *data)
+{
+    if (domain->state == DOMAIN_RUNNING) {
+        return;
+    }
+    domain_set_state_locked(domain, DOMAIN_RUNNING, RUNNING_UNPAUSED);
+    domain_emit_locked(domain, EVENT_RESUMED, RESUMED_UNPAUSED);
+}
+
+static void reset_guest(void *opaque)
+{
+    Domain *domain = opaque;
+    g_autoptr(QmpClient) monitor = domain_get_monitor(domain, NULL);
+    if (monitor && qmp_client_run(monitor, "system_reset", NULL, NULL)) {
+        qmp_client_run(monitor, "cont", NULL, NULL);
+    }
+    domain_unref(domain);
+}
+
+static gpointer reset_thread(gpointer data)
+{
+    reset_guest(data);
+    return NULL;
+}
+
+/* Started with -no-shutdown: the process waits, and what was asked of its end decides. */
+static void on_shutdown(Domain *domain, JsonObject *data)
+{
+    DomainRuntime *runtime = domain->runtime;
+    bool by_guest = json_peer_bool(data, "guest", true);
+    const char *reason = json_peer_string(data, "reason");
+    if (g_strcmp0(reason, "host-signal") == 0) {
+        runtime->is_destroyed = true;
+    }
+    if (runtime->fake_reboot) {
+        runtime->fake_reboot = false;
+        g_thread_unref(g_thread_new("reset", reset_thread, domain_ref(domain)));
+        return;
+    }
+    runtime->has_shut_down = true;
+    domain_set_state_locked(domain, DOMAIN_SHUTDOWN, SHUTDOWN_USER);
+    domain_emit_locked(domain, EVENT_SHUTDOWN, by_guest ? SHUTDOWN_GUEST : SHUTDOWN_HOST);
+    process_signal(&runtime->process, SIGTERM);
+}
+
+static void on_reset(Domain *domain, JsonObject *data)
+{
+    RemoteDomainEventCallbackRebootMsg message = { 0 };
+    domain_to_wire_locked(domain, NULL, &message.msg.dom);
+    EMIT(domain, REBOOT, &message);
+}
+
+static void on_rtc_change(Domain *domain, JsonObject *data)
+{
+    RemoteDomainEventCallbackRtcChangeMsg message = {
+        .msg.offset = json_peer_int(data, "offset", 0),
+    };
+    domain_to_wire_locked(domain, NULL, &message.msg.dom);
+    EMIT(domain, RTC_CHANGE, &message);
+}
+
+static void on_balloon(Domain *domain, JsonObject *data)
+{
+    RemoteDomainEventCallbackBalloonChangeMsg message = { 0 };
+    gint64 bytes = json_peer_int(data, "actual", 0);
+    domain->runtime->balloon_kib = (guint64)MAX(bytes, 0) / 1024;
+    domain_to_wire_locked(domain, NULL, &message.msg.dom);
+    message.msg.actual = domain->runtime->balloon_kib;
+    EMIT(domain, BALLOON_CHANGE, &message);
+}
+
+static void note_device(Domain *domain, const char *device, int outcome)
+{
+    if (!domain->gone_devices) {
+        domain->gone_devices = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    }
+    if (g_hash_table_size(domain->gone_devices) < 1024) {
+        g_hash_table_replace(domain->gone_devices, g_strdup(device), GINT_TO_POINTER(outcome));
+    }
+    g_cond_broadcast(&domain->device_event);
+}
+
+static void on_device_deleted(Domain *domain, JsonObject *data)
+{
+    const char *device = json_peer_string(data, "device");
+    if (device) {
+        note_device(domain, device, 1);
+    }
+}
+
+static void on_unplug_error(Domain *domain, JsonObject *data)
+{
+    const char *device = json_peer_string(data, "device");
+    if (device) {
+        note_device(domain, device, 2);
+    }
+}
+
+static void on_panic(Domain *domain, JsonObject *data)
+{
+    domain_set_state_locked(domain, DOMAIN_CRASHED, CRASHED_PANICKED);
+    domain_emit_locked(domain, EVENT_CRASHED, 0);
+}
+
+static void on_suspend(Domain *domain, JsonObject *data)
+{
+    domain_set_state_locked(domain, DOMAIN_PMSUSPENDED, PMSUSPENDED_UNKNOWN);
+    domain_emit_locked(domain, EVENT_PMSUSPENDED, 0);
+}
+
+static void on_wakeup(Domain *domain, JsonObject *data)
+{
+    if (domain->state == DOMAIN_PMSUSPENDED) {
+        domain_set_state_locked(domain, DOMAIN_RUNNING, RUNNING_WAKEUP);
+        domain_emit_locked(domain, EVENT_STARTED, 4);
+    }
+}
+
+static void on_watchdog(Domain *domain, JsonObject *data)
+{
+    static const char *const actions[] = { "none",     "pause", "reset",     "poweroff",
+                                           "shutdown", "debug", "inject-nmi" };
+    RemoteDomainEventCallbackWatchdogMsg message = { 0 };
+    const char *action = json_peer_string(data, "action");
+    for (unsigned i = 0; i < G_N_ELEMENTS(actions); i++) {
+        if (g_strcmp0(action, actions[i]) == 0) {
+            message.msg.action = (int32_t)i;
+        }
+    }
+    domain_to_wire_locked(domain, NULL, &message.msg.dom);
+    EMIT(domain, WATCHDOG, &message);
+}
+
+static void on_io_error(Domain *domain, JsonObject *data)
+{
+    /* libvirt's actions: 0 none, 1 pause, 2 report. */
+    const char *action = json_peer_string(data, "action");
+    const char *device = json_peer_string(data, "device");
+    const char *qdev = json_peer_string(data, "qom-path");
+    bool no_space = json_peer_bool(data, "nospace", false);
+    RemoteDomainEventCallbackIoErrorReasonMsg message = { 0 };
+    RemoteDomainEventCallbackIoErrorMsg plain = { 0 };
+    domain_to_wire_locked(domain, NULL, &plain.msg.dom);
+    plain.msg.src_path = "";
+    plain.msg.dev_alias = device && *device ? device : qdev ?: "";
+    plain.msg.action = g_strcmp0(action, "stop") == 0     ? 1
+                       : g_strcmp0(action, "report") == 0 ? 2
+                                                          : 0;
+    EMIT(domain, IO_ERROR, &plain);
+    message.msg.dom = plain.msg.dom;
+    message.msg.src_path = plain.msg.src_path;
+    message.msg.dev_alias = plain.msg.dev_alias;
+    message.msg.action = plain.msg.action;
+    message.msg.reason = no_space ? "enospc" : "";
+    EMIT(domain, IO_ERROR_REASON, &message);
+    if (plain.msg.action == 1 && domain->state == DOMAIN_RUNNING) {
+        domain_set_state_locked(domain, DOMAIN_PAUSED, PAUSED_IOERROR);
+        domain_emit_locked(domain, EVENT_SUSPENDED, SUSPENDED_IOERROR);
+    }
+}
+
+static const struct {
+    const char *name;
+    EventHandler handler;
+} handlers[] = {
+    { "BALLOON_CHANGE", on_balloon },
+    { "BLOCK_IO_ERROR", on_io_error },
+    { "DEVICE_DELETED", on_device_deleted },
+    { "DEVICE_UNPLUG_GUEST_ERROR", on_unplug_error },
+    { "GUEST_PANICKED", on_panic },
+    { "RESET", on_reset },
+    { "RESUME", on_resume },
+    { "RTC_CHANGE", on_rtc_change },
+    { "SHUTDOWN", on_shutdown },
+    { "STOP", on_stop },
+    { "SUSPEND", on_suspend },
+    { "WAKEUP", on_wakeup },
+    { "WATCHDOG", on_watchdog },
+};
+
+/* For clients of the QEMU program: any event, as it came. With lock. */
+static void pass_on(Domain *domain, const char *name, JsonObject *data, gint64 seconds,
+                    unsigned microseconds)
+{
+    QemuDomainMonitorEventMsg message = { .event = name,
+                                          .seconds = seconds,
+                                          .micros = microseconds };
+    EventSubject subject = { domain->name, domain->uuid };
+    g_autofree char *text = NULL;
+    if (data) {
+        g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), data);
+        text = json_to_string(node, FALSE);
+        message.details = text;
+    }
+    domain_to_wire_locked(domain, NULL, &message.dom);
+    event_queue_emit_monitor(domain->service->daemon->events, &subject, &message);
+}
+
+void monitor_on_event(void *opaque, const char *name, JsonObject *data, gint64 seconds,
+                      unsigned microseconds)
+{
+    Domain *domain = opaque;
+    g_mutex_lock(&domain->lock);
+    if (domain->runtime) {
+        for (unsigned i = 0; i < G_N_ELEMENTS(handlers); i++) {
+            if (strcmp(handlers[i].name, name) == 0) {
+                handlers[i].handler(domain, data);
+            }
+        }
+        pass_on(domain, name, data, seconds, microseconds);
+    }
+    g_mutex_unlock(&domain->lock);
+}
+
+void monitor_on_closed(void *opaque, const GError *reason)
+{
+    Domain *domain = opaque;
+    g_mutex_lock(&domain->lock);
+    QmpClient *monitor = NULL;
+    if (domain->runtime) {
+        monitor = g_steal_pointer(&domain->runtime->monitor);
+        log_write(LOG_LEVEL_DEBUG, "domain '%s': %s", domain->name, reason->message);
+    }
+    g_mutex_unlock(&domain->lock);
+    qmp_client_unref(monitor);
+}

@@ -1,0 +1,405 @@
+/* Procedures that list and look up guests, and tell what is known without asking them.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/handlers.h"
+
+#include <string.h>
+
+Domain *call_domain(DaemonCall *call, const RemoteDomain *wire, GError **error)
+{
+    return service_find(call_daemon(call)->domains, wire, error);
+}
+
+void call_return_domain(DaemonCall *call, Domain *domain, RemoteDomain *out)
+{
+    g_mutex_lock(&domain->lock);
+    domain_to_wire_locked(domain, call_arena(call), out);
+    g_mutex_unlock(&domain->lock);
+}
+
+static bool return_lookup(DaemonCall *call, Domain *domain, RemoteDomain *out, GError **error,
+                          const char *what, const char *key)
+{
+    if (!domain) {
+        daemon_error_set(error, DAEMON_ERROR_NO_DOMAIN,
+                         "Domain not found: no domain with matching %s '%s'", what, key);
+        return false;
+    }
+    call_return_domain(call, domain, out);
+    domain_unref(domain);
+    return true;
+}
+
+bool handle_domain_lookup_by_name(DaemonCall *call, const RemoteDomainLookupByNameArgs *args,
+                                  RemoteDomainLookupByNameRet *ret, GError **error)
+{
+    Domain *domain = service_find_name(call_daemon(call)->domains, args->name);
+    return return_lookup(call, domain, &ret->dom, error, "name", args->name);
+}
+
+bool handle_domain_lookup_by_uuid(DaemonCall *call, const RemoteDomainLookupByUuidArgs *args,
+                                  RemoteDomainLookupByUuidRet *ret, GError **error)
+{
+    char text[UUID_TEXT_SIZE];
+    uuid_format(&args->uuid, text);
+    Domain *domain = service_find_uuid(call_daemon(call)->domains, &args->uuid);
+    return return_lookup(call, domain, &ret->dom, error, "uuid", text);
+}
+
+bool handle_domain_lookup_by_id(DaemonCall *call, const RemoteDomainLookupByIdArgs *args,
+                                RemoteDomainLookupByIdRet *ret, GError **error)
+{
+    char text[16];
+    g_snprintf(text, sizeof(text), "%d", args->id);
+    Domain *domain = service_find_id(call_daemon(call)->domains, args->id);
+    return return_lookup(call, domain, &ret->dom, error, "id", text);
+}
+
+/* Bits of virConnectListAllDomains, in groups of which one must match. */
+enum {
+    LIST_ACTIVE = 1 << 0,
+    LIST_INACTIVE = 1 << 1,
+    LIST_PERSISTENT = 1 << 2,
+    LIST_TRANSIENT = 1 << 3,
+    LIST_RUNNING = 1 << 4,
+    LIST_PAUSED = 1 << 5,
+    LIST_SHUTOFF = 1 << 6,
+    LIST_OTHER = 1 << 7,
+    LIST_MANAGED_SAVE = 1 << 8,
+    LIST_NO_MANAGED_SAVE = 1 << 9,
+    LIST_AUTOSTART = 1 << 10,
+    LIST_NO_AUTOSTART = 1 << 11,
+    LIST_HAS_SNAPSHOT = 1 << 12,
+    LIST_NO_SNAPSHOT = 1 << 13,
+    LIST_HAS_CHECKPOINT = 1 << 14,
+    LIST_NO_CHECKPOINT = 1 << 15,
+    LIST_ALL_BITS = (1 << 16) - 1,
+};
+
+static bool is_in_group(uint32_t flags, uint32_t group, uint32_t have)
+{
+    return (flags & group) == 0 || (flags & have) != 0;
+}
+
+static bool is_listed_locked(const Domain *domain, uint32_t flags)
+{
+    uint32_t state = domain->state == DOMAIN_RUNNING   ? LIST_RUNNING
+                     : domain->state == DOMAIN_PAUSED  ? LIST_PAUSED
+                     : domain->state == DOMAIN_SHUTOFF ? LIST_SHUTOFF
+                                                       : LIST_OTHER;
+    return is_in_group(flags, LIST_ACTIVE | LIST_INACTIVE,
+                       domain_is_active_locked(domain) ? LIST_ACTIVE : LIST_INACTIVE) &&
+           is_in_group(flags, LIST_PERSISTENT | LIST_TRANSIENT,
+                       domain->is_persistent ? LIST_PERSISTENT : LIST_TRANSIENT) &&
+           is_in_group(flags, LIST_RUNNING | LIST_PAUSED | LIST_SHUTOFF | LIST_OTHER, state) &&
+           is_in_group(flags, LIST_MANAGED_SAVE | LIST_NO_MANAGED_SAVE, LIST_NO_MANAGED_SAVE) &&
+           is_in_group(flags, LIST_AUTOSTART | LIST_NO_AUTOSTART,
+                       domain->is_autostart ? LIST_AUTOSTART : LIST_NO_AUTOSTART) &&
+           is_in_group(flags, LIST_HAS_SNAPSHOT | LIST_NO_SNAPSHOT, LIST_NO_SNAPSHOT) &&
+           is_in_group(flags, LIST_HAS_CHECKPOINT | LIST_NO_CHECKPOINT, LIST_NO_CHECKPOINT);
+}
+
+bool handle_connect_list_all_domains(DaemonCall *call, const RemoteConnectListAllDomainsArgs *args,
+                                     RemoteConnectListAllDomainsRet *ret, GError **error)
+{
+    if (!daemon_check_flags(args->flags, LIST_ALL_BITS, error)) {
+        return false;
+    }
+    g_autoptr(GPtrArray) all = service_all(call_daemon(call)->domains);
+    RemoteDomain *list = arena_alloc_array(call_arena(call), all->len + 1, sizeof(*list));
+    if (!list) {
+        daemon_error_set(error, DAEMON_ERROR_NO_MEMORY, "too many domains");
+        return false;
+    }
+    uint32_t n = 0;
+    for (guint i = 0; i < all->len; i++) {
+        Domain *domain = g_ptr_array_index(all, i);
+        g_mutex_lock(&domain->lock);
+        if (!domain->is_removed && is_listed_locked(domain, args->flags)) {
+            domain_to_wire_locked(domain, call_arena(call), &list[n++]);
+        }
+        g_mutex_unlock(&domain->lock);
+    }
+    ret->ret = n;
+    if (args->need_results) {
+        ret->domains = list;
+        ret->n_domains = n;
+    }
+    return true;
+}
+
+static bool is_inactive(Domain *domain)
+{
+    return !domain_is_active(domain);
+}
+
+bool handle_connect_num_of_domains(DaemonCall *call, RemoteConnectNumOfDomainsRet *ret,
+                                   GError **error)
+{
+    DomainService *service = call_daemon(call)->domains;
+    g_rw_lock_reader_lock(&service->lock);
+    ret->num = (int32_t)service->active;
+    g_rw_lock_reader_unlock(&service->lock);
+    return true;
+}
+
+bool handle_connect_num_of_defined_domains(DaemonCall *call,
+                                           RemoteConnectNumOfDefinedDomainsRet *ret, GError **error)
+{
+    g_autoptr(GPtrArray) all = service_all(call_daemon(call)->domains);
+    for (guint i = 0; i < all->len; i++) {
+        ret->num += is_inactive(g_ptr_array_index(all, i));
+    }
+    return true;
+}
+
+bool handle_connect_list_domains(DaemonCall *call, const RemoteConnectListDomainsArgs *args,
+                                 RemoteConnectListDomainsRet *ret, GError **error)
+{
+    g_autoptr(GPtrArray) all = service_all(call_daemon(call)->domains);
+    ret->ids = arena_alloc_array(call_arena(call), all->len + 1, sizeof(*ret->ids));
+    for (guint i = 0; ret->ids && i < all->len && (int)ret->n_ids < args->maxids; i++) {
+        Domain *domain = g_ptr_array_index(all, i);
+        g_mutex_lock(&domain->lock);
+        if (domain_is_active_locked(domain)) {
+            ret->ids[ret->n_ids++] = domain->id;
+        }
+        g_mutex_unlock(&domain->lock);
+    }
+    return true;
+}
+
+bool handle_connect_list_defined_domains(DaemonCall *call,
+                                         const RemoteConnectListDefinedDomainsArgs *args,
+                                         RemoteConnectListDefinedDomainsRet *ret, GError **error)
+{
+    g_autoptr(GPtrArray) all = service_all(call_daemon(call)->domains);
+    ret->names = arena_alloc_array(call_arena(call), all->len + 1, sizeof(*ret->names));
+    for (guint i = 0; ret->names && i < all->len && (int)ret->n_names < args->maxnames; i++) {
+        Domain *domain = g_ptr_array_index(all, i);
+        g_mutex_lock(&domain->lock);
+        if (!domain_is_active_locked(domain)) {
+            ret->names[ret->n_names++] = arena_strdup(call_arena(call), domain->name);
+        }
+        g_mutex_unlock(&domain->lock);
+    }
+    return true;
+}
+
+DomainDef *domain_def_locked(Domain *domain, GError **error)
+{
+    return domain->live ? domain->live : service_config_locked(domain, error);
+}
+
+bool handle_domain_get_info(DaemonCall *call, const RemoteDomainGetInfoArgs *args,
+                            RemoteDomainGetInfoRet *ret, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    if (!domain) {
+        return false;
+    }
+    DomainFacts summary;
+    pid_t pid = 0;
+    g_mutex_lock(&domain->lock);
+    bool ok = domain_facts_locked(domain, &summary, error);
+    if (ok) {
+        ret->state = (uint8_t)domain->state;
+        ret->max_mem = summary.max_kib;
+        ret->memory = domain->runtime && domain->runtime->balloon_kib ? domain->runtime->balloon_kib
+                                                                      : summary.current_kib;
+        ret->nr_virt_cpu = (uint16_t)summary.vcpus;
+        pid = domain->runtime ? domain->runtime->process.pid : 0;
+    }
+    g_mutex_unlock(&domain->lock);
+    ProcessUsage usage;
+    if (ok && pid > 0 && process_usage(pid, &usage)) {
+        ret->cpu_time = usage.user_ns + usage.system_ns;
+    }
+    return ok;
+}
+
+bool handle_domain_get_state(DaemonCall *call, const RemoteDomainGetStateArgs *args,
+                             RemoteDomainGetStateRet *ret, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    if (!domain || !daemon_check_flags(args->flags, 0, error)) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    ret->state = domain->state;
+    ret->reason = domain->reason;
+    g_mutex_unlock(&domain->lock);
+    return true;
+}
+
+/* virDomainControlState: 0 ok, 1 job, 2 occupied, 3 error. */
+bool handle_domain_get_control_info(DaemonCall *call, const RemoteDomainGetControlInfoArgs *args,
+                                    RemoteDomainGetControlInfoRet *ret, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    if (!domain || !daemon_check_flags(args->flags, 0, error)) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    bool ok = domain_check_active_locked(domain, error);
+    if (ok && !domain->runtime->monitor) {
+        ret->state = 3;
+        ret->details = 2;
+    } else if (ok && domain->job) {
+        ret->state = 1;
+        ret->state_time = (uint64_t)(g_get_monotonic_time() - domain->job_since) / 1000;
+    }
+    g_mutex_unlock(&domain->lock);
+    return ok;
+}
+
+/* One number or mark of a domain, under its lock. */
+#define SIMPLE_GETTER(Name, name, member, expression)                                              \
+    bool handle_##name(DaemonCall *call, const Remote##Name##Args *args, Remote##Name##Ret *ret,   \
+                       GError **error)                                                             \
+    {                                                                                              \
+        g_autoptr(Domain) domain = call_domain(call, &args->dom, error);                           \
+        if (!domain) {                                                                             \
+            return false;                                                                          \
+        }                                                                                          \
+        g_mutex_lock(&domain->lock);                                                               \
+        ret->member = (expression);                                                                \
+        g_mutex_unlock(&domain->lock);                                                             \
+        return true;                                                                               \
+    }
+
+SIMPLE_GETTER(DomainIsActive, domain_is_active, active, domain_is_active_locked(domain))
+SIMPLE_GETTER(DomainIsPersistent, domain_is_persistent, persistent, domain->is_persistent)
+SIMPLE_GETTER(DomainIsUpdated, domain_is_updated, updated, false)
+SIMPLE_GETTER(DomainGetAutostart, domain_get_autostart, autostart, domain->is_autostart)
+SIMPLE_GETTER(DomainGetAutostartOnce, domain_get_autostart_once, autostart, false)
+SIMPLE_GETTER(DomainGetOsType, domain_get_os_type, type, "hvm")
+SIMPLE_GETTER(DomainHasManagedSaveImage, domain_has_managed_save_image, result, false)
+SIMPLE_GETTER(DomainHasCurrentSnapshot, domain_has_current_snapshot, result, false)
+SIMPLE_GETTER(DomainSnapshotNum, domain_snapshot_num, num, 0)
+
+bool handle_domain_list_all_snapshots(DaemonCall *call,
+                                      const RemoteDomainListAllSnapshotsArgs *args,
+                                      RemoteDomainListAllSnapshotsRet *ret, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    return domain != NULL;
+}
+
+bool handle_domain_list_all_checkpoints(DaemonCall *call,
+                                        const RemoteDomainListAllCheckpointsArgs *args,
+                                        RemoteDomainListAllCheckpointsRet *ret, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    return domain != NULL;
+}
+
+bool handle_domain_get_max_memory(DaemonCall *call, const RemoteDomainGetMaxMemoryArgs *args,
+                                  RemoteDomainGetMaxMemoryRet *ret, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    DomainFacts summary = { 0 };
+    if (!domain) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    bool ok = domain_facts_locked(domain, &summary, error);
+    g_mutex_unlock(&domain->lock);
+    ret->memory = summary.max_kib;
+    return ok;
+}
+
+bool handle_domain_get_max_vcpus(DaemonCall *call, const RemoteDomainGetMaxVcpusArgs *args,
+                                 RemoteDomainGetMaxVcpusRet *ret, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    DomainFacts summary = { 0 };
+    if (!domain) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    bool ok = domain_facts_locked(domain, &summary, error);
+    g_mutex_unlock(&domain->lock);
+    ret->num = (int32_t)summary.max_vcpus;
+    return ok;
+}
+
+/* No security driver labels guests: an empty label. */
+bool handle_domain_get_security_label(DaemonCall *call,
+                                      const RemoteDomainGetSecurityLabelArgs *args,
+                                      RemoteDomainGetSecurityLabelRet *ret, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    ret->label = arena_strdup(call_arena(call), "");
+    ret->n_label = 1;
+    return domain != NULL;
+}
+
+bool handle_domain_get_messages(DaemonCall *call, const RemoteDomainGetMessagesArgs *args,
+                                RemoteDomainGetMessagesRet *ret, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    return domain && daemon_check_flags(args->flags, 3, error);
+}
+
+/* VIR_DOMAIN_JOB_NONE: long operations are not offered. */
+bool handle_domain_get_job_info(DaemonCall *call, const RemoteDomainGetJobInfoArgs *args,
+                                RemoteDomainGetJobInfoRet *ret, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    return domain != NULL;
+}
+
+bool handle_domain_get_job_stats(DaemonCall *call, const RemoteDomainGetJobStatsArgs *args,
+                                 RemoteDomainGetJobStatsRet *ret, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    return domain && daemon_check_flags(args->flags, 3, error);
+}
+
+bool handle_domain_abort_job(DaemonCall *call, const RemoteDomainAbortJobArgs *args, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    if (domain) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
+                         "Requested operation is not valid: no job is active on the domain");
+    }
+    return false;
+}
+
+static const DispatchEntry entries[] = {
+    HANDLER_INLINE(connect_list_all_domains),
+    HANDLER_INLINE(connect_list_defined_domains),
+    HANDLER_INLINE(connect_list_domains),
+    HANDLER_INLINE(connect_num_of_defined_domains),
+    HANDLER_INLINE(connect_num_of_domains),
+    HANDLER_INLINE(domain_abort_job),
+    HANDLER_INLINE(domain_get_autostart),
+    HANDLER_INLINE(domain_get_autostart_once),
+    HANDLER_INLINE(domain_get_control_info),
+    HANDLER_INLINE(domain_get_info),
+    HANDLER_INLINE(domain_get_job_info),
+    HANDLER_INLINE(domain_get_job_stats),
+    HANDLER_INLINE(domain_get_max_memory),
+    HANDLER_INLINE(domain_get_max_vcpus),
+    HANDLER_INLINE(domain_get_messages),
+    HANDLER_INLINE(domain_get_os_type),
+    HANDLER_INLINE(domain_get_security_label),
+    HANDLER_INLINE(domain_get_state),
+    HANDLER_INLINE(domain_has_current_snapshot),
+    HANDLER_INLINE(domain_has_managed_save_image),
+    HANDLER_INLINE(domain_is_active),
+    HANDLER_INLINE(domain_is_persistent),
+    HANDLER_INLINE(domain_is_updated),
+    HANDLER_INLINE(domain_list_all_checkpoints),
+    HANDLER_INLINE(domain_list_all_snapshots),
+    HANDLER_INLINE(domain_lookup_by_id),
+    HANDLER_INLINE(domain_lookup_by_name),
+    HANDLER_INLINE(domain_lookup_by_uuid),
+    HANDLER_INLINE(domain_snapshot_num),
+};
+
+const DaemonModule domain_query_module = {
+    .name = "domain-query",
+    .handlers = entries,
+    .n_handlers = G_N_ELEMENTS(entries),
+};

@@ -1,0 +1,329 @@
+/* The monitor and the end of running guests.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/runtime.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "daemon/domain/json-peer.h"
+#include "daemon/domain/monitor-events.h"
+#include "daemon/error.h"
+#include "gbase/error.h"
+
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CONNECT_TIMEOUT_MS 30000
+#define TERM_TIMEOUT_MS 15000
+#define KILL_TIMEOUT_MS 15000
+
+DomainRuntime *runtime_new(Domain *domain, const char *run_dir, int id)
+{
+    DomainRuntime *runtime = g_new0(DomainRuntime, 1);
+    runtime->process = (GuestProcess)GUEST_PROCESS_NONE;
+    /* Socket paths hold 107 bytes: long names are cut, the id tells them apart. */
+    runtime->dir = g_strdup_printf("%s/qemu/domain-%d-%.20s", run_dir, id, domain->name);
+    runtime->monitor_path = g_strdup_printf("%s/monitor.sock", runtime->dir);
+    runtime->ptys = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    runtime->vcpu_tids = g_array_new(FALSE, TRUE, sizeof(pid_t));
+    return runtime;
+}
+
+void runtime_free(DomainRuntime *runtime)
+{
+    if (runtime) {
+        lodge_assert(!runtime->monitor && !runtime->exit_watch);
+        process_clear(&runtime->process);
+        g_free(runtime->dir);
+        g_free(runtime->monitor_path);
+        g_hash_table_unref(runtime->ptys);
+        g_array_unref(runtime->vcpu_tids);
+        g_free(runtime);
+    }
+}
+
+static void remove_folder(const char *path)
+{
+    GDir *dir = g_dir_open(path, 0, NULL);
+    const char *name;
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *full = g_build_filename(path, name, NULL);
+        g_unlink(full);
+    }
+    g_clear_pointer(&dir, g_dir_close);
+    g_rmdir(path);
+}
+
+/* What the end of the process means for the domain. With lock. */
+static void judge_end_locked(Domain *domain, int status, int *out_detail)
+{
+    const DomainRuntime *runtime = domain->runtime;
+    if (runtime->has_failed) {
+        domain_set_state_locked(domain, DOMAIN_SHUTOFF, SHUTOFF_FAILED);
+        *out_detail = STOPPED_FAILED;
+    } else if (runtime->is_destroyed) {
+        domain_set_state_locked(domain, DOMAIN_SHUTOFF, SHUTOFF_DESTROYED);
+        *out_detail = STOPPED_DESTROYED;
+    } else if (runtime->has_shut_down ||
+               (status >= 0 && WIFEXITED(status) && !WEXITSTATUS(status))) {
+        domain_set_state_locked(domain, DOMAIN_SHUTOFF, SHUTOFF_SHUTDOWN);
+        *out_detail = STOPPED_SHUTDOWN;
+    } else {
+        domain_set_state_locked(domain, DOMAIN_SHUTOFF, SHUTOFF_CRASHED);
+        *out_detail = STOPPED_CRASHED;
+    }
+}
+
+void runtime_ended(Domain *domain)
+{
+    g_mutex_lock(&domain->lock);
+    DomainRuntime *runtime = domain->runtime;
+    if (!runtime) {
+        g_mutex_unlock(&domain->lock);
+        return;
+    }
+    loop_unwatch(runtime->exit_watch);
+    runtime->exit_watch = NULL;
+    QmpClient *monitor = g_steal_pointer(&runtime->monitor);
+    QmpClient *agent = g_steal_pointer(&runtime->agent);
+    int detail = 0;
+    judge_end_locked(domain, process_reap(&runtime->process), &detail);
+    g_mutex_unlock(&domain->lock);
+    if (monitor) {
+        qmp_client_close(monitor);
+        qmp_client_unref(monitor);
+    }
+    if (agent) {
+        qmp_client_close(agent);
+        qmp_client_unref(agent);
+    }
+    status_remove(domain);
+    remove_folder(runtime->dir);
+
+    g_mutex_lock(&domain->lock);
+    domain_emit_locked(domain, EVENT_STOPPED, detail);
+    domain->runtime = NULL;
+    g_clear_pointer(&domain->live, domain_def_free);
+    bool is_gone = !domain->is_persistent;
+    g_cond_broadcast(&domain->device_event);
+    g_mutex_unlock(&domain->lock);
+    runtime_free(runtime);
+    service_deactivate(domain->service, domain);
+    if (is_gone) {
+        service_remove(domain->service, domain);
+    }
+    g_mutex_lock(&domain->lock);
+    g_cond_broadcast(&domain->job_ended);
+    g_mutex_unlock(&domain->lock);
+    domain_unref(domain); /* the watch's */
+}
+
+static void on_exit_ready(void *opaque, uint32_t events)
+{
+    runtime_ended(opaque);
+}
+
+typedef struct WatchCall {
+    Domain *domain;
+    LoopWatch *watch;
+} WatchCall;
+
+static void start_exit_watch(void *opaque)
+{
+    WatchCall *call = opaque;
+    Domain *domain = call->domain;
+    EventLoop *loop = domain->service->daemon->loop;
+    g_mutex_lock(&domain->lock);
+    call->watch = loop_watch(loop, domain->runtime->process.pidfd, EPOLLIN, on_exit_ready, domain);
+    domain->runtime->exit_watch = call->watch;
+    g_mutex_unlock(&domain->lock);
+}
+
+bool runtime_watch_exit(Domain *domain, GError **error)
+{
+    WatchCall call = { domain_ref(domain), NULL };
+    int err = loop_call_wait(domain->service->daemon->loop, start_exit_watch, &call);
+    if (err < 0 || !call.watch) {
+        lodge_error_set_errno(error, err ?: ENOMEM, "cannot watch the guest's process");
+        domain_unref(domain);
+        return false;
+    }
+    return true;
+}
+
+bool runtime_wait_ended(Domain *domain, int timeout_ms)
+{
+    gint64 until = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
+    g_mutex_lock(&domain->lock);
+    while ((domain->runtime || domain_is_active_locked(domain)) &&
+           g_cond_wait_until(&domain->job_ended, &domain->lock, until)) {
+    }
+    bool ended = !domain->runtime && !domain_is_active_locked(domain);
+    g_mutex_unlock(&domain->lock);
+    return ended;
+}
+
+bool domain_kill(Domain *domain, bool graceful, GError **error)
+{
+    g_mutex_lock(&domain->lock);
+    bool ok = domain_check_active_locked(domain, error);
+    GuestProcess process = GUEST_PROCESS_NONE;
+    if (ok && domain->runtime && domain->runtime->process.pidfd >= 0) {
+        process.pidfd = dup(domain->runtime->process.pidfd);
+        domain->runtime->is_destroyed = true;
+    }
+    g_mutex_unlock(&domain->lock);
+    if (!ok) {
+        return false;
+    }
+    process_signal(&process, graceful ? SIGTERM : SIGKILL);
+    bool ended = process_wait(&process, graceful ? TERM_TIMEOUT_MS : KILL_TIMEOUT_MS);
+    cleanup_close(&process.pidfd);
+    if (!ended || !runtime_wait_ended(domain, KILL_TIMEOUT_MS)) {
+        daemon_error_set(error, DAEMON_ERROR_RESOURCE_BUSY,
+                         "Failed to terminate the guest's process: it did not end %s",
+                         graceful ? "within 15 seconds after SIGTERM" : "although it was killed");
+        return false;
+    }
+    return true;
+}
+
+static int connect_path(const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    if (strlen(path) >= sizeof(address.sun_path)) {
+        return -ENAMETOOLONG;
+    }
+    g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
+    autofd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+        return -errno;
+    }
+    return steal_fd(&fd);
+}
+
+static const QmpClientOps monitor_ops = {
+    .event = monitor_on_event,
+    .closed = monitor_on_closed,
+};
+
+bool runtime_connect_monitor(Domain *domain, GError **error)
+{
+    DomainRuntime *runtime = domain->runtime;
+    int fd = connect_path(runtime->monitor_path);
+    if (fd < 0) {
+        lodge_error_set_errno(error, fd, "cannot connect to the monitor '%s'",
+                              runtime->monitor_path);
+        return false;
+    }
+    EventLoop *loop = domain->service->daemon->loop;
+    g_autoptr(QmpClient) monitor = qmp_client_new(loop, fd, &monitor_ops, domain, error);
+    if (!monitor) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    bool is_alive = domain->runtime == runtime;
+    if (is_alive) {
+        runtime->monitor = qmp_client_ref(monitor);
+    }
+    g_mutex_unlock(&domain->lock);
+    if (!is_alive) {
+        qmp_client_close(monitor);
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_FAILED, "the guest's process ended");
+        return false;
+    }
+    return qmp_client_negotiate(monitor, CONNECT_TIMEOUT_MS, error);
+}
+
+static void note_status_locked(Domain *domain, JsonObject *status)
+{
+    const char *name = json_peer_string(status, "status");
+    bool is_running = json_peer_bool(status, "running", false);
+    DomainState state = is_running ? DOMAIN_RUNNING : DOMAIN_PAUSED;
+    int reason = is_running ? domain->reason : PAUSED_UNKNOWN;
+    if (g_strcmp0(name, "shutdown") == 0) {
+        state = DOMAIN_SHUTDOWN;
+        reason = SHUTDOWN_USER;
+    } else if (g_strcmp0(name, "guest-panicked") == 0) {
+        state = DOMAIN_CRASHED;
+        reason = CRASHED_PANICKED;
+    } else if (g_strcmp0(name, "suspended") == 0) {
+        state = DOMAIN_PMSUSPENDED;
+        reason = PMSUSPENDED_UNKNOWN;
+    } else if (g_strcmp0(name, "io-error") == 0) {
+        reason = PAUSED_IOERROR;
+    }
+    if (state != domain->state) {
+        domain_set_state_locked(domain, state, is_running ? RUNNING_UNPAUSED : reason);
+    }
+}
+
+static void note_vcpus_locked(DomainRuntime *runtime, JsonArray *cpus)
+{
+    g_array_set_size(runtime->vcpu_tids, 0);
+    for (guint i = 0; cpus && i < json_array_get_length(cpus) && i < 4096; i++) {
+        JsonObject *cpu = json_peer_element(cpus, i);
+        pid_t tid = (pid_t)json_peer_int(cpu, "thread-id", 0);
+        g_array_append_val(runtime->vcpu_tids, tid);
+    }
+}
+
+/* A chardev "pty:/dev/pts/N" belongs to the device that its label "charALIAS" names. */
+static void note_ptys_locked(DomainRuntime *runtime, JsonArray *chardevs)
+{
+    for (guint i = 0; chardevs && i < json_array_get_length(chardevs); i++) {
+        JsonObject *chardev = json_peer_element(chardevs, i);
+        const char *label = json_peer_string(chardev, "label");
+        const char *file = json_peer_string(chardev, "filename");
+        if (label && file && g_str_has_prefix(label, "char") &&
+            g_str_has_prefix(file, "pty:/dev/pts/")) {
+            g_hash_table_replace(runtime->ptys, g_strdup(label + 4), g_strdup(file + 4));
+        }
+    }
+}
+
+static JsonNode *ask(QmpClient *monitor, const char *command, GError **error)
+{
+    return qmp_client_call(monitor, command, NULL, -1, QMP_TIMEOUT_MS, error);
+}
+
+static JsonArray *array_of(JsonNode *node)
+{
+    return node && JSON_NODE_HOLDS_ARRAY(node) ? json_node_get_array(node) : NULL;
+}
+
+bool runtime_refresh(Domain *domain, GError **error)
+{
+    g_autoptr(QmpClient) monitor = domain_get_monitor(domain, error);
+    if (!monitor) {
+        return false;
+    }
+    g_autoptr(JsonNode) chardevs = ask(monitor, "query-chardev", error);
+    g_autoptr(JsonNode) cpus = chardevs ? ask(monitor, "query-cpus-fast", error) : NULL;
+    g_autoptr(JsonNode) status = cpus ? ask(monitor, "query-status", error) : NULL;
+    g_autoptr(JsonNode) balloon = status ? ask(monitor, "query-balloon", NULL) : NULL;
+    if (!status) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    DomainRuntime *runtime = domain->runtime;
+    if (runtime) {
+        note_ptys_locked(runtime, array_of(chardevs));
+        note_vcpus_locked(runtime, array_of(cpus));
+        if (JSON_NODE_HOLDS_OBJECT(status)) {
+            note_status_locked(domain, json_node_get_object(status));
+        }
+        if (balloon && JSON_NODE_HOLDS_OBJECT(balloon)) {
+            gint64 bytes = json_peer_int(json_node_get_object(balloon), "actual", 0);
+            runtime->balloon_kib = (guint64)MAX(bytes, 0) / 1024;
+        }
+    }
+    g_mutex_unlock(&domain->lock);
+    return true;
+}

@@ -1,0 +1,63 @@
+/* The running side of a guest: starting, ending, its monitor, finding it again.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_DAEMON_DOMAIN_RUNTIME_H
+#define LODGE_DAEMON_DOMAIN_RUNTIME_H
+
+#include "daemon/domain/service.h"
+
+typedef enum StartFlags {
+    START_PAUSED = 1 << 0,
+    START_AUTODESTROY = 1 << 1,
+    START_BYPASS_CACHE = 1 << 2,
+    START_FORCE_BOOT = 1 << 3,
+    START_VALIDATE = 1 << 4,
+    START_RESET_NVRAM = 1 << 5,
+} StartFlags;
+
+/**
+ * domain_start - start a guest by domain->live, which the caller put there
+ * @client: whose end ends the guest (START_AUTODESTROY), or NULL
+ *
+ * Context: a worker thread, with the domain's job. On failure nothing of it is left and live is
+ * gone.
+ */
+bool domain_start(Domain *domain, unsigned flags, DaemonClient *client, GError **error);
+
+/**
+ * domain_kill - end a guest's process
+ * @graceful: SIGTERM alone, and 15 s for it
+ *
+ * Waits until it has ended and the domain is inactive. Context: a worker thread; no job needed.
+ */
+bool domain_kill(Domain *domain, bool graceful, GError **error);
+
+/* The runtime of a process that this daemon, or one before it, started (transfer full). */
+DomainRuntime *runtime_new(Domain *domain, const char *run_dir, int id);
+void runtime_free(DomainRuntime *runtime);
+
+/* Begins to watch for the end of the process. Any thread, without locks. */
+bool runtime_watch_exit(Domain *domain, GError **error);
+
+/* Connects the monitor by the runtime's path. False with @error. Not on the loop. */
+bool runtime_connect_monitor(Domain *domain, GError **error);
+
+/* Cleans up after the process has ended and says so. On the loop's thread. */
+void runtime_ended(Domain *domain);
+
+/* Waits until runtime_ended() is through. False: it is not after @timeout_ms. Not on the loop. */
+bool runtime_wait_ended(Domain *domain, int timeout_ms);
+
+/* Asks the monitor for what the daemon keeps of it: status, vCPU threads, balloon, ptys. */
+bool runtime_refresh(Domain *domain, GError **error);
+
+/* --- the status file: what a later daemon needs to find the guest again --- */
+
+/* Writes it. With the domain's lock. False with @error. */
+bool status_write_locked(Domain *domain, GError **error);
+void status_remove(Domain *domain);
+/* The second half of finding one again, with its job, which it ends. Not on the loop. */
+void status_reconnect(Domain *domain);
+/* Finds all guests again that still run. When the daemon starts. */
+void status_adopt_all(DomainService *service);
+
+#endif

@@ -1,0 +1,411 @@
+/* Starting guests: what they use is opened, their process made and their monitor asked.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "block/lock.h"
+#include "daemon/domain/command-line.h"
+#include "daemon/domain/runtime.h"
+#include "daemon/domain/tap.h"
+#include "daemon/error.h"
+#include "gbase/error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define LOG_TAIL 2048
+
+/* --- what the guest uses --- */
+
+/* Names the folder that may not be searched, which the system's reason does not. */
+static void set_open_error(GError **error, const char *path, int err)
+{
+    g_autofree char *folder = g_path_get_dirname(path);
+    while (err == EACCES && strcmp(folder, "/") != 0 && access(folder, X_OK) == 0) {
+        break;
+    }
+    if (err == EACCES && access(folder, X_OK) < 0) {
+        while (strcmp(folder, "/") != 0) {
+            g_autofree char *parent = g_path_get_dirname(folder);
+            if (access(parent, X_OK) == 0) {
+                break;
+            }
+            g_free(folder);
+            folder = g_steal_pointer(&parent);
+        }
+        daemon_error_set(error, DAEMON_ERROR_SYSTEM,
+                         "Cannot access storage file '%s': no permission to search the folder '%s'",
+                         path, folder);
+        return;
+    }
+    daemon_error_set(error, DAEMON_ERROR_SYSTEM, "Cannot access storage file '%s': %s", path,
+                     g_strerror(err));
+}
+
+static int open_disk(void *opaque, const DomainDisk *disk, GError **error)
+{
+    const char *path = disk->source.path;
+    bool writes = !disk->is_readonly && disk->device_type != DISK_DEVICE_CDROM;
+    autofd fd = open(path, (writes ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        set_open_error(error, path, errno);
+        return -1;
+    }
+    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
+        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                         "disk '%s': '%s' is neither a file nor a block device", disk->target_dev,
+                         path);
+        return -1;
+    }
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0) {
+        lodge_error_set_errno(error, errno, "disk '%s'", disk->target_dev);
+        return -1;
+    }
+    g_autoptr(GError) reason = NULL;
+    if (!block_lock_image(fd, path, writes, disk->is_shareable, &reason)) {
+        daemon_error_set(error, DAEMON_ERROR_RESOURCE_BUSY, "disk '%s': %s", disk->target_dev,
+                         reason->message);
+        return -1;
+    }
+    return steal_fd(&fd);
+}
+
+static int open_file(void *opaque, const char *path, bool for_writing, GError **error)
+{
+    int fd = open(
+        path, for_writing ? O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW : O_RDONLY | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        set_open_error(error, path, errno);
+    }
+    return fd;
+}
+
+static int listen_unix(void *opaque, const char *path, GError **error)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    if (strlen(path) >= sizeof(address.sun_path)) {
+        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                         "the path of the socket '%s' has more than %zu bytes", path,
+                         sizeof(address.sun_path) - 1);
+        return -1;
+    }
+    g_autofree char *folder = g_path_get_dirname(path);
+    g_mkdir_with_parents(folder, 0700);
+    g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
+    autofd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct stat st;
+    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
+        g_unlink(path);
+    }
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        chmod(path, 0600) < 0 || listen(fd, 4) < 0) {
+        lodge_error_set_errno(error, errno, "cannot listen on '%s'", path);
+        return -1;
+    }
+    return steal_fd(&fd);
+}
+
+static const CommandLineOps resources = {
+    .open_disk = open_disk,
+    .open_file = open_file,
+    .listen_unix = listen_unix,
+    .open_tap = tap_open,
+};
+
+/* --- the process --- */
+
+static int open_log(Domain *domain, char **out_path, GError **error)
+{
+    g_autofree char *folder = g_strdup_printf("%s/qemu", domain->service->daemon->paths.log_dir);
+    g_mkdir_with_parents(folder, 0700);
+    *out_path = g_strdup_printf("%s/%s.log", folder, domain->name);
+    int fd = open(*out_path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        lodge_error_set_errno(error, errno, "cannot open '%s'", *out_path);
+    }
+    return fd;
+}
+
+/* The command, for a person who reads the log. */
+static void log_command(int fd, char *const *argv)
+{
+    g_autoptr(GDateTime) now = g_date_time_new_now_utc();
+    g_autofree char *date = g_date_time_format(now, "%Y-%m-%d %H:%M:%S");
+    g_autofree char *command = g_strjoinv(" ", (char **)argv);
+    dprintf(fd, "%s: starting up, lodge %s\n%s\n", date, LODGE_VERSION, command);
+}
+
+/* What the process said since @start; it ends up in error messages. (transfer full) */
+static char *read_log(int fd, off_t start)
+{
+    struct stat st;
+    char *text = g_malloc0(LOG_TAIL + 1);
+    if (fstat(fd, &st) == 0) {
+        off_t from = MAX(start, st.st_size - LOG_TAIL);
+        if (pread(fd, text, LOG_TAIL, from) < 0) {
+            text[0] = 0;
+        }
+    }
+    return g_strstrip(text);
+}
+
+static off_t size_of(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 ? st.st_size : 0;
+}
+
+/* Spawns and notes the process, so that a daemon started later finds it, before it begins. */
+static bool spawn(Domain *domain, const CommandLine *line, int log_fd, GError **error)
+{
+    ProcessSpec spec = {
+        .argv = (char *const *)line->args->pdata,
+        .fds = (const int *)(void *)line->fds->data,
+        .n_fds = line->fds->len,
+        .log_fd = log_fd,
+        .uid = (uid_t)-1,
+    };
+    GuestProcess process;
+    if (!process_spawn(&spec, &process, error)) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    domain->runtime->process = process;
+    bool ok = status_write_locked(domain, error);
+    g_mutex_unlock(&domain->lock);
+    return ok && runtime_watch_exit(domain, error) &&
+           process_release(&domain->runtime->process, spec.argv[0], error);
+}
+
+static bool prepare_graphics(Domain *domain, GError **error)
+{
+    XmlList *list = &domain->live->devices[DEVICE_GRAPHICS];
+    for (unsigned i = 0; i < list->count; i++) {
+        DomainGraphics *graphics = list->item[i];
+        if (graphics->type != GRAPHICS_VNC || graphics->port.set) {
+            continue;
+        }
+        for (unsigned port = 5900; port < 6900 && !graphics->port.set; port++) {
+            struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = g_htons(port) };
+            autofd fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+            int one = 1;
+            setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+            if (fd >= 0 && bind(fd, (struct sockaddr *)&any, sizeof(any)) == 0) {
+                graphics->port.value = port;
+                graphics->port.set = true;
+            }
+        }
+        if (!graphics->port.set) {
+            daemon_error_set(error, DAEMON_ERROR_INTERNAL, "no port from 5900 to 6899 is free");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Everything up to a monitor that answers. */
+static bool launch(Domain *domain, int log_fd, GError **error)
+{
+    DomainRuntime *runtime = domain->runtime;
+    if (g_mkdir_with_parents(runtime->dir, 0700) < 0) {
+        lodge_error_set_errno(error, errno, "cannot create '%s'", runtime->dir);
+        return false;
+    }
+    int monitor_fd = listen_unix(NULL, runtime->monitor_path, error);
+    if (monitor_fd < 0 || !prepare_graphics(domain, error)) {
+        cleanup_close(&monitor_fd);
+        return false;
+    }
+    g_autoptr(CommandLine) line =
+        command_line_build(domain->live, &resources, domain, runtime->dir, monitor_fd, error);
+    if (!line) {
+        return false;
+    }
+    log_command(log_fd, (char *const *)line->args->pdata);
+    return spawn(domain, line, log_fd, error) && runtime_connect_monitor(domain, error) &&
+           runtime_refresh(domain, error);
+}
+
+/* Puts what the engine chose into the live definition. With lock. */
+static void note_ptys_in_def_locked(Domain *domain)
+{
+    static const DomainDeviceKind kinds[] = { DEVICE_SERIAL, DEVICE_PARALLEL, DEVICE_CONSOLE,
+                                              DEVICE_CHANNEL };
+    const char *first_serial = NULL;
+    for (unsigned k = 0; k < G_N_ELEMENTS(kinds); k++) {
+        XmlList *list = &domain->live->devices[kinds[k]];
+        for (unsigned i = 0; i < list->count; i++) {
+            DomainCharDevice *device = list->item[i];
+            const char *alias = device->device.alias ?: "";
+            const char *path = g_hash_table_lookup(domain->runtime->ptys, alias);
+            if (kinds[k] == DEVICE_CONSOLE && !path && i == 0) {
+                path = first_serial;
+            }
+            if (kinds[k] == DEVICE_SERIAL && i == 0) {
+                first_serial = path;
+            }
+            if (path && device->source.type == CHARDEV_PTY) {
+                g_free(device->source.path);
+                device->source.path = g_strdup(path);
+                if (kinds[k] == DEVICE_CONSOLE) {
+                    g_free(device->tty);
+                    device->tty = g_strdup(path);
+                }
+            }
+        }
+    }
+}
+
+static bool set_vnc_password(Domain *domain, QmpClient *monitor, GError **error)
+{
+    XmlList *list = &domain->live->devices[DEVICE_GRAPHICS];
+    const DomainGraphics *graphics = list->count ? list->item[0] : NULL;
+    if (!graphics || !graphics->passwd || graphics->type != GRAPHICS_VNC) {
+        return true;
+    }
+    return qmp_client_run(monitor, "set_password",
+                          qmp_object("s:protocol", "vnc", "s:password", graphics->passwd, NULL),
+                          error);
+}
+
+/* Sets the balloon to what is less than the most, links that are down, and lets it run. */
+static bool run_guest(Domain *domain, unsigned flags, GError **error)
+{
+    g_autoptr(QmpClient) monitor = domain_get_monitor(domain, error);
+    if (!monitor || !set_vnc_password(domain, monitor, error)) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    note_ptys_in_def_locked(domain);
+    const DomainDef *def = domain->live;
+    guint64 current = def->current_memory;
+    bool has_balloon =
+        def->devices[DEVICE_MEMBALLOON].count &&
+        ((DomainMemballoon *)def->devices[DEVICE_MEMBALLOON].item[0])->model != BALLOON_NO;
+    bool shrink = has_balloon && current && current < domain_def_initial_memory(def);
+    domain->runtime->balloon_kib = has_balloon && domain->runtime->balloon_kib
+                                       ? domain->runtime->balloon_kib
+                                       : domain_def_initial_memory(def);
+    g_mutex_unlock(&domain->lock);
+    if (shrink) {
+        qmp_client_run(monitor, "balloon", qmp_object("i:value", (gint64)current * 1024, NULL),
+                       NULL);
+    }
+    if (!(flags & START_PAUSED) && !qmp_client_run(monitor, "cont", NULL, error)) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    if (flags & START_PAUSED) {
+        domain_set_state_locked(domain, DOMAIN_PAUSED, PAUSED_USER);
+    } else {
+        domain_set_state_locked(domain, DOMAIN_RUNNING, RUNNING_BOOTED);
+    }
+    bool ok = status_write_locked(domain, error);
+    g_mutex_unlock(&domain->lock);
+    return ok;
+}
+
+/* Nothing was started, or it ended: the domain is as before. */
+static void undo_start(Domain *domain)
+{
+    g_mutex_lock(&domain->lock);
+    DomainRuntime *runtime = domain->runtime;
+    bool is_watched = runtime && runtime->exit_watch;
+    if (runtime) {
+        runtime->has_failed = true;
+        process_signal(&runtime->process, SIGKILL);
+        cleanup_close(&runtime->process.go_fd);
+        runtime->process.go_fd = -1;
+    }
+    g_mutex_unlock(&domain->lock);
+    if (is_watched && runtime_wait_ended(domain, 15000)) {
+        return;
+    }
+    g_mutex_lock(&domain->lock);
+    runtime = g_steal_pointer(&domain->runtime);
+    g_clear_pointer(&domain->live, domain_def_free);
+    domain_set_state_locked(domain, DOMAIN_SHUTOFF, SHUTOFF_FAILED);
+    g_mutex_unlock(&domain->lock);
+    if (runtime) {
+        process_wait(&runtime->process, 5000);
+        process_reap(&runtime->process);
+        status_remove(domain);
+        g_unlink(runtime->monitor_path);
+        g_rmdir(runtime->dir);
+        runtime_free(runtime);
+    }
+    service_deactivate(domain->service, domain);
+}
+
+static void owner_left(void *opaque)
+{
+    Domain *domain = opaque;
+    g_mutex_lock(&domain->lock);
+    if (domain->runtime) {
+        domain->runtime->is_destroyed = true;
+        process_signal(&domain->runtime->process, SIGKILL);
+    }
+    g_mutex_unlock(&domain->lock);
+    domain_unref(domain);
+}
+
+static void explain_failure(int log_fd, off_t log_start, GError **error)
+{
+    g_autofree char *said = read_log(log_fd, log_start);
+    const char *newline = strrchr(said, '\n');
+    const char *last = newline ? newline + 1 : said;
+    /* The log begins with the date and the command. */
+    if (error && *error && *last && !strstr(last, " -uuid ") && (*error)->domain == LODGE_ERROR) {
+        g_autofree char *old = g_strdup((*error)->message);
+        g_clear_error(error);
+        daemon_error_set(error, DAEMON_ERROR_INTERNAL,
+                         "internal error: process exited while connecting to monitor: %s (%s)",
+                         last, old);
+    }
+}
+
+bool domain_start(Domain *domain, unsigned flags, DaemonClient *client, GError **error)
+{
+    DomainService *service = domain->service;
+    g_autofree char *log_path = NULL;
+    autofd log_fd = open_log(domain, &log_path, error);
+    service_activate(service, domain, -1);
+    g_mutex_lock(&domain->lock);
+    domain->live->id = domain->id;
+    domain_def_assign_aliases(domain->live);
+    domain->runtime = runtime_new(domain, service->daemon->paths.run_dir, domain->id);
+    domain->runtime->engine = command_line_engine(domain->live->emulator);
+    domain_set_state_locked(domain, DOMAIN_PAUSED, PAUSED_STARTING_UP);
+    g_mutex_unlock(&domain->lock);
+    off_t log_start = log_fd >= 0 ? size_of(log_fd) : 0;
+    bool launched = log_fd >= 0 && launch(domain, log_fd, error);
+    if (!launched || !run_guest(domain, flags, error)) {
+        undo_start(domain);
+        if (log_fd >= 0) {
+            explain_failure(log_fd, log_start, error);
+        }
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    domain_emit_locked(domain, EVENT_STARTED, STARTED_BOOTED);
+    if (flags & START_PAUSED) {
+        domain_emit_locked(domain, EVENT_SUSPENDED, SUSPENDED_PAUSED);
+    } else {
+        domain_emit_locked(domain, EVENT_RESUMED, RESUMED_UNPAUSED);
+    }
+    g_mutex_unlock(&domain->lock);
+    if (client && (flags & START_AUTODESTROY)) {
+        client_on_close(client, owner_left, domain_ref(domain));
+    }
+    return true;
+}

@@ -1,0 +1,179 @@
+/* Status files of running guests, and finding the guests again.
+ *
+ * RUN/qemu/NAME.xml: <domstatus ...> with the process, then the live definition. They are below
+ * /run: gone after a reboot, so nothing is synced; each is replaced by rename.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/log.h"
+#include "daemon/domain/command-line.h"
+#include "daemon/domain/runtime.h"
+#include "gbase/error.h"
+
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <stdio.h>
+#include <string.h>
+
+#define STATUS_MAX (16u << 20)
+
+static char *folder_of(const DomainService *service)
+{
+    return g_strdup_printf("%s/qemu", service->daemon->paths.run_dir);
+}
+
+static char *path_of(const Domain *domain)
+{
+    return g_strdup_printf("%s/qemu/%s.xml", domain->service->daemon->paths.run_dir, domain->name);
+}
+
+bool status_write_locked(Domain *domain, GError **error)
+{
+    const DomainRuntime *runtime = domain->runtime;
+    char boot[64];
+    process_boot_id(boot);
+    g_autofree char *definition = domain_def_format(domain->live, DOMAIN_FORMAT_SECURE);
+    g_autofree char *text = g_strdup_printf(
+        "<domstatus version='1' boot='%s' pid='%d' starttime='%" G_GUINT64_FORMAT
+        "' id='%d' persistent='%d' state='%d' reason='%d' owned='%d'>\n%s</domstatus>\n",
+        boot, (int)runtime->process.pid, runtime->process.start_time, domain->id,
+        domain->is_persistent, (int)domain->state, domain->reason, runtime->owner_client != 0,
+        definition);
+    g_autofree char *folder = folder_of(domain->service);
+    g_autofree char *path = path_of(domain);
+    g_autofree char *temporary = g_strdup_printf("%s/.%s.new", folder, domain->name);
+    g_mkdir_with_parents(folder, 0700);
+    int err = file_ops_write(&file_ops_posix, temporary, text, strlen(text));
+    if (err == 0 && g_rename(temporary, path) < 0) {
+        err = -errno;
+    }
+    if (err < 0) {
+        g_unlink(temporary);
+        lodge_error_set_errno(error, err, "cannot write the status file '%s'", path);
+    }
+    return err == 0;
+}
+
+void status_remove(Domain *domain)
+{
+    g_autofree char *path = path_of(domain);
+    g_unlink(path);
+}
+
+typedef struct Status {
+    char boot[64];
+    int pid;
+    guint64 start_time;
+    int id, persistent, state, reason, owned;
+    DomainDef *def;
+} Status;
+
+static bool parse(const char *text, Status *out, GError **error)
+{
+    int version = 0, end = 0;
+    const char *tail = strstr(text, "</domstatus>");
+    if (sscanf(
+            text,
+            "<domstatus version='%9d' boot='%63[0-9a-f-]' pid='%9d' starttime='%20" G_GUINT64_FORMAT
+            "' id='%9d' persistent='%9d' state='%9d' reason='%9d' owned='%9d'>%n",
+            &version, out->boot, &out->pid, &out->start_time, &out->id, &out->persistent,
+            &out->state, &out->reason, &out->owned, &end) != 9 ||
+        !end || version != 1 || !tail || tail < text + end || out->id < 1) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CORRUPT, "it is no status file");
+        return false;
+    }
+    g_autofree char *xml = g_strndup(text + end, (gsize)(tail - text) - (gsize)end);
+    out->def = domain_def_parse(xml, DOMAIN_PARSE_KEEP, NULL, NULL, error);
+    return out->def != NULL;
+}
+
+void status_reconnect(Domain *domain)
+{
+    g_autoptr(GError) reason = NULL;
+    if (!runtime_connect_monitor(domain, &reason) || !runtime_refresh(domain, &reason)) {
+        log_write(LOG_LEVEL_WARN, "domain '%s': found again, but %s", domain->name,
+                  reason->message);
+    }
+    domain_end_job(domain);
+}
+
+/* Makes the domain of a process that is there. */
+static bool revive(DomainService *service, Status *status, const GuestProcess *process,
+                   GError **error)
+{
+    bool is_new;
+    g_autoptr(Domain) domain =
+        service_claim(service, &status->def->uuid, status->def->name, &is_new, error);
+    if (!domain) {
+        return false;
+    }
+    service_activate(service, domain, status->id);
+    g_mutex_lock(&domain->lock);
+    domain->is_persistent = domain->is_persistent || (is_new && status->persistent);
+    domain->is_persistent = status->persistent && domain->is_persistent;
+    domain->live = g_steal_pointer(&status->def);
+    domain->live->id = status->id;
+    domain->runtime = runtime_new(domain, service->daemon->paths.run_dir, status->id);
+    domain->runtime->process = *process;
+    domain->runtime->engine = command_line_engine(domain->live->emulator);
+    domain->runtime->is_reconnected = true;
+    domain->runtime->is_destroyed = status->owned;
+    domain_set_state_locked(domain, (DomainState)status->state, status->reason);
+    if (status->owned) {
+        process_signal(process, 9); /* its client went with the daemon */
+    }
+    g_mutex_unlock(&domain->lock);
+    if (!runtime_watch_exit(domain, error)) {
+        return false;
+    }
+    /* The loop does not run yet: the monitor is asked by a thread, whose job others wait for. */
+    g_mutex_lock(&domain->lock);
+    domain->job = "adopt";
+    domain->job_since = g_get_monotonic_time();
+    g_mutex_unlock(&domain->lock);
+    g_thread_pool_push(service->workers, domain_ref(domain), NULL);
+    return true;
+}
+
+static bool adopt(DomainService *service, const char *path, GError **error)
+{
+    g_autofree char *text = NULL;
+    size_t size = 0;
+    int err = file_ops_read(&file_ops_posix, path, STATUS_MAX, &text, &size);
+    if (err < 0) {
+        lodge_error_set_errno(error, err, "cannot read it");
+        return false;
+    }
+    Status status = { .def = NULL };
+    if (!parse(text, &status, error)) {
+        return false;
+    }
+    char boot[64];
+    process_boot_id(boot);
+    GuestProcess process;
+    bool ok = true;
+    if (strcmp(boot, status.boot) == 0 && process_adopt(status.pid, status.start_time, &process)) {
+        ok = revive(service, &status, &process, error);
+    } else {
+        log_write(LOG_LEVEL_INFO, "domain '%s' ended while no daemon ran", status.def->name);
+        g_unlink(path);
+    }
+    domain_def_free(status.def);
+    return ok;
+}
+
+void status_adopt_all(DomainService *service)
+{
+    g_autofree char *folder = folder_of(service);
+    GDir *dir = g_dir_open(folder, 0, NULL);
+    const char *name;
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(folder, name, NULL);
+        g_autoptr(GError) error = NULL;
+        if (name[0] == '.' || !g_str_has_suffix(name, ".xml")) {
+            continue;
+        }
+        if (!adopt(service, path, &error)) {
+            log_write(LOG_LEVEL_ERROR, "status file '%s': %s", path, error->message);
+        }
+    }
+    g_clear_pointer(&dir, g_dir_close);
+}

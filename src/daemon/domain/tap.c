@@ -1,0 +1,84 @@
+/* TAP interfaces by /dev/net/tun and the bridge ioctls.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/tap.h"
+
+#include "base/cleanup.h"
+#include "daemon/error.h"
+#include "gbase/error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+static bool join_bridge(int control, const char *name, const char *bridge, GError **error)
+{
+    struct ifreq request = { 0 };
+    g_strlcpy(request.ifr_name, bridge, IFNAMSIZ);
+    request.ifr_ifindex = (int)if_nametoindex(name);
+    if (if_nametoindex(bridge) == 0) {
+        daemon_error_set(error, DAEMON_ERROR_SYSTEM,
+                         "Cannot get interface MTU on '%s': there is no such bridge", bridge);
+        return false;
+    }
+    if (ioctl(control, SIOCBRADDIF, &request) < 0) {
+        lodge_error_set_errno(error, errno, "cannot add '%s' to the bridge '%s'", name, bridge);
+        return false;
+    }
+    return true;
+}
+
+static bool bring_up(int control, const char *name, unsigned mtu, GError **error)
+{
+    struct ifreq request = { 0 };
+    g_strlcpy(request.ifr_name, name, IFNAMSIZ);
+    if (mtu) {
+        request.ifr_mtu = (int)mtu;
+        if (ioctl(control, SIOCSIFMTU, &request) < 0) {
+            lodge_error_set_errno(error, errno, "cannot set the MTU of '%s' to %u", name, mtu);
+            return false;
+        }
+    }
+    if (ioctl(control, SIOCGIFFLAGS, &request) < 0) {
+        lodge_error_set_errno(error, errno, "cannot look at '%s'", name);
+        return false;
+    }
+    request.ifr_flags |= IFF_UP;
+    if (ioctl(control, SIOCSIFFLAGS, &request) < 0) {
+        lodge_error_set_errno(error, errno, "cannot bring '%s' up", name);
+        return false;
+    }
+    return true;
+}
+
+int tap_open(void *opaque, DomainInterface *interface, GError **error)
+{
+    struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+    bool is_own = interface->target_dev && !g_str_has_prefix(interface->target_dev, "vnet");
+    autofd fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+    autofd control = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || control < 0) {
+        lodge_error_set_errno(error, errno, "cannot open '/dev/net/tun'");
+        return -1;
+    }
+    g_strlcpy(request.ifr_name, is_own ? interface->target_dev : "vnet%d", IFNAMSIZ);
+    if (ioctl(fd, TUNSETIFF, &request) < 0) {
+        lodge_error_set_errno(error, errno, "cannot create the tap interface '%s'",
+                              request.ifr_name);
+        return -1;
+    }
+    if (interface->type == INTERFACE_BRIDGE &&
+        !join_bridge(control, request.ifr_name, interface->source_bridge ?: "", error)) {
+        return -1;
+    }
+    if (!bring_up(control, request.ifr_name, interface->mtu, error)) {
+        return -1;
+    }
+    g_free(interface->target_dev);
+    interface->target_dev = g_strdup(request.ifr_name);
+    return steal_fd(&fd);
+}

@@ -1,0 +1,14 @@
+/* TAP interfaces of guests, and the bridges they join.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_DAEMON_DOMAIN_TAP_H
+#define LODGE_DAEMON_DOMAIN_TAP_H
+
+#include "conf/domain/domain.h"
+
+#include <glib.h>
+
+/* The tap of an interface of type bridge or ethernet; its name is filled in. It goes when the last
+ * descriptor is closed. A CommandLineOps function. */
+int tap_open(void *opaque, DomainInterface *interface, GError **error);
+
+#endif
