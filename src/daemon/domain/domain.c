@@ -37,6 +37,7 @@ void domain_unref(Domain *domain)
     g_clear_pointer(&domain->config, domain_def_free);
     g_clear_pointer(&domain->live, domain_def_free);
     g_clear_pointer(&domain->gone_devices, g_hash_table_unref);
+    g_clear_pointer(&domain->open_consoles, g_hash_table_unref);
     g_cond_clear(&domain->job_ended);
     g_cond_clear(&domain->device_event);
     g_mutex_clear(&domain->lock);

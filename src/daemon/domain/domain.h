@@ -112,10 +112,11 @@ typedef struct Domain {
 
     /* One change at a time. */
     GCond job_ended;
-    const char *job;          /* its name, or NULL */
-    gint64 job_since;         /* monotonic, us */
-    GCond device_event;       /* a device went, or refused to */
-    GHashTable *gone_devices; /* alias -> GINT 1: deleted, 2: refused */
+    const char *job;           /* its name, or NULL */
+    gint64 job_since;          /* monotonic, us */
+    GCond device_event;        /* a device went, or refused to */
+    GHashTable *open_consoles; /* aliases with a client */
+    GHashTable *gone_devices;  /* alias -> GINT 1: deleted, 2: refused */
 } Domain;
 
 /* How long a call waits for another that changes the same guest. */

@@ -31,6 +31,9 @@ bool domain_store_config(Domain *domain, DomainDef *def, GError **error);
 /* Starts all that are marked. A thread of its own. */
 void domain_autostart_all(DomainService *service);
 
+/* Whether it is among those that flags of virConnectListAllDomains choose. With lock. */
+bool domain_matches_list_locked(const Domain *domain, uint32_t flags);
+
 /* The live definition when active and the persistent one else; with lock, borrowed. */
 DomainDef *domain_def_locked(Domain *domain, GError **error);
 

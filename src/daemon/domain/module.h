@@ -8,6 +8,8 @@
 extern const DaemonModule domain_module;
 extern const DaemonModule domain_query_module;     /* lists, states */
 extern const DaemonModule domain_define_module;    /* definitions */
+extern const DaemonModule domain_guest_module;     /* consoles, keys, the monitor */
+extern const DaemonModule domain_stats_module;     /* counters */
 extern const DaemonModule domain_lifecycle_module; /* start, stop, pause */
 
 #endif

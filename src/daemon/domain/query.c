@@ -80,7 +80,7 @@ static bool is_in_group(uint32_t flags, uint32_t group, uint32_t have)
     return (flags & group) == 0 || (flags & have) != 0;
 }
 
-static bool is_listed_locked(const Domain *domain, uint32_t flags)
+bool domain_matches_list_locked(const Domain *domain, uint32_t flags)
 {
     uint32_t state = domain->state == DOMAIN_RUNNING   ? LIST_RUNNING
                      : domain->state == DOMAIN_PAUSED  ? LIST_PAUSED
@@ -114,7 +114,7 @@ bool handle_connect_list_all_domains(DaemonCall *call, const RemoteConnectListAl
     for (guint i = 0; i < all->len; i++) {
         Domain *domain = g_ptr_array_index(all, i);
         g_mutex_lock(&domain->lock);
-        if (!domain->is_removed && is_listed_locked(domain, args->flags)) {
+        if (!domain->is_removed && domain_matches_list_locked(domain, args->flags)) {
             domain_to_wire_locked(domain, call_arena(call), &list[n++]);
         }
         g_mutex_unlock(&domain->lock);
