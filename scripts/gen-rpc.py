@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes C from src/schema/remote.tsv: structs, codec descriptions, procedure tables, prototypes.
 
-Usage: gen-rpc.py TABLE KIND OUTPUT      KIND: header, source, handlers
+Usage: gen-rpc.py TABLE KIND OUTPUT      KIND: header, source, handlers, client
 A procedure without an access column, a limit or a known type ends the build.
 
 SPDX-License-Identifier: GPL-2.0-or-later
@@ -297,11 +297,35 @@ def handlers(table):
     yield "\n#endif"
 
 
+def client(table):
+    yield "#ifndef LODGE_SCHEMA_REMOTE_CLIENT_H"
+    yield "#define LODGE_SCHEMA_REMOTE_CLIENT_H"
+    yield '#include "schema/remote.h"'
+    yield "\ntypedef struct RpcClient RpcClient;"
+    yield "/* Results belong to @arena. False: @error. */"
+    yield "bool rpc_client_call(RpcClient *client, const RpcProgram *program, uint32_t procedure,"
+    yield "                     const void *args, Arena *arena, void *ret, GError **error);"
+    for program in ("remote", "qemu", "admin"):
+        for entry in table.procedures[program]:
+            if "RPC_EVENT" in entry["flags"]:
+                continue
+            params = "RpcClient *client"
+            params += f", const {entry['args'].c_name} *args" if entry["args"] else ""
+            params += f", Arena *arena, {entry['ret'].c_name} *ret" if entry["ret"] else ""
+            yield f"\nstatic inline bool {program}_{entry['name'].lower()}({params}, GError **error)"
+            yield (f"{{\n    return rpc_client_call(client, &{program}_program, "
+                   f"{PROGRAMS[program]}_PROC_{entry['name']}, "
+                   f"{'args' if entry['args'] else 'NULL'}, {'arena, ret' if entry['ret'] else 'NULL, NULL'}, "
+                   "error);\n}")
+    yield "\n#endif"
+
+
 def main():
     if len(sys.argv) != 4:
         fail("usage: gen-rpc.py TABLE KIND OUTPUT")
     table = Table(sys.argv[1])
-    kinds = {"header": header, "source": source, "handlers": handlers}
+    kinds = {"header": header, "source": source, "handlers": handlers,
+             "client": client}
     with open(sys.argv[3], "w", encoding="utf-8") as out:
         out.write("/* Made by scripts/gen-rpc.py from src/schema/remote.tsv. */\n")
         for line in kinds[sys.argv[2]](table):

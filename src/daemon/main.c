@@ -259,15 +259,27 @@ static int go_into_background(void)
     return ends[1];
 }
 
-static void tell_ready(int ready_fd)
+/* Lets go of the terminal, or pipe, of the starting process; the log goes on in a file. */
+static void let_go(const Daemon *daemon)
+{
+    g_autofree char *path = g_build_filename(daemon->paths.log_dir, "lodged.log", NULL);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    dup2(null, STDIN_FILENO);
+    dup2(null, STDOUT_FILENO);
+    dup2(log >= 0 ? log : null, STDERR_FILENO);
+    if (null > STDERR_FILENO) {
+        close(null);
+    }
+    if (log > STDERR_FILENO) {
+        close(log);
+    }
+}
+
+static void tell_ready(const Daemon *daemon, int ready_fd)
 {
     if (ready_fd >= 0) {
-        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-        dup2(null, STDIN_FILENO);
-        dup2(null, STDOUT_FILENO);
-        if (null > STDERR_FILENO) {
-            close(null);
-        }
+        let_go(daemon);
         if (write(ready_fd, "", 1) != 1) {
             log_warn("the starting process is gone");
         }
@@ -286,7 +298,7 @@ static int run_daemon(Run *run, int ready_fd)
     }
     if (ok) {
         log_info("ready: %s, socket %s/lodge-sock", run->daemon.uri, run->daemon.paths.run_dir);
-        tell_ready(ready_fd);
+        tell_ready(&run->daemon, ready_fd);
         loop_run(run->daemon.loop);
     } else {
         log_error("%s", error ? error->message : "cannot watch for signals");

@@ -31,6 +31,7 @@ struct RpcConnection {
 
     uint8_t *in; /* C heap */
     size_t in_size, in_capacity, in_limit;
+    size_t in_skip; /* bytes that are no message */
     int in_fds[RPC_FDS_MAX];
     unsigned n_in_fds;
     bool paused, parsing;
@@ -129,6 +130,11 @@ RpcTlsSession *rpc_connection_tls(RpcConnection *conn)
 void rpc_connection_set_limit(RpcConnection *conn, size_t limit)
 {
     conn->in_limit = limit;
+}
+
+void rpc_connection_skip(RpcConnection *conn, size_t n)
+{
+    conn->in_skip = n;
 }
 
 /* Takes the socket out of the loop and closes it; the struct lives on with its references. */
@@ -501,7 +507,8 @@ static void parse(RpcConnection *conn)
         return;
     }
     conn->parsing = true;
-    size_t at = 0;
+    size_t at = MIN(conn->in_skip, conn->in_size);
+    conn->in_skip -= at;
     while (!conn->closed && !conn->paused) {
         RpcIncoming incoming;
         ssize_t used = next_message(conn, conn->in + at, conn->in_size - at, &incoming);

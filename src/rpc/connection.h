@@ -44,6 +44,10 @@ void rpc_connection_start_tls(RpcConnection *connection, RpcTlsSession *session)
 /* NULL: no TLS. */
 RpcTlsSession *rpc_connection_tls(RpcConnection *connection);
 
+/* The next @n bytes that come are no message: a TLS server's byte of welcome. Before any is read.
+ */
+void rpc_connection_skip(RpcConnection *connection, size_t n);
+
 /* Largest message that is accepted; RPC_MESSAGE_MAX_UNAUTHENTICATED at first. */
 void rpc_connection_set_limit(RpcConnection *connection, size_t limit);
 

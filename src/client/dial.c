@@ -1,0 +1,391 @@
+/* libvirt-style URIs, the ways to a daemon, and who we are.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client/dial.h"
+
+#include "base/cleanup.h"
+#include "gbase/error.h"
+#include "rpc/scram.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TLS_PORT "16514"
+#define OPEN_READ_ONLY 1u
+#define AUTH_SASL 1
+#define AUTH_POLKIT 2
+
+/* --- URIs --- */
+
+static bool refuse(GError **error, const char *uri, const char *why)
+{
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "cannot connect to '%s': %s", uri,
+                why);
+    return false;
+}
+
+static bool parse_scheme(const char *scheme, DialTarget *target)
+{
+    g_auto(GStrv) parts = g_strsplit(scheme, "+", 2);
+    if (strcmp(parts[0], "qemu") != 0 && strcmp(parts[0], "lodge") != 0) {
+        return false;
+    }
+    if (!parts[1]) {
+        target->transport = target->host ? DIAL_TLS : DIAL_UNIX;
+        return true;
+    }
+    static const struct {
+        const char *name;
+        DialTransport transport;
+    } known[] = { { "unix", DIAL_UNIX }, { "tls", DIAL_TLS }, { "ssh", DIAL_SSH } };
+    for (unsigned i = 0; i < G_N_ELEMENTS(known); i++) {
+        if (strcmp(parts[1], known[i].name) == 0) {
+            target->transport = known[i].transport;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_query(const char *query, DialTarget *target)
+{
+    g_autoptr(GHashTable) values = query ? g_uri_parse_params(query, -1, "&;", 0, NULL) : NULL;
+    if (!query) {
+        return true;
+    }
+    if (!values) {
+        return false;
+    }
+    target->socket = g_strdup(g_hash_table_lookup(values, "socket"));
+    target->command = g_strdup(g_hash_table_lookup(values, "command"));
+    target->keyfile = g_strdup(g_hash_table_lookup(values, "keyfile"));
+    target->pki_path = g_strdup(g_hash_table_lookup(values, "pkipath"));
+    const char *no_verify = g_hash_table_lookup(values, "no_verify");
+    target->no_verify = no_verify && strcmp(no_verify, "0") != 0;
+    return true;
+}
+
+bool dial_parse(const char *uri, DialTarget *out_target, GError **error)
+{
+    *out_target = (DialTarget){ .port = -1 };
+    g_autoptr(GError) why = NULL;
+    g_autoptr(GUri) parsed = g_uri_parse(uri, G_URI_FLAGS_NONE, &why);
+    if (!parsed) {
+        return refuse(error, uri, why->message);
+    }
+    const char *host = g_uri_get_host(parsed);
+    out_target->host = host && *host ? g_strdup(host) : NULL;
+    out_target->user = g_strdup(g_uri_get_userinfo(parsed));
+    out_target->port = g_uri_get_port(parsed);
+    bool ok = parse_scheme(g_uri_get_scheme(parsed), out_target);
+    const char *path = g_uri_get_path(parsed);
+    if (!ok) {
+        refuse(error, uri, "only qemu: and lodge:, alone or with +unix, +tls or +ssh");
+    } else if (strcmp(path, "/system") != 0 && strcmp(path, "/session") != 0) {
+        ok = refuse(error, uri, "the path is neither /system nor /session");
+    } else if (out_target->transport != DIAL_UNIX && !out_target->host) {
+        ok = refuse(error, uri, "no host is named");
+    } else if (!parse_query(g_uri_get_query(parsed), out_target)) {
+        ok = refuse(error, uri, "its parameters cannot be read");
+    }
+    if (!ok) {
+        dial_clear(out_target);
+        return false;
+    }
+    out_target->session = strcmp(path, "/session") == 0;
+    out_target->name = g_strconcat("qemu://", path, NULL);
+    return true;
+}
+
+void dial_clear(DialTarget *target)
+{
+    g_free(target->user);
+    g_free(target->host);
+    g_free(target->name);
+    g_free(target->socket);
+    g_free(target->command);
+    g_free(target->keyfile);
+    g_free(target->pki_path);
+    *target = (DialTarget){ 0 };
+}
+
+/* --- ways --- */
+
+/* Where a local daemon listens: ours first, then libvirt's. Ends with NULL. (transfer full) */
+static char **local_paths(const DialTarget *target)
+{
+    const char *end = target->read_only && !target->session ? "-ro" : "";
+    const char *run = getenv("XDG_RUNTIME_DIR");
+    g_autofree char *own_folder =
+        run && *run ? g_build_filename(run, "lodge", NULL)
+                    : g_build_filename(g_get_user_cache_dir(), "lodge", "run", NULL);
+    g_autofree char *libvirt_folder =
+        run && *run ? g_build_filename(run, "libvirt", NULL)
+                    : g_build_filename(g_get_user_cache_dir(), "libvirt", NULL);
+    char **paths = g_new0(char *, 4);
+    if (target->socket) {
+        paths[0] = g_strdup(target->socket);
+        return paths;
+    }
+    paths[0] = g_strdup_printf("%s/lodge-sock%s", target->session ? own_folder : "/run/lodge", end);
+    paths[1] = g_strdup_printf("%s/virtqemud-sock%s",
+                               target->session ? libvirt_folder : "/run/libvirt", end);
+    paths[2] = g_strdup_printf("%s/libvirt-sock%s",
+                               target->session ? libvirt_folder : "/run/libvirt", end);
+    return paths;
+}
+
+/* Returns: the socket, or -errno of the first path. */
+static int connect_paths(char **paths)
+{
+    int first = 0;
+    for (unsigned i = 0; paths[i]; i++) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        autofd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0 || g_strlcpy(address.sun_path, paths[i], sizeof(address.sun_path)) >=
+                          sizeof(address.sun_path)) {
+            first = first ? first : -ENAMETOOLONG;
+        } else if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0) {
+            return steal_fd(&fd);
+        } else {
+            first = first ? first : -errno;
+        }
+    }
+    return first;
+}
+
+/* Starts the user's own daemon, which goes into the background when it is ready. */
+static bool start_session_daemon(void)
+{
+    const char *program = getenv("LODGED_PATH");
+    char *argv[] = { (char *)(program ? program : "lodged"), (char *)"--session",
+                     (char *)"--timeout=120", (char *)"--daemon", NULL };
+    int status;
+    return g_spawn_sync(NULL, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL, NULL,
+                        NULL, NULL, NULL, &status, NULL) &&
+           g_spawn_check_wait_status(status, NULL);
+}
+
+static int dial_unix(const DialTarget *target, GError **error)
+{
+    g_auto(GStrv) paths = local_paths(target);
+    int fd = connect_paths(paths);
+    bool absent = fd == -ENOENT || fd == -ECONNREFUSED;
+    if (absent && target->session && !target->socket && !target->no_start &&
+        start_session_daemon()) {
+        fd = connect_paths(paths);
+    }
+    if (fd < 0) {
+        lodge_error_set_errno(error, fd, "cannot connect to '%s'%s", paths[0],
+                              absent ? "; is lodged running?" : "");
+    }
+    return fd;
+}
+
+static int dial_tcp(const char *host, const char *port, GError **error)
+{
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+    struct addrinfo *list = NULL;
+    int rc = getaddrinfo(host, port, &hints, &list);
+    if (rc != 0) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "cannot find '%s': %s", host,
+                    gai_strerror(rc));
+        return -1;
+    }
+    int saved = ENOENT, on = 1;
+    int found = -1;
+    for (const struct addrinfo *a = list; a && found < 0; a = a->ai_next) {
+        autofd fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
+        if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) == 0) {
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+            found = steal_fd(&fd);
+        } else {
+            saved = errno;
+        }
+    }
+    freeaddrinfo(list);
+    if (found < 0) {
+        lodge_error_set_errno(error, saved, "cannot connect to '%s' port %s", host, port);
+    }
+    return found;
+}
+
+/* What runs on the other host: our helper where it is, else netcat. (transfer full) */
+static char *remote_command(const DialTarget *target)
+{
+    g_autofree char *uri = g_shell_quote(target->name);
+    const char *path = target->socket    ? target->socket
+                       : target->session ? "$XDG_RUNTIME_DIR/lodge/lodge-sock"
+                                         : "/run/lodge/lodge-sock";
+    g_autofree char *quoted = target->socket ? g_shell_quote(path) : g_strdup(path);
+    if (target->socket) {
+        return g_strdup_printf("exec nc -U %s", quoted);
+    }
+    return g_strdup_printf("if command -v virt-ssh-helper >/dev/null; then exec virt-ssh-helper %s "
+                           "%s; else exec nc -U \"%s\"; fi",
+                           target->read_only ? "-r" : "", uri, quoted);
+}
+
+static void use_as_standard_io(void *opaque)
+{
+    int fd = GPOINTER_TO_INT(opaque);
+    dup2(fd, STDIN_FILENO);
+    dup2(fd, STDOUT_FILENO);
+}
+
+static int dial_ssh(const DialTarget *target, GError **error)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
+        lodge_error_set_errno(error, errno, "cannot make a socket pair");
+        return -1;
+    }
+    autofd theirs = ends[1];
+    autofd ours = ends[0];
+    g_autofree char *command = remote_command(target);
+    g_autofree char *port = target->port > 0 ? g_strdup_printf("%d", target->port) : NULL;
+    g_autoptr(GPtrArray) argv = g_ptr_array_new();
+    g_ptr_array_add(argv, target->command ? target->command : (char *)"ssh");
+    if (port) {
+        g_ptr_array_add(argv, (char *)"-p");
+        g_ptr_array_add(argv, port);
+    }
+    if (target->user) {
+        g_ptr_array_add(argv, (char *)"-l");
+        g_ptr_array_add(argv, target->user);
+    }
+    if (target->keyfile) {
+        g_ptr_array_add(argv, (char *)"-i");
+        g_ptr_array_add(argv, target->keyfile);
+    }
+    const char *const rest[] = { "-T", "-e", "none", "--", target->host, command, NULL };
+    for (unsigned i = 0; i < G_N_ELEMENTS(rest); i++) {
+        g_ptr_array_add(argv, (char *)rest[i]);
+    }
+    if (!g_spawn_async(NULL, (char **)argv->pdata, NULL,
+                       G_SPAWN_SEARCH_PATH | G_SPAWN_CHILD_INHERITS_STDIN, use_as_standard_io,
+                       GINT_TO_POINTER(theirs), NULL, error)) {
+        return -1;
+    }
+    return steal_fd(&ours);
+}
+
+/* --- opening --- */
+
+static RpcTlsContext *tls_context(const DialTarget *target, GError **error)
+{
+    g_autofree char *ca = target->pki_path ? g_build_filename(target->pki_path, "cacert.pem", NULL)
+                                           : g_strdup("/etc/pki/CA/cacert.pem");
+    g_autofree char *cert = target->pki_path
+                                ? g_build_filename(target->pki_path, "clientcert.pem", NULL)
+                                : g_strdup("/etc/pki/libvirt/clientcert.pem");
+    g_autofree char *key = target->pki_path
+                               ? g_build_filename(target->pki_path, "clientkey.pem", NULL)
+                               : g_strdup("/etc/pki/libvirt/private/clientkey.pem");
+    bool has_key = g_file_test(key, G_FILE_TEST_EXISTS);
+    RpcTlsFiles files = { .ca = ca, .cert = has_key ? cert : NULL, .key = has_key ? key : NULL };
+    return rpc_tls_context_new(&files, false, error);
+}
+
+static RpcClient *connect_client(const DialTarget *target, RpcClientOptions *options,
+                                 GError **error)
+{
+    int fd = -1;
+    g_autofree char *port = target->port > 0 ? g_strdup_printf("%d", target->port) : NULL;
+    switch (target->transport) {
+    case DIAL_UNIX:
+        fd = dial_unix(target, error);
+        break;
+    case DIAL_SSH:
+        fd = dial_ssh(target, error);
+        break;
+    case DIAL_TLS:
+        options->tls = tls_context(target, error);
+        options->tls_host = target->no_verify ? NULL : target->host;
+        options->tls_verify = !target->no_verify;
+        fd = options->tls ? dial_tcp(target->host, port ? port : TLS_PORT, error) : -1;
+        break;
+    }
+    RpcClient *client = fd >= 0 ? rpc_client_new(fd, options, error) : NULL;
+    rpc_tls_context_unref(options->tls);
+    return client;
+}
+
+static bool log_in_by_scram(RpcClient *client, const char *user, const char *password,
+                            GError **error)
+{
+    if (!user || !password) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_AUTH,
+                    "the daemon asks for a user's name and password");
+        return false;
+    }
+    Arena arena;
+    arena_init(&arena, 1 << 20);
+    ScramClient *scram = scram_client_new(user, password);
+    g_autofree char *out = scram_client_first(scram, error);
+    RemoteAuthSaslStartArgs start = { .mech = SCRAM_MECHANISM, .data = out };
+    RemoteAuthSaslStartRet reply = { 0 };
+    start.n_data = out ? (uint32_t)strlen(out) : 0;
+    bool ok = out && remote_auth_sasl_start(client, &start, &arena, &reply, error);
+    while (ok) {
+        char *next = NULL;
+        ok = scram_client_step(scram, reply.data, reply.n_data, &next, error);
+        if (!ok || !next) {
+            break;
+        }
+        g_free(out);
+        out = next;
+        RemoteAuthSaslStepArgs step = { .data = out, .n_data = (uint32_t)strlen(out) };
+        RemoteAuthSaslStepRet step_reply;
+        ok = remote_auth_sasl_step(client, &step, &arena, &step_reply, error);
+        if (ok) {
+            reply = (RemoteAuthSaslStartRet){ step_reply.complete, step_reply.nil, step_reply.data,
+                                              step_reply.n_data };
+        }
+    }
+    scram_client_free(scram);
+    arena_clear(&arena);
+    return ok;
+}
+
+static bool authenticate(RpcClient *client, const char *user, const char *password, GError **error)
+{
+    Arena arena;
+    RemoteAuthListRet list;
+    arena_init(&arena, 1 << 16);
+    bool ok = remote_auth_list(client, &arena, &list, error);
+    int method = ok && list.n_types > 0 ? list.types[0] : 0;
+    if (ok && method == AUTH_SASL) {
+        ok = log_in_by_scram(client, user, password, error);
+    } else if (ok && method == AUTH_POLKIT) {
+        RemoteAuthPolkitRet ret;
+        ok = remote_auth_polkit(client, &arena, &ret, error);
+    }
+    arena_clear(&arena);
+    return ok;
+}
+
+RpcClient *dial_open(const DialTarget *target, const char *user, const char *password,
+                     RpcClientEventFunc event, void *event_opaque, GError **error)
+{
+    RpcClientOptions options = { .event = event, .event_opaque = event_opaque };
+    RpcClient *client = connect_client(target, &options, error);
+    if (!client) {
+        return NULL;
+    }
+    RemoteConnectOpenArgs args = { .name = target->name,
+                                   .flags = target->read_only ? OPEN_READ_ONLY : 0 };
+    if (!authenticate(client, user, password, error) ||
+        !remote_connect_open(client, &args, error)) {
+        rpc_client_free(client);
+        return NULL;
+    }
+    return client;
+}

@@ -1,0 +1,28 @@
+/* From a URI to an open connection.
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef LODGE_CLIENT_DIAL_H
+#define LODGE_CLIENT_DIAL_H
+
+#include "client/rpc-client.h"
+
+typedef enum DialTransport { DIAL_UNIX, DIAL_TLS, DIAL_SSH } DialTransport;
+
+typedef struct DialTarget {
+    DialTransport transport;
+    bool session, read_only, no_start;
+    char *user, *host;
+    int port;   /* -1: the transport's own */
+    char *name; /* what the daemon is asked to open: qemu:///system */
+    char *socket, *command, *keyfile, *pki_path;
+    bool no_verify;
+} DialTarget;
+
+/* False: @error quotes @uri. */
+bool dial_parse(const char *uri, DialTarget *out_target, GError **error);
+void dial_clear(DialTarget *target);
+
+/* Connects, authenticates and opens. @user, @password: NULL unless the daemon asks. */
+RpcClient *dial_open(const DialTarget *target, const char *user, const char *password,
+                     RpcClientEventFunc event, void *event_opaque, GError **error);
+
+#endif
