@@ -1,6 +1,6 @@
 /* Lists the domains of a host. Usage: list-domains [URI]
  * SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "lodge.h"
+#include <lodge.h>
 
 #include <stdio.h>
 #include <stdlib.h>

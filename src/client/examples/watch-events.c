@@ -1,6 +1,6 @@
 /* Prints what happens to domains until the daemon goes or a line is read. Usage: watch-events [URI]
  * SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "lodge.h"
+#include <lodge.h>
 
 #include <stdio.h>
 #include <stdlib.h>
