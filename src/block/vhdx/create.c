@@ -29,14 +29,19 @@ const uint8_t vhdx_item_logical_sector[] = { 0x1d, 0xbf, 0x41, 0x81, 0x6f, 0xa9,
 const uint8_t vhdx_item_physical_sector[] = { 0xc7, 0x48, 0xa3, 0xcd, 0x5d, 0x44, 0x71, 0x44,
                                               0x9c, 0xc9, 0xe9, 0x88, 0x52, 0x51, 0xc5, 0x56 };
 
+/* Two steps of four bits for each byte: small and fast enough for tables and logs. */
 uint32_t vhdx_checksum(const uint8_t *bytes, size_t length, size_t hole)
 {
+    static const uint32_t nibble[16] = {
+        0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
+        0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+        0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
+    };
     uint32_t crc = ~0u;
     for (size_t i = 0; i < length; i++) {
         crc ^= hole != SIZE_MAX && i - hole < 4 ? 0 : bytes[i];
-        for (unsigned bit = 0; bit < 8; bit++) {
-            crc = (crc >> 1) ^ (crc & 1 ? 0x82f63b78u : 0);
-        }
+        crc = (crc >> 4) ^ nibble[crc & 15];
+        crc = (crc >> 4) ^ nibble[crc & 15];
     }
     return ~crc;
 }

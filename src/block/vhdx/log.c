@@ -27,22 +27,31 @@ enum {
     E_LAST_BYTES = 56,
 };
 
+/* A valid entry that begins in a sector; .sequence 0: there is none. */
+typedef struct LogEntry {
+    uint64_t sequence;
+    uint32_t length, tail;
+} LogEntry;
+
 typedef struct Log {
     uint8_t *bytes; /* all of the ring */
     uint32_t length;
     const uint8_t *guid;
+    LogEntry *entries; /* by sector */
+    uint64_t budget;   /* bytes that may still be checked: entries of a sound log do not overlap */
 } Log;
 
 /* The entry at @offset put in one piece, or NULL if there is no valid one. (malloc'ed) */
-static uint8_t *read_entry(const Log *log, uint32_t offset)
+static uint8_t *read_entry(Log *log, uint32_t offset)
 {
     const uint8_t *at = log->bytes + offset;
     uint32_t length = le32_get(at + E_LENGTH);
     if (memcmp(at, "loge", 4) != 0 || length < VHDX_LOG_SECTOR || length > log->length ||
         length % VHDX_LOG_SECTOR || memcmp(at + E_LOG_GUID, log->guid, VHDX_GUID_BYTES) != 0 ||
-        !le64_get(at + E_SEQUENCE)) {
+        !le64_get(at + E_SEQUENCE) || length > log->budget) {
         return NULL;
     }
+    log->budget -= length;
     autofree uint8_t *entry = malloc(length);
     if (!entry) {
         return NULL;
@@ -97,26 +106,39 @@ static bool is_entry_complete(const uint8_t *entry)
     return true;
 }
 
+/* Looks for an entry in every sector, once. */
+static void scan(Log *log)
+{
+    for (uint32_t at = 0; at < log->length; at += VHDX_LOG_SECTOR) {
+        autofree uint8_t *entry = read_entry(log, at);
+        if (entry && is_entry_complete(entry)) {
+            log->entries[at / VHDX_LOG_SECTOR] =
+                (LogEntry){ .sequence = le64_get(entry + E_SEQUENCE),
+                            .length = le32_get(entry + E_LENGTH),
+                            .tail = le32_get(entry + E_TAIL) };
+        }
+    }
+}
+
 /* Follows entries from @start while their numbers rise by one. Returns: the sequence number of the
  * last, 0 if there is none or its tail is not in the run. */
 static uint64_t follow(const Log *log, uint32_t start, uint32_t *out_last)
 {
-    uint32_t offset = start, walked = 0;
-    uint64_t sequence = 0;
-    bool has_tail = false;
-    while (walked < log->length) {
-        autofree uint8_t *entry = read_entry(log, offset);
-        if (!entry || !is_entry_complete(entry) ||
-            (sequence && le64_get(entry + E_SEQUENCE) != sequence + 1)) {
+    uint64_t sequence = 0, best = 0;
+    for (uint32_t offset = start, walked = 0; walked < log->length;) {
+        const LogEntry *entry = &log->entries[offset / VHDX_LOG_SECTOR];
+        if (!entry->sequence || (sequence && entry->sequence != sequence + 1)) {
             break;
         }
-        sequence = le64_get(entry + E_SEQUENCE);
-        has_tail = le32_get(entry + E_TAIL) == start;
-        *out_last = offset;
-        walked += le32_get(entry + E_LENGTH);
-        offset = (offset + le32_get(entry + E_LENGTH)) % log->length;
+        sequence = entry->sequence;
+        if (entry->tail == start) {
+            best = sequence;
+            *out_last = offset;
+        }
+        walked += entry->length;
+        offset = (offset + entry->length) % log->length;
     }
-    return has_tail ? sequence : 0;
+    return best == sequence ? best : 0;
 }
 
 static int write_zeroes(BlockNode *child, uint64_t offset, uint64_t length)
@@ -160,8 +182,7 @@ static int apply_entry(BlockNode *child, const uint8_t *entry)
     return 0;
 }
 
-static int apply(BlockNode *child, const Log *log, uint32_t start, uint32_t last,
-                 uint64_t *out_bytes)
+static int apply(BlockNode *child, Log *log, uint32_t start, uint32_t last, uint64_t *out_bytes)
 {
     for (uint32_t offset = start;;) {
         autofree uint8_t *entry = read_entry(log, offset);
@@ -195,7 +216,15 @@ int vhdx_log_replay(BlockNode *child, const uint8_t *header, uint64_t *out_bytes
     if (result < 0) {
         return result;
     }
+    autofree LogEntry *entries = calloc(log.length / VHDX_LOG_SECTOR, sizeof(*entries));
+    if (!entries) {
+        return -ENOMEM;
+    }
     log.bytes = bytes;
+    log.entries = entries;
+    log.budget = 2 * (uint64_t)log.length;
+    scan(&log);
+    log.budget = log.length;
     for (uint32_t at = 0; at < log.length; at += VHDX_LOG_SECTOR) {
         uint32_t end = 0;
         uint64_t sequence = follow(&log, at, &end);
