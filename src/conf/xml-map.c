@@ -129,15 +129,32 @@ static bool parse_child(XmlParse *parse, const XmlField *field, xmlNode *node, v
     case XML_KIND_FLAG:
         *(bool *)member(field, base) = true;
         return true;
+    case XML_KIND_SWITCH: {
+        g_autofree char *state = xml_attr(child, "state");
+        int value = state != NULL ? xml_enum_find(field->names, state) : 1;
+        if (value < 0) {
+            xml_error(child, CONF_ERROR_XML, error, "invalid value '%.64s' of attribute 'state'",
+                      state);
+            return false;
+        }
+        memcpy(member(field, base), &value, sizeof(value));
+        return true;
+    }
     case XML_KIND_NEST:
+        if (field->present != 0) {
+            *((bool *)base + field->present - 1) = true;
+        }
         return xml_map_parse(parse, field->fields, child, member(field, base), error);
     case XML_KIND_PTR: {
+        if (*(void **)member(field, base) != NULL) {
+            return true;
+        }
         void *item = g_malloc0(field->size);
         *(void **)member(field, base) = item;
         return xml_map_parse(parse, field->fields, child, item, error);
     }
     case XML_KIND_RAW:
-        *(char **)member(field, base) = xml_node_to_text(child, 1);
+        *(char **)member(field, base) = xml_node_to_text(child, field->width);
         return true;
     default:
         return true;
@@ -173,6 +190,8 @@ static bool parse_field(XmlParse *parse, const XmlField *field, xmlNode *node, v
     }
     case XML_KIND_HOOK:
         return parse_hook(parse, field, node, base, error);
+    case XML_KIND_OWNED:
+        return true;
     default:
         return parse_child(parse, field, node, base, error);
     }
@@ -212,7 +231,7 @@ static bool knows(const XmlField *fields, const void *base, const char *name, bo
         } else if (is_attr && (field->kind == XML_KIND_ATTR || field->kind == XML_KIND_TEXT) &&
                    has_unit(field) && strcmp(name, "unit") == 0) {
             return true;
-        } else if (field->kind != XML_KIND_TEXT && (field->kind == XML_KIND_ATTR) == is_attr &&
+        } else if (field->name != NULL && (field->kind == XML_KIND_ATTR) == is_attr &&
                    strcmp(field->name, name) == 0) {
             return true;
         }
@@ -243,6 +262,10 @@ static bool check_unknown(XmlParse *parse, const XmlField *fields, xmlNode *node
         }
     }
     for (xmlNode *child = xml_first(node); child != NULL; child = xml_next(child)) {
+        if (child->ns != NULL && parse->known_namespace != NULL &&
+            strcmp((const char *)child->ns->href, parse->known_namespace) == 0) {
+            continue;
+        }
         if ((child->ns != NULL || !knows(fields, base, (const char *)child->name, false)) &&
             !refuse_unknown(parse, node, "element", child->name, error)) {
             return false;
@@ -359,12 +382,24 @@ static void format_child(XmlWriter *writer, const XmlField *field, const void *b
         break;
     case XML_KIND_NEST:
         format_element(writer, field, member(field, base), flags);
-        if ((field->flags & XML_ALWAYS) != 0) {
+        if ((field->flags & XML_ALWAYS) != 0 ||
+            (field->present != 0 && *((const bool *)base + field->present - 1))) {
             xml_write_end(writer);
         } else {
             xml_write_end_if_any(writer);
         }
         break;
+    case XML_KIND_SWITCH: {
+        int value;
+        memcpy(&value, member(field, base), sizeof(value));
+        const char *state = xml_enum_name(field->names, value);
+        if (state != NULL) {
+            xml_write_start(writer, field->name);
+            xml_write_attr(writer, "state", state);
+            xml_write_end(writer);
+        }
+        break;
+    }
     case XML_KIND_PTR: {
         const void *item = *(void *const *)member(field, base);
         if (item != NULL) {
@@ -426,7 +461,8 @@ void xml_map_format(XmlWriter *writer, const XmlField *fields, const void *base,
 
 static bool owns_string(const XmlField *field)
 {
-    return field->kind == XML_KIND_RAW || (field->scalar != NULL && field->scalar->owns_string);
+    return field->kind == XML_KIND_RAW || field->kind == XML_KIND_OWNED ||
+           (field->scalar != NULL && field->scalar->owns_string);
 }
 
 static void clear_fields(const XmlField *fields, void *base)

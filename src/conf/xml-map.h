@@ -58,7 +58,8 @@ typedef enum XmlFormatFlags {
 /* State of reading one text. */
 typedef struct XmlParse {
     unsigned flags;
-    GPtrArray *warnings; /* of char *, or NULL: nobody wants them */
+    GPtrArray *warnings;         /* of char *, or NULL: nobody wants them */
+    const char *known_namespace; /* elements in it are for the caller; NULL: none */
 } XmlParse;
 
 /* "line N: ..." unless there are too many. */
@@ -100,7 +101,9 @@ typedef enum XmlKind {
     XML_KIND_NEST,    /* child element whose fields are in the same struct */
     XML_KIND_PTR,     /* child element with a struct of its own, allocated */
     XML_KIND_LIST,    /* any number of child elements: XmlList of allocated structs */
+    XML_KIND_SWITCH,  /* enum in the attribute "state" of a child; 1 when it has none */
     XML_KIND_RAW,     /* child element kept as text: char * */
+    XML_KIND_OWNED,   /* char * that a hook reads and writes */
     XML_KIND_INLINE,  /* another table for the same element, its struct at .offset */
     XML_KIND_VARIANT, /* one of several tables for the same element, by an enum read before it */
     XML_KIND_HOOK,    /* child element with functions of its own */
@@ -111,6 +114,7 @@ typedef enum XmlFieldFlags {
     XML_ALWAYS = 1 << 1, /* write it even if unset */
     XML_LIVE = 1 << 2,   /* only running objects have it */
     XML_SECRET = 1 << 3, /* written on request only */
+    XML_READ = 1 << 4,   /* another place to read a member from; not written here */
 } XmlFieldFlags;
 
 typedef struct XmlHook {
@@ -125,13 +129,14 @@ struct XmlField {
     size_t offset;
     const XmlScalar *scalar;
     const XmlEnum *names;            /* of xml_enum; of a variant's selector */
-    unsigned width;                  /* hexadecimal digits; 0: decimal */
+    unsigned width;                  /* hexadecimal digits, 0: decimal; RAW: level of indentation */
     uint64_t max;                    /* of numbers; 0: the type's */
     const XmlField *fields;          /* NEST, PTR, LIST, INLINE */
     size_t size;                     /* PTR, LIST: of the struct */
     const XmlField *const *variants; /* VARIANT: by value; NULL entries have no fields */
     unsigned n_variants;
     const XmlHook *hook;
+    size_t present; /* NEST: offset + 1 of a bool that says whether the element is there */
 };
 
 #define XML_ATTR(type, member, name_, scalar_, ...)                                                \
@@ -196,6 +201,17 @@ struct XmlField {
         .kind = XML_KIND_VARIANT, .offset = offsetof(type, selector), .variants = (tables),        \
         .n_variants = G_N_ELEMENTS(tables)                                                         \
     }
+#define XML_SWITCH(type, member, name_, names_)                                                    \
+    {                                                                                              \
+        .kind = XML_KIND_SWITCH, .name = (name_), .offset = offsetof(type, member),                \
+        .names = &(names_)                                                                         \
+    }
+#define XML_OWNED(type, member)                                                                    \
+    {                                                                                              \
+        .kind = XML_KIND_OWNED, .offset = offsetof(type, member)                                   \
+    }
+/* For XML_NEST: the bool that is set when the element is there. */
+#define XML_PRESENT(type, member) .present = offsetof(type, member) + 1
 #define XML_HOOK(name_, hook_)                                                                     \
     {                                                                                              \
         .kind = XML_KIND_HOOK, .name = (name_), .hook = &(hook_)                                   \

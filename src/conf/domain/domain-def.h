@@ -142,8 +142,7 @@ typedef struct DomainSource {
     OptUint index;                                    /* live: the node's number, "vda[3]" */
     char *chardev_type, *chardev_path, *chardev_mode; /* SOURCE_VHOST_USER */
     char *vdpa_dev;
-    OptUint cow_min_cluster; /* metadata cache size in bytes is metadata_cache_bytes */
-    OptUint metadata_cache_bytes;
+    uint64_t metadata_cache_bytes;
     struct DomainSource *backing; /* NULL: not given; type SOURCE_NONE: the chain ends here */
 } DomainSource;
 
@@ -184,14 +183,13 @@ typedef struct DomainDiskDriver {
 
 typedef struct DomainDisk {
     DomainDevice device;
-    DomainSourceType type;
     DomainDiskDevice device_type;
     DomainVirtioModel model;
     TriState rawio, sgio_filtered;
     char *sgio;
     DomainSnapshotLocation snapshot;
     DomainDiskDriver driver;
-    DomainSource source; /* .type is the disk's */
+    DomainSource source; /* its type is the disk's; backing stores in source.backing */
     DomainMirror *mirror;
     char *target_dev; /* "vda" */
     DomainDiskBus bus;
@@ -220,8 +218,7 @@ typedef struct DomainController {
     char *model_name; /* PCI: the engine's device, "pcie-root-port" */
     OptUint chassis_nr, chassis, port, bus_nr, target_index, node;
     TriState hotplug;
-    bool has_pcihole64;
-    uint64_t pcihole64;
+    uint64_t pcihole64; /* KiB */
 } DomainController;
 
 typedef struct DomainFilesystem {
@@ -417,10 +414,9 @@ typedef struct DomainGraphicsListen {
 typedef struct DomainGraphics {
     DomainDevice device;
     DomainGraphicsType type;
-    OptUint port; /* 5900...; unset with autoport: chosen at start */
-    OptUint tls_port;
-    OptUint websocket;   /* unset: none */
-    bool websocket_auto; /* "-1": chosen at start */
+    int64_t port;      /* 5900...; -1: chosen at start; 0: not given */
+    int64_t tls_port;  /* spice; as above */
+    int64_t websocket; /* -1: chosen at start; 0: none */
     TriState autoport;
     char *keymap;
     char *passwd; /* secret */
@@ -464,7 +460,7 @@ typedef struct DomainAudio {
     OptUint id;
     DomainAudioType type;
     char *server_name, *path, *driver, *timer_period;
-    char *input, *output; /* settings of the back end, raw XML */
+    char *input, *output; /* the back end's settings: elements as text */
 } DomainAudio;
 
 typedef struct DomainVideo {
@@ -620,8 +616,8 @@ typedef struct DomainHugepage {
 } DomainHugepage;
 
 typedef struct DomainMemoryBacking {
-    bool hugepages;
-    XmlList pages; /* of DomainHugepage; empty with hugepages: the host's default size */
+    bool has_hugepages;
+    XmlList pages; /* of DomainHugepage; empty with has_hugepages: the host's default size */
     bool nosharepages, locked, discard;
     DomainMemorySource source;
     DomainMemoryAccess access;
@@ -687,12 +683,7 @@ typedef struct DomainCputune {
     XmlList vcpu_pins, iothread_pins;                                 /* of DomainPin */
     char *emulator_pin;
     XmlList vcpu_scheds, iothread_scheds, emulator_scheds; /* of DomainScheduling */
-    XmlList cachetunes;                                    /* of DomainRawElement */
 } DomainCputune;
-
-typedef struct DomainRawElement {
-    char *text;
-} DomainRawElement;
 
 typedef struct DomainMemnode {
     uint32_t cell;
@@ -748,8 +739,7 @@ typedef struct DomainOs {
     OptUint bootmenu_timeout_ms;
     DomainSmbiosMode smbios;
     TriState bios_useserial;
-    OptUint bios_reboot_timeout_ms;
-    bool bios_reboot_never; /* rebootTimeout='-1' */
+    char *bios_reboot_timeout; /* ms, "-1": never */
     char *acpi_table, *acpi_table_type;
 } DomainOs;
 
@@ -757,10 +747,7 @@ typedef struct DomainFeatures {
     bool acpi, pae, privnet, viridian;
     bool apic;
     TriState apic_eoi;
-    bool hap;
-    TriState hap_state;
-    bool pvspinlock;
-    TriState pvspinlock_state;
+    TriState hap, pvspinlock;
     bool hyperv;
     DomainHypervMode hyperv_mode;
     TriState relaxed, vapic, spinlocks;

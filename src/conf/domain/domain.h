@@ -16,6 +16,9 @@ typedef struct DomainEnvironment {
      * NULL; NULL: @emulator has no such machine. Borrowed. */
     const char *(*canonical_machine)(void *opaque, const char *emulator, const char *arch,
                                      const char *machine);
+    /* The CPU model that a domain without <cpu> gets ("qemu64"), or NULL: leave it out. Borrowed.
+     */
+    const char *(*default_cpu)(void *opaque, const char *emulator, DomainVirtType virt);
     void *opaque;
 } DomainEnvironment;
 

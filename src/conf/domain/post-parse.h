@@ -1,0 +1,38 @@
+/* Steps of domain_def_parse() after the XML is in the structs. Private to this folder.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_CONF_DOMAIN_POST_PARSE_H
+#define LODGE_CONF_DOMAIN_POST_PARSE_H
+
+#include "conf/domain/domain.h"
+
+#define DEVICES(def, kind) (&(def)->devices[kind])
+
+/* A zeroed device of the kind, appended. */
+void *domain_def_add(DomainDef *def, DomainDeviceKind kind);
+void *domain_device_new(DomainDeviceKind kind);
+
+/* Fills in what the definition left open, devices' own defaults first. */
+bool domain_def_post_parse(DomainDef *def, const DomainEnvironment *env, GError **error);
+/* A device's own defaults; @def may be NULL. */
+bool domain_device_post_parse(DomainDevice *device, const DomainDef *def, GError **error);
+/* Controllers that devices of the definition need by their drive and virtio-serial addresses. */
+void domain_def_add_controllers(DomainDef *def);
+/* The controller of that type and index, or NULL. */
+DomainController *domain_def_controller(const DomainDef *def, DomainControllerType type,
+                                        uint64_t index);
+/* A new one with the next free index (or @index), at its place among those of its type. */
+DomainController *domain_def_add_controller(DomainDef *def, DomainControllerType type, int index,
+                                            DomainControllerModel model);
+/* A controller's default model. */
+void domain_controller_fill(DomainController *controller);
+/* Takes out what only running domains have. */
+void domain_def_strip_live(DomainDef *def);
+
+/* Number of a disk's target name without its prefix: "vda" 0, "sdaa" 26; -1: no such name. */
+int domain_disk_index(const char *target);
+
+bool domain_def_assign_pci(DomainDef *def, GError **error);
+bool domain_def_assign_usb(DomainDef *def, GError **error);
+void domain_def_assign_serial_ports(DomainDef *def);
+
+#endif

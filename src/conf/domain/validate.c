@@ -1,0 +1,272 @@
+/* Checks of a filled-in definition that one element alone does not allow.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "conf/cpuset.h"
+#include "conf/domain/post-parse.h"
+
+#include <string.h>
+
+static bool check_name(const DomainDef *def, GError **error)
+{
+    if (strchr(def->name, '/') != NULL || strchr(def->name, '\n') != NULL) {
+        conf_error_set(error, CONF_ERROR_XML, "name '%s' contains a character that is not allowed",
+                       def->name);
+        return false;
+    }
+    if (strspn(def->name, " ") == strlen(def->name)) {
+        conf_error_set(error, CONF_ERROR_XML, "the name has only white space");
+        return false;
+    }
+    if (strlen(def->name) > 255) {
+        conf_error_set(error, CONF_ERROR_XML, "the name is longer than 255 bytes");
+        return false;
+    }
+    if (def->title != NULL && strchr(def->title, '\n') != NULL) {
+        conf_error_set(error, CONF_ERROR_XML, "the title has more than one line");
+        return false;
+    }
+    return true;
+}
+
+static bool check_vcpus(const DomainDef *def, GError **error)
+{
+    if (def->current_vcpus > def->vcpus) {
+        conf_error_set(error, CONF_ERROR_INTERNAL, "<vcpu>: current %u is more than the maximum %u",
+                       def->current_vcpus, def->vcpus);
+        return false;
+    }
+    const DomainCpu *cpu = def->cpu;
+    if (cpu != NULL && cpu->sockets != 0) {
+        uint64_t threads = (uint64_t)cpu->sockets * MAX(cpu->dies, 1) * cpu->cores * cpu->threads;
+        if (threads != def->vcpus) {
+            conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                           "<topology> makes %" G_GUINT64_FORMAT " CPUs, <vcpu> says %u", threads,
+                           def->vcpus);
+            return false;
+        }
+    }
+    if (cpu != NULL && cpu->mode == CPU_CUSTOM && cpu->model == NULL && cpu->features.count > 0) {
+        conf_error_set(error, CONF_ERROR_XML, "<cpu> has features but no <model>");
+        return false;
+    }
+    for (unsigned i = 0; cpu != NULL && i < cpu->features.count; i++) {
+        const DomainCpuFeature *feature = cpu->features.item[i];
+        for (unsigned j = 0; j < i; j++) {
+            const DomainCpuFeature *other = cpu->features.item[j];
+            if (strcmp(feature->name, other->name) == 0) {
+                conf_error_set(error, CONF_ERROR_XML, "CPU feature '%s' is named twice",
+                               feature->name);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool check_memory(const DomainDef *def, GError **error)
+{
+    if (def->current_memory > def->memory) {
+        conf_error_set(error, CONF_ERROR_XML,
+                       "<currentMemory> (%" G_GUINT64_FORMAT
+                       " KiB) is more than <memory> (%" G_GUINT64_FORMAT " KiB)",
+                       def->current_memory, def->memory);
+        return false;
+    }
+    if (def->max_memory != 0 && def->max_memory < def->memory) {
+        conf_error_set(error, CONF_ERROR_XML, "<maxMemory> is less than <memory>");
+        return false;
+    }
+    if ((def->max_memory != 0) != (def->max_memory_slots != 0)) {
+        conf_error_set(error, CONF_ERROR_XML, "<maxMemory> needs both a size and slots");
+        return false;
+    }
+    const XmlList *dimms = DEVICES(def, DEVICE_MEMORY);
+    if (dimms->count > 0 && def->max_memory == 0) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED, "memory devices need <maxMemory>");
+        return false;
+    }
+    return true;
+}
+
+static bool check_tuning(const DomainDef *def, GError **error)
+{
+    const DomainCputune *tune = &def->cputune;
+    for (unsigned i = 0; i < tune->vcpu_pins.count; i++) {
+        const DomainPin *pin = tune->vcpu_pins.item[i];
+        for (unsigned j = 0; j < i; j++) {
+            if (((const DomainPin *)tune->vcpu_pins.item[j])->id == pin->id) {
+                conf_error_set(error, CONF_ERROR_INTERNAL, "vCPU %u is pinned twice", pin->id);
+                return false;
+            }
+        }
+        CpuSet set;
+        if (!cpuset_parse(pin->cpuset, &set) || cpuset_count(&set) == 0) {
+            conf_error_set(error, CONF_ERROR_INVALID_ARG, "<vcpupin>: '%s' is empty", pin->cpuset);
+            return false;
+        }
+    }
+    const uint64_t periods[] = { tune->period, tune->global_period, tune->emulator_period,
+                                 tune->iothread_period };
+    for (unsigned i = 0; i < G_N_ELEMENTS(periods); i++) {
+        if (periods[i] != 0 && (periods[i] < 1000 || periods[i] > 1000000)) {
+            conf_error_set(error, CONF_ERROR_XML, "<cputune>: a period is 1000 to 1000000 us");
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_disk(const DomainDef *def, const DomainDisk *disk, GError **error)
+{
+    if (disk->driver.iothread > def->iothreads) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED, "disk '%s': there is no IOThread %u",
+                       disk->target_dev, disk->driver.iothread);
+        return false;
+    }
+    if (disk->driver.io == DISK_IO_NATIVE && disk->driver.cache != DISK_CACHE_OFF &&
+        disk->driver.cache != DISK_CACHE_DIRECTSYNC) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "disk '%s': io='native' needs cache='none' or 'directsync'",
+                       disk->target_dev);
+        return false;
+    }
+    bool is_removable =
+        disk->device_type == DISK_DEVICE_CDROM || disk->device_type == DISK_DEVICE_FLOPPY;
+    if (!is_removable && disk->source.path == NULL &&
+        (disk->source.type == SOURCE_FILE || disk->source.type == SOURCE_BLOCK)) {
+        conf_error_set(error, CONF_ERROR_XML, "disk '%s' has no source", disk->target_dev);
+        return false;
+    }
+    if (disk->bus == DISK_BUS_FDC && disk->device_type != DISK_DEVICE_FLOPPY) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED, "disk '%s': bus 'fdc' is for floppy disks",
+                       disk->target_dev);
+        return false;
+    }
+    if (disk->device_type == DISK_DEVICE_CDROM && disk->bus == DISK_BUS_VIRTIO) {
+        conf_error_set(error, CONF_ERROR_XML, "disk '%s': bus 'virtio' has no CD-ROM drives",
+                       disk->target_dev);
+        return false;
+    }
+    if (disk->bus == DISK_BUS_IDE && domain_def_is_q35(def)) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "disk '%s': machine '%s' has no IDE controller; use bus 'sata'",
+                       disk->target_dev, def->os.machine);
+        return false;
+    }
+    if (disk->serial != NULL && strspn(disk->serial, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS
+                                       " ()!*+,-./:;<=>?@_") != strlen(disk->serial)) {
+        conf_error_set(error, CONF_ERROR_INTERNAL, "disk '%s': serial '%s' has unsafe characters",
+                       disk->target_dev, disk->serial);
+        return false;
+    }
+    return true;
+}
+
+static bool check_disks(const DomainDef *def, GError **error)
+{
+    const XmlList *list = DEVICES(def, DEVICE_DISK);
+    for (unsigned i = 0; i < list->count; i++) {
+        const DomainDisk *disk = list->item[i];
+        if (!check_disk(def, disk, error)) {
+            return false;
+        }
+        for (unsigned j = 0; j < i; j++) {
+            const DomainDisk *other = list->item[j];
+            if (strcmp(disk->target_dev, other->target_dev) == 0) {
+                conf_error_set(error, CONF_ERROR_XML, "two disks have the target '%s'",
+                               disk->target_dev);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+typedef struct Seen {
+    GHashTable *keys;
+    GError **error;
+} Seen;
+
+static bool claim(Seen *seen, char *key, const char *what)
+{
+    if (!g_hash_table_add(seen->keys, key)) {
+        conf_error_set(seen->error, CONF_ERROR_XML, "%s '%s' is used by two devices", what,
+                       key + 2);
+        return false;
+    }
+    return true;
+}
+
+static bool check_unique(DomainDevice *device, void *opaque)
+{
+    Seen *seen = opaque;
+    const DomainAddress *at = &device->address;
+    if (at->type == ADDRESS_PCI &&
+        !claim(seen,
+               g_strdup_printf("p %04x:%02x:%02x.%x", at->domain, at->bus, at->slot, at->function),
+               "PCI address")) {
+        return false;
+    }
+    if (device->kind == DEVICE_DISK && at->type == ADDRESS_DRIVE) {
+        const DomainDisk *disk = (const DomainDisk *)device;
+        if (!claim(seen,
+                   g_strdup_printf("d %s %u:%u:%u:%u", domain_name(disk_bus, disk->bus),
+                                   at->controller, at->bus, at->target, at->unit),
+                   "drive address")) {
+            return false;
+        }
+    }
+    if (device->boot_order > 0 &&
+        !claim(seen, g_strdup_printf("b %u", device->boot_order), "boot order")) {
+        return false;
+    }
+    bool shares_alias = device->kind == DEVICE_CONSOLE;
+    return device->alias == NULL || shares_alias ||
+           claim(seen, g_strdup_printf("a %s", device->alias), "alias");
+}
+
+static bool check_devices(const DomainDef *def, GError **error)
+{
+    g_autoptr(GHashTable) keys = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    Seen seen = { keys, error };
+    if (!domain_def_for_each(def, check_unique, &seen)) {
+        return false;
+    }
+    const XmlList *controllers = DEVICES(def, DEVICE_CONTROLLER);
+    for (unsigned i = 0; i < controllers->count; i++) {
+        const DomainController *controller = controllers->item[i];
+        for (unsigned j = 0; j < i; j++) {
+            const DomainController *other = controllers->item[j];
+            if (controller->type == other->type && controller->index.value == other->index.value &&
+                controller->type != CONTROLLER_USB) {
+                conf_error_set(error, CONF_ERROR_XML, "two '%s' controllers have the index %u",
+                               domain_name(controller_type, controller->type),
+                               (unsigned)controller->index.value);
+                return false;
+            }
+        }
+    }
+    static const DomainDeviceKind single[] = { DEVICE_MEMBALLOON, DEVICE_NVRAM, DEVICE_IOMMU,
+                                               DEVICE_VSOCK, DEVICE_REDIRFILTER };
+    for (unsigned i = 0; i < G_N_ELEMENTS(single); i++) {
+        if (DEVICES(def, single[i])->count > 1) {
+            conf_error_set(error, CONF_ERROR_XML, "only one <%s> is supported",
+                           domain_device_kind_name(single[i]));
+            return false;
+        }
+    }
+    const XmlList *videos = DEVICES(def, DEVICE_VIDEO);
+    for (unsigned i = 1; i < videos->count; i++) {
+        if (((const DomainVideo *)videos->item[i])->primary == TRI_YES) {
+            conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                           "only one video device is the primary one");
+            return false;
+        }
+    }
+    return true;
+}
+
+bool domain_def_validate(const DomainDef *def, GError **error)
+{
+    return check_name(def, error) && check_vcpus(def, error) && check_memory(def, error) &&
+           check_tuning(def, error) && check_disks(def, error) && check_devices(def, error);
+}
