@@ -291,6 +291,12 @@ static int settle(Checker *checker, uint64_t cluster, uint64_t has, uint64_t sho
         checker->needs_rebuild = true;
         return 0;
     }
+    unsigned bits = checker->q->refcount_bits;
+    if (bits < 64 && should >> bits) {
+        say(checker, "ERROR cluster %" G_GUINT64_FORMAT ": refcounts of %u bits cannot count that",
+            cluster, bits);
+        return 0;
+    }
     if (!fixes || checker->needs_rebuild) {
         return 0;
     }

@@ -65,17 +65,13 @@ static uint64_t next_random(Rig *rig)
     return rig->random;
 }
 
-static BlockNode *open_image(const Rig *rig, File *file)
+static BlockNode *open_image(const Rig *rig, File *file, GError **error)
 {
-    g_autoptr(GError) error = NULL;
     BlockNode *node = block_open_file(file, "test.qcow2", "qcow2",
                                       BLOCK_OPEN_WRITABLE | BLOCK_OPEN_DISCARD |
                                           BLOCK_OPEN_NO_BACKING | BLOCK_OPEN_REPAIR,
-                                      &error);
-    if (!node) {
-        fail_msg("%s: %s", rig->shape->options, error->message);
-    }
-    if (rig->shape->has_backing) {
+                                      error);
+    if (node && rig->shape->has_backing) {
         File *backing = file_memory_new(rig->backing, DISK_BYTES / 2, LIMIT);
         block_node_set_backing(node, block_open_file(backing, "b", "raw", 0, NULL));
     }
@@ -222,7 +218,8 @@ static void set_up(Rig *rig, const Shape *shape, uint64_t seed)
     const uint8_t *data = file_memory_data(file, &rig->base_size);
     rig->base = g_memdup2(data, rig->base_size);
     rig->log = write_log_new();
-    rig->node = open_image(rig, file_record_new(file, rig->log));
+    rig->node = open_image(rig, file_record_new(file, rig->log), NULL);
+    assert_non_null(rig->node);
     run_workload(rig);
 }
 
@@ -294,7 +291,11 @@ static char *state_problem(const Rig *rig, size_t cut, uint64_t seed, unsigned n
     File *file = write_log_replay(rig->log, rig->base, rig->base_size, cut, seed);
     assert_non_null(file);
     keep_state(file, rig->shape->options, number);
-    BlockNode *node = open_image(rig, file);
+    g_autoptr(GError) error = NULL;
+    BlockNode *node = open_image(rig, file, &error);
+    if (!node) {
+        return g_strdup(error->message);
+    }
     BlockInfo info;
     assert_true(block_get_info(node, &info, NULL));
     bool is_dirty = info.is_dirty;

@@ -7,6 +7,7 @@
 #include "lib/check.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -311,11 +312,84 @@ static void snapshots_keep_what_was_there(void **state)
     }
 }
 
+#define THREADS 4u
+#define SECTOR 512u
+
+typedef struct Worker {
+    Rig *rig;
+    unsigned number;
+    uint64_t random;
+    pthread_t thread;
+} Worker;
+
+/* Its sectors are those whose number leaves its own as rest: clusters are shared, sectors are not.
+ */
+static void *work(void *opaque)
+{
+    Worker *worker = opaque;
+    Rig *rig = worker->rig;
+    uint8_t data[SECTOR];
+    for (unsigned i = 0; i < 1500; i++) {
+        worker->random = worker->random * 6364136223846793005ull + 1442695040888963407ull;
+        uint64_t sector = (worker->random >> 20) % (DISK_BYTES / SECTOR / THREADS) * THREADS;
+        uint64_t offset = (sector + worker->number) * SECTOR;
+        int rc = 0;
+        switch (worker->random >> 60) {
+        case 0:
+            rc = block_flush(rig->node);
+            break;
+        case 1:
+            memset(rig->model + offset, 0, SECTOR);
+            rc = block_write_zeroes(rig->node, offset, SECTOR, BLOCK_IO_MAY_UNMAP);
+            break;
+        case 2:
+        case 3:
+            rc = block_pread(rig->node, offset, data, SECTOR);
+            rc |= memcmp(data, rig->model + offset, SECTOR);
+            break;
+        default:
+            memset(rig->model + offset, (int)(worker->random >> 32), SECTOR);
+            rc = block_pwrite(rig->node, offset, rig->model + offset, SECTOR, 0);
+        }
+        if (rc) {
+            return (void *)"a request failed or read something else";
+        }
+    }
+    return NULL;
+}
+
+static void threads_that_share_clusters_do_not_harm_each_other(void **state)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(shapes); i++) {
+        Rig rig;
+        Worker workers[THREADS];
+        set_up(&rig, &shapes[i]);
+        if (!strstr(shapes[i].options, "refcount_bits=1")) {
+            assert_true(block_snapshot_create(rig.node, "s", NULL));
+        }
+        for (unsigned t = 0; t < THREADS; t++) {
+            workers[t] = (Worker){ .rig = &rig, .number = t, .random = i * 100 + t };
+            assert_int_equal(pthread_create(&workers[t].thread, NULL, work, &workers[t]), 0);
+        }
+        for (unsigned t = 0; t < THREADS; t++) {
+            void *problem;
+            pthread_join(workers[t].thread, &problem);
+            if (problem) {
+                fail_msg("%s: %s", shapes[i].name, (char *)problem);
+            }
+        }
+        assert_same(&rig);
+        assert_clean(rig.node, shapes[i].name);
+        tear_down(&rig);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_requests_read_back_and_leave_a_clean_image),
         cmocka_unit_test(snapshots_keep_what_was_there),
+        cmocka_unit_test(threads_that_share_clusters_do_not_harm_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
