@@ -123,7 +123,9 @@ static void legacy_mode_cuts_off_pit_and_rtc(void **state)
     irq_line_pulse(&rtc);
     assert_int_equal(fake->irq[0].raised, 1);
     assert_int_equal(fake->irq[1].raised, 1);
+    assert_false(fake->irq[HPET_LEGACY_LINE].level);
     put(0x010, 2);
+    assert_true(fake->irq[HPET_LEGACY_LINE].level);
     irq_line_pulse(&pit);
     irq_line_pulse(&rtc);
     assert_int_equal(fake->irq[0].raised, 1);

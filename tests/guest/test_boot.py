@@ -10,7 +10,7 @@ from images import image
 
 # What a healthy boot never prints.
 TROUBLE = re.compile(r"WARNING:|BUG:|Oops|general protection|Call Trace|rcu.*stall|soft lockup|"
-                     r"hung task|Kernel panic|unchecked MSR|spurious|irq \d+: nobody cared|clocksource.*unstable",
+                     r"hung task|Kernel panic|unchecked MSR|spurious|irq \d+: nobody cared|MTRRs disabled|clocksource.*unstable",
                      re.IGNORECASE)
 
 

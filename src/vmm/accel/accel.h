@@ -186,6 +186,9 @@ typedef struct AccelOps {
     int (*irqchip_get_state)(Vm *vm, void *buf, unsigned size);
     int (*irqchip_set_state)(Vm *vm, const void *buf, unsigned size);
 
+    /* required with has_irqchip: whether the PIT's interrupt is cut off, as the HPET's legacy mode
+     * does. Context: any thread, with device locks held. */
+    void (*pit_silence)(Vm *vm, bool is_silent);
     /* optional: the chips' registers as lines of text. */
     void (*irqchip_describe)(Vm *vm, char *buf, unsigned size);
 

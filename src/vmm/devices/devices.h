@@ -24,6 +24,8 @@ extern const DeviceClass hpet_class;
 /* Where the PIT's (@number 0) and the RTC's (1) outputs lead, so that legacy replacement can cut
  * them off: they pass to the HPET's irq[number] otherwise. */
 IrqLine hpet_legacy_input(Device *hpet, unsigned number);
+/* The HPET's irq[HPET_LEGACY_LINE] is high while it replaces them: for a PIT that is elsewhere. */
+#define HPET_LEGACY_LINE 6
 
 /* MC146818 clock and CMOS. irq[0]. */
 extern const DeviceClass rtc_class;

@@ -227,6 +227,13 @@ static uint64_t read_register(const Hpet *hpet, uint64_t offset)
     }
 }
 
+static void set_legacy(Hpet *hpet)
+{
+    bool is_legacy = hpet->config & CONFIG_LEGACY;
+    atomic_store(&hpet->is_legacy, is_legacy);
+    device_set_irq(&hpet->dev, HPET_LEGACY_LINE, is_legacy);
+}
+
 static void write_config(Hpet *hpet, uint64_t value)
 {
     bool was_enabled = is_enabled(hpet);
@@ -235,7 +242,7 @@ static void write_config(Hpet *hpet, uint64_t value)
     }
     uint64_t counter = counter_value(hpet);
     hpet->config = value & (CONFIG_ENABLE | CONFIG_LEGACY);
-    atomic_store(&hpet->is_legacy, hpet->config & CONFIG_LEGACY);
+    set_legacy(hpet);
     if (is_enabled(hpet) != was_enabled) {
         hpet->counter = is_enabled(hpet) ? counter - now_ticks(hpet) : counter;
     }
@@ -399,7 +406,7 @@ static void hpet_reset(Device *dev, ResetKind kind)
 static void hpet_resume(Device *dev)
 {
     Hpet *hpet = (Hpet *)dev;
-    atomic_store(&hpet->is_legacy, hpet->config & CONFIG_LEGACY);
+    set_legacy(hpet);
     arm_all(hpet);
 }
 

@@ -57,6 +57,7 @@ typedef struct MachineType {
     const char *default_disk, *default_nic; /* device classes */
     GuestAddr low_ram_limit;                /* if all of it fits below this, it is there */
     GuestAddr low_ram_split;                /* else up to here, the rest above 4 GiB */
+    GuestAddr hole_base;                    /* no RAM from here to 4 GiB */
     /* Chips and buses; then the devices of the command line are added. */
     bool (*build)(Machine *machine, GError **error);
     /* Gives a virtio-mmio device its place; NULL: there is no room for any. */
@@ -221,6 +222,9 @@ void machine_done_backends(Machine *machine);
 /* hotplug.c */
 /* The guest switched off the slot of port @md. Context: any thread, with device locks held. */
 void machine_slot_off(MachineDevice *md);
+
+/* mtrr.c */
+void machine_set_memory_types(const Machine *machine, CpuState *state);
 
 /* vcpu.c */
 bool machine_start_vcpu_threads(Machine *machine, GError **error);

@@ -237,9 +237,11 @@ bool machine_load_reset_state(Machine *machine, ResetKind kind, GError **error)
     if (!load_boot(machine, state, error)) {
         return false;
     }
+    machine_set_memory_types(machine, state);
     for (unsigned i = 0; i < machine->vcpu_count; i++) {
         if (i) {
             cpu_state_reset(state, false);
+            machine_set_memory_types(machine, state);
         }
         int r = machine->accel->vcpu_set_state(machine->vcpu[i].vcpu, state);
         if (r < 0) {

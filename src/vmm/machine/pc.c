@@ -71,14 +71,24 @@ bool pc_add_rtc(Machine *machine, IrqLine line, GError **error)
     return true;
 }
 
+/* A PIT in the accelerator falls silent while the HPET stands for it. */
+static void set_hpet_legacy(void *opaque, unsigned number, bool is_legacy)
+{
+    Machine *machine = opaque;
+    machine->accel->pit_silence(machine->vm, is_legacy);
+}
+
 bool pc_add_timers(Machine *machine, GError **error)
 {
     IrqLine pit_line = machine_gsi_line(machine, 0);
     IrqLine rtc_line = machine_gsi_line(machine, 8);
     if (machine->config->machine.has_hpet) {
-        IrqLine lines[6] = { pit_line, rtc_line };
-        for (unsigned i = 2; i < G_N_ELEMENTS(lines); i++) {
+        IrqLine lines[HPET_LEGACY_LINE + 1] = { pit_line, rtc_line };
+        for (unsigned i = 2; i < HPET_LEGACY_LINE; i++) {
             lines[i] = machine_gsi_line(machine, 18 + i);
+        }
+        if (machine->accel->has_irqchip) {
+            lines[HPET_LEGACY_LINE] = (IrqLine){ set_hpet_legacy, machine, 0 };
         }
         Device *hpet = machine_add(machine, &hpet_class, NULL, lines, G_N_ELEMENTS(lines), error);
         if (!hpet) {

@@ -184,6 +184,20 @@ void irqchip_reset(Vm *vm)
     }
 }
 
+void irqchip_silence_pit(Vm *vm, bool is_silent)
+{
+    struct kvm_pit_state2 pit;
+    int rc = kvm_ioctl(vm->fd, KVM_GET_PIT2, &pit);
+    bool was_silent = rc >= 0 && pit.flags & KVM_PIT_FLAGS_HPET_LEGACY;
+    if (rc >= 0 && was_silent != is_silent) {
+        pit.flags ^= KVM_PIT_FLAGS_HPET_LEGACY;
+        rc = kvm_ioctl(vm->fd, KVM_SET_PIT2, &pit);
+    }
+    if (rc < 0) {
+        log_error("KVM refuses to switch the PIT: error %d", -rc);
+    }
+}
+
 static I8259 neutral_8259(const struct kvm_pic_state *pic)
 {
     return (I8259){ .irr = pic->irr,

@@ -88,6 +88,7 @@ void irqchip_send_msi(Vm *vm, uint64_t address, uint32_t data);
 int irqchip_get_state(Vm *vm, void *buf, unsigned size);
 int irqchip_set_state(Vm *vm, const void *buf, unsigned size);
 void irqchip_reset(Vm *vm);
+void irqchip_silence_pit(Vm *vm, bool is_silent);
 void irqchip_describe(Vm *vm, char *buf, unsigned size);
 int irqchip_ioeventfd(Vm *vm, bool is_port, GuestAddr addr, unsigned size, bool has_match,
                       uint64_t match, int event_fd, bool assign);

@@ -226,6 +226,7 @@ const AccelOps accel_kvm = {
     .irqchip_set_state = irqchip_set_state,
     .irqchip_reset = irqchip_reset,
     .irqchip_describe = irqchip_describe,
+    .pit_silence = irqchip_silence_pit,
     .ioeventfd = irqchip_ioeventfd,
     .describe = kvm_describe,
 };

@@ -9,6 +9,7 @@
 
 #include <cpuid.h>
 #include <errno.h>
+#include <linux/kvm.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -483,6 +484,14 @@ static void points_that_no_register_holds_are_refused(void **state)
     assert_int_equal(accel_kvm.vcpu_set_debug(f->vcpu[0], many, 1, false), -ENOSPC);
 }
 
+/* Of a record of the chips: after 16 bytes, the 8259s and the IO-APIC. */
+static uint32_t pit_flags(const uint8_t *record)
+{
+    struct kvm_pit_state2 pit;
+    memcpy(&pit, record + 16 + 3 * sizeof(struct kvm_irqchip), sizeof(pit));
+    return pit.flags;
+}
+
 static void chips_save_load_and_reset(void **state)
 {
     Fixture *f = *state;
@@ -496,6 +505,19 @@ static void chips_save_load_and_reset(void **state)
     assert_memory_not_equal(before, after, (size_t)bytes);
     assert_int_equal(accel_kvm.irqchip_set_state(f->vm, before, (unsigned)bytes), 0);
     accel_kvm.irqchip_reset(f->vm);
+    /* The HPET in the PIT's place and back; a reset ends it, too. */
+    accel_kvm.irqchip_get_state(f->vm, before, sizeof(before));
+    accel_kvm.pit_silence(f->vm, true);
+    accel_kvm.irqchip_get_state(f->vm, after, sizeof(after));
+    assert_int_not_equal(pit_flags(before), pit_flags(after));
+    accel_kvm.pit_silence(f->vm, true);
+    accel_kvm.pit_silence(f->vm, false);
+    accel_kvm.irqchip_get_state(f->vm, after, sizeof(after));
+    assert_int_equal(pit_flags(before), pit_flags(after));
+    char text[4096];
+    accel_kvm.irqchip_describe(f->vm, text, sizeof(text));
+    assert_non_null(strstr(text, "pic1: irr="));
+    assert_non_null(strstr(text, "  pin 23 "));
     before[0] ^= 1;
     assert_int_equal(accel_kvm.irqchip_set_state(f->vm, before, (unsigned)bytes), -EINVAL);
 }
