@@ -15,6 +15,7 @@
 #define INSTRUCTION_MAX 15u
 #define SEQUENCE_MAX 8u
 #define TRIES 64u
+#define RFLAGS_AC 0x40000u
 #define INDEX_REGISTERS (1u << 1 | 1u << 6 | 1u << 7) /* RCX, RSI, RDI */
 
 /* One encoding: what is fixed of it. */
@@ -579,6 +580,9 @@ static void random_state(Random *random, bool is_32bit, CaseState *state)
     state->rflags = 0x202 | (random_next(random) & 0x8d5);
     if (random_chance(random, 10)) {
         state->rflags |= 0x400;
+    }
+    if (random_chance(random, 3)) {
+        state->rflags |= RFLAGS_AC;
     }
     random_x87(random, state->xsave);
     random_vectors(random, state->xsave);

@@ -149,7 +149,7 @@ static void *map_at(uint64_t address, size_t bytes, int protection, int fd, off_
 
 void native_write_exits(uint8_t *page)
 {
-    static const uint8_t jump64[] = { 0xff, 0x25, 0, 0, 0, 0 };
+    static const uint8_t jump64[] = { 0xff, 0x25, 2, 0, 0, 0, 0xcc, 0xcc };
     static const uint8_t jump32[] = { 0xea, 0, 0, 0, 0, CASE_CS64, 0 };
     uint64_t target = native_exit_address();
     uint32_t exit32 = (uint32_t)CASE_EXIT;

@@ -62,6 +62,8 @@ typedef struct TlbEntry {
     uint64_t addend;             /* of read and write */
 } TlbEntry;
 
+#define MODE_ALIGN 0x8000u /* CPL 3, CR0.AM, RFLAGS.AC: accesses that are not aligned are #AC */
+
 #define TLB_MODE_SUPERVISOR 0 /* user pages are out of reach when CR4.SMAP is set */
 #define TLB_MODE_USER 1
 #define TLB_MODE_OVERRIDE 2 /* supervisor, RFLAGS.AC set or no SMAP: user pages too */

@@ -43,6 +43,13 @@ static unsigned element_size(const Insn *insn)
     }
 }
 
+/* Masked moves need no alignment, not even under MODE_ALIGN; gathers do. */
+static uint64_t masked_linear(Vcpu *vcpu, const Insn *insn, uint64_t ea, unsigned size, bool write)
+{
+    return segment_linear_any(vcpu, insn->mem.segment, ea & size_mask(insn->address_size), size,
+                              write);
+}
+
 static uint64_t element_linear(Vcpu *vcpu, const Insn *insn, uint64_t ea, unsigned size, bool write)
 {
     return segment_linear(vcpu, insn->mem.segment, ea & size_mask(insn->address_size), size, write);
@@ -63,7 +70,7 @@ void op_vmaskmov(Vcpu *vcpu, const Insn *insn)
         if (!mask_bit(mask, i, size)) {
             continue;
         }
-        uint64_t linear = element_linear(vcpu, insn, ea + i * size, size, is_store);
+        uint64_t linear = masked_linear(vcpu, insn, ea + i * size, size, is_store);
         if (is_store) {
             mem_probe_write(vcpu, linear, size);
         } else {
@@ -72,7 +79,7 @@ void op_vmaskmov(Vcpu *vcpu, const Insn *insn)
     }
     for (unsigned i = 0; is_store && i < bytes / size; i++) {
         if (mask_bit(mask, i, size)) {
-            uint64_t linear = element_linear(vcpu, insn, ea + i * size, size, true);
+            uint64_t linear = masked_linear(vcpu, insn, ea + i * size, size, true);
             mem_write_bytes(vcpu, linear, value + i * size, size);
         }
     }

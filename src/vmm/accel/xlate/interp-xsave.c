@@ -24,7 +24,8 @@ static unsigned xmm_count(const Vcpu *vcpu)
 static void require_aligned(Vcpu *vcpu, uint64_t linear, unsigned to)
 {
     if (linear % to != 0) {
-        raise_error(vcpu, EXCEPTION_GP, 0);
+        bool is_alignment_check = (vcpu->mode & MODE_ALIGN) && linear % 4 != 0;
+        raise_error(vcpu, is_alignment_check ? EXCEPTION_AC : EXCEPTION_GP, 0);
     }
 }
 

@@ -119,7 +119,8 @@ static Block *get_block(Vcpu *vcpu)
 bool jit_can_run(const Vcpu *vcpu)
 {
     uint32_t mode = vcpu->mode;
-    return vcpu->jit && (mode & MODE_FLAT) && !(mode & (MODE_SINGLE_STEP | MODE_VM86)) &&
+    return vcpu->jit && (mode & MODE_FLAT) &&
+           !(mode & (MODE_SINGLE_STEP | MODE_VM86 | MODE_ALIGN)) &&
            ((mode & MODE_CS64) || (mode & (MODE_CS32 | MODE_SS32)) == (MODE_CS32 | MODE_SS32));
 }
 

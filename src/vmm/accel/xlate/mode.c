@@ -82,6 +82,9 @@ void cpu_update_mode(Vcpu *vcpu)
         (vcpu->dr[7] & 0xff)) {
         mode |= MODE_SINGLE_STEP;
     }
+    if ((mode & MODE_USER) && (vcpu->cr0 & CR0_AM) && (vcpu->rflags & FLAG_AC)) {
+        mode |= MODE_ALIGN;
+    }
     vcpu->mode = mode;
     tlb_select_context(vcpu);
     cpu_recheck_interrupt(vcpu);

@@ -262,3 +262,29 @@ uint64_t segment_linear_slow(Vcpu *vcpu, unsigned reg, uint64_t offset, unsigned
     }
     return (uint32_t)(segment->base + offset);
 }
+
+void segment_check_alignment(Vcpu *vcpu, uint64_t linear, unsigned size)
+{
+    unsigned to = 1;
+    switch (size) {
+    case 2:
+    case 4:
+    case 8:
+        to = size;
+        break;
+    case 10: /* of x87 */
+        to = 8;
+        break;
+    case 28: /* x87 environments and states */
+    case 108:
+        to = 4;
+        break;
+    case 14:
+    case 94:
+        to = 2;
+        break;
+    }
+    if (linear % to != 0) {
+        raise_error(vcpu, EXCEPTION_AC, 0);
+    }
+}

@@ -91,9 +91,11 @@ static inline bool is_canonical(uint64_t linear)
     return (uint64_t)((int64_t)(linear << 16) >> 16) == linear;
 }
 
-/* Linear address of @size bytes at @offset in a segment, all checks done. */
-static inline uint64_t segment_linear(Vcpu *vcpu, unsigned reg, uint64_t offset, unsigned size,
-                                      bool is_write)
+/* Under MODE_ALIGN: raises #AC if an operand of @size bytes may not lie at @linear. */
+void segment_check_alignment(Vcpu *vcpu, uint64_t linear, unsigned size);
+
+static inline uint64_t segment_linear_any(Vcpu *vcpu, unsigned reg, uint64_t offset, unsigned size,
+                                          bool is_write)
 {
     if (likely(vcpu->mode & MODE_CS64)) {
         uint64_t linear = reg >= CPU_FS ? vcpu->segment[reg].base + offset : offset;
@@ -104,6 +106,17 @@ static inline uint64_t segment_linear(Vcpu *vcpu, unsigned reg, uint64_t offset,
         return (uint32_t)offset;
     }
     return segment_linear_slow(vcpu, reg, offset, size, is_write);
+}
+
+/* Linear address of @size bytes at @offset in a segment, all checks done. */
+static inline uint64_t segment_linear(Vcpu *vcpu, unsigned reg, uint64_t offset, unsigned size,
+                                      bool is_write)
+{
+    uint64_t linear = segment_linear_any(vcpu, reg, offset, size, is_write);
+    if (unlikely(vcpu->mode & MODE_ALIGN)) {
+        segment_check_alignment(vcpu, linear, size);
+    }
+    return linear;
 }
 
 #endif
