@@ -16,6 +16,9 @@
 #define SEQUENCE_MAX 8u
 #define TRIES 64u
 #define RFLAGS_AC 0x40000u
+/* States for XRSTOR, in the page that cannot be written. */
+#define IMAGES 3u
+#define IMAGE_STEP 0x400u
 #define INDEX_REGISTERS (1u << 1 | 1u << 6 | 1u << 7) /* RCX, RSI, RDI */
 
 /* One encoding: what is fixed of it. */
@@ -55,13 +58,17 @@ typedef struct Decoded {
 static bool extension_allowed(unsigned isa_ext)
 {
     static const uint8_t allowed[] = {
-        ZYDIS_ISA_EXT_ADOX_ADCX,  ZYDIS_ISA_EXT_AES,        ZYDIS_ISA_EXT_AVX,  ZYDIS_ISA_EXT_AVX2,
-        ZYDIS_ISA_EXT_AVX2GATHER, ZYDIS_ISA_EXT_AVXAES,     ZYDIS_ISA_EXT_BASE, ZYDIS_ISA_EXT_BMI1,
-        ZYDIS_ISA_EXT_BMI2,       ZYDIS_ISA_EXT_F16C,       ZYDIS_ISA_EXT_FMA,  ZYDIS_ISA_EXT_GFNI,
-        ZYDIS_ISA_EXT_LONGMODE,   ZYDIS_ISA_EXT_LZCNT,      ZYDIS_ISA_EXT_MMX,  ZYDIS_ISA_EXT_MOVBE,
-        ZYDIS_ISA_EXT_PAUSE,      ZYDIS_ISA_EXT_PCLMULQDQ,  ZYDIS_ISA_EXT_SHA,  ZYDIS_ISA_EXT_SSE,
-        ZYDIS_ISA_EXT_SSE2,       ZYDIS_ISA_EXT_SSE3,       ZYDIS_ISA_EXT_SSE4, ZYDIS_ISA_EXT_SSSE3,
-        ZYDIS_ISA_EXT_VAES,       ZYDIS_ISA_EXT_VPCLMULQDQ, ZYDIS_ISA_EXT_X87,
+        ZYDIS_ISA_EXT_ADOX_ADCX, ZYDIS_ISA_EXT_AES,        ZYDIS_ISA_EXT_AVX,
+        ZYDIS_ISA_EXT_AVX2,      ZYDIS_ISA_EXT_AVX2GATHER, ZYDIS_ISA_EXT_AVXAES,
+        ZYDIS_ISA_EXT_BASE,      ZYDIS_ISA_EXT_BMI1,       ZYDIS_ISA_EXT_BMI2,
+        ZYDIS_ISA_EXT_F16C,      ZYDIS_ISA_EXT_FMA,        ZYDIS_ISA_EXT_GFNI,
+        ZYDIS_ISA_EXT_LONGMODE,  ZYDIS_ISA_EXT_LZCNT,      ZYDIS_ISA_EXT_MMX,
+        ZYDIS_ISA_EXT_MOVBE,     ZYDIS_ISA_EXT_PAUSE,      ZYDIS_ISA_EXT_PCLMULQDQ,
+        ZYDIS_ISA_EXT_SHA,       ZYDIS_ISA_EXT_SSE,        ZYDIS_ISA_EXT_SSE2,
+        ZYDIS_ISA_EXT_SSE3,      ZYDIS_ISA_EXT_SSE4,       ZYDIS_ISA_EXT_SSSE3,
+        ZYDIS_ISA_EXT_VAES,      ZYDIS_ISA_EXT_VPCLMULQDQ, ZYDIS_ISA_EXT_X87,
+        ZYDIS_ISA_EXT_RDWRFSGS,  ZYDIS_ISA_EXT_XSAVE,      ZYDIS_ISA_EXT_XSAVEC,
+        ZYDIS_ISA_EXT_XSAVEOPT,
     };
     return memchr(allowed, (int)isa_ext, sizeof(allowed)) != NULL;
 }
@@ -81,9 +88,6 @@ static const LeftOut left_out[] = {
     { ZYDIS_MNEMONIC_SYSEXIT, "privileged, and not valid on all vendors" },
     { ZYDIS_MNEMONIC_INT, "the child has another kernel than the guest" },
     { ZYDIS_MNEMONIC_INT1, "the child's kernel may take it for its own" },
-    { ZYDIS_MNEMONIC_POPF, "sets TF and AC" },
-    { ZYDIS_MNEMONIC_POPFD, "sets TF and AC" },
-    { ZYDIS_MNEMONIC_POPFQ, "sets TF and AC" },
     { ZYDIS_MNEMONIC_IRET, "loads segments" },
     { ZYDIS_MNEMONIC_IRETD, "loads segments" },
     { ZYDIS_MNEMONIC_IRETQ, "loads segments" },
@@ -101,13 +105,10 @@ static const LeftOut left_out[] = {
     { ZYDIS_MNEMONIC_SLDT, "Linux emulates it in spite of UMIP" },
     { ZYDIS_MNEMONIC_STR, "Linux emulates it in spite of UMIP" },
     { ZYDIS_MNEMONIC_SMSW, "Linux emulates it in spite of UMIP" },
-    { ZYDIS_MNEMONIC_FXSAVE, "stores the instruction pointer" },
-    { ZYDIS_MNEMONIC_FXSAVE64, "stores the instruction pointer" },
-    { ZYDIS_MNEMONIC_FNSAVE, "stores the instruction pointer" },
-    { ZYDIS_MNEMONIC_FNSTENV, "stores the instruction pointer" },
     { ZYDIS_MNEMONIC_FDISI8087_NOP, "an 8087's; undocumented since" },
     { ZYDIS_MNEMONIC_FENI8087_NOP, "an 8087's; undocumented since" },
     { ZYDIS_MNEMONIC_FSETPM287_NOP, "a 80287's; undocumented since" },
+    { ZYDIS_MNEMONIC_XGETBV, "the guest has fewer components" },
     { ZYDIS_MNEMONIC_UD0, "its length differs among processors" },
 };
 
@@ -588,6 +589,20 @@ static void random_state(Random *random, bool is_32bit, CaseState *state)
     random_vectors(random, state->xsave);
 }
 
+/* A state to be loaded by XRSTOR: with all components, with some, compacted. */
+static void fill_image(Random *random, unsigned kind, uint8_t *image)
+{
+    const uint64_t compacted = UINT64_C(1) << 63;
+    uint64_t header[8] = { kind == 0 ? 7 : random_below(random, 8) };
+    memset(image, 0, CASE_XSAVE_BYTES);
+    random_x87(random, image);
+    random_vectors(random, image);
+    if (kind == 2) {
+        header[1] = compacted | 7;
+    }
+    memcpy(image + 512, header, sizeof(header));
+}
+
 void generator_fill_data(uint8_t *templates, uint8_t *constant)
 {
     Random random = { 1 };
@@ -598,6 +613,9 @@ void generator_fill_data(uint8_t *templates, uint8_t *constant)
     for (unsigned i = 0; i < CASE_CONSTANT_BYTES; i += 8) {
         uint64_t value = random_value(&random);
         memcpy(constant + i, &value, 8);
+    }
+    for (unsigned i = 0; i < IMAGES; i++) {
+        fill_image(&random, i, constant + i * IMAGE_STEP);
     }
 }
 
@@ -611,6 +629,8 @@ typedef struct Builder {
     uint32_t touched; /* GPRs chosen for an address, or written */
     uint32_t flags_undefined;
     bool has_branch;
+    bool has_pointers; /* x87's last instruction and operand may be other than none */
+    bool has_no_upper; /* upper halves of vectors may be known to the processor as zero */
     struct {
         uint8_t at;      /* offset of the displacement */
         uint8_t size;    /* of it */
@@ -671,11 +691,109 @@ static void aim_vector_index(Builder *builder, ZydisRegister index)
     }
 }
 
+typedef enum StateUse {
+    STATE_NO,      /* another instruction */
+    STATE_SAVED,   /* FXSAVE, FNSAVE, FNSTENV */
+    STATE_LOADED,  /* FXRSTOR, FRSTOR, FLDENV */
+    STATE_XSAVED,  /* XSAVE .. */
+    STATE_XLOADED, /* XRSTOR */
+} StateUse;
+
+static StateUse state_use(const Decoded *decoded)
+{
+    switch (decoded->insn.mnemonic) {
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_FNSAVE:
+    case ZYDIS_MNEMONIC_FNSTENV:
+        return STATE_SAVED;
+    case ZYDIS_MNEMONIC_FXRSTOR:
+    case ZYDIS_MNEMONIC_FXRSTOR64:
+    case ZYDIS_MNEMONIC_FRSTOR:
+    case ZYDIS_MNEMONIC_FLDENV:
+        return STATE_LOADED;
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+        return STATE_XSAVED;
+    case ZYDIS_MNEMONIC_XRSTOR:
+    case ZYDIS_MNEMONIC_XRSTOR64:
+        return STATE_XLOADED;
+    default:
+        return STATE_NO;
+    }
+}
+
+static bool selects_components(const Decoded *decoded)
+{
+    return state_use(decoded) == STATE_XSAVED || state_use(decoded) == STATE_XLOADED;
+}
+
+/* EDX:EAX selects components: they are not free for an address then. */
+static bool addresses_by_selection(const Decoded *decoded)
+{
+    const ZydisDecodedOperandMem *mem = &decoded->operand[0].mem;
+    const ZydisRegister used[] = { mem->base, mem->index };
+    for (unsigned i = 0; i < 2 && selects_components(decoded); i++) {
+        int reg = used[i] == ZYDIS_REGISTER_NONE ? -1 : gpr_number(used[i]);
+        if (reg == 0 || reg == 2) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Translated code does not keep x87's pointers, and which components are in their initial state
+ * only the processor knows: such states are not saved. */
+static bool may_save_state(const Builder *builder, const Decoded *decoded)
+{
+    if (addresses_by_selection(decoded)) {
+        return false;
+    }
+    switch (state_use(decoded)) {
+    case STATE_SAVED:
+        return !builder->has_pointers;
+    case STATE_XSAVED:
+        return !builder->has_pointers && !builder->has_no_upper && !(builder->touched & 5);
+    case STATE_XLOADED:
+        return !(builder->touched & 5);
+    default:
+        return true;
+    }
+}
+
+static void note_state(Builder *builder, const Decoded *decoded)
+{
+    StateUse use = state_use(decoded);
+    ZydisMnemonic mnemonic = decoded->insn.mnemonic;
+    builder->has_pointers |= use == STATE_LOADED || use == STATE_XLOADED ||
+                             mnemonic == ZYDIS_MNEMONIC_FISTTP || /* of SSE3 */
+                             decoded->insn.meta.isa_ext == ZYDIS_ISA_EXT_X87;
+    builder->has_no_upper |= use == STATE_XLOADED || mnemonic == ZYDIS_MNEMONIC_VZEROUPPER ||
+                             mnemonic == ZYDIS_MNEMONIC_VZEROALL;
+}
+
+static uint64_t operand_target(Builder *builder, const Decoded *decoded)
+{
+    Random *random = &builder->random;
+    StateUse use = state_use(decoded);
+    if (use != STATE_NO && random_chance(random, 85)) {
+        return use == STATE_LOADED || use == STATE_XLOADED
+                   ? CASE_CONSTANT + random_below(random, IMAGES) * IMAGE_STEP
+                   : data_address(random) & ~UINT64_C(63);
+    }
+    return data_address(random);
+}
+
 static void aim_memory(Builder *builder, const Decoded *decoded, uint8_t *bytes,
                        const ZydisDecodedOperand *operand)
 {
     Random *random = &builder->random;
-    uint64_t target = data_address(random) - segment_base(builder, operand->mem.segment);
+    uint64_t target =
+        operand_target(builder, decoded) - segment_base(builder, operand->mem.segment);
     int64_t disp = operand->mem.disp.has_displacement ? operand->mem.disp.value : 0;
     int base = operand->mem.base == ZYDIS_REGISTER_RIP || operand->mem.base == ZYDIS_REGISTER_NONE
                    ? -1
@@ -727,8 +845,17 @@ static void aim_bit_offset(Builder *builder, const Decoded *decoded)
     }
 }
 
+static void aim_components(Builder *builder, const Decoded *decoded)
+{
+    if (selects_components(decoded)) {
+        pin(builder, 0, random_below(&builder->random, 8));
+        pin(builder, 2, 0);
+    }
+}
+
 static void aim(Builder *builder, const Decoded *decoded, uint8_t *bytes)
 {
+    aim_components(builder, decoded);
     aim_counts(builder, decoded);
     aim_bit_offset(builder, decoded);
     for (unsigned i = 0; i < decoded->insn.operand_count; i++) {
@@ -799,9 +926,10 @@ static void random_bytes(Builder *builder, uint8_t *bytes)
     }
 }
 
-static bool has_fs_problem(const Builder *builder, const uint8_t *bytes, unsigned length)
+static bool has_fs_problem(const Builder *builder, const Decoded *decoded, const uint8_t *bytes)
 {
-    return !builder->generator->has_fs && memchr(bytes, 0x64, length);
+    return !builder->generator->has_fs && (memchr(bytes, 0x64, decoded->insn.length) ||
+                                           decoded->insn.meta.isa_ext == ZYDIS_ISA_EXT_RDWRFSGS);
 }
 
 /* Immediates of a shift; -1: none. */
@@ -902,8 +1030,11 @@ static bool try_instruction(Builder *builder, bool is_first)
         encode(e, &freedom, is_32bit, bytes);
     }
     if (!decode(generator, is_32bit, bytes, INSTRUCTION_MAX, &decoded) || !is_allowed(&decoded) ||
-        result_is_undefined(&decoded) || has_fs_problem(builder, bytes, decoded.insn.length) ||
+        result_is_undefined(&decoded) || has_fs_problem(builder, &decoded, bytes) ||
         (flags_read_by(&decoded.insn) & builder->flags_undefined)) {
+        return false;
+    }
+    if (!may_save_state(builder, &decoded)) {
         return false;
     }
     unsigned at = builder->out->code_length;
@@ -920,6 +1051,7 @@ static bool try_instruction(Builder *builder, bool is_first)
         cut_indexes(builder);
     }
     note_writes(builder, &decoded);
+    note_state(builder, &decoded);
     builder->start[builder->count++] = (uint8_t)at;
     builder->out->code_length = (uint16_t)(at + decoded.insn.length);
     return true;

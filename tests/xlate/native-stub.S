@@ -12,6 +12,7 @@
 #define GUEST_FS 1048
 #define HAS_FS 1056
 #define IS_32BIT 1064
+#define GUEST_GS 1072
 #define BYTES 1088
 
 #define STATE native_context
@@ -45,6 +46,8 @@ native_enter:
     mov %rax, CTX(HOST_FS)
     mov CTX(GUEST_FS), %rax
     wrfsbase %rax
+    mov CTX(GUEST_GS), %rax
+    wrgsbase %rax
 1:  mov CTX(IS_32BIT), %rax
     test %rax, %rax
     pushq CTX(RFLAGS)

@@ -36,7 +36,7 @@ typedef struct NativeContext {
         uint16_t selector;
         uint16_t unused;
     } far;
-    uint64_t host_fs, guest_fs, has_fs, is_32bit;
+    uint64_t host_fs, guest_fs, has_fs, is_32bit, guest_gs;
 } NativeContext;
 
 _Static_assert(offsetof(CaseState, gpr) == 832 && offsetof(CaseState, rflags) == 968 &&
@@ -227,6 +227,7 @@ static __attribute__((noreturn)) void child_main(const Native *native, int in, i
     child_shared = native->shared;
     native_context.has_fs = native->has_fs;
     native_context.guest_fs = CASE_FS_BASE;
+    native_context.guest_gs = CASE_GS_BASE;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(CASE_DS));
     if (syscall(SYS_arch_prctl, ARCH_SET_GS, CASE_GS_BASE) < 0 || !map_memory() ||

@@ -163,6 +163,7 @@ struct Vcpu {
     bool debug_stop;     /* the debugger's breakpoint, watchpoint or step was met */
     bool debug_is_watchpoint;
     uint64_t debug_address;
+    bool steps_into_handler; /* the present instruction cleared TF on its way: no trap after it */
     uint64_t pending_db; /* DR6 bits of a trap due after the present instruction */
     /* Where a fault inside a helper or the interpreter unwinds to; the exception is in the fields
      * below. */

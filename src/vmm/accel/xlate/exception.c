@@ -122,4 +122,5 @@ void software_interrupt(Vcpu *vcpu, uint8_t vector, EventKind kind, uint64_t ret
 {
     GateEvent event = { .vector = vector, .kind = kind, .return_rip = return_rip };
     gate_enter(vcpu, &event);
+    vcpu->steps_into_handler = true;
 }

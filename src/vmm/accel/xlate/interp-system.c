@@ -527,6 +527,7 @@ void op_syscall(Vcpu *vcpu, const Insn *insn)
     vcpu->gpr[11] = vcpu->rflags & ~(uint64_t)FLAG_RF;
     set_flat(vcpu, selector & 0xfffc, (selector & 0xfffc) + 8, true, 0);
     vcpu->rflags = (vcpu->rflags & ~vcpu->msr_sfmask & ~(uint64_t)FLAG_RF) | FLAG_FIXED;
+    vcpu->steps_into_handler = !(vcpu->rflags & FLAG_TF);
     vcpu->next_rip = was_long ? vcpu->msr_lstar : vcpu->msr_cstar;
     cpu_update_mode(vcpu);
 }

@@ -141,38 +141,64 @@ static void require_xsave(Vcpu *vcpu)
     }
 }
 
+/* What of an area an instruction touches: the components asked for, and the header. */
+typedef struct AreaPart {
+    unsigned at, bytes;
+} AreaPart;
+
+#define PARTS_MAX 6u
+
+static unsigned find_parts(Vcpu *vcpu, uint64_t components, bool has_mxcsr, unsigned header_bytes,
+                           AreaPart parts[PARTS_MAX])
+{
+    unsigned count = 0;
+    if (components & COMPONENT_X87) {
+        parts[count++] = (AreaPart){ 0, XSAVE_MXCSR };
+        parts[count++] = (AreaPart){ XSAVE_ST, X87_BYTES - XSAVE_ST };
+    }
+    if (has_mxcsr) {
+        parts[count++] = (AreaPart){ XSAVE_MXCSR, XSAVE_ST - XSAVE_MXCSR };
+    }
+    if (components & COMPONENT_SSE) {
+        parts[count++] = (AreaPart){ XSAVE_XMM, xmm_count(vcpu) * 16 };
+    }
+    if (components & COMPONENT_AVX) {
+        parts[count++] = (AreaPart){ XSAVE_YMM_HIGH, xmm_count(vcpu) * 16 };
+    }
+    parts[count++] = (AreaPart){ XSAVE_HEADER, header_bytes };
+    return count;
+}
+
 static void save(Vcpu *vcpu, const Insn *insn, bool compacted)
 {
-    uint8_t area[XSAVE_END], old[XSAVE_END - XSAVE_HEADER];
-    uint64_t wanted = requested(vcpu), present;
+    uint8_t area[XSAVE_END];
+    AreaPart part[PARTS_MAX];
+    uint64_t wanted = requested(vcpu), present = 0, layout = wanted | COMPACTED;
+    bool has_mxcsr = wanted & (compacted ? COMPONENT_SSE : COMPONENT_SSE | COMPONENT_AVX);
     require_xsave(vcpu);
-    unsigned bytes = xsave_bytes(wanted, compacted);
-    uint64_t linear = insn_linear(vcpu, insn, bytes, true);
+    uint64_t linear = insn_linear(vcpu, insn, xsave_bytes(wanted, compacted), true);
     require_aligned(vcpu, linear, 64);
-    mem_probe_write(vcpu, linear, bytes);
-    /* What is not asked for stays as it is in memory. */
-    mem_read_bytes(vcpu, linear, area, bytes);
-    memcpy(old, area + XSAVE_HEADER, 16);
-    if (wanted & COMPONENT_X87) {
-        put_x87(vcpu, insn, area);
-    }
-    if (wanted & (COMPONENT_SSE | COMPONENT_AVX)) {
-        put_mxcsr(vcpu, area);
-    }
-    if (wanted & COMPONENT_SSE) {
-        memcpy(area + XSAVE_XMM, xmm_at(vcpu, 0), xmm_count(vcpu) * 16);
+    unsigned count = find_parts(vcpu, wanted, has_mxcsr, compacted ? 16 : 8, part);
+    for (unsigned i = 0; i < count; i++) {
+        mem_probe_write(vcpu, linear + part[i].at, part[i].bytes);
     }
     if (wanted & COMPONENT_AVX) {
-        memcpy(area + XSAVE_YMM_HIGH, ymm_high_at(vcpu, 0), xmm_count(vcpu) * 16);
+        /* All of the component must be there, even what 32-bit code does not write. */
+        mem_probe_write(vcpu, linear + XSAVE_YMM_HIGH, XSAVE_END - XSAVE_YMM_HIGH);
     }
-    memcpy(&present, old, 8);
-    present = compacted ? wanted : (present & ~wanted) | wanted;
-    memcpy(area + XSAVE_HEADER, &present, 8);
-    if (compacted) {
-        uint64_t layout = wanted | COMPACTED;
-        memcpy(area + XSAVE_HEADER + 8, &layout, 8);
+    put_x87(vcpu, insn, area);
+    put_mxcsr(vcpu, area);
+    memcpy(area + XSAVE_XMM, xmm_at(vcpu, 0), xmm_count(vcpu) * 16);
+    memcpy(area + XSAVE_YMM_HIGH, ymm_high_at(vcpu, 0), xmm_count(vcpu) * 16);
+    if (!compacted) {
+        mem_read_bytes(vcpu, linear + XSAVE_HEADER, &present, sizeof(present));
     }
-    mem_write_bytes(vcpu, linear, area, bytes);
+    present |= wanted;
+    memcpy(area + XSAVE_HEADER, &present, sizeof(present));
+    memcpy(area + XSAVE_HEADER + 8, &layout, sizeof(layout));
+    for (unsigned i = 0; i < count; i++) {
+        mem_write_bytes(vcpu, linear + part[i].at, area + part[i].at, part[i].bytes);
+    }
 }
 
 void op_xsave(Vcpu *vcpu, const Insn *insn)

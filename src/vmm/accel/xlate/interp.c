@@ -207,8 +207,9 @@ static void execute_watched(Vcpu *vcpu)
         return;
     }
     vcpu->rflags &= ~(uint64_t)FLAG_RF;
+    vcpu->steps_into_handler = false;
     execute(vcpu);
-    debug_after(vcpu, rip, traps);
+    debug_after(vcpu, rip, traps && !vcpu->steps_into_handler);
 }
 
 /* What is left of an instruction that unwound; false: no more instructions now. */

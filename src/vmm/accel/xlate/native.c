@@ -591,7 +591,12 @@ static const InsnOperand *memory_operand(const Insn *insn)
     return NULL;
 }
 
-/* VCVTPH2PS takes its operand at any address, even under MODE_ALIGN. */
+/* Even under MODE_ALIGN. */
+static bool ignores_alignment(const Insn *insn)
+{
+    return insn->mnemonic == ZYDIS_MNEMONIC_VCVTPH2PS || insn->mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH;
+}
+
 static void prepare_memory(Vcpu *vcpu, const Insn *insn, const InsnOperand *op, uint64_t *linear)
 {
     bool writes = op->access & OPERAND_WRITTEN;
@@ -601,10 +606,9 @@ static void prepare_memory(Vcpu *vcpu, const Insn *insn, const InsnOperand *op, 
     /* Comes before the segment's limit and canonical addresses. */
     check_alignment(vcpu, insn, vcpu->segment[insn->mem.segment].base + insn_ea(vcpu, insn),
                     op->size);
-    *linear =
-        insn->mnemonic == ZYDIS_MNEMONIC_VCVTPH2PS
-            ? segment_linear_any(vcpu, insn->mem.segment, insn_ea(vcpu, insn), op->size, false)
-            : insn_linear(vcpu, insn, op->size, writes);
+    *linear = ignores_alignment(insn) ? segment_linear_any(vcpu, insn->mem.segment,
+                                                           insn_ea(vcpu, insn), op->size, writes)
+                                      : insn_linear(vcpu, insn, op->size, writes);
     if (writes) {
         mem_probe_write(vcpu, *linear, op->size);
     }
