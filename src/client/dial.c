@@ -173,7 +173,7 @@ static bool start_session_daemon(void)
            g_spawn_check_wait_status(status, NULL);
 }
 
-static int dial_unix(const DialTarget *target, GError **error)
+int dial_local(const DialTarget *target, GError **error)
 {
     g_auto(GStrv) paths = local_paths(target);
     int fd = connect_paths(paths);
@@ -301,7 +301,7 @@ static RpcClient *connect_client(const DialTarget *target, RpcClientOptions *opt
     g_autofree char *port = target->port > 0 ? g_strdup_printf("%d", target->port) : NULL;
     switch (target->transport) {
     case DIAL_UNIX:
-        fd = dial_unix(target, error);
+        fd = dial_local(target, error);
         break;
     case DIAL_SSH:
         fd = dial_ssh(target, error);

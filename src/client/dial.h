@@ -21,6 +21,9 @@ typedef struct DialTarget {
 bool dial_parse(const char *uri, DialTarget *out_target, GError **error);
 void dial_clear(DialTarget *target);
 
+/* The socket of the daemon on this host; a session's daemon is started when absent. -1: @error. */
+int dial_local(const DialTarget *target, GError **error);
+
 /* Connects, authenticates and opens. @user, @password: NULL unless the daemon asks. */
 RpcClient *dial_open(const DialTarget *target, const char *user, const char *password,
                      RpcClientEventFunc event, void *event_opaque, GError **error);

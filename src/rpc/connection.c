@@ -7,7 +7,6 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "base/log.h"
 #include "gbase/error.h"
 
 #include <string.h>
@@ -48,6 +47,7 @@ struct RpcConnection {
 
     RpcTlsSession *tls;
     bool handshaking;
+    bool greeted; /* the handshake was begun */
 };
 
 static void on_ready(void *opaque, uint32_t events);
@@ -262,7 +262,8 @@ static void update_events_locked(RpcConnection *conn)
         return;
     }
     uint32_t events = conn->paused ? 0 : EPOLLIN;
-    conn->wants_write = conn->handshaking ? rpc_tls_wants_write(conn->tls) : conn->out_head != NULL;
+    conn->wants_write = conn->handshaking ? !conn->greeted || rpc_tls_wants_write(conn->tls)
+                                          : conn->out_head != NULL;
     events |= conn->wants_write ? EPOLLOUT : 0;
     if (events != conn->watched) {
         conn->watched = events;
@@ -569,10 +570,11 @@ static void read_input(RpcConnection *conn)
 static bool handshake(RpcConnection *conn)
 {
     g_autoptr(GError) error = NULL;
+    conn->greeted = true;
     int rc = rpc_tls_handshake(conn->tls, &error);
     if (rc < 0) {
-        log_debug("rpc: %s", error->message);
-        fail(conn, "TLS could not be set up");
+        /* The owner's reason is static; interned, since the text is GnuTLS's or of a few kinds. */
+        fail(conn, g_intern_string(error->message));
         return false;
     }
     {
