@@ -157,12 +157,16 @@ bool img_check_options(const char *format, const BlockSpec *options, bool is_ame
     OptionCheck check = { .known = block_create_options(format),
                           .format = format,
                           .is_amend = is_amend };
-    if (!check.known) {
+    if (!check.known && block_format_is_known(format)) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
-                    block_format_is_known(format)
-                        ? "Format driver '%s' does not support image creation"
-                        : "Unknown file format '%s'",
-                    format);
+                    "Format driver '%s' does not support image creation", format);
+        return false;
+    }
+    if (!check.known) {
+        g_autofree const char **formats = block_formats();
+        g_autofree char *hint = str_suggestion(format, formats);
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "Unknown file format '%s'%s",
+                    format, hint);
         return false;
     }
     block_spec_foreach(options, check_option, &check);

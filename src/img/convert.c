@@ -204,7 +204,8 @@ static bool parse_numbers(Conversion *c)
             "512 up to 16 MiB. Select 0 to disable sparse detection (fully allocates output).");
         return false;
     }
-    copy->threads = (unsigned)min_u64(threads, cpus > 0 ? (uint64_t)cpus : 1);
+    /* Half of them wait for the disk. */
+    copy->threads = (unsigned)min_u64(threads, cpus > 0 ? 2 * (uint64_t)cpus : 2);
     copy->can_salvage = img_args_flag(c->args, "salvage");
     return true;
 }

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PIECE_BYTES (2 * MIB)
+#define PIECE_BYTES MIB
 #define ZERO_PIECE_BYTES GIB
 
 typedef enum PieceKind { PIECE_DATA, PIECE_ZERO, PIECE_BACKING } PieceKind;

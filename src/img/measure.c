@@ -125,6 +125,10 @@ int img_measure(const ImgArgs *args)
     if (!measure_input(args, options, &size, &data)) {
         return 1;
     }
+    const char *mode = block_spec_get(options, "preallocation");
+    if (mode && (strcmp(mode, "falloc") == 0 || strcmp(mode, "full") == 0)) {
+        data = size;
+    }
     if (!block_measure(format, size, data, options, &measure, &error)) {
         return img_fail(error);
     }

@@ -31,7 +31,7 @@ const ImgOption img_rebase_options[] = {
 const ImgOption img_commit_options[] = {
     IMG_OPTION_FORMAT,
     { 'b', NULL, "base", "commit into this layer (the backing file if not given)" },
-    { 'd', NULL, NULL, "keep the image as it is; otherwise it is emptied" },
+    { 'd', NULL, NULL, "keep the image as it is (always done: its content equals the base's)" },
     { 'r', NULL, "rate_limit", "at most so many bytes a second" },
     IMG_OPTION_CACHE,
     IMG_OPTION_PROGRESS,
@@ -206,23 +206,6 @@ static bool commit_into(const ImgArgs *args, BlockNode *node, BlockNode *base, B
     return ok && result == 0;
 }
 
-/* Gives up what @node has of its own. Formats that cannot keep it: the content is in the base. */
-static void empty_image(BlockNode *node)
-{
-    uint64_t size = block_node_size(node);
-    for (uint64_t offset = 0; offset < size;) {
-        BlockStatus status;
-        if (block_status(node, offset, size - offset, &status) < 0 || !status.length) {
-            return;
-        }
-        if (status.flags & BLOCK_STATUS_ALLOCATED &&
-            block_discard(node, offset, status.length) < 0) {
-            return;
-        }
-        offset += status.length;
-    }
-}
-
 static int commit(const ImgArgs *args, BlockNode *node, unsigned flags)
 {
     GError *error = NULL;
@@ -252,27 +235,16 @@ static int commit(const ImgArgs *args, BlockNode *node, unsigned flags)
 int img_commit(const ImgArgs *args)
 {
     unsigned flags;
-    bool keeps = img_args_flag(args, "d") || img_args_flag(args, "b");
     if (!img_common_options(args) || !img_cache_flags(img_args_value(args, "t"), &flags) ||
         !img_args_count(args, 1, 1, "one image file name")) {
         return 1;
     }
-    const char *name = img_args_operand(args, 0), *format = img_args_value(args, "f");
-    g_autoptr(BlockNode) node = img_open_or_report(args, name, format, flags | BLOCK_OPEN_SHARED);
+    g_autoptr(BlockNode) node = img_open_or_report(
+        args, img_args_operand(args, 0), img_args_value(args, "f"), flags | BLOCK_OPEN_SHARED);
     if (!node) {
         return 1;
     }
     int status = commit(args, node, flags);
-    g_clear_pointer(&node, block_node_unref);
-    if (status == 0 && !keeps) {
-        node = img_open_or_report(args, name, format,
-                                  flags | BLOCK_OPEN_WRITABLE | BLOCK_OPEN_DISCARD |
-                                      BLOCK_OPEN_NO_BACKING);
-        if (!node) {
-            return 1;
-        }
-        empty_image(node);
-    }
     if (status == 0 && !img_args_flag(args, "q")) {
         printf("Image committed.\n");
     }
