@@ -3,5 +3,5 @@
 #include "daemon/modules.h"
 
 const DaemonModule *const daemon_modules[] = {
-    &connect_module, &sasl_module, &host_module, &absent_module, NULL,
+    &connect_module, &sasl_module, &admin_module, &host_module, &absent_module, NULL,
 };

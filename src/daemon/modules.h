@@ -10,6 +10,7 @@ extern const DaemonModule *const daemon_modules[];
 
 extern const DaemonModule connect_module; /* the connection itself */
 extern const DaemonModule sasl_module;    /* authentication */
+extern const DaemonModule admin_module;   /* the daemon itself, on the admin socket */
 extern const DaemonModule host_module;    /* facts about the host */
 extern const DaemonModule absent_module;  /* kinds of objects that there are none of */
 

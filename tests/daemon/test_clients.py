@@ -135,3 +135,24 @@ def test_libvirts_client_logs_in_by_scram(sasl_daemon):
         with pytest.raises(libvirt.libvirtError) as caught:
             log_in(sasl_daemon.uri, user, password)
         assert caught.value.get_error_code() == libvirt.VIR_ERR_AUTH_FAILED
+
+
+def virt_admin(daemon, *words):
+    uri = f"libvirtd:///session?socket={daemon.socket}-admin"
+    return subprocess.run(["virt-admin", "-c", uri, *words], capture_output=True, text=True,
+                          timeout=30, check=False)
+
+
+def test_virt_admin_sees_and_closes_clients(lodged):
+    assert "lodged" in virt_admin(lodged, "server-list").stdout
+    limits = virt_admin(lodged, "server-clients-info", "lodged").stdout
+    assert "nclients_max" in limits and "5000" in limits
+    with lodged.client().open() as client:
+        listed = virt_admin(lodged, "client-list", "lodged").stdout.splitlines()
+        ids = [int(line.split()[0]) for line in listed if line.split()[:1] and
+               line.split()[0].isdigit()]
+        assert "unix_process_id" in virt_admin(lodged, "client-info", "lodged", str(ids[0])).stdout
+        assert virt_admin(lodged, "client-disconnect", "lodged", str(ids[0])).returncode == 0
+        with pytest.raises(ConnectionError):
+            while True:
+                client.receive()
