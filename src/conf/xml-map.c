@@ -80,7 +80,8 @@ static bool parse_attr(const XmlField *field, xmlNode *node, void *base, GError 
     g_autofree char *text = xml_attr(node, field->name);
     if (text == NULL) {
         if ((field->flags & XML_REQUIRED) != 0) {
-            xml_error(node, CONF_ERROR_XML, error, "attribute '%s' is missing", field->name);
+            xml_error(node, field->missing != 0 ? field->missing : CONF_ERROR_XML, error,
+                      "attribute '%s' is missing", field->name);
             return false;
         }
         return true;
@@ -118,7 +119,8 @@ static bool parse_child(XmlParse *parse, const XmlField *field, xmlNode *node, v
     xmlNode *child = xml_child(node, field->name);
     if (child == NULL) {
         if ((field->flags & XML_REQUIRED) != 0) {
-            xml_error(node, CONF_ERROR_XML, error, "element '%s' is missing", field->name);
+            xml_error(node, field->missing != 0 ? field->missing : CONF_ERROR_XML, error,
+                      "element '%s' is missing", field->name);
             return false;
         }
         return true;
@@ -288,6 +290,9 @@ bool xml_map_parse(XmlParse *parse, const XmlField *fields, xmlNode *node, void 
 
 static bool is_written(const XmlField *field, unsigned flags)
 {
+    if ((field->flags & XML_READ) != 0) {
+        return false;
+    }
     if ((field->flags & XML_LIVE) != 0 && (flags & XML_FORMAT_INACTIVE) != 0) {
         return false;
     }

@@ -136,7 +136,9 @@ struct XmlField {
     const XmlField *const *variants; /* VARIANT: by value; NULL entries have no fields */
     unsigned n_variants;
     const XmlHook *hook;
-    size_t present; /* NEST: offset + 1 of a bool that says whether the element is there */
+    ConfErrorCode missing; /* code when a required one is not there; 0: CONF_ERROR_XML */
+    ConfErrorCode invalid; /* code for a wrong value; 0: CONF_ERROR_XML */
+    size_t present;        /* NEST: offset + 1 of a bool that says whether the element is there */
 };
 
 #define XML_ATTR(type, member, name_, scalar_, ...)                                                \

@@ -88,7 +88,7 @@ XmlDoc *xml_doc_parse(const char *text, const char *what, GError **error)
         doc = g_new0(XmlDoc, 1);
         doc->doc = tree;
     } else {
-        conf_error_set(error, CONF_ERROR_XML, "%s XML, line %d: %s", what, state.line,
+        conf_error_set(error, CONF_ERROR_XML_DETAIL, "%s XML, line %d: %s", what, state.line,
                        state.message != NULL ? state.message : "no element");
         xmlFreeDoc(tree);
     }

@@ -10,11 +10,11 @@
 
 static bool refuse(const XmlField *field, const xmlNode *node, const char *text, GError **error)
 {
+    ConfErrorCode code = field->invalid != 0 ? field->invalid : CONF_ERROR_XML;
     if (field->kind == XML_KIND_ATTR) {
-        xml_error(node, CONF_ERROR_XML, error, "invalid value '%.64s' of attribute '%s'", text,
-                  field->name);
+        xml_error(node, code, error, "invalid value '%.64s' of attribute '%s'", text, field->name);
     } else {
-        xml_error(node, CONF_ERROR_XML, error, "invalid value '%.64s'", text);
+        xml_error(node, code, error, "invalid value '%.64s'", text);
     }
     return false;
 }

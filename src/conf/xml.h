@@ -20,8 +20,8 @@ typedef struct XmlDoc XmlDoc;
  * xml_doc_parse - read a text
  * @what: kind of text for messages, as "domain"
  *
- * Returns: NULL with CONF_ERROR_XML for malformed, too long or too deep texts, and for those with
- * a document type. Any thread.
+ * Returns: NULL with CONF_ERROR_XML_DETAIL for malformed or too deep texts and those with a
+ * document type, CONF_ERROR_XML for too long ones. Any thread.
  */
 XmlDoc *xml_doc_parse(const char *text, const char *what, GError **error);
 xmlNode *xml_doc_root(const XmlDoc *doc);

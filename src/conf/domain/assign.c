@@ -73,18 +73,14 @@ static void slots_of(DomainControllerModel model, uint32_t *out_first, uint32_t 
     }
 }
 
-static bool suits(DomainControllerModel model, SlotNeed need)
+static bool suits(const PciMap *map, DomainControllerModel model, SlotNeed need)
 {
     switch (model) {
     case PCI_MODEL_ROOT:
+        return true;
     case PCI_MODEL_BRIDGE:
-    case PCI_MODEL_DMI_TO_PCI:
     case PCI_MODEL_PCIE_TO_PCI:
-    case PCI_MODEL_EXPANDER:
-        return model == PCI_MODEL_ROOT || model == PCI_MODEL_BRIDGE ||
-                       model == PCI_MODEL_PCIE_TO_PCI || model == PCI_MODEL_DMI_TO_PCI
-                   ? need != SLOT_ROOT || model == PCI_MODEL_ROOT
-                   : false;
+        return need == SLOT_CONVENTIONAL || (need == SLOT_EXPRESS && !map->is_q35);
     case PCI_MODEL_ROOT_PORT:
     case PCI_MODEL_DOWNSTREAM_PORT:
         return need == SLOT_EXPRESS;
@@ -98,7 +94,7 @@ static bool suits(DomainControllerModel model, SlotNeed need)
 static bool give_slot(PciMap *map, DomainDevice *device, SlotNeed need)
 {
     for (uint32_t bus = 0; bus < PCI_MAX_BUSES; bus++) {
-        if (map->bus[bus] == NULL || !suits(map->bus[bus]->model, need)) {
+        if (map->bus[bus] == NULL || !suits(map, map->bus[bus]->model, need)) {
             continue;
         }
         uint32_t first, last;
@@ -162,20 +158,29 @@ static void number_port(DomainController *port)
 
 static DomainController *add_bus(PciMap *map, DomainControllerModel model)
 {
+    bool is_bridge = model != PCI_MODEL_ROOT_PORT;
+    DomainAddress at = { 0 };
+    if (is_bridge && map->is_q35) {
+        /* The bridge goes into a port, which is made before it. */
+        DomainDevice probe = { .kind = DEVICE_CONTROLLER };
+        if (!give_slot(map, &probe, SLOT_EXPRESS) &&
+            (add_bus(map, PCI_MODEL_ROOT_PORT) == NULL || !give_slot(map, &probe, SLOT_EXPRESS))) {
+            return NULL;
+        }
+        at = probe.address;
+    }
     DomainController *controller = domain_def_add_controller(map->def, CONTROLLER_PCI, -1, model);
     if (controller->index.value >= PCI_MAX_BUSES) {
         return NULL;
     }
     controller->model_name = g_strdup(pci_model_device(model));
-    bool is_placed =
-        model == PCI_MODEL_ROOT_PORT
-            ? place_root_port(map, controller)
-            : give_slot(map, &controller->device, map->is_q35 ? SLOT_EXPRESS : SLOT_CONVENTIONAL);
-    if (!is_placed && map->is_q35 && model == PCI_MODEL_PCIE_TO_PCI) {
-        is_placed = add_bus(map, PCI_MODEL_ROOT_PORT) != NULL &&
-                    give_slot(map, &controller->device, SLOT_EXPRESS);
-    }
     map->bus[controller->index.value] = controller;
+    if (is_bridge && map->is_q35) {
+        controller->device.address = at;
+        return controller;
+    }
+    bool is_placed = is_bridge ? give_slot(map, &controller->device, SLOT_CONVENTIONAL)
+                               : place_root_port(map, controller);
     return is_placed ? controller : NULL;
 }
 
@@ -455,7 +460,7 @@ static bool assign_bridges(PciMap *map, GError **error)
     return true;
 }
 
-bool domain_def_assign_pci(DomainDef *def, GError **error)
+static bool assign_once(DomainDef *def, bool with_spare, GError **error)
 {
     static const DomainDeviceKind before[] = { DEVICE_FILESYSTEM, DEVICE_INTERFACE, DEVICE_SOUND };
     static const DomainDeviceKind after[] = { DEVICE_DISK,   DEVICE_HOSTDEV,  DEVICE_MEMBALLOON,
@@ -490,6 +495,11 @@ bool domain_def_assign_pci(DomainDef *def, GError **error)
             return false;
         }
     }
+    if (with_spare) {
+        /* One slot to plug a device in while it runs. */
+        DomainDevice spare = { .kind = DEVICE_RNG };
+        assign(map, &spare, is_q35 ? SLOT_EXPRESS : SLOT_CONVENTIONAL, NULL);
+    }
     XmlList *controllers = &def->devices[DEVICE_CONTROLLER];
     for (unsigned i = 0; i < controllers->count; i++) {
         DomainController *controller = controllers->item[i];
@@ -498,6 +508,26 @@ bool domain_def_assign_pci(DomainDef *def, GError **error)
         }
     }
     return true;
+}
+
+/* Ports and bridges come first in the order of slots, so what is needed is found out on a copy. */
+bool domain_def_assign_pci(DomainDef *def, bool with_spare, GError **error)
+{
+    g_autoptr(DomainDef) trial = domain_def_copy(def);
+    if (!assign_once(trial, with_spare, error)) {
+        return false;
+    }
+    const XmlList *list = &trial->devices[DEVICE_CONTROLLER];
+    for (unsigned i = 0; i < list->count; i++) {
+        const DomainController *made = list->item[i];
+        if (made->type == CONTROLLER_PCI &&
+            domain_def_controller(def, CONTROLLER_PCI, made->index.value) == NULL) {
+            DomainController *controller =
+                domain_def_add_controller(def, CONTROLLER_PCI, (int)made->index.value, made->model);
+            controller->model_name = g_strdup(made->model_name);
+        }
+    }
+    return assign_once(def, with_spare, error);
 }
 
 /* --- USB --- */
@@ -664,14 +694,6 @@ static void give_port(DomainDef *def, DomainDevice *device, uint32_t first)
 
 void domain_def_assign_serial_ports(DomainDef *def)
 {
-    const XmlList *consoles = &def->devices[DEVICE_CONSOLE];
-    for (unsigned i = 0; i < consoles->count; i++) {
-        DomainCharDevice *console = consoles->item[i];
-        if (console->console_type == CONSOLE_VIRTIO &&
-            console->device.address.type == ADDRESS_NONE) {
-            give_port(def, &console->device, 0);
-        }
-    }
     const XmlList *channels = &def->devices[DEVICE_CHANNEL];
     for (unsigned i = 0; i < channels->count; i++) {
         DomainCharDevice *channel = channels->item[i];
@@ -683,14 +705,6 @@ void domain_def_assign_serial_ports(DomainDef *def)
 
 static void assign_fixed(DomainDef *def)
 {
-    const XmlList *panics = &def->devices[DEVICE_PANIC];
-    for (unsigned i = 0; i < panics->count; i++) {
-        DomainPanic *panic = panics->item[i];
-        if (panic->model == PANIC_ISA && panic->device.address.type == ADDRESS_NONE) {
-            panic->device.address =
-                (DomainAddress){ .type = ADDRESS_ISA, .iobase = { 0x505, true } };
-        }
-    }
     const XmlList *dimms = &def->devices[DEVICE_MEMORY];
     uint32_t slot = 0;
     for (unsigned i = 0; i < dimms->count; i++) {
@@ -713,11 +727,16 @@ static void fill_controllers(DomainDef *def)
 
 bool domain_def_assign_addresses(DomainDef *def, GError **error)
 {
+    return domain_def_assign_all(def, false, error);
+}
+
+bool domain_def_assign_all(DomainDef *def, bool with_spare, GError **error)
+{
     domain_def_add_controllers(def);
     fill_controllers(def);
     domain_def_assign_serial_ports(def);
     assign_fixed(def);
-    if (!domain_def_assign_pci(def, error)) {
+    if (!domain_def_assign_pci(def, with_spare, error)) {
         return false;
     }
     fill_controllers(def);

@@ -48,8 +48,8 @@ static void address_of_target(DomainDisk *disk)
     DomainAddress drive = { .type = ADDRESS_DRIVE };
     switch (disk->bus) {
     case DISK_BUS_SCSI:
-        drive.controller = index / 15;
-        drive.unit = index % 15 + (index % 15 >= 7 ? 1 : 0); /* 7 is the controller itself */
+        drive.controller = index / 7;
+        drive.unit = index % 7;
         break;
     case DISK_BUS_IDE:
         drive.controller = index / 4;
@@ -79,7 +79,7 @@ static bool fill_disk(DomainDisk *disk, GError **error)
         disk->device_type = DISK_DEVICE_DISK;
     }
     if (disk->target_dev == NULL) {
-        conf_error_set(error, CONF_ERROR_XML, "disk '%s' has no <target dev='...'>",
+        conf_error_set(error, CONF_ERROR_NO_TARGET, "disk '%s' has no <target dev='...'>",
                        disk->source.path != NULL ? disk->source.path : "");
         return false;
     }
@@ -101,11 +101,15 @@ static bool fill_disk(DomainDisk *disk, GError **error)
     if (disk->driver.name == NULL) {
         disk->driver.name = g_strdup("qemu");
     }
-    if (disk->driver.format == IMAGE_NONE && disk->source.type != SOURCE_VHOST_USER) {
+    if (disk->driver.format == IMAGE_NONE && disk->source.type != SOURCE_VHOST_USER &&
+        disk->source.type != SOURCE_VOLUME) {
         disk->driver.format = IMAGE_RAW;
     }
     if (disk->device_type == DISK_DEVICE_CDROM) {
         disk->is_readonly = true;
+    }
+    if (disk->source.encryption != NULL && disk->source.encryption->engine == NULL) {
+        disk->source.encryption->engine = g_strdup("qemu");
     }
     address_of_target(disk);
     return true;
@@ -181,7 +185,7 @@ static void fill_graphics(DomainGraphics *graphics)
 static void fill_video(DomainVideo *video)
 {
     if (video->heads == 0 && video->model != VIDEO_NO && video->model != VIDEO_BOCHS &&
-        video->model != VIDEO_RAMFB && video->model != VIDEO_NONE) {
+        video->model != VIDEO_NONE) {
         video->heads = 1;
     }
     switch (video->model) {
@@ -245,6 +249,9 @@ static bool fill_chardev(DomainChardev *chardev, DomainDeviceKind kind, GError *
         (chardev->type == CHARDEV_TCP || chardev->path != NULL)) {
         chardev->mode = SOCKET_CONNECT;
     }
+    if (chardev->type == CHARDEV_UNIX && chardev->path == NULL) {
+        chardev->mode = SOCKET_MODE_NONE;
+    }
     bool needs_path = chardev->type == CHARDEV_FILE || chardev->type == CHARDEV_DEV ||
                       chardev->type == CHARDEV_PIPE;
     if (needs_path && chardev->path == NULL) {
@@ -279,9 +286,6 @@ static void fill_hostdev(DomainHostdev *hostdev)
     if (hostdev->managed == TRI_ABSENT) {
         hostdev->managed = TRI_NO;
     }
-    if (hostdev->type == HOSTDEV_PCI && hostdev->driver == PCI_DRIVER_NONE) {
-        hostdev->driver = PCI_DRIVER_VFIO;
-    }
     if (hostdev->type == HOSTDEV_MDEV && hostdev->mdev_model == MDEV_VFIO_PCI &&
         hostdev->display == TRI_ABSENT) {
         hostdev->display = TRI_NO;
@@ -306,6 +310,12 @@ bool domain_device_post_parse(DomainDevice *device, const DomainDef *def, GError
     case DEVICE_VIDEO:
         fill_video((DomainVideo *)device);
         return true;
+    case DEVICE_RNG: {
+        DomainRng *rng = (DomainRng *)device;
+        return rng->backend != RNG_EGD || fill_chardev(&rng->source, device->kind, error);
+    }
+    case DEVICE_REDIRDEV:
+        return fill_chardev(&((DomainRedirdev *)device)->source, device->kind, error);
     case DEVICE_TPM:
         fill_tpm((DomainTpm *)device);
         return true;

@@ -143,6 +143,7 @@ static const XmlField vhost_vdpa_fields[] = {
 #define SOURCE_OF(table) FIELDS(XML_NEST("source", table))
 
 static const XmlField *const source_variants[] = {
+    [SOURCE_NONE] = SOURCE_OF(file_fields), /* what a disk is without a type */
     [SOURCE_FILE] = SOURCE_OF(file_fields),
     [SOURCE_BLOCK] = SOURCE_OF(block_fields),
     [SOURCE_DIR] = SOURCE_OF(dir_fields),

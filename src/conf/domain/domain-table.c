@@ -159,9 +159,11 @@ static const XmlField launch_security_fields[] = {
 };
 
 static const XmlField identity_fields[] = {
-    XML_ATTR_ENUM(DomainDef, virt, "type", virt_type_names, .flags = XML_REQUIRED),
+    XML_ATTR_ENUM(DomainDef, virt, "type", virt_type_names, .flags = XML_REQUIRED,
+                  .missing = CONF_ERROR_INTERNAL, .invalid = CONF_ERROR_UNSUPPORTED),
     XML_ATTR(DomainDef, id, "id", xml_i64, .flags = XML_LIVE),
-    XML_LEAF(DomainDef, name, "name", xml_nonempty, .flags = XML_REQUIRED),
+    XML_LEAF(DomainDef, name, "name", xml_nonempty, .flags = XML_REQUIRED,
+             .missing = CONF_ERROR_NO_NAME),
     XML_LEAF(DomainDef, uuid, "uuid", xml_uuid),
     XML_LEAF(DomainDef, hwuuid, "hwuuid", xml_lenient),
     XML_NEST("genid", FIELDS(XML_TEXT(DomainDef, genid, xml_uuid)),

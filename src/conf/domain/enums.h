@@ -23,8 +23,9 @@ extern const XmlEnum on_off_names; /* a TriState as "on" and "off" */
     X(VIRT_QEMU, "qemu")                                                                           \
     X(VIRT_KVM, "kvm")                                                                             \
     X(VIRT_XEN, "xen")                                                                             \
-    X(VIRT_LXC, "lxc") X(VIRT_TEST, "test") X(VIRT_HVF, "hvf") X(VIRT_VMWARE, "vmware")            \
-        X(VIRT_BHYVE, "bhyve") X(VIRT_VBOX, "vbox")
+    X(VIRT_LXC, "lxc")                                                                             \
+    X(VIRT_TEST, "test")                                                                           \
+    X(VIRT_HVF, "hvf") X(VIRT_VMWARE, "vmware") X(VIRT_BHYVE, "bhyve") X(VIRT_VBOX, "vbox")
 DOMAIN_ENUM(DomainVirtType, VIRT_NONE, virt_type, VIRT_TYPE_LIST)
 
 #define OS_TYPE_LIST(X)                                                                            \
@@ -54,8 +55,9 @@ DOMAIN_ENUM(DomainSmbiosMode, SMBIOS_NONE, smbios_mode, SMBIOS_MODE_LIST)
     X(LIFECYCLE_DESTROY, "destroy")                                                                \
     X(LIFECYCLE_RESTART, "restart")                                                                \
     X(LIFECYCLE_RENAME_RESTART, "rename-restart")                                                  \
-    X(LIFECYCLE_PRESERVE, "preserve") X(LIFECYCLE_COREDUMP_DESTROY, "coredump-destroy")            \
-        X(LIFECYCLE_COREDUMP_RESTART, "coredump-restart")
+    X(LIFECYCLE_PRESERVE, "preserve")                                                              \
+    X(LIFECYCLE_COREDUMP_DESTROY, "coredump-destroy")                                              \
+    X(LIFECYCLE_COREDUMP_RESTART, "coredump-restart")
 DOMAIN_ENUM(DomainLifecycle, LIFECYCLE_NONE, lifecycle, LIFECYCLE_LIST)
 
 #define LOCK_FAILURE_LIST(X)                                                                       \
@@ -77,8 +79,10 @@ DOMAIN_ENUM(DomainClockBasis, CLOCK_BASIS_NONE, clock_basis, CLOCK_BASIS_LIST)
     X(TIMER_PLATFORM, "platform")                                                                  \
     X(TIMER_PIT, "pit")                                                                            \
     X(TIMER_RTC, "rtc")                                                                            \
-    X(TIMER_HPET, "hpet") X(TIMER_TSC, "tsc") X(TIMER_KVMCLOCK, "kvmclock")                        \
-        X(TIMER_HYPERVCLOCK, "hypervclock") X(TIMER_ARMVTIMER, "armvtimer")
+    X(TIMER_HPET, "hpet")                                                                          \
+    X(TIMER_TSC, "tsc")                                                                            \
+    X(TIMER_KVMCLOCK, "kvmclock") X(TIMER_HYPERVCLOCK, "hypervclock")                              \
+        X(TIMER_ARMVTIMER, "armvtimer")
 DOMAIN_ENUM(DomainTimerName, TIMER_NONE, timer_name, TIMER_NAME_LIST)
 
 #define TICK_POLICY_LIST(X)                                                                        \
@@ -167,10 +171,11 @@ DOMAIN_ENUM(DomainHypervMode, HYPERV_MODE_NONE, hyperv_mode, HYPERV_MODE_LIST)
     X(ADDRESS_PCI, "pci")                                                                          \
     X(ADDRESS_DRIVE, "drive")                                                                      \
     X(ADDRESS_VIRTIO_SERIAL, "virtio-serial")                                                      \
-    X(ADDRESS_CCID, "ccid") X(ADDRESS_USB, "usb") X(ADDRESS_SPAPR_VIO, "spapr-vio")                \
-        X(ADDRESS_VIRTIO_S390, "virtio-s390") X(ADDRESS_CCW, "ccw")                                \
-            X(ADDRESS_VIRTIO_MMIO, "virtio-mmio") X(ADDRESS_ISA, "isa") X(ADDRESS_DIMM, "dimm")    \
-                X(ADDRESS_UNASSIGNED, "unassigned")
+    X(ADDRESS_CCID, "ccid")                                                                        \
+    X(ADDRESS_USB, "usb")                                                                          \
+    X(ADDRESS_SPAPR_VIO, "spapr-vio") X(ADDRESS_VIRTIO_S390, "virtio-s390") X(ADDRESS_CCW, "ccw")  \
+        X(ADDRESS_VIRTIO_MMIO, "virtio-mmio") X(ADDRESS_ISA, "isa") X(ADDRESS_DIMM, "dimm")        \
+            X(ADDRESS_UNASSIGNED, "unassigned")
 DOMAIN_ENUM(DomainAddressType, ADDRESS_NONE, address_type, ADDRESS_TYPE_LIST)
 
 #define VIRTIO_MODEL_LIST(X)                                                                       \
@@ -185,8 +190,9 @@ DOMAIN_ENUM(DomainVirtioModel, VIRTIO_MODEL_NONE, virtio_model, VIRTIO_MODEL_LIS
     X(SOURCE_FILE, "file")                                                                         \
     X(SOURCE_BLOCK, "block")                                                                       \
     X(SOURCE_DIR, "dir")                                                                           \
-    X(SOURCE_NETWORK, "network") X(SOURCE_VOLUME, "volume") X(SOURCE_NVME, "nvme")                 \
-        X(SOURCE_VHOST_USER, "vhostuser") X(SOURCE_VHOST_VDPA, "vhostvdpa")
+    X(SOURCE_NETWORK, "network")                                                                   \
+    X(SOURCE_VOLUME, "volume")                                                                     \
+    X(SOURCE_NVME, "nvme") X(SOURCE_VHOST_USER, "vhostuser") X(SOURCE_VHOST_VDPA, "vhostvdpa")
 DOMAIN_ENUM(DomainSourceType, SOURCE_NONE, source_type, SOURCE_TYPE_LIST)
 
 #define DISK_DEVICE_LIST(X)                                                                        \
@@ -198,27 +204,29 @@ DOMAIN_ENUM(DomainDiskDevice, DISK_DEVICE_NONE, disk_device, DISK_DEVICE_LIST)
     X(DISK_BUS_IDE, "ide")                                                                         \
     X(DISK_BUS_FDC, "fdc")                                                                         \
     X(DISK_BUS_SCSI, "scsi")                                                                       \
-    X(DISK_BUS_VIRTIO, "virtio") X(DISK_BUS_XEN, "xen") X(DISK_BUS_USB, "usb")                     \
-        X(DISK_BUS_UML, "uml") X(DISK_BUS_SATA, "sata") X(DISK_BUS_SD, "sd")
+    X(DISK_BUS_VIRTIO, "virtio")                                                                   \
+    X(DISK_BUS_XEN, "xen")                                                                         \
+    X(DISK_BUS_USB, "usb") X(DISK_BUS_UML, "uml") X(DISK_BUS_SATA, "sata") X(DISK_BUS_SD, "sd")
 DOMAIN_ENUM(DomainDiskBus, DISK_BUS_NONE, disk_bus, DISK_BUS_LIST)
 
 #define IMAGE_FORMAT_LIST(X)                                                                       \
     X(IMAGE_RAW, "raw")                                                                            \
     X(IMAGE_DIR, "dir")                                                                            \
     X(IMAGE_BOCHS, "bochs")                                                                        \
-    X(IMAGE_CLOOP, "cloop") X(IMAGE_DMG, "dmg") X(IMAGE_ISO, "iso") X(IMAGE_VPC, "vpc")            \
-        X(IMAGE_VDI, "vdi") X(IMAGE_FAT, "fat") X(IMAGE_VHD, "vhd") X(IMAGE_PLOOP, "ploop")        \
-            X(IMAGE_COW, "cow") X(IMAGE_QCOW, "qcow") X(IMAGE_QCOW2, "qcow2") X(IMAGE_QED, "qed")  \
-                X(IMAGE_VMDK, "vmdk") X(IMAGE_LUKS, "luks") X(IMAGE_VHDX, "vhdx")                  \
-                    X(IMAGE_AIO, "aio")
+    X(IMAGE_CLOOP, "cloop")                                                                        \
+    X(IMAGE_DMG, "dmg")                                                                            \
+    X(IMAGE_ISO, "iso") X(IMAGE_VPC, "vpc") X(IMAGE_VDI, "vdi") X(IMAGE_FAT, "fat")                \
+        X(IMAGE_VHD, "vhd") X(IMAGE_PLOOP, "ploop") X(IMAGE_COW, "cow") X(IMAGE_QCOW, "qcow")      \
+            X(IMAGE_QCOW2, "qcow2") X(IMAGE_QED, "qed") X(IMAGE_VMDK, "vmdk")                      \
+                X(IMAGE_LUKS, "luks") X(IMAGE_VHDX, "vhdx") X(IMAGE_AIO, "aio")
 DOMAIN_ENUM(DomainImageFormat, IMAGE_NONE, image_format, IMAGE_FORMAT_LIST)
 
 #define DISK_CACHE_LIST(X)                                                                         \
     X(DISK_CACHE_DEFAULT, "default")                                                               \
     X(DISK_CACHE_OFF, "none")                                                                      \
     X(DISK_CACHE_WRITETHROUGH, "writethrough")                                                     \
-    X(DISK_CACHE_WRITEBACK, "writeback") X(DISK_CACHE_DIRECTSYNC, "directsync")                    \
-        X(DISK_CACHE_UNSAFE, "unsafe")
+    X(DISK_CACHE_WRITEBACK, "writeback")                                                           \
+    X(DISK_CACHE_DIRECTSYNC, "directsync") X(DISK_CACHE_UNSAFE, "unsafe")
 DOMAIN_ENUM(DomainDiskCache, DISK_CACHE_NONE, disk_cache, DISK_CACHE_LIST)
 
 #define DISK_IO_LIST(X)                                                                            \
@@ -259,10 +267,11 @@ DOMAIN_ENUM(DomainGeometryTrans, GEOMETRY_TRANS_DEFAULT, geometry_trans, GEOMETR
     X(NET_PROTOCOL_NBD, "nbd")                                                                     \
     X(NET_PROTOCOL_RBD, "rbd")                                                                     \
     X(NET_PROTOCOL_SHEEPDOG, "sheepdog")                                                           \
-    X(NET_PROTOCOL_GLUSTER, "gluster") X(NET_PROTOCOL_ISCSI, "iscsi") X(NET_PROTOCOL_HTTP, "http") \
-        X(NET_PROTOCOL_HTTPS, "https") X(NET_PROTOCOL_FTP, "ftp") X(NET_PROTOCOL_FTPS, "ftps")     \
-            X(NET_PROTOCOL_TFTP, "tftp") X(NET_PROTOCOL_SSH, "ssh") X(NET_PROTOCOL_VXHS, "vxhs")   \
-                X(NET_PROTOCOL_NFS, "nfs")
+    X(NET_PROTOCOL_GLUSTER, "gluster")                                                             \
+    X(NET_PROTOCOL_ISCSI, "iscsi")                                                                 \
+    X(NET_PROTOCOL_HTTP, "http") X(NET_PROTOCOL_HTTPS, "https") X(NET_PROTOCOL_FTP, "ftp")         \
+        X(NET_PROTOCOL_FTPS, "ftps") X(NET_PROTOCOL_TFTP, "tftp") X(NET_PROTOCOL_SSH, "ssh")       \
+            X(NET_PROTOCOL_VXHS, "vxhs") X(NET_PROTOCOL_NFS, "nfs")
 DOMAIN_ENUM(DomainNetProtocol, NET_PROTOCOL_NONE, net_protocol, NET_PROTOCOL_LIST)
 
 #define NET_TRANSPORT_LIST(X)                                                                      \
@@ -291,20 +300,21 @@ DOMAIN_ENUM(DomainMirrorJob, MIRROR_NONE, mirror_job, MIRROR_JOB_LIST)
     X(CONTROLLER_IDE, "ide")                                                                       \
     X(CONTROLLER_FDC, "fdc")                                                                       \
     X(CONTROLLER_SCSI, "scsi")                                                                     \
-    X(CONTROLLER_SATA, "sata") X(CONTROLLER_VIRTIO_SERIAL, "virtio-serial")                        \
-        X(CONTROLLER_CCID, "ccid") X(CONTROLLER_USB, "usb") X(CONTROLLER_PCI, "pci")               \
-            X(CONTROLLER_XENBUS, "xenbus") X(CONTROLLER_ISA, "isa")
+    X(CONTROLLER_SATA, "sata")                                                                     \
+    X(CONTROLLER_VIRTIO_SERIAL, "virtio-serial")                                                   \
+    X(CONTROLLER_CCID, "ccid") X(CONTROLLER_USB, "usb") X(CONTROLLER_PCI, "pci")                   \
+        X(CONTROLLER_XENBUS, "xenbus") X(CONTROLLER_ISA, "isa")
 DOMAIN_ENUM(DomainControllerType, CONTROLLER_NONE, controller_type, CONTROLLER_TYPE_LIST)
 
 #define CONTROLLER_MODEL_LIST(X)                                                                   \
     X(PCI_MODEL_ROOT, "pci-root")                                                                  \
     X(PCI_MODEL_PCIE_ROOT, "pcie-root")                                                            \
     X(PCI_MODEL_BRIDGE, "pci-bridge")                                                              \
-    X(PCI_MODEL_DMI_TO_PCI, "dmi-to-pci-bridge") X(PCI_MODEL_PCIE_TO_PCI, "pcie-to-pci-bridge") X( \
-        PCI_MODEL_ROOT_PORT,                                                                       \
-        "pcie-root-port") X(PCI_MODEL_UPSTREAM_PORT,                                               \
-                            "pcie-switch-upstream-port") X(PCI_MODEL_DOWNSTREAM_PORT,              \
-                                                           "pcie-switch-downstream-port")          \
+    X(PCI_MODEL_DMI_TO_PCI, "dmi-to-pci-bridge")                                                   \
+    X(PCI_MODEL_PCIE_TO_PCI, "pcie-to-pci-bridge")                                                 \
+    X(PCI_MODEL_ROOT_PORT, "pcie-root-port") X(                                                    \
+        PCI_MODEL_UPSTREAM_PORT, "pcie-switch-upstream-port") X(PCI_MODEL_DOWNSTREAM_PORT,         \
+                                                                "pcie-switch-downstream-port")     \
         X(PCI_MODEL_EXPANDER, "pci-expander-bus") X(PCI_MODEL_PCIE_EXPANDER, "pcie-expander-bus")  \
             X(USB_MODEL_PIIX3_UHCI, "piix3-uhci") X(USB_MODEL_PIIX4_UHCI, "piix4-uhci") X(         \
                 USB_MODEL_EHCI, "ehci") X(USB_MODEL_ICH9_EHCI1,                                    \
@@ -340,18 +350,20 @@ DOMAIN_ENUM(DomainControllerModel, CONTROLLER_MODEL_DEFAULT, controller_model,
     X(INTERFACE_USER, "user")                                                                      \
     X(INTERFACE_ETHERNET, "ethernet")                                                              \
     X(INTERFACE_VHOST_USER, "vhostuser")                                                           \
-    X(INTERFACE_SERVER, "server") X(INTERFACE_CLIENT, "client") X(INTERFACE_MCAST, "mcast")        \
-        X(INTERFACE_NETWORK, "network") X(INTERFACE_BRIDGE, "bridge")                              \
-            X(INTERFACE_INTERNAL, "internal") X(INTERFACE_DIRECT, "direct")                        \
-                X(INTERFACE_HOSTDEV, "hostdev") X(INTERFACE_UDP, "udp") X(INTERFACE_VDPA, "vdpa")  \
-                    X(INTERFACE_NULL, "null") X(INTERFACE_VDS, "vds")
+    X(INTERFACE_SERVER, "server")                                                                  \
+    X(INTERFACE_CLIENT, "client")                                                                  \
+    X(INTERFACE_MCAST, "mcast") X(INTERFACE_NETWORK, "network") X(INTERFACE_BRIDGE, "bridge")      \
+        X(INTERFACE_INTERNAL, "internal") X(INTERFACE_DIRECT, "direct")                            \
+            X(INTERFACE_HOSTDEV, "hostdev") X(INTERFACE_UDP, "udp") X(INTERFACE_VDPA, "vdpa")      \
+                X(INTERFACE_NULL, "null") X(INTERFACE_VDS, "vds")
 DOMAIN_ENUM(DomainInterfaceType, INTERFACE_NONE, interface_type, INTERFACE_TYPE_LIST)
 
 #define MACVTAP_MODE_LIST(X)                                                                       \
     X(MACVTAP_VEPA, "vepa")                                                                        \
     X(MACVTAP_PRIVATE, "private")                                                                  \
-    X(MACVTAP_BRIDGE, "bridge") X(MACVTAP_PASSTHROUGH, "passthroug"                                \
-                                                       "h")
+    X(MACVTAP_BRIDGE, "bridge")                                                                    \
+    X(MACVTAP_PASSTHROUGH, "passthroug"                                                            \
+                           "h")
 DOMAIN_ENUM(DomainMacvtapMode, MACVTAP_NONE, macvtap_mode, MACVTAP_MODE_LIST)
 
 #define LINK_STATE_LIST(X) X(LINK_UP, "up") X(LINK_DOWN, "down")
@@ -390,11 +402,12 @@ DOMAIN_ENUM(DomainTeaming, TEAMING_NONE, teaming, TEAMING_LIST)
     X(CHARDEV_NULL, "null")                                                                        \
     X(CHARDEV_VC, "vc")                                                                            \
     X(CHARDEV_PTY, "pty")                                                                          \
-    X(CHARDEV_DEV, "dev") X(CHARDEV_FILE, "file") X(CHARDEV_PIPE, "pipe")                          \
-        X(CHARDEV_STDIO, "stdio") X(CHARDEV_UDP, "udp") X(CHARDEV_TCP, "tcp")                      \
-            X(CHARDEV_UNIX, "unix") X(CHARDEV_SPICEVMC, "spicevmc")                                \
-                X(CHARDEV_SPICEPORT, "spiceport") X(CHARDEV_NMDM, "nmdm")                          \
-                    X(CHARDEV_QEMU_VDAGENT, "qemu-vdagent") X(CHARDEV_DBUS, "dbus")
+    X(CHARDEV_DEV, "dev")                                                                          \
+    X(CHARDEV_FILE, "file")                                                                        \
+    X(CHARDEV_PIPE, "pipe") X(CHARDEV_STDIO, "stdio") X(CHARDEV_UDP, "udp") X(CHARDEV_TCP, "tcp")  \
+        X(CHARDEV_UNIX, "unix") X(CHARDEV_SPICEVMC, "spicevmc") X(CHARDEV_SPICEPORT, "spiceport")  \
+            X(CHARDEV_NMDM, "nmdm") X(CHARDEV_QEMU_VDAGENT, "qemu-vdagent")                        \
+                X(CHARDEV_DBUS, "dbus")
 DOMAIN_ENUM(DomainChardevType, CHARDEV_NONE, chardev_type, CHARDEV_TYPE_LIST)
 
 #define SOCKET_MODE_LIST(X) X(SOCKET_CONNECT, "connect") X(SOCKET_BIND, "bind")
@@ -408,25 +421,28 @@ DOMAIN_ENUM(DomainTcpProtocol, TCP_PROTOCOL_NONE, tcp_protocol, TCP_PROTOCOL_LIS
     X(SERIAL_ISA, "isa-serial")                                                                    \
     X(SERIAL_USB, "usb-serial")                                                                    \
     X(SERIAL_PCI, "pci-serial")                                                                    \
-    X(SERIAL_SPAPR_VIO, "spapr-vio-serial") X(SERIAL_SYSTEM, "system-serial")                      \
-        X(SERIAL_SCLP, "sclp-serial") X(SERIAL_ISA_DEBUG, "isa-debug")
+    X(SERIAL_SPAPR_VIO, "spapr-vio-serial")                                                        \
+    X(SERIAL_SYSTEM, "system-serial") X(SERIAL_SCLP, "sclp-serial") X(SERIAL_ISA_DEBUG, "isa-"     \
+                                                                                        "debug")
 DOMAIN_ENUM(DomainSerialTarget, SERIAL_TARGET_NONE, serial_target, SERIAL_TARGET_LIST)
 
 #define SERIAL_MODEL_LIST(X)                                                                       \
     X(SERIAL_MODEL_ISA, "isa-serial")                                                              \
     X(SERIAL_MODEL_USB, "usb-serial")                                                              \
     X(SERIAL_MODEL_PCI, "pci-serial")                                                              \
-    X(SERIAL_MODEL_SPAPR_VTY, "spapr-vty") X(SERIAL_MODEL_PL011, "pl011")                          \
-        X(SERIAL_MODEL_SCLPCONSOLE, "sclpconsole") X(SERIAL_MODEL_SCLPLMCONSOLE, "sclplmconsole")  \
-            X(SERIAL_MODEL_16550A, "16550a") X(SERIAL_MODEL_ISA_DEBUGCON, "isa-debugcon")
+    X(SERIAL_MODEL_SPAPR_VTY, "spapr-vty")                                                         \
+    X(SERIAL_MODEL_PL011, "pl011")                                                                 \
+    X(SERIAL_MODEL_SCLPCONSOLE, "sclpconsole") X(SERIAL_MODEL_SCLPLMCONSOLE, "sclplmconsole")      \
+        X(SERIAL_MODEL_16550A, "16550a") X(SERIAL_MODEL_ISA_DEBUGCON, "isa-debugcon")
 DOMAIN_ENUM(DomainSerialModel, SERIAL_MODEL_NONE, serial_model, SERIAL_MODEL_LIST)
 
 #define CONSOLE_TARGET_LIST(X)                                                                     \
     X(CONSOLE_SERIAL, "serial")                                                                    \
     X(CONSOLE_XEN, "xen")                                                                          \
     X(CONSOLE_UML, "uml")                                                                          \
-    X(CONSOLE_VIRTIO, "virtio") X(CONSOLE_LXC, "lxc") X(CONSOLE_OPENVZ, "openvz")                  \
-        X(CONSOLE_SCLP, "sclp") X(CONSOLE_SCLPLM, "sclplm")
+    X(CONSOLE_VIRTIO, "virtio")                                                                    \
+    X(CONSOLE_LXC, "lxc")                                                                          \
+    X(CONSOLE_OPENVZ, "openvz") X(CONSOLE_SCLP, "sclp") X(CONSOLE_SCLPLM, "sclplm")
 DOMAIN_ENUM(DomainConsoleTarget, CONSOLE_TARGET_NONE, console_target, CONSOLE_TARGET_LIST)
 
 #define CHANNEL_TARGET_LIST(X)                                                                     \
@@ -460,8 +476,8 @@ DOMAIN_ENUM(DomainInputBus, INPUT_BUS_NONE, input_bus, INPUT_BUS_LIST)
     X(GRAPHICS_SDL, "sdl")                                                                         \
     X(GRAPHICS_VNC, "vnc")                                                                         \
     X(GRAPHICS_RDP, "rdp")                                                                         \
-    X(GRAPHICS_DESKTOP, "desktop") X(GRAPHICS_SPICE, "spice")                                      \
-        X(GRAPHICS_EGL_HEADLESS, "egl-headless") X(GRAPHICS_DBUS, "dbus")
+    X(GRAPHICS_DESKTOP, "desktop")                                                                 \
+    X(GRAPHICS_SPICE, "spice") X(GRAPHICS_EGL_HEADLESS, "egl-headless") X(GRAPHICS_DBUS, "dbus")
 DOMAIN_ENUM(DomainGraphicsType, GRAPHICS_NONE, graphics_type, GRAPHICS_TYPE_LIST)
 
 #define LISTEN_TYPE_LIST(X)                                                                        \
@@ -484,9 +500,11 @@ DOMAIN_ENUM(DomainGraphicsConnected, GRAPHICS_CONNECTED_NONE, graphics_connected
     X(VIDEO_DEFAULT, "default")                                                                    \
     X(VIDEO_VGA, "vga")                                                                            \
     X(VIDEO_CIRRUS, "cirrus")                                                                      \
-    X(VIDEO_VMVGA, "vmvga") X(VIDEO_XEN, "xen") X(VIDEO_VBOX, "vbox") X(VIDEO_QXL, "qxl")          \
-        X(VIDEO_PARALLELS, "parallels") X(VIDEO_VIRTIO, "virtio") X(VIDEO_GOP, "gop")              \
-            X(VIDEO_NO, "none") X(VIDEO_BOCHS, "bochs") X(VIDEO_RAMFB, "ramfb")
+    X(VIDEO_VMVGA, "vmvga")                                                                        \
+    X(VIDEO_XEN, "xen")                                                                            \
+    X(VIDEO_VBOX, "vbox") X(VIDEO_QXL, "qxl") X(VIDEO_PARALLELS, "parallels")                      \
+        X(VIDEO_VIRTIO, "virtio") X(VIDEO_GOP, "gop") X(VIDEO_NO, "none") X(VIDEO_BOCHS, "bochs")  \
+            X(VIDEO_RAMFB, "ramfb")
 DOMAIN_ENUM(DomainVideoModel, VIDEO_NONE, video_model, VIDEO_MODEL_LIST)
 
 #define VIDEO_DRIVER_LIST(X) X(VIDEO_DRIVER_QEMU, "qemu") X(VIDEO_DRIVER_VHOST_USER, "vhostuser")
@@ -499,16 +517,18 @@ DOMAIN_ENUM(DomainVgaconf, VGACONF_NONE, vgaconf, VGACONF_LIST)
     X(SOUND_SB16, "sb16")                                                                          \
     X(SOUND_ES1370, "es1370")                                                                      \
     X(SOUND_PCSPK, "pcspk")                                                                        \
-    X(SOUND_AC97, "ac97") X(SOUND_ICH6, "ich6") X(SOUND_ICH9, "ich9") X(SOUND_USB, "usb")          \
-        X(SOUND_ICH7, "ich7")
+    X(SOUND_AC97, "ac97")                                                                          \
+    X(SOUND_ICH6, "ich6") X(SOUND_ICH9, "ich9") X(SOUND_USB, "usb") X(SOUND_ICH7, "ich7")
 DOMAIN_ENUM(DomainSoundModel, SOUND_NONE, sound_model, SOUND_MODEL_LIST)
 
 #define AUDIO_TYPE_LIST(X)                                                                         \
     X(AUDIO_NOWHERE, "none")                                                                       \
     X(AUDIO_ALSA, "alsa")                                                                          \
     X(AUDIO_COREAUDIO, "coreaudio")                                                                \
-    X(AUDIO_JACK, "jack") X(AUDIO_OSS, "oss") X(AUDIO_PULSEAUDIO, "pulseaudio")                    \
-        X(AUDIO_SDL, "sdl") X(AUDIO_SPICE, "spice") X(AUDIO_FILE, "file") X(AUDIO_DBUS, "dbus")
+    X(AUDIO_JACK, "jack")                                                                          \
+    X(AUDIO_OSS, "oss")                                                                            \
+    X(AUDIO_PULSEAUDIO, "pulseaudio") X(AUDIO_SDL, "sdl") X(AUDIO_SPICE, "spice")                  \
+        X(AUDIO_FILE, "file") X(AUDIO_DBUS, "dbus")
 DOMAIN_ENUM(DomainAudioType, AUDIO_NONE, audio_type, AUDIO_TYPE_LIST)
 
 /* --- host devices and the rest --- */
@@ -521,8 +541,9 @@ DOMAIN_ENUM(DomainHostdevMode, HOSTDEV_MODE_NONE, hostdev_mode, HOSTDEV_MODE_LIS
     X(HOSTDEV_USB, "usb")                                                                          \
     X(HOSTDEV_PCI, "pci")                                                                          \
     X(HOSTDEV_SCSI, "scsi")                                                                        \
-    X(HOSTDEV_SCSI_HOST, "scsi_host") X(HOSTDEV_MDEV, "mdev") X(HOSTDEV_STORAGE, "storage")        \
-        X(HOSTDEV_MISC, "misc") X(HOSTDEV_NET, "net")
+    X(HOSTDEV_SCSI_HOST, "scsi_host")                                                              \
+    X(HOSTDEV_MDEV, "mdev")                                                                        \
+    X(HOSTDEV_STORAGE, "storage") X(HOSTDEV_MISC, "misc") X(HOSTDEV_NET, "net")
 DOMAIN_ENUM(DomainHostdevType, HOSTDEV_TYPE_NONE, hostdev_type, HOSTDEV_TYPE_LIST)
 
 #define PCI_DRIVER_LIST(X)                                                                         \
@@ -591,7 +612,7 @@ DOMAIN_ENUM(DomainRngBackend, RNG_BACKEND_NONE, rng_backend, RNG_BACKEND_LIST)
     X(BALLOON_XEN, "xen")                                                                          \
     X(BALLOON_NO, "none")                                                                          \
     X(BALLOON_TRANSITIONAL, "virtio-transitional")                                                 \
-        X(BALLOON_NON_TRANSITIONAL, "virtio-non-transitional")
+    X(BALLOON_NON_TRANSITIONAL, "virtio-non-transitional")
 DOMAIN_ENUM(DomainBalloonModel, BALLOON_NONE, balloon_model, BALLOON_MODEL_LIST)
 
 #define WATCHDOG_MODEL_LIST(X)                                                                     \
@@ -603,8 +624,8 @@ DOMAIN_ENUM(DomainWatchdogModel, WATCHDOG_NONE, watchdog_model, WATCHDOG_MODEL_L
     X(WATCHDOG_RESET, "reset")                                                                     \
     X(WATCHDOG_SHUTDOWN, "shutdown")                                                               \
     X(WATCHDOG_POWEROFF, "poweroff")                                                               \
-    X(WATCHDOG_PAUSE, "pause") X(WATCHDOG_DUMP, "dump") X(WATCHDOG_NO_ACTION, "none")              \
-        X(WATCHDOG_INJECT_NMI, "inject-nmi")
+    X(WATCHDOG_PAUSE, "pause")                                                                     \
+    X(WATCHDOG_DUMP, "dump") X(WATCHDOG_NO_ACTION, "none") X(WATCHDOG_INJECT_NMI, "inject-nmi")
 DOMAIN_ENUM(DomainWatchdogAction, WATCHDOG_ACTION_NONE, watchdog_action, WATCHDOG_ACTION_LIST)
 
 #define PANIC_MODEL_LIST(X)                                                                        \

@@ -89,21 +89,22 @@ static const XmlField hostdev_source[] = {
 };
 
 #define SOURCE_OF(table) FIELDS(XML_NEST("source", table))
+#define NEED_SOURCE(table) FIELDS(XML_NEST("source", table, .flags = XML_REQUIRED))
 
 static const XmlField *const source_variants[] = {
     [INTERFACE_USER] = SOURCE_OF(user_source),
     [INTERFACE_ETHERNET] = SOURCE_OF(ethernet_source),
-    [INTERFACE_VHOST_USER] = SOURCE_OF(vhost_user_source),
-    [INTERFACE_SERVER] = SOURCE_OF(socket_source),
-    [INTERFACE_CLIENT] = SOURCE_OF(socket_source),
-    [INTERFACE_MCAST] = SOURCE_OF(socket_source),
-    [INTERFACE_UDP] = SOURCE_OF(socket_source),
-    [INTERFACE_NETWORK] = SOURCE_OF(network_source),
-    [INTERFACE_BRIDGE] = SOURCE_OF(bridge_source),
-    [INTERFACE_INTERNAL] = SOURCE_OF(internal_source),
-    [INTERFACE_DIRECT] = SOURCE_OF(direct_source),
+    [INTERFACE_VHOST_USER] = NEED_SOURCE(vhost_user_source),
+    [INTERFACE_SERVER] = NEED_SOURCE(socket_source),
+    [INTERFACE_CLIENT] = NEED_SOURCE(socket_source),
+    [INTERFACE_MCAST] = NEED_SOURCE(socket_source),
+    [INTERFACE_UDP] = NEED_SOURCE(socket_source),
+    [INTERFACE_NETWORK] = NEED_SOURCE(network_source),
+    [INTERFACE_BRIDGE] = NEED_SOURCE(bridge_source),
+    [INTERFACE_INTERNAL] = NEED_SOURCE(internal_source),
+    [INTERFACE_DIRECT] = NEED_SOURCE(direct_source),
     [INTERFACE_HOSTDEV] = SOURCE_OF(hostdev_source),
-    [INTERFACE_VDPA] = SOURCE_OF(vdpa_source),
+    [INTERFACE_VDPA] = NEED_SOURCE(vdpa_source),
 };
 
 static const XmlField bandwidth_fields[] = {

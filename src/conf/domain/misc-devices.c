@@ -3,6 +3,9 @@
 #include "conf/domain/tables.h"
 
 static const XmlField *const fs_source_variants[] = {
+    [FS_TYPE_NONE] =
+        FIELDS(XML_NEST("source", FIELDS(XML_ATTR_STR(DomainFilesystem, source_dir, "dir"),
+                                         XML_ATTR_STR(DomainFilesystem, source_socket, "socket")))),
     [FS_MOUNT] =
         FIELDS(XML_NEST("source", FIELDS(XML_ATTR_STR(DomainFilesystem, source_dir, "dir"),
                                          XML_ATTR_STR(DomainFilesystem, source_socket, "socket")))),

@@ -355,8 +355,11 @@ static void add_input(DomainDef *def, DomainInputType type)
 static void add_implicit_audio(DomainDef *def)
 {
     const XmlList *graphics = DEVICES(def, DEVICE_GRAPHICS);
-    if (DEVICES(def, DEVICE_AUDIO)->count > 0 ||
-        (graphics->count == 0 && DEVICES(def, DEVICE_SOUND)->count == 0)) {
+    bool is_headless = graphics->count > 0;
+    for (unsigned i = 0; i < graphics->count; i++) {
+        is_headless &= ((const DomainGraphics *)graphics->item[i])->type == GRAPHICS_EGL_HEADLESS;
+    }
+    if (DEVICES(def, DEVICE_AUDIO)->count > 0 || is_headless) {
         return;
     }
     DomainAudioType type = AUDIO_NOWHERE;
@@ -387,7 +390,9 @@ static void add_implicit_devices(DomainDef *def)
         video->vram = 16384;
         video->heads = 1;
     }
-    add_implicit_audio(def);
+    if (is_pc) {
+        add_implicit_audio(def);
+    }
     if (is_pc && DEVICES(def, DEVICE_MEMBALLOON)->count == 0) {
         DomainMemballoon *balloon = domain_def_add(def, DEVICE_MEMBALLOON);
         balloon->model = BALLOON_VIRTIO;
@@ -406,7 +411,7 @@ static void mark_primary_video(DomainDef *def)
             return;
         }
     }
-    if (videos->count > 0) {
+    if (videos->count > 0 && ((DomainVideo *)videos->item[0])->model != VIDEO_NO) {
         ((DomainVideo *)videos->item[0])->primary = TRI_YES;
     }
 }
@@ -431,7 +436,7 @@ static bool fill_os(DomainDef *def, const DomainEnvironment *env, GError **error
         def->emulator = g_strdup(env->default_emulator(env->opaque, def->virt, def->os.arch));
     }
     if (env != NULL && def->emulator == NULL) {
-        conf_error_set(error, CONF_ERROR_INVALID_ARG,
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
                        "no emulator for domain type '%s' and architecture '%s'",
                        domain_name(virt_type, def->virt), def->os.arch);
         return false;
@@ -507,12 +512,12 @@ static void fill_cpu(DomainDef *def, const DomainEnvironment *env)
         cpu->fallback = CPU_FALLBACK_ALLOW;
     }
     if (cpu->check == CPU_CHECK_DEFAULT) {
-        cpu->check = cpu->mode == CPU_HOST_PASSTHROUGH || cpu->mode == CPU_MAXIMUM
+        cpu->check = cpu->mode == CPU_HOST_PASSTHROUGH || cpu->mode == CPU_MAXIMUM ||
+                             (is_custom && def->virt == VIRT_QEMU)
                          ? CPU_CHECK_NO
                          : CPU_CHECK_PARTIAL;
     }
-    if ((cpu->mode == CPU_HOST_PASSTHROUGH || cpu->mode == CPU_MAXIMUM) &&
-        cpu->migratable == TRI_ABSENT) {
+    if (cpu->mode == CPU_HOST_PASSTHROUGH && cpu->migratable == TRI_ABSENT) {
         cpu->migratable = TRI_YES;
     }
     if (cpu->sockets != 0 && cpu->dies == 0) {
@@ -578,6 +583,15 @@ static bool fill_basics(DomainDef *def, GError **error)
     if (def->on_crash == LIFECYCLE_NONE) {
         def->on_crash = LIFECYCLE_DESTROY;
     }
+    if (def->features.hyperv && def->features.hyperv_mode == HYPERV_MODE_NONE) {
+        def->features.hyperv_mode = HYPERV_CUSTOM;
+    }
+    for (unsigned i = 0; i < def->seclabels.count; i++) {
+        DomainSeclabel *label = def->seclabels.item[i];
+        if (label->type == SECLABEL_NO && label->model == NULL) {
+            label->model = g_strdup("none");
+        }
+    }
     if (def->clock.offset == CLOCK_NONE) {
         def->clock.offset = CLOCK_UTC;
     }
@@ -614,7 +628,7 @@ bool domain_def_post_parse(DomainDef *def, const DomainEnvironment *env, GError 
     mark_primary_video(def);
     number_controllers(def);
     add_machine_controllers(def);
-    if (!domain_def_assign_addresses(def, error)) {
+    if (!domain_def_assign_all(def, true, error)) {
         return false;
     }
     return true;

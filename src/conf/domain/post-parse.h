@@ -31,7 +31,9 @@ void domain_def_strip_live(DomainDef *def);
 /* Number of a disk's target name without its prefix: "vda" 0, "sdaa" 26; -1: no such name. */
 int domain_disk_index(const char *target);
 
-bool domain_def_assign_pci(DomainDef *def, GError **error);
+/* @with_spare: make a free PCI slot if there is none. */
+bool domain_def_assign_all(DomainDef *def, bool with_spare, GError **error);
+bool domain_def_assign_pci(DomainDef *def, bool with_spare, GError **error);
 bool domain_def_assign_usb(DomainDef *def, GError **error);
 void domain_def_assign_serial_ports(DomainDef *def);
 

@@ -27,11 +27,26 @@ static bool check_name(const DomainDef *def, GError **error)
     return true;
 }
 
+static bool check_os(const DomainDef *def, GError **error)
+{
+    bool is_uefi = def->os.firmware == OS_FIRMWARE_EFI || def->os.loader_type == LOADER_PFLASH;
+    if (is_uefi && !def->features.acpi) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED, "UEFI firmware needs <features><acpi/>");
+        return false;
+    }
+    if (def->os.bios_useserial == TRI_YES && DEVICES(def, DEVICE_SERIAL)->count == 0) {
+        conf_error_set(error, CONF_ERROR_XML, "<bios useserial='yes'> needs a serial port");
+        return false;
+    }
+    return true;
+}
+
 static bool check_vcpus(const DomainDef *def, GError **error)
 {
     if (def->current_vcpus > def->vcpus) {
-        conf_error_set(error, CONF_ERROR_INTERNAL, "<vcpu>: current %u is more than the maximum %u",
-                       def->current_vcpus, def->vcpus);
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "<vcpu>: current %u is more than the maximum %u", def->current_vcpus,
+                       def->vcpus);
         return false;
     }
     const DomainCpu *cpu = def->cpu;
@@ -136,6 +151,12 @@ static bool check_disk(const DomainDef *def, const DomainDisk *disk, GError **er
         conf_error_set(error, CONF_ERROR_XML, "disk '%s' has no source", disk->target_dev);
         return false;
     }
+    if (disk->driver.copy_on_read == TRI_YES && disk->is_readonly) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "disk '%s': copy_on_read does not go with a read-only disk",
+                       disk->target_dev);
+        return false;
+    }
     if (disk->bus == DISK_BUS_FDC && disk->device_type != DISK_DEVICE_FLOPPY) {
         conf_error_set(error, CONF_ERROR_UNSUPPORTED, "disk '%s': bus 'fdc' is for floppy disks",
                        disk->target_dev);
@@ -186,11 +207,10 @@ typedef struct Seen {
     GError **error;
 } Seen;
 
-static bool claim(Seen *seen, char *key, const char *what)
+static bool claim(Seen *seen, char *key, ConfErrorCode code, const char *what)
 {
     if (!g_hash_table_add(seen->keys, key)) {
-        conf_error_set(seen->error, CONF_ERROR_XML, "%s '%s' is used by two devices", what,
-                       key + 2);
+        conf_error_set(seen->error, code, "%s '%s' is used by two devices", what, key + 2);
         return false;
     }
     return true;
@@ -203,7 +223,7 @@ static bool check_unique(DomainDevice *device, void *opaque)
     if (at->type == ADDRESS_PCI &&
         !claim(seen,
                g_strdup_printf("p %04x:%02x:%02x.%x", at->domain, at->bus, at->slot, at->function),
-               "PCI address")) {
+               CONF_ERROR_XML, "PCI address")) {
         return false;
     }
     if (device->kind == DEVICE_DISK && at->type == ADDRESS_DRIVE) {
@@ -211,17 +231,17 @@ static bool check_unique(DomainDevice *device, void *opaque)
         if (!claim(seen,
                    g_strdup_printf("d %s %u:%u:%u:%u", domain_name(disk_bus, disk->bus),
                                    at->controller, at->bus, at->target, at->unit),
-                   "drive address")) {
+                   CONF_ERROR_XML, "drive address")) {
             return false;
         }
     }
-    if (device->boot_order > 0 &&
-        !claim(seen, g_strdup_printf("b %u", device->boot_order), "boot order")) {
+    if (device->boot_order > 0 && !claim(seen, g_strdup_printf("b %u", device->boot_order),
+                                         CONF_ERROR_UNSUPPORTED, "boot order")) {
         return false;
     }
     bool shares_alias = device->kind == DEVICE_CONSOLE;
     return device->alias == NULL || shares_alias ||
-           claim(seen, g_strdup_printf("a %s", device->alias), "alias");
+           claim(seen, g_strdup_printf("a %s", device->alias), CONF_ERROR_XML, "alias");
 }
 
 static bool check_devices(const DomainDef *def, GError **error)
@@ -232,6 +252,16 @@ static bool check_devices(const DomainDef *def, GError **error)
         return false;
     }
     const XmlList *controllers = DEVICES(def, DEVICE_CONTROLLER);
+    const DomainController *root = domain_def_controller(def, CONTROLLER_PCI, 0);
+    DomainControllerModel root_model =
+        domain_def_is_q35(def) ? PCI_MODEL_PCIE_ROOT : PCI_MODEL_ROOT;
+    if (root != NULL && root->model != root_model) {
+        conf_error_set(error, CONF_ERROR_XML,
+                       "PCI controller 0 of machine '%s' must be '%s', not '%s'", def->os.machine,
+                       domain_name(controller_model, root_model),
+                       domain_name(controller_model, root->model));
+        return false;
+    }
     for (unsigned i = 0; i < controllers->count; i++) {
         const DomainController *controller = controllers->item[i];
         for (unsigned j = 0; j < i; j++) {
@@ -267,6 +297,7 @@ static bool check_devices(const DomainDef *def, GError **error)
 
 bool domain_def_validate(const DomainDef *def, GError **error)
 {
-    return check_name(def, error) && check_vcpus(def, error) && check_memory(def, error) &&
-           check_tuning(def, error) && check_disks(def, error) && check_devices(def, error);
+    return check_name(def, error) && check_os(def, error) && check_vcpus(def, error) &&
+           check_memory(def, error) && check_tuning(def, error) && check_disks(def, error) &&
+           check_devices(def, error);
 }
