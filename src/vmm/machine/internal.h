@@ -3,6 +3,7 @@
 #ifndef LODGE_VMM_MACHINE_INTERNAL_H
 #define LODGE_VMM_MACHINE_INTERNAL_H
 
+#include "block/backend.h"
 #include "gbase/fd-sets.h"
 #include "vmm/accel/accel.h"
 #include "vmm/bus/pci/pci-bus.h"
@@ -241,6 +242,10 @@ void machine_tell(Machine *machine, const MachineEvent *event);
 void machine_block_error(Machine *machine, const char *drive, bool is_write, bool is_stop,
                          bool is_ignored, int error);
 void machine_handle_exits(void *opaque);
+/* Opens a drive that devices find by its id. */
+bool machine_open_drive(Machine *machine, const BlockOptions *options, GError **error);
+/* @texts: of char *, arguments of -blockdev. */
+bool machine_open_blockdevs(Machine *machine, const GPtrArray *texts, GError **error);
 /* What drives began is done, and told to their devices. */
 void machine_drain_drives(Machine *machine);
 /* Memory, devices and vCPUs as after power on, boot data loaded. */

@@ -98,6 +98,17 @@ static void free_drive(void *object)
     block_backend_close(object);
 }
 
+bool machine_open_drive(Machine *machine, const BlockOptions *options, GError **error)
+{
+    BlockBackend *backend = block_backend_open(options, machine->loop, error);
+    if (!backend) {
+        return false;
+    }
+    block_backend_set_error_hook(backend, on_block_error, machine);
+    machine_add_backend(machine, "drive", options->id, backend, free_drive);
+    return true;
+}
+
 static bool add_drive(Machine *machine, const DriveConfig *config, GError **error)
 {
     g_autofree char *path =
@@ -117,13 +128,10 @@ static bool add_drive(Machine *machine, const DriveConfig *config, GError **erro
         .on_write_error = error_action(config->werror, BLOCK_ERROR_ENOSPC),
         .on_read_error = error_action(config->rerror, BLOCK_ERROR_REPORT),
     };
-    BlockBackend *backend = block_backend_open(&options, machine->loop, error);
-    if (!backend) {
+    if (!machine_open_drive(machine, &options, error)) {
         g_prefix_error(error, "-drive: ");
         return false;
     }
-    block_backend_set_error_hook(backend, on_block_error, machine);
-    machine_add_backend(machine, "drive", config->id, backend, free_drive);
     return true;
 }
 
@@ -248,6 +256,9 @@ bool machine_build_backends(Machine *machine, GError **error)
         if (!machine_add_object(machine, g_ptr_array_index(config->objects, i), error)) {
             return false;
         }
+    }
+    if (!machine_open_blockdevs(machine, config->blockdevs, error)) {
+        return false;
     }
     for (guint i = 0; i < config->drives->len; i++) {
         if (!add_drive(machine, g_ptr_array_index(config->drives, i), error)) {

@@ -121,13 +121,49 @@ JsonNode *qmp_query_cpus_fast(MonitorSession *session, JsonObject *arguments, GE
     return qmp_take_array(array);
 }
 
-static JsonObject *image_object(const BlockBackend *backend)
+static void set_optional_text(JsonObject *object, const char *name, const char *text)
+{
+    if (text) {
+        json_object_set_string_member(object, name, text);
+    }
+}
+
+/* An image and those behind it. */
+static JsonObject *image_object(BlockNode *node)
 {
     JsonObject *image = json_object_new();
-    json_object_set_string_member(image, "filename", block_backend_path(backend));
-    json_object_set_string_member(image, "format", "raw");
-    json_object_set_int_member(image, "virtual-size", (gint64)block_backend_size(backend));
+    BlockInfo info;
+    uint64_t usage;
+    json_object_set_string_member(image, "filename", block_node_filename(node));
+    json_object_set_string_member(image, "format", block_node_driver(node));
+    json_object_set_int_member(image, "virtual-size", (gint64)block_node_size(node));
+    if (block_node_disk_usage(node, &usage) == 0) {
+        json_object_set_int_member(image, "actual-size", (gint64)usage);
+    }
+    if (block_get_info(node, &info, NULL)) {
+        if (info.cluster_size) {
+            json_object_set_int_member(image, "cluster-size", (gint64)info.cluster_size);
+        }
+        json_object_set_boolean_member(image, "dirty-flag", info.is_dirty);
+        set_optional_text(image, "backing-filename", info.backing_filename);
+        set_optional_text(image, "full-backing-filename", info.full_backing_filename);
+        set_optional_text(image, "backing-filename-format", info.backing_format);
+        block_info_clear(&info);
+    }
+    if (block_node_backing(node)) {
+        json_object_set_object_member(image, "backing-image",
+                                      image_object(block_node_backing(node)));
+    }
     return image;
+}
+
+static int backing_depth(const BlockNode *node)
+{
+    int depth = 0;
+    while ((node = block_node_backing(node))) {
+        depth++;
+    }
+    return depth;
 }
 
 static JsonObject *cache_object(BlockCache cache)
@@ -147,15 +183,21 @@ static JsonObject *inserted_object(const BlockBackend *backend)
     JsonObject *object = json_object_new();
     json_object_set_string_member(object, "file", block_backend_path(backend));
     json_object_set_boolean_member(object, "ro", block_backend_is_readonly(backend));
-    json_object_set_string_member(object, "drv", "raw");
-    json_object_set_int_member(object, "backing_file_depth", 0);
+    BlockNode *node = block_backend_node(backend);
+    set_optional_text(object, "node-name", block_node_name(node));
+    json_object_set_string_member(object, "drv", block_node_driver(node));
+    if (block_node_backing(node)) {
+        json_object_set_string_member(object, "backing_file",
+                                      block_node_filename(block_node_backing(node)));
+    }
+    json_object_set_int_member(object, "backing_file_depth", backing_depth(node));
     json_object_set_boolean_member(object, "encrypted", FALSE);
     json_object_set_string_member(object, "detect_zeroes", "off");
     json_object_set_int_member(object, "write_threshold", 0);
     for (unsigned i = 0; i < G_N_ELEMENTS(limits); i++) {
         json_object_set_int_member(object, limits[i], 0);
     }
-    json_object_set_object_member(object, "image", image_object(backend));
+    json_object_set_object_member(object, "image", image_object(node));
     json_object_set_object_member(object, "cache", cache_object(block_backend_cache(backend)));
     return object;
 }
@@ -181,6 +223,37 @@ JsonNode *qmp_query_block(MonitorSession *session, JsonObject *arguments, GError
         json_array_add_object_element(array, object);
     }
     return qmp_take_array(array);
+}
+
+static BlockBackend *find_disk(const MonitorTarget *target, const char *name)
+{
+    MonitorDisk disk;
+    for (unsigned i = 0; target->disk(target->opaque, i, &disk); i++) {
+        if (disk.backend && (!g_strcmp0(disk.device, name) || !g_strcmp0(disk.qdev, name) ||
+                             !g_strcmp0(block_backend_id(disk.backend), name))) {
+            return disk.backend;
+        }
+    }
+    return NULL;
+}
+
+JsonNode *qmp_run_block_resize(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    const char *device = json_object_get_string_member_with_default(arguments, "device", NULL);
+    const char *name = json_object_get_string_member_with_default(arguments, "node-name", device);
+    gint64 bytes = json_object_get_int_member(arguments, "size");
+    BlockBackend *backend = name ? find_disk(&session->set->target, name) : NULL;
+    if (bytes < 0) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Parameter 'size' expects a >0 size");
+    } else if (!backend) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND,
+                    "Cannot find device='%s' nor node-name='%s'", device ? device : "",
+                    name ? name : "");
+    } else {
+        block_backend_resize(backend, (uint64_t)bytes, error);
+    }
+    return NULL;
 }
 
 static JsonObject *stats_object(const BlockBackend *backend)

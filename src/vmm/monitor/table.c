@@ -6,6 +6,7 @@
 const QmpCommand qmp_commands[] = {
     { "add-fd", "?fdset-id:int,?opaque:str", "AddfdInfo", qmp_run_add_fd },
     { "balloon", "value:int", "", qmp_run_balloon },
+    { "block_resize", "?device:str,?node-name:str,size:int", "", qmp_run_block_resize },
     { "chardev-add", "id:str,backend:ChardevBackend", "ChardevReturn", qmp_run_chardev_add },
     { "chardev-remove", "id:str", "", qmp_run_chardev_remove },
     { "chardev-send-break", "id:str", "", qmp_run_chardev_send_break },
@@ -65,7 +66,8 @@ const SchemaStruct schema_structs[] = {
     { "AddfdInfo", "fdset-id:int,fd:int" },
     { "BalloonInfo", "actual:int" },
     { "BlockDeviceInfo",
-      "file:str,ro:bool,drv:str,backing_file_depth:int,encrypted:bool,"
+      "?node-name:str,?backing_file:str,file:str,ro:bool,drv:str,backing_file_depth:int,encrypted:"
+      "bool,"
       "detect_zeroes:str,bps:int,bps_rd:int,bps_wr:int,iops:int,iops_rd:int,"
       "iops_wr:int,image:ImageInfo,cache:BlockdevCacheInfo,write_threshold:int" },
     { "BlockDeviceStats",
@@ -90,7 +92,9 @@ const SchemaStruct schema_structs[] = {
     { "FdsetInfo", "fdset-id:int,fds:[FdsetFdInfo]" },
     { "HotpluggableCPU", "type:str,vcpus-count:int,props:CpuInstanceProperties,?qom-path:str" },
     { "IOThreadInfo", "id:str,thread-id:int" },
-    { "ImageInfo", "filename:str,format:str,virtual-size:int" },
+    { "ImageInfo", "filename:str,format:str,virtual-size:int,?actual-size:int,?dirty-flag:bool,"
+                   "?cluster-size:int,?backing-filename:str,?full-backing-filename:str,"
+                   "?backing-filename-format:str,?backing-image:ImageInfo" },
     { "KvmInfo", "enabled:bool,present:bool" },
     { "MachineInfo", "name:str,?alias:str,?is-default:bool,cpu-max:int,hotpluggable-cpus:bool,"
                      "numa-mem-supported:bool,deprecated:bool,acpi:bool" },

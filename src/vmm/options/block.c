@@ -135,7 +135,17 @@ static bool apply_drive(MachineConfig *config, const char *argument, GError **er
     return true;
 }
 
+static bool apply_blockdev(MachineConfig *config, const char *argument, GError **error)
+{
+    g_ptr_array_add(config->blockdevs, g_strdup(argument));
+    return true;
+}
+
 static const OptionRow rows[] = {
+    { .name = "blockdev",
+      .argument = "driver=FORMAT,node-name=NAME,file=NODE|file.driver=file,file.filename=PATH...",
+      .apply = apply_blockdev,
+      .help = "disk image as a named node, also as JSON; for -device NAME,drive=" },
     { .name = "drive",
       .argument = "file=PATH[,format=FORMAT][,if=virtio|none][,id=NAME]...",
       .apply = apply_drive,

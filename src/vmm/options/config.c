@@ -24,6 +24,7 @@ MachineConfig *machine_config_new(void)
     config->boot_strict = false;
     config->smbios.oem_strings = g_ptr_array_new_with_free_func(g_free);
     config->drives = g_ptr_array_new_with_free_func(drive_config_free);
+    config->blockdevs = g_ptr_array_new_with_free_func(g_free);
     config->netdevs = g_ptr_array_new_with_free_func(backend_config_free);
     config->chardevs = g_ptr_array_new_with_free_func(backend_config_free);
     config->objects = g_ptr_array_new_with_free_func(backend_config_free);
@@ -48,7 +49,8 @@ static void free_arrays(MachineConfig *config)
                             config->chardevs, config->objects,
                             config->devices,  config->serials,
                             config->monitors, config->globals,
-                            config->fds,      config->smbios.oem_strings };
+                            config->fds,      config->smbios.oem_strings,
+                            config->blockdevs };
     for (unsigned i = 0; i < G_N_ELEMENTS(arrays); i++) {
         g_ptr_array_unref(arrays[i]);
     }

@@ -161,16 +161,17 @@ typedef struct MachineConfig {
 
     char *kernel, *initrd, *append, *bios;
 
-    GPtrArray *drives;   /* of DriveConfig */
-    GPtrArray *netdevs;  /* of BackendConfig */
-    GPtrArray *chardevs; /* of BackendConfig */
-    GPtrArray *objects;  /* of BackendConfig */
-    GPtrArray *devices;  /* of DeviceConfig, in the order given */
-    GPtrArray *serials;  /* of char *: chardev id of serial port n, or NULL for none */
-    GPtrArray *monitors; /* of MonitorConfig */
-    GPtrArray *globals;  /* of GlobalConfig */
-    GPtrArray *fds;      /* of FdConfig */
-    char *gdb;           /* chardev id, or NULL */
+    GPtrArray *drives;    /* of DriveConfig */
+    GPtrArray *blockdevs; /* of char *: arguments of -blockdev, in the order given */
+    GPtrArray *netdevs;   /* of BackendConfig */
+    GPtrArray *chardevs;  /* of BackendConfig */
+    GPtrArray *objects;   /* of BackendConfig */
+    GPtrArray *devices;   /* of DeviceConfig, in the order given */
+    GPtrArray *serials;   /* of char *: chardev id of serial port n, or NULL for none */
+    GPtrArray *monitors;  /* of MonitorConfig */
+    GPtrArray *globals;   /* of GlobalConfig */
+    GPtrArray *fds;       /* of FdConfig */
+    char *gdb;            /* chardev id, or NULL */
 
     bool starts_paused, no_reboot, no_shutdown;
     bool no_defaults, no_user_config, is_nographic;

@@ -1,6 +1,7 @@
 /* Block device of virtio 1.2: configuration, features, life. Leaves out: zoned devices, secure
  * erase, lifetime.
  * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/cleanup.h"
 #include "base/endian.h"
 #include "base/int-math.h"
 #include "gbase/error.h"
@@ -108,6 +109,14 @@ static bool check_properties(const VirtioBlk *blk, GError **error)
     return !problem;
 }
 
+/* The driver reads the capacity again. */
+static void on_resize(void *opaque)
+{
+    VirtioBlk *blk = opaque;
+    LOCK_GUARD(&blk->virtio.device.lock);
+    virtio_config_changed(&blk->virtio);
+}
+
 static bool blk_realize(VirtioDevice *dev, GError **error)
 {
     VirtioBlk *blk = (VirtioBlk *)dev;
@@ -131,12 +140,16 @@ static bool blk_realize(VirtioDevice *dev, GError **error)
     for (uint64_t i = 0; i < blk->queue_count; i++) {
         virtio_add_queue(dev, (uint16_t)blk->queue_size);
     }
+    block_backend_set_resize_hook(blk->backend, on_resize, blk);
     return true;
 }
 
 static void blk_unrealize(VirtioDevice *dev)
 {
     VirtioBlk *blk = (VirtioBlk *)dev;
+    if (blk->backend) {
+        block_backend_set_resize_hook(blk->backend, NULL, NULL);
+    }
     g_clear_pointer(&blk->failed_chains, g_free);
     blk->failed_length = 0;
     blk->backend = NULL;
