@@ -2,6 +2,10 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/modules.h"
 
+#include "daemon/domain/module.h"
+
 const DaemonModule *const daemon_modules[] = {
-    &connect_module, &sasl_module, &admin_module, &host_module, &absent_module, NULL,
+    &connect_module,          &sasl_module,         &admin_module,        &host_module,
+    &absent_module,           &domain_module,       &domain_query_module, &domain_define_module,
+    &domain_lifecycle_module, &domain_guest_module, &domain_stats_module, NULL,
 };

@@ -697,8 +697,7 @@ static bool add_graphics(CommandLine *line, DomainDevice *device, GError **error
     }
     line_add(line, "-vnc",
              g_strdup_printf("%s:%d%s", listen && listen->address ? listen->address : "127.0.0.1",
-                             (int)graphics->port.value - 5900,
-                             graphics->passwd ? ",password=on" : ""));
+                             (int)graphics->port - 5900, graphics->passwd ? ",password=on" : ""));
     return true;
 }
 
@@ -759,16 +758,23 @@ static AddDevice adder_of(DomainDeviceKind kind)
     }
 }
 
+/* PCI controllers come first, then others, then what sits on them. */
+static int pass_of(const DomainDevice *device)
+{
+    if (device->kind != DEVICE_CONTROLLER) {
+        return 2;
+    }
+    return ((const DomainController *)device)->type == CONTROLLER_PCI ? 0 : 1;
+}
+
 bool line_add_devices(CommandLine *line, GError **error)
 {
-    /* Controllers come before what sits on them. */
-    static const DomainDeviceKind first[] = { DEVICE_CONTROLLER };
     const DomainDef *def = line->def;
-    for (int pass = 0; pass < 2; pass++) {
+    for (int pass = 0; pass < 3; pass++) {
         for (unsigned kind = 0; kind < DOMAIN_DEVICE_KINDS; kind++) {
-            bool is_first = kind == first[0];
-            for (unsigned i = 0; is_first == (pass == 0) && i < def->devices[kind].count; i++) {
-                if (!adder_of(kind)(line, def->devices[kind].item[i], error)) {
+            for (unsigned i = 0; i < def->devices[kind].count; i++) {
+                DomainDevice *device = def->devices[kind].item[i];
+                if (pass_of(device) == pass && !adder_of(kind)(line, device, error)) {
                     return false;
                 }
             }

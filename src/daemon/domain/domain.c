@@ -97,7 +97,7 @@ QmpClient *domain_get_monitor(Domain *domain, GError **error)
     QmpClient *monitor = NULL;
     g_mutex_lock(&domain->lock);
     if (domain_check_active_locked(domain, error)) {
-        if (domain->runtime->monitor) {
+        if (domain->runtime && domain->runtime->monitor) {
             monitor = qmp_client_ref(domain->runtime->monitor);
         } else {
             daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,

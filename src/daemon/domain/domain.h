@@ -81,6 +81,8 @@ typedef struct DomainRuntime {
     GArray *vcpu_tids;   /* of pid_t, by number; empty: unknown */
     guint64 balloon_kib; /* what the guest has now */
     bool is_reconnected; /* adopted, not started by this daemon */
+    bool is_starting;    /* domain_start() uses it: an end is left to it to clean up */
+    bool has_ended;      /* while starting */
     /* What its end will mean. */
     bool is_destroyed;     /* somebody ended it */
     bool has_shut_down;    /* it said so before */

@@ -168,7 +168,9 @@ static bool start(Daemon *daemon, GError **error)
     service->by_id = g_hash_table_new(NULL, NULL);
     service->next_id = 1;
     service->lodge_vmm = find_lodge_vmm();
-    service->environment = (DomainEnvironment){ default_emulator, canonical_machine, service };
+    service->environment = (DomainEnvironment){ .default_emulator = default_emulator,
+                                                .canonical_machine = canonical_machine,
+                                                .opaque = service };
     service->workers = g_thread_pool_new(reconnect, NULL, WORKERS, FALSE, NULL);
     daemon->domains = service;
     StateStoreConfig config = {

@@ -312,8 +312,8 @@ bool qmp_client_negotiate(QmpClient *client, int timeout_ms, GError **error)
     if (!ok) {
         return false;
     }
-    JsonNode *answer = qmp_client_call(client, "qmp_capabilities", NULL, -1, timeout_ms, error);
-    g_clear_pointer(&answer, json_node_unref);
+    g_autoptr(JsonNode) answer =
+        qmp_client_call(client, "qmp_capabilities", NULL, -1, timeout_ms, error);
     return answer != NULL;
 }
 
@@ -450,8 +450,8 @@ JsonNode *qmp_client_call(QmpClient *client, const char *command, JsonObject *ar
 
 bool qmp_client_run(QmpClient *client, const char *command, JsonObject *arguments, GError **error)
 {
-    JsonNode *result = qmp_client_call(client, command, arguments, -1, QMP_TIMEOUT_MS, error);
-    g_clear_pointer(&result, json_node_unref);
+    g_autoptr(JsonNode) result =
+        qmp_client_call(client, command, arguments, -1, QMP_TIMEOUT_MS, error);
     return result != NULL;
 }
 

@@ -124,9 +124,32 @@ void runtime_ended(Domain *domain)
     domain_unref(domain); /* the watch's */
 }
 
+/* The process ended while it was being started: that call cleans up. */
+static bool leave_to_starter(Domain *domain)
+{
+    QmpClient *monitor = NULL;
+    g_mutex_lock(&domain->lock);
+    DomainRuntime *runtime = domain->runtime;
+    bool leave = runtime && runtime->is_starting;
+    if (leave) {
+        loop_unwatch(runtime->exit_watch);
+        runtime->exit_watch = NULL;
+        runtime->has_ended = true;
+        monitor = g_steal_pointer(&runtime->monitor);
+    }
+    g_mutex_unlock(&domain->lock);
+    if (monitor) {
+        qmp_client_close(monitor);
+        qmp_client_unref(monitor);
+    }
+    return leave;
+}
+
 static void on_exit_ready(void *opaque, uint32_t events)
 {
-    runtime_ended(opaque);
+    if (!leave_to_starter(opaque)) {
+        runtime_ended(opaque);
+    }
 }
 
 typedef struct WatchCall {

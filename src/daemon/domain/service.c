@@ -192,8 +192,8 @@ DomainDef *service_config_locked(Domain *domain, GError **error)
     g_autofree char *path = service_config_path(domain->name);
     g_autofree char *text = state_store_read(domain->service->store, path, NULL, error);
     if (text) {
-        domain->config =
-            domain_def_parse(text, DOMAIN_PARSE_INACTIVE | DOMAIN_PARSE_KEEP, NULL, NULL, error);
+        domain->config = domain_def_parse(text, DOMAIN_PARSE_INACTIVE,
+                                          service_environment(domain->service), NULL, error);
     }
     return domain->config;
 }

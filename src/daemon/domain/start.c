@@ -192,20 +192,19 @@ static bool prepare_graphics(Domain *domain, GError **error)
     XmlList *list = &domain->live->devices[DEVICE_GRAPHICS];
     for (unsigned i = 0; i < list->count; i++) {
         DomainGraphics *graphics = list->item[i];
-        if (graphics->type != GRAPHICS_VNC || graphics->port.set) {
+        if (graphics->type != GRAPHICS_VNC || graphics->port > 0) {
             continue;
         }
-        for (unsigned port = 5900; port < 6900 && !graphics->port.set; port++) {
+        for (unsigned port = 5900; port < 6900 && graphics->port <= 0; port++) {
             struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = g_htons(port) };
             autofd fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
             int one = 1;
             setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
             if (fd >= 0 && bind(fd, (struct sockaddr *)&any, sizeof(any)) == 0) {
-                graphics->port.value = port;
-                graphics->port.set = true;
+                graphics->port = port;
             }
         }
-        if (!graphics->port.set) {
+        if (graphics->port <= 0) {
             daemon_error_set(error, DAEMON_ERROR_INTERNAL, "no port from 5900 to 6899 is free");
             return false;
         }
@@ -315,36 +314,64 @@ static bool run_guest(Domain *domain, unsigned flags, GError **error)
     return ok;
 }
 
+static void call_ended(void *opaque)
+{
+    runtime_ended(opaque);
+}
+
+/* Without a process there is nothing to watch: the runtime goes at once. */
+static void drop_runtime(Domain *domain)
+{
+    g_mutex_lock(&domain->lock);
+    DomainRuntime *runtime = g_steal_pointer(&domain->runtime);
+    g_clear_pointer(&domain->live, domain_def_free);
+    domain_set_state_locked(domain, DOMAIN_SHUTOFF, SHUTOFF_FAILED);
+    g_mutex_unlock(&domain->lock);
+    cleanup_close(&runtime->process.go_fd);
+    runtime->process.go_fd = -1;
+    process_wait(&runtime->process, 5000);
+    process_reap(&runtime->process);
+    status_remove(domain);
+    g_unlink(runtime->monitor_path);
+    g_rmdir(runtime->dir);
+    runtime_free(runtime);
+    service_deactivate(domain->service, domain);
+}
+
 /* Nothing was started, or it ended: the domain is as before. */
 static void undo_start(Domain *domain)
 {
     g_mutex_lock(&domain->lock);
     DomainRuntime *runtime = domain->runtime;
-    bool is_watched = runtime && runtime->exit_watch;
-    if (runtime) {
-        runtime->has_failed = true;
-        process_signal(&runtime->process, SIGKILL);
-        cleanup_close(&runtime->process.go_fd);
-        runtime->process.go_fd = -1;
-    }
+    bool has_ended = runtime->has_ended;
+    bool is_watched = runtime->exit_watch != NULL;
+    runtime->has_failed = true;
+    runtime->is_starting = false;
+    process_signal(&runtime->process, SIGKILL);
     g_mutex_unlock(&domain->lock);
-    if (is_watched && runtime_wait_ended(domain, 15000)) {
-        return;
+    if (has_ended) {
+        if (loop_call_wait(domain->service->daemon->loop, call_ended, domain) < 0) {
+            log_write(LOG_LEVEL_ERROR, "domain '%s': out of memory while it ends", domain->name);
+        }
+    } else if (is_watched) {
+        runtime_wait_ended(domain, 15000);
+    } else {
+        drop_runtime(domain);
     }
+}
+
+/* The end of starting: from here on an end is the loop's to handle. False: it has ended already. */
+static bool finish_start(Domain *domain, GError **error)
+{
     g_mutex_lock(&domain->lock);
-    runtime = g_steal_pointer(&domain->runtime);
-    g_clear_pointer(&domain->live, domain_def_free);
-    domain_set_state_locked(domain, DOMAIN_SHUTOFF, SHUTOFF_FAILED);
+    bool has_ended = domain->runtime->has_ended;
+    domain->runtime->is_starting = has_ended;
     g_mutex_unlock(&domain->lock);
-    if (runtime) {
-        process_wait(&runtime->process, 5000);
-        process_reap(&runtime->process);
-        status_remove(domain);
-        g_unlink(runtime->monitor_path);
-        g_rmdir(runtime->dir);
-        runtime_free(runtime);
+    if (has_ended) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_FAILED,
+                         "the guest's process ended right after its start");
     }
-    service_deactivate(domain->service, domain);
+    return !has_ended;
 }
 
 static void owner_left(void *opaque)
@@ -385,11 +412,12 @@ bool domain_start(Domain *domain, unsigned flags, DaemonClient *client, GError *
     domain_def_assign_aliases(domain->live);
     domain->runtime = runtime_new(domain, service->daemon->paths.run_dir, domain->id);
     domain->runtime->engine = command_line_engine(domain->live->emulator);
+    domain->runtime->is_starting = true;
     domain_set_state_locked(domain, DOMAIN_PAUSED, PAUSED_STARTING_UP);
     g_mutex_unlock(&domain->lock);
     off_t log_start = log_fd >= 0 ? size_of(log_fd) : 0;
     bool launched = log_fd >= 0 && launch(domain, log_fd, error);
-    if (!launched || !run_guest(domain, flags, error)) {
+    if (!launched || !run_guest(domain, flags, error) || !finish_start(domain, error)) {
         undo_start(domain);
         if (log_fd >= 0) {
             explain_failure(log_fd, log_start, error);
