@@ -26,6 +26,8 @@ static Plain plain_integer(const Insn *insn)
     case ZYDIS_MNEMONIC_PREFETCHT2:
     case ZYDIS_MNEMONIC_PREFETCHW:
         return PLAIN_NOP;
+    case ZYDIS_MNEMONIC_ADCX:
+    case ZYDIS_MNEMONIC_ADOX:
     case ZYDIS_MNEMONIC_ADC:
     case ZYDIS_MNEMONIC_ADD:
     case ZYDIS_MNEMONIC_AND:
