@@ -111,7 +111,7 @@ def run_attack(lodged, total):
     assert not good.problems, good.problems
     assert good.calls > GOOD_CLIENTS
     assert wait_for_fds(lodged, fds) <= fds
-    assert lodged.rss_kib() - rss <= 16 * 1024
+    assert lodged.is_sanitized() or lodged.rss_kib() - rss <= 16 * 1024
     assert lodged.process.poll() is None
 
 
@@ -139,4 +139,4 @@ def test_a_client_that_does_not_read_cannot_fill_memory(lodged):
             except BlockingIOError:
                 select.select([], [client.sock], [], 0.1)
         assert sent < 64 << 20
-        assert lodged.rss_kib() - before <= 16 * 1024
+        assert lodged.is_sanitized() or lodged.rss_kib() - before <= 16 * 1024
