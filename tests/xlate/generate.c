@@ -1,6 +1,7 @@
 /* Encodings are found by trying all opcodes of all maps through Zydis, and then chosen by mnemonic,
  * so that rare instructions come as often as common ones. A part of the cases begins from random
- * bytes instead.
+ * bytes instead. Never generated: loads of segment registers, far branches, system calls, and what
+ * left_out[] names with its reason.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "xlate/generate.h"
 

@@ -1,6 +1,6 @@
 /* Debug registers and debugger stops. Data breakpoints of both kinds are found by looking at the
- * memory operand of each instruction; implicit accesses (stack, strings after the first element,
- * descriptor tables) are not watched.
+ * memory operand of each instruction; implicit accesses (stack, descriptor tables) are not
+ * watched.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/accel/xlate/debug.h"
 

@@ -5,7 +5,9 @@
  * in memory that is mapped twice: once to write, once to execute.
  *
  * Exceptions of SSE arithmetic are found by their sticky flags, with all of them masked; those of
- * x87 by the error summary, which the next waiting instruction turns into #MF.
+ * x87 by the error summary, which the next waiting instruction turns into #MF. Left out: overflow
+ * and underflow, when unmasked, are deduced from the masked result, so tiny results that are exact
+ * do not signal underflow here.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/accel/xlate/fpu.h"
 #include "vmm/accel/xlate/interp-ops.h"

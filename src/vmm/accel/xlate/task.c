@@ -1,4 +1,5 @@
-/* Hardware task switches with 32-bit task-state segments.
+/* Hardware task switches with 32-bit task-state segments. Left out: 16-bit segments (#TS or #GP as
+ * for a bad descriptor), the debug trap of a task's T bit, and CR4.VME's redirection bitmap.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/accel/xlate/bits.h"
 #include "vmm/accel/xlate/gate.h"
