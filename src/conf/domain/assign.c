@@ -163,8 +163,7 @@ static DomainController *add_bus(PciMap *map, DomainControllerModel model)
     if (is_bridge && map->is_q35) {
         /* The bridge goes into a port, which is made before it. */
         DomainDevice probe = { .kind = DEVICE_CONTROLLER };
-        if (!give_slot(map, &probe, SLOT_EXPRESS) &&
-            (add_bus(map, PCI_MODEL_ROOT_PORT) == NULL || !give_slot(map, &probe, SLOT_EXPRESS))) {
+        if (add_bus(map, PCI_MODEL_ROOT_PORT) == NULL || !give_slot(map, &probe, SLOT_EXPRESS)) {
             return NULL;
         }
         at = probe.address;

@@ -15,6 +15,7 @@
 
 #define domain_name(table, value) xml_enum_name(&table##_names, (int)(value))
 
+/* clang-format off: its layout of the lists is not stable */
 #define TRI_YES_LIST(X) X(TRI_YES, "yes") X(TRI_NO, "no")
 DOMAIN_ENUM(TriState, TRI_ABSENT, yes_no, TRI_YES_LIST)
 extern const XmlEnum on_off_names; /* a TriState as "on" and "off" */
@@ -81,8 +82,8 @@ DOMAIN_ENUM(DomainClockBasis, CLOCK_BASIS_NONE, clock_basis, CLOCK_BASIS_LIST)
     X(TIMER_RTC, "rtc")                                                                            \
     X(TIMER_HPET, "hpet")                                                                          \
     X(TIMER_TSC, "tsc")                                                                            \
-    X(TIMER_KVMCLOCK, "kvmclock") X(TIMER_HYPERVCLOCK, "hypervclock")                              \
-        X(TIMER_ARMVTIMER, "armvtimer")
+    X(TIMER_KVMCLOCK, "kvmclock")                                                                  \
+    X(TIMER_HYPERVCLOCK, "hypervclock") X(TIMER_ARMVTIMER, "armvtimer")
 DOMAIN_ENUM(DomainTimerName, TIMER_NONE, timer_name, TIMER_NAME_LIST)
 
 #define TICK_POLICY_LIST(X)                                                                        \
@@ -173,7 +174,8 @@ DOMAIN_ENUM(DomainHypervMode, HYPERV_MODE_NONE, hyperv_mode, HYPERV_MODE_LIST)
     X(ADDRESS_VIRTIO_SERIAL, "virtio-serial")                                                      \
     X(ADDRESS_CCID, "ccid")                                                                        \
     X(ADDRESS_USB, "usb")                                                                          \
-    X(ADDRESS_SPAPR_VIO, "spapr-vio") X(ADDRESS_VIRTIO_S390, "virtio-s390") X(ADDRESS_CCW, "ccw")  \
+    X(ADDRESS_SPAPR_VIO, "spapr-vio")                                                              \
+    X(ADDRESS_VIRTIO_S390, "virtio-s390") X(ADDRESS_CCW, "ccw")                                    \
         X(ADDRESS_VIRTIO_MMIO, "virtio-mmio") X(ADDRESS_ISA, "isa") X(ADDRESS_DIMM, "dimm")        \
             X(ADDRESS_UNASSIGNED, "unassigned")
 DOMAIN_ENUM(DomainAddressType, ADDRESS_NONE, address_type, ADDRESS_TYPE_LIST)
@@ -215,10 +217,11 @@ DOMAIN_ENUM(DomainDiskBus, DISK_BUS_NONE, disk_bus, DISK_BUS_LIST)
     X(IMAGE_BOCHS, "bochs")                                                                        \
     X(IMAGE_CLOOP, "cloop")                                                                        \
     X(IMAGE_DMG, "dmg")                                                                            \
-    X(IMAGE_ISO, "iso") X(IMAGE_VPC, "vpc") X(IMAGE_VDI, "vdi") X(IMAGE_FAT, "fat")                \
-        X(IMAGE_VHD, "vhd") X(IMAGE_PLOOP, "ploop") X(IMAGE_COW, "cow") X(IMAGE_QCOW, "qcow")      \
-            X(IMAGE_QCOW2, "qcow2") X(IMAGE_QED, "qed") X(IMAGE_VMDK, "vmdk")                      \
-                X(IMAGE_LUKS, "luks") X(IMAGE_VHDX, "vhdx") X(IMAGE_AIO, "aio")
+    X(IMAGE_ISO, "iso")                                                                            \
+    X(IMAGE_VPC, "vpc") X(IMAGE_VDI, "vdi") X(IMAGE_FAT, "fat") X(IMAGE_VHD, "vhd")                \
+        X(IMAGE_PLOOP, "ploop") X(IMAGE_COW, "cow") X(IMAGE_QCOW, "qcow") X(IMAGE_QCOW2, "qcow2")  \
+            X(IMAGE_QED, "qed") X(IMAGE_VMDK, "vmdk") X(IMAGE_LUKS, "luks") X(IMAGE_VHDX, "vhdx")  \
+                X(IMAGE_AIO, "aio")
 DOMAIN_ENUM(DomainImageFormat, IMAGE_NONE, image_format, IMAGE_FORMAT_LIST)
 
 #define DISK_CACHE_LIST(X)                                                                         \
@@ -269,9 +272,10 @@ DOMAIN_ENUM(DomainGeometryTrans, GEOMETRY_TRANS_DEFAULT, geometry_trans, GEOMETR
     X(NET_PROTOCOL_SHEEPDOG, "sheepdog")                                                           \
     X(NET_PROTOCOL_GLUSTER, "gluster")                                                             \
     X(NET_PROTOCOL_ISCSI, "iscsi")                                                                 \
-    X(NET_PROTOCOL_HTTP, "http") X(NET_PROTOCOL_HTTPS, "https") X(NET_PROTOCOL_FTP, "ftp")         \
-        X(NET_PROTOCOL_FTPS, "ftps") X(NET_PROTOCOL_TFTP, "tftp") X(NET_PROTOCOL_SSH, "ssh")       \
-            X(NET_PROTOCOL_VXHS, "vxhs") X(NET_PROTOCOL_NFS, "nfs")
+    X(NET_PROTOCOL_HTTP, "http")                                                                   \
+    X(NET_PROTOCOL_HTTPS, "https") X(NET_PROTOCOL_FTP, "ftp") X(NET_PROTOCOL_FTPS, "ftps")         \
+        X(NET_PROTOCOL_TFTP, "tftp") X(NET_PROTOCOL_SSH, "ssh") X(NET_PROTOCOL_VXHS, "vxhs")       \
+            X(NET_PROTOCOL_NFS, "nfs")
 DOMAIN_ENUM(DomainNetProtocol, NET_PROTOCOL_NONE, net_protocol, NET_PROTOCOL_LIST)
 
 #define NET_TRANSPORT_LIST(X)                                                                      \
@@ -302,8 +306,9 @@ DOMAIN_ENUM(DomainMirrorJob, MIRROR_NONE, mirror_job, MIRROR_JOB_LIST)
     X(CONTROLLER_SCSI, "scsi")                                                                     \
     X(CONTROLLER_SATA, "sata")                                                                     \
     X(CONTROLLER_VIRTIO_SERIAL, "virtio-serial")                                                   \
-    X(CONTROLLER_CCID, "ccid") X(CONTROLLER_USB, "usb") X(CONTROLLER_PCI, "pci")                   \
-        X(CONTROLLER_XENBUS, "xenbus") X(CONTROLLER_ISA, "isa")
+    X(CONTROLLER_CCID, "ccid")                                                                     \
+    X(CONTROLLER_USB, "usb") X(CONTROLLER_PCI, "pci") X(CONTROLLER_XENBUS, "xenbus")               \
+        X(CONTROLLER_ISA, "isa")
 DOMAIN_ENUM(DomainControllerType, CONTROLLER_NONE, controller_type, CONTROLLER_TYPE_LIST)
 
 #define CONTROLLER_MODEL_LIST(X)                                                                   \
@@ -312,24 +317,23 @@ DOMAIN_ENUM(DomainControllerType, CONTROLLER_NONE, controller_type, CONTROLLER_T
     X(PCI_MODEL_BRIDGE, "pci-bridge")                                                              \
     X(PCI_MODEL_DMI_TO_PCI, "dmi-to-pci-bridge")                                                   \
     X(PCI_MODEL_PCIE_TO_PCI, "pcie-to-pci-bridge")                                                 \
-    X(PCI_MODEL_ROOT_PORT, "pcie-root-port") X(                                                    \
-        PCI_MODEL_UPSTREAM_PORT, "pcie-switch-upstream-port") X(PCI_MODEL_DOWNSTREAM_PORT,         \
-                                                                "pcie-switch-downstream-port")     \
-        X(PCI_MODEL_EXPANDER, "pci-expander-bus") X(PCI_MODEL_PCIE_EXPANDER, "pcie-expander-bus")  \
-            X(USB_MODEL_PIIX3_UHCI, "piix3-uhci") X(USB_MODEL_PIIX4_UHCI, "piix4-uhci") X(         \
-                USB_MODEL_EHCI, "ehci") X(USB_MODEL_ICH9_EHCI1,                                    \
-                                          "ich9-ehci1") X(USB_MODEL_ICH9_UHCI1, "ich9-uhci1")      \
-                X(USB_MODEL_ICH9_UHCI2, "ich9-uhci2") X(USB_MODEL_ICH9_UHCI3, "ich9-uhci3") X(     \
-                    USB_MODEL_VT82C686B_UHCI, "vt82c686b-uhci") X(USB_MODEL_PCI_OHCI, "pci-ohci")  \
-                    X(USB_MODEL_NEC_XHCI, "nec-xhci") X(USB_MODEL_QUSB1, "qusb1")                  \
-                        X(USB_MODEL_QUSB2, "qusb2") X(USB_MODEL_QEMU_XHCI, "qemu-xhci") X(         \
-                            USB_MODEL_NONE, "none") X(SCSI_MODEL_AUTO, "auto")                     \
-                            X(SCSI_MODEL_BUSLOGIC, "buslogic") X(SCSI_MODEL_LSILOGIC, "lsilogic")  \
-                                X(SCSI_MODEL_LSISAS1068,                                           \
-                                  "lsisas1068") X(SCSI_MODEL_VMPVSCSI,                             \
-                                                  "vmpvscsi") X(SCSI_MODEL_IBMVSCSI, "ibmvscsi")   \
-                                    X(SCSI_MODEL_VIRTIO, "virtio-scsi") X(SCSI_MODEL_LSISAS1078,   \
-                                                                          "lsisas1078")            \
+    X(PCI_MODEL_ROOT_PORT, "pcie-root-port")                                                       \
+    X(PCI_MODEL_UPSTREAM_PORT, "pcie-switch-upstream-port") X(                                     \
+        PCI_MODEL_DOWNSTREAM_PORT, "pcie-switch-downstream-port") X(PCI_MODEL_EXPANDER,            \
+                                                                    "pci-expander-bus")            \
+        X(PCI_MODEL_PCIE_EXPANDER, "pcie-expander-bus") X(USB_MODEL_PIIX3_UHCI, "piix3-uhci") X(   \
+            USB_MODEL_PIIX4_UHCI, "piix4-uhci") X(USB_MODEL_EHCI, "ehci")                          \
+            X(USB_MODEL_ICH9_EHCI1, "ich9-ehci1") X(USB_MODEL_ICH9_UHCI1, "ich9-uhci1") X(         \
+                USB_MODEL_ICH9_UHCI2, "ich9-uhci2") X(USB_MODEL_ICH9_UHCI3, "ich9-uhci3")          \
+                X(USB_MODEL_VT82C686B_UHCI, "vt82c686b-uhci") X(USB_MODEL_PCI_OHCI, "pci-ohci") X( \
+                    USB_MODEL_NEC_XHCI, "nec-xhci") X(USB_MODEL_QUSB1, "qusb1")                    \
+                    X(USB_MODEL_QUSB2, "qusb2") X(USB_MODEL_QEMU_XHCI, "qemu-xhci") X(             \
+                        USB_MODEL_NONE, "none") X(SCSI_MODEL_AUTO, "auto") X(SCSI_MODEL_BUSLOGIC,  \
+                                                                             "buslogic")           \
+                        X(SCSI_MODEL_LSILOGIC, "lsilogic") X(SCSI_MODEL_LSISAS1068, "lsisas1068")  \
+                            X(SCSI_MODEL_VMPVSCSI, "vmpvscsi") X(SCSI_MODEL_IBMVSCSI, "ibmvscsi")  \
+                                X(SCSI_MODEL_VIRTIO, "virtio-scsi")                                \
+                                    X(SCSI_MODEL_LSISAS1078, "lsisas1078")                         \
                                         X(SCSI_MODEL_VIRTIO_TRANSITIONAL, "virtio-transitional")   \
                                             X(SCSI_MODEL_VIRTIO_NON_TRANSITIONAL,                  \
                                               "virtio-non-transitional") X(SCSI_MODEL_NCR53C90,    \
@@ -352,7 +356,8 @@ DOMAIN_ENUM(DomainControllerModel, CONTROLLER_MODEL_DEFAULT, controller_model,
     X(INTERFACE_VHOST_USER, "vhostuser")                                                           \
     X(INTERFACE_SERVER, "server")                                                                  \
     X(INTERFACE_CLIENT, "client")                                                                  \
-    X(INTERFACE_MCAST, "mcast") X(INTERFACE_NETWORK, "network") X(INTERFACE_BRIDGE, "bridge")      \
+    X(INTERFACE_MCAST, "mcast")                                                                    \
+    X(INTERFACE_NETWORK, "network") X(INTERFACE_BRIDGE, "bridge")                                  \
         X(INTERFACE_INTERNAL, "internal") X(INTERFACE_DIRECT, "direct")                            \
             X(INTERFACE_HOSTDEV, "hostdev") X(INTERFACE_UDP, "udp") X(INTERFACE_VDPA, "vdpa")      \
                 X(INTERFACE_NULL, "null") X(INTERFACE_VDS, "vds")
@@ -404,10 +409,10 @@ DOMAIN_ENUM(DomainTeaming, TEAMING_NONE, teaming, TEAMING_LIST)
     X(CHARDEV_PTY, "pty")                                                                          \
     X(CHARDEV_DEV, "dev")                                                                          \
     X(CHARDEV_FILE, "file")                                                                        \
-    X(CHARDEV_PIPE, "pipe") X(CHARDEV_STDIO, "stdio") X(CHARDEV_UDP, "udp") X(CHARDEV_TCP, "tcp")  \
-        X(CHARDEV_UNIX, "unix") X(CHARDEV_SPICEVMC, "spicevmc") X(CHARDEV_SPICEPORT, "spiceport")  \
-            X(CHARDEV_NMDM, "nmdm") X(CHARDEV_QEMU_VDAGENT, "qemu-vdagent")                        \
-                X(CHARDEV_DBUS, "dbus")
+    X(CHARDEV_PIPE, "pipe")                                                                        \
+    X(CHARDEV_STDIO, "stdio") X(CHARDEV_UDP, "udp") X(CHARDEV_TCP, "tcp") X(CHARDEV_UNIX, "unix")  \
+        X(CHARDEV_SPICEVMC, "spicevmc") X(CHARDEV_SPICEPORT, "spiceport") X(CHARDEV_NMDM, "nmdm")  \
+            X(CHARDEV_QEMU_VDAGENT, "qemu-vdagent") X(CHARDEV_DBUS, "dbus")
 DOMAIN_ENUM(DomainChardevType, CHARDEV_NONE, chardev_type, CHARDEV_TYPE_LIST)
 
 #define SOCKET_MODE_LIST(X) X(SOCKET_CONNECT, "connect") X(SOCKET_BIND, "bind")
@@ -422,8 +427,9 @@ DOMAIN_ENUM(DomainTcpProtocol, TCP_PROTOCOL_NONE, tcp_protocol, TCP_PROTOCOL_LIS
     X(SERIAL_USB, "usb-serial")                                                                    \
     X(SERIAL_PCI, "pci-serial")                                                                    \
     X(SERIAL_SPAPR_VIO, "spapr-vio-serial")                                                        \
-    X(SERIAL_SYSTEM, "system-serial") X(SERIAL_SCLP, "sclp-serial") X(SERIAL_ISA_DEBUG, "isa-"     \
-                                                                                        "debug")
+    X(SERIAL_SYSTEM, "system-serial")                                                              \
+    X(SERIAL_SCLP, "sclp-serial") X(SERIAL_ISA_DEBUG, "isa-"                                       \
+                                                      "debug")
 DOMAIN_ENUM(DomainSerialTarget, SERIAL_TARGET_NONE, serial_target, SERIAL_TARGET_LIST)
 
 #define SERIAL_MODEL_LIST(X)                                                                       \
@@ -432,8 +438,9 @@ DOMAIN_ENUM(DomainSerialTarget, SERIAL_TARGET_NONE, serial_target, SERIAL_TARGET
     X(SERIAL_MODEL_PCI, "pci-serial")                                                              \
     X(SERIAL_MODEL_SPAPR_VTY, "spapr-vty")                                                         \
     X(SERIAL_MODEL_PL011, "pl011")                                                                 \
-    X(SERIAL_MODEL_SCLPCONSOLE, "sclpconsole") X(SERIAL_MODEL_SCLPLMCONSOLE, "sclplmconsole")      \
-        X(SERIAL_MODEL_16550A, "16550a") X(SERIAL_MODEL_ISA_DEBUGCON, "isa-debugcon")
+    X(SERIAL_MODEL_SCLPCONSOLE, "sclpconsole")                                                     \
+    X(SERIAL_MODEL_SCLPLMCONSOLE, "sclplmconsole") X(SERIAL_MODEL_16550A, "16550a")                \
+        X(SERIAL_MODEL_ISA_DEBUGCON, "isa-debugcon")
 DOMAIN_ENUM(DomainSerialModel, SERIAL_MODEL_NONE, serial_model, SERIAL_MODEL_LIST)
 
 #define CONSOLE_TARGET_LIST(X)                                                                     \
@@ -502,9 +509,9 @@ DOMAIN_ENUM(DomainGraphicsConnected, GRAPHICS_CONNECTED_NONE, graphics_connected
     X(VIDEO_CIRRUS, "cirrus")                                                                      \
     X(VIDEO_VMVGA, "vmvga")                                                                        \
     X(VIDEO_XEN, "xen")                                                                            \
-    X(VIDEO_VBOX, "vbox") X(VIDEO_QXL, "qxl") X(VIDEO_PARALLELS, "parallels")                      \
-        X(VIDEO_VIRTIO, "virtio") X(VIDEO_GOP, "gop") X(VIDEO_NO, "none") X(VIDEO_BOCHS, "bochs")  \
-            X(VIDEO_RAMFB, "ramfb")
+    X(VIDEO_VBOX, "vbox")                                                                          \
+    X(VIDEO_QXL, "qxl") X(VIDEO_PARALLELS, "parallels") X(VIDEO_VIRTIO, "virtio")                  \
+        X(VIDEO_GOP, "gop") X(VIDEO_NO, "none") X(VIDEO_BOCHS, "bochs") X(VIDEO_RAMFB, "ramfb")
 DOMAIN_ENUM(DomainVideoModel, VIDEO_NONE, video_model, VIDEO_MODEL_LIST)
 
 #define VIDEO_DRIVER_LIST(X) X(VIDEO_DRIVER_QEMU, "qemu") X(VIDEO_DRIVER_VHOST_USER, "vhostuser")
@@ -527,8 +534,8 @@ DOMAIN_ENUM(DomainSoundModel, SOUND_NONE, sound_model, SOUND_MODEL_LIST)
     X(AUDIO_COREAUDIO, "coreaudio")                                                                \
     X(AUDIO_JACK, "jack")                                                                          \
     X(AUDIO_OSS, "oss")                                                                            \
-    X(AUDIO_PULSEAUDIO, "pulseaudio") X(AUDIO_SDL, "sdl") X(AUDIO_SPICE, "spice")                  \
-        X(AUDIO_FILE, "file") X(AUDIO_DBUS, "dbus")
+    X(AUDIO_PULSEAUDIO, "pulseaudio")                                                              \
+    X(AUDIO_SDL, "sdl") X(AUDIO_SPICE, "spice") X(AUDIO_FILE, "file") X(AUDIO_DBUS, "dbus")
 DOMAIN_ENUM(DomainAudioType, AUDIO_NONE, audio_type, AUDIO_TYPE_LIST)
 
 /* --- host devices and the rest --- */
@@ -657,4 +664,5 @@ DOMAIN_ENUM(DomainIommuModel, IOMMU_NONE, iommu_model, IOMMU_MODEL_LIST)
     X(SECLABEL_NO, "none") X(SECLABEL_DYNAMIC, "dynamic") X(SECLABEL_STATIC, "static")
 DOMAIN_ENUM(DomainSeclabelType, SECLABEL_NONE, seclabel_type, SECLABEL_TYPE_LIST)
 
+/* clang-format on */
 #endif
