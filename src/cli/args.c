@@ -142,10 +142,9 @@ static bool has_required(const CliArgs *args, GError **error)
         if (!(option->flags & CLI_REQUIRED) || args->values[i]) {
             continue;
         }
-        bool is_named = option->flags & CLI_NAMED;
-        usage_error(error, "command '%s' requires %s%s%s option; see 'lodge help %s'",
-                    args->command->name, is_named ? "--" : "<", option->name, is_named ? "" : ">",
-                    args->command->name);
+        bool is_named = (option->flags & CLI_NAMED) || option->kind == CLI_NUMBER;
+        usage_error(error, "command '%s' requires %s%s%s option", args->command->name,
+                    is_named ? "--" : "<", option->name, is_named ? "" : ">");
         return false;
     }
     return true;

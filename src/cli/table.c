@@ -254,5 +254,5 @@ char *cli_size_text(guint64 bytes)
         value /= 1024;
         unit++;
     }
-    return g_strdup_printf("%.2f %s", value, units[unit]);
+    return g_strdup_printf("%.3f %s", value, units[unit]);
 }

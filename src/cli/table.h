@@ -36,7 +36,7 @@ void cli_record_print(const CliRecord *record, FILE *file);
 /* Prints a JSON object. */
 void cli_record_print_json(const CliRecord *record, FILE *file);
 
-/* "1023 B", "1.50 GiB" with two decimals, as virsh's --human. (transfer full) */
+/* "1.500 GiB": three decimals, as virsh's --human. (transfer full) */
 char *cli_size_text(guint64 bytes);
 
 #endif

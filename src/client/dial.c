@@ -34,9 +34,11 @@ static bool refuse(GError **error, const char *uri, const char *why)
 static bool parse_scheme(const char *scheme, DialTarget *target)
 {
     g_auto(GStrv) parts = g_strsplit(scheme, "+", 2);
-    if (strcmp(parts[0], "qemu") != 0 && strcmp(parts[0], "lodge") != 0) {
+    static const char *const drivers[] = { "qemu", "lodge", "test", NULL };
+    if (!g_strv_contains(drivers, parts[0])) {
         return false;
     }
+    target->is_test = strcmp(parts[0], "test") == 0;
     if (!parts[1]) {
         target->transport = target->host ? DIAL_TLS : DIAL_UNIX;
         return true;
@@ -88,7 +90,8 @@ bool dial_parse(const char *uri, DialTarget *out_target, GError **error)
     const char *path = g_uri_get_path(parsed);
     if (!ok) {
         refuse(error, uri, "only qemu: and lodge:, alone or with +unix, +tls or +ssh");
-    } else if (strcmp(path, "/system") != 0 && strcmp(path, "/session") != 0) {
+    } else if (!out_target->is_test && strcmp(path, "/system") != 0 &&
+               strcmp(path, "/session") != 0) {
         ok = refuse(error, uri, "the path is neither /system nor /session");
     } else if (out_target->transport != DIAL_UNIX && !out_target->host) {
         ok = refuse(error, uri, "no host is named");
@@ -100,7 +103,7 @@ bool dial_parse(const char *uri, DialTarget *out_target, GError **error)
         return false;
     }
     out_target->session = strcmp(path, "/session") == 0;
-    out_target->name = g_strconcat("qemu://", path, NULL);
+    out_target->name = g_strconcat(out_target->is_test ? "test" : "qemu", "://", path, NULL);
     return true;
 }
 

@@ -10,6 +10,7 @@ typedef enum DialTransport { DIAL_UNIX, DIAL_TLS, DIAL_SSH } DialTransport;
 typedef struct DialTarget {
     DialTransport transport;
     bool session, read_only, no_start;
+    bool is_test; /* libvirt's mock driver, in a libvirtd */
     char *user, *host;
     int port;   /* -1: the transport's own */
     char *name; /* what the daemon is asked to open: qemu:///system */

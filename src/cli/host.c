@@ -1,0 +1,169 @@
+/* Commands about the host.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cli/groups.h"
+#include "cli/session.h"
+
+#include <stdio.h>
+
+static bool run_nodeinfo(CliSession *session, const CliArgs *args, GError **error)
+{
+    RemoteNodeGetInfoRet info;
+    if (!remote_node_get_info(cli_client(session), &session->arena, &info, error)) {
+        return cli_fail(error, "failed to get node information");
+    }
+    g_autoptr(CliRecord) record = cli_record_new(21);
+    cli_record_add(record, "CPU model", "%.32s", info.model);
+    cli_record_add(record, "CPU(s)", "%d", info.cpus);
+    if (info.mhz) {
+        cli_record_add(record, "CPU frequency", "%d MHz", info.mhz);
+    }
+    cli_record_add(record, "CPU socket(s)", "%d", info.sockets);
+    cli_record_add(record, "Core(s) per socket", "%d", info.cores);
+    cli_record_add(record, "Thread(s) per core", "%d", info.threads);
+    cli_record_add(record, "NUMA cell(s)", "%d", info.nodes);
+    cli_record_add(record, "Memory size", "%" G_GUINT64_FORMAT " KiB", info.memory);
+    cli_show_record(session, record);
+    return true;
+}
+
+static bool run_hostname(CliSession *session, const CliArgs *args, GError **error)
+{
+    RemoteConnectGetHostnameRet ret;
+    if (!remote_connect_get_hostname(cli_client(session), &session->arena, &ret, error)) {
+        return cli_fail(error, "failed to get hostname");
+    }
+    cli_print(session, "%s", ret.hostname);
+    return true;
+}
+
+static bool run_uri(CliSession *session, const CliArgs *args, GError **error)
+{
+    RemoteConnectGetUriRet ret;
+    if (session->uri) {
+        cli_print(session, "%s", session->uri);
+        return true;
+    }
+    if (!remote_connect_get_uri(cli_client(session), &session->arena, &ret, error)) {
+        return cli_fail(error, "failed to get URI");
+    }
+    cli_print(session, "%s", ret.uri);
+    return true;
+}
+
+static void print_version(const char *what, const char *name, uint64_t version)
+{
+    printf("%s: %s %u.%u.%u\n", what, name, (unsigned)(version / 1000000),
+           (unsigned)(version / 1000 % 1000), (unsigned)(version % 1000));
+}
+
+static bool run_version(CliSession *session, const CliArgs *args, GError **error)
+{
+    RemoteConnectGetTypeRet type;
+    RemoteConnectGetVersionRet version;
+    RemoteConnectGetLibVersionRet library;
+    RpcClient *client = cli_client(session);
+    if (!remote_connect_get_type(client, &session->arena, &type, error)) {
+        return cli_fail(error, "failed to get hypervisor type");
+    }
+    printf("Compiled against library: lodge %s\n", LODGE_VERSION);
+    printf("Using library: lodge %s\n", LODGE_VERSION);
+    if (remote_connect_get_lib_version(client, &session->arena, &library, NULL)) {
+        print_version("Using API", type.type, library.lib_ver);
+    }
+    if (!remote_connect_get_version(client, &session->arena, &version, error)) {
+        return cli_fail(error, "failed to get the hypervisor version");
+    }
+    if (version.hv_ver) {
+        print_version("Running hypervisor", type.type, version.hv_ver);
+    } else {
+        printf("Cannot extract running %s hypervisor version\n", type.type);
+    }
+    return true;
+}
+
+static bool run_capabilities(CliSession *session, const CliArgs *args, GError **error)
+{
+    RemoteConnectGetCapabilitiesRet ret;
+    if (!remote_connect_get_capabilities(cli_client(session), &session->arena, &ret, error)) {
+        return cli_fail(error, "failed to get capabilities");
+    }
+    cli_print(session, "%s", ret.capabilities);
+    return true;
+}
+
+static bool run_domcapabilities(CliSession *session, const CliArgs *args, GError **error)
+{
+    RemoteConnectGetDomainCapabilitiesArgs call = {
+        .emulatorbin = cli_args_string(args, "emulatorbin"),
+        .arch = cli_args_string(args, "arch"),
+        .machine = cli_args_string(args, "machine"),
+        .virttype = cli_args_string(args, "virttype"),
+    };
+    RemoteConnectGetDomainCapabilitiesRet ret;
+    if (!remote_connect_get_domain_capabilities(cli_client(session), &call, &session->arena, &ret,
+                                                error)) {
+        return cli_fail(error, "failed to get emulator capabilities");
+    }
+    cli_print(session, "%s", ret.capabilities);
+    return true;
+}
+
+static bool run_maxvcpus(CliSession *session, const CliArgs *args, GError **error)
+{
+    RemoteConnectGetMaxVcpusArgs call = { cli_args_string(args, "type") };
+    RemoteConnectGetMaxVcpusRet ret;
+    if (!remote_connect_get_max_vcpus(cli_client(session), &call, &session->arena, &ret, error)) {
+        return false;
+    }
+    cli_print(session, "%d", ret.max_vcpus);
+    return true;
+}
+
+static bool run_nodememstats(CliSession *session, const CliArgs *args, GError **error)
+{
+    gint64 cell = -1;
+    RemoteNodeGetMemoryStatsRet ret;
+    if (!cli_args_int(args, "cell", -1, G_MAXINT32, &cell, error)) {
+        return false;
+    }
+    RemoteNodeGetMemoryStatsArgs call = { .cell_num = (int32_t)cell };
+    bool ok =
+        remote_node_get_memory_stats(cli_client(session), &call, &session->arena, &ret, error);
+    if (ok) {
+        call.nparams = ret.nparams;
+        ok = remote_node_get_memory_stats(cli_client(session), &call, &session->arena, &ret, error);
+    }
+    if (!ok) {
+        return cli_fail(error, "Unable to get number of memory stats");
+    }
+    for (uint32_t i = 0; i < ret.n_params; i++) {
+        g_autofree char *name = g_strconcat(ret.params[i].field, ":", NULL);
+        printf("%-7s %20" G_GUINT64_FORMAT " KiB\n", name, (guint64)ret.params[i].value);
+    }
+    return true;
+}
+
+const CliCommand cli_host_commands[] = {
+    { "capabilities", "what the host and its emulators can do, as XML", NULL, NULL, 0,
+      run_capabilities },
+    { "domcapabilities", "what a domain on an emulator can have, as XML", NULL,
+      (const CliOption[]){ { "virttype", CLI_STRING, 0, CLI_VALUE_ANY, "kvm or qemu" },
+                           { "emulatorbin", CLI_STRING, 0, CLI_VALUE_FILE, "the emulator's path" },
+                           { "arch", CLI_STRING, 0, CLI_VALUE_ANY, "the guest's architecture" },
+                           { "machine", CLI_STRING, 0, CLI_VALUE_ANY, "the machine type" },
+                           CLI_OPTIONS_END },
+      0, run_domcapabilities },
+    { "hostname", "the host's name", NULL, NULL, 0, run_hostname },
+    { "maxvcpus", "the most vCPUs that a domain can have", NULL,
+      (const CliOption[]){ { "type", CLI_STRING, 0, CLI_VALUE_ANY, "kvm or qemu" },
+                           CLI_OPTIONS_END },
+      0, run_maxvcpus },
+    { "nodeinfo", "the host's CPUs and memory", NULL, NULL, 0, run_nodeinfo },
+    { "nodememstats", "use of the host's memory", NULL,
+      (const CliOption[]){ { "cell", CLI_NUMBER, 0, CLI_VALUE_ANY, "a NUMA cell" },
+                           CLI_OPTIONS_END },
+      0, run_nodememstats },
+    { "uri", "the URI of the connection", NULL, NULL, 0, run_uri },
+    { "version", "versions of program, daemon and hypervisor", NULL, NULL, 0, run_version },
+    { NULL },
+};

@@ -1,0 +1,76 @@
+/* What many commands need: domains by name, files, names of numbers.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cli/session.h"
+#include "gbase/error.h"
+#include "gbase/uuid.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool find_by_id(CliSession *session, const char *word, RemoteDomain *out_domain)
+{
+    char *end;
+    gint64 id = g_ascii_strtoll(word, &end, 10);
+    if (*word == '\0' || *end != '\0' || id < 0 || id > G_MAXINT32) {
+        return false;
+    }
+    RemoteDomainLookupByIdArgs args = { (int32_t)id };
+    RemoteDomainLookupByIdRet ret;
+    bool ok = remote_domain_lookup_by_id(cli_client(session), &args, &session->arena, &ret, NULL);
+    *out_domain = ok ? ret.dom : (RemoteDomain){ 0 };
+    return ok;
+}
+
+static bool find_by_uuid(CliSession *session, const char *word, RemoteDomain *out_domain)
+{
+    RemoteDomainLookupByUuidArgs args;
+    RemoteDomainLookupByUuidRet ret;
+    if (!uuid_parse(word, &args.uuid, NULL)) {
+        return false;
+    }
+    bool ok = remote_domain_lookup_by_uuid(cli_client(session), &args, &session->arena, &ret, NULL);
+    *out_domain = ok ? ret.dom : (RemoteDomain){ 0 };
+    return ok;
+}
+
+static bool find_by_name(CliSession *session, const char *word, RemoteDomain *out_domain)
+{
+    RemoteDomainLookupByNameArgs args = { word };
+    RemoteDomainLookupByNameRet ret;
+    bool ok = remote_domain_lookup_by_name(cli_client(session), &args, &session->arena, &ret, NULL);
+    *out_domain = ok ? ret.dom : (RemoteDomain){ 0 };
+    return ok;
+}
+
+bool cli_domain(CliSession *session, const CliArgs *args, RemoteDomain *out_domain, GError **error)
+{
+    const char *word = cli_args_string(args, "domain");
+    if (find_by_id(session, word, out_domain) || find_by_uuid(session, word, out_domain) ||
+        find_by_name(session, word, out_domain)) {
+        return true;
+    }
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "failed to get domain '%s'", word);
+    return false;
+}
+
+const char *cli_state_name(int state)
+{
+    static const char *const names[] = { "no state",    "running",  "idle",    "paused",
+                                         "in shutdown", "shut off", "crashed", "pmsuspended" };
+    return state >= 0 && state < (int)G_N_ELEMENTS(names) ? names[state] : names[0];
+}
+
+char *cli_read_file(const CliArgs *args, const char *option, GError **error)
+{
+    const char *path = cli_args_string(args, option);
+    char *text = NULL;
+    if (strcmp(path, "-") == 0) {
+        path = "/dev/stdin";
+    }
+    errno = 0;
+    if (!g_file_get_contents(path, &text, NULL, NULL)) {
+        lodge_error_set_errno(error, errno ? errno : EIO, "Failed to open file '%s'", path);
+    }
+    return text;
+}

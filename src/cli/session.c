@@ -1,0 +1,187 @@
+/* Connection, output and the running of commands.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cli/session.h"
+
+#include "gbase/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+void cli_session_init(CliSession *session)
+{
+    *session = (CliSession){
+        .escape_character = 0x1d, /* ^] */
+        .keepalive_interval = -1,
+        .keepalive_count = -1,
+        .use_color = isatty(STDOUT_FILENO) && !g_getenv("NO_COLOR"),
+    };
+}
+
+void cli_session_done(CliSession *session)
+{
+    cli_session_disconnect(session);
+    g_clear_pointer(&session->uri, g_free);
+}
+
+LodgeConnection *cli_session_connection(CliSession *session, GError **error)
+{
+    LodgeError *reason = NULL;
+    if (session->connection && !lodge_is_alive(session->connection)) {
+        cli_session_disconnect(session);
+        fprintf(stderr, "The connection was lost; connecting again\n");
+    }
+    if (!session->connection) {
+        session->connection =
+            lodge_open(session->uri, session->is_readonly ? LODGE_OPEN_READ_ONLY : 0, &reason);
+    }
+    if (!session->connection) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONNECTION,
+                    "failed to connect to the hypervisor\n%s", reason->message);
+        lodge_error_free(reason);
+    }
+    return session->connection;
+}
+
+RpcClient *cli_client(const CliSession *session)
+{
+    return session->connection->client;
+}
+
+void cli_session_disconnect(CliSession *session)
+{
+    g_clear_pointer(&session->connection, lodge_close);
+}
+
+void cli_note(const CliSession *session, const char *fmt, ...)
+{
+    va_list list;
+    if (session->is_quiet || session->is_json) {
+        return;
+    }
+    va_start(list, fmt);
+    vprintf(fmt, list);
+    va_end(list);
+    putchar('\n');
+}
+
+void cli_print(const CliSession *session, const char *fmt, ...)
+{
+    va_list list;
+    (void)session;
+    va_start(list, fmt);
+    vprintf(fmt, list);
+    va_end(list);
+    putchar('\n');
+}
+
+void cli_print_xml(const CliSession *session, const char *xml)
+{
+    fputs(xml, stdout);
+    if (!g_str_has_suffix(xml, "\n")) {
+        putchar('\n');
+    }
+}
+
+void cli_show_table(const CliSession *session, const CliTable *table)
+{
+    if (session->is_json) {
+        cli_table_print_json(table, stdout);
+    } else {
+        cli_table_print(table, stdout, session->is_quiet);
+    }
+}
+
+void cli_show_record(const CliSession *session, const CliRecord *record)
+{
+    if (session->is_json) {
+        cli_record_print_json(record, stdout);
+    } else {
+        cli_record_print(record, stdout);
+    }
+}
+
+bool cli_fail(GError **error, const char *fmt, ...)
+{
+    va_list list;
+    if (error && *error) {
+        va_start(list, fmt);
+        g_autofree char *general = g_strdup_vprintf(fmt, list);
+        va_end(list);
+        char *message = g_strconcat(general, "\n", (*error)->message, NULL);
+        g_free((*error)->message);
+        (*error)->message = message;
+    }
+    return false;
+}
+
+void cli_print_error(const CliSession *session, const GError *error)
+{
+    g_auto(GStrv) lines = g_strsplit(error->message, "\n", -1);
+    bool color = session->use_color && isatty(STDERR_FILENO);
+    fflush(stdout);
+    for (char **line = lines; *line; line++) {
+        fprintf(stderr, "%serror:%s %s\n", color ? "\033[1;31m" : "", color ? "\033[0m" : "",
+                *line);
+    }
+}
+
+/* Whether to end the output of a command with an empty line, as virsh does. */
+static void end_output(const CliSession *session, const CliCommand *command)
+{
+    if (!session->is_quiet && !session->is_json && !(command->flags & CLI_BARE)) {
+        putchar('\n');
+    }
+    fflush(stdout);
+}
+
+bool cli_run_words(CliSession *session, char *const *words)
+{
+    g_autoptr(GError) error = NULL;
+    const CliCommand *command = cli_command_find(words[0]);
+    if (!command) {
+        g_autofree char *text = cli_command_unknown(words[0]);
+        g_set_error_literal(&error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, text);
+        cli_print_error(session, error);
+        return false;
+    }
+    g_autoptr(CliArgs) args = cli_args_bind(command, words + 1, &error);
+    if (!args) {
+        cli_print_error(session, error);
+        return false;
+    }
+    bool connects = !(command->flags & CLI_NO_CONNECTION);
+    if (connects && !cli_session_connection(session, &error)) {
+        cli_print_error(session, error);
+        return false;
+    }
+    gint64 start = g_get_monotonic_time();
+    arena_init(&session->arena, ANSWER_LIMIT);
+    bool ok = command->run(session, args, &error);
+    arena_clear(&session->arena);
+    if (!ok && error) {
+        cli_print_error(session, error);
+    }
+    if (session->shows_times) {
+        printf("\n(Time: %.3f ms)\n", (double)(g_get_monotonic_time() - start) / 1000);
+    }
+    end_output(session, command);
+    return ok;
+}
+
+bool cli_run_line(CliSession *session, const char *line)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GPtrArray) commands = cli_split_line(line, &error);
+    if (!commands) {
+        cli_print_error(session, error);
+        return false;
+    }
+    for (unsigned i = 0; i < commands->len && !session->wants_quit; i++) {
+        if (!cli_run_words(session, commands->pdata[i])) {
+            return false;
+        }
+    }
+    return true;
+}
