@@ -151,11 +151,11 @@ class Qmp:
             raise GuestError("the QMP connection was closed")
         return json.loads(line)
 
-    def raw(self, name, **arguments):
-        """Sends a command; returns the whole reply."""
+    def raw(self, name, members=None, **arguments):
+        """Sends a command; returns the whole reply. @members go as they are, with their underscores."""
         message = {"execute": name}
-        if arguments:
-            message["arguments"] = {k.replace("_", "-"): v for k, v in arguments.items()}
+        if arguments or members:
+            message["arguments"] = {k.replace("_", "-"): v for k, v in arguments.items()} | (members or {})
         self.stream.write(json.dumps(message).encode() + b"\n")
         self.stream.flush()
         while True:
@@ -165,9 +165,9 @@ class Qmp:
             else:
                 return reply
 
-    def command(self, name, **arguments):
+    def command(self, name, members=None, **arguments):
         """Sends a command; returns what it returns, or raises with its error."""
-        reply = self.raw(name, **arguments)
+        reply = self.raw(name, members, **arguments)
         if "error" in reply:
             raise GuestError(f"{name}: {reply['error']['desc']}")
         return reply["return"]

@@ -3,6 +3,7 @@
 #include "block/backend.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/int-math.h"
 #include "base/log.h"
 #include "gbase/error.h"
@@ -23,7 +24,10 @@ struct BlockBackend {
     void *hook_opaque;
     BlockResizeHook resize_hook;
     void *resize_opaque;
-    BlockStats stats; /* on the loop */
+    ThrottleGroup *limits;
+    ThrottleMember member;      /* of limits; NULL group: not joined yet */
+    _Atomic(bool) is_throttled; /* requests go through the limits */
+    BlockStats stats;           /* on the loop */
 };
 
 /* Opening */
@@ -93,6 +97,14 @@ BlockBackend *block_backend_open(const BlockOptions *options, EventLoop *loop, G
         lodge_error_set_errno(error, errno, "drive '%s': cannot start", options->id);
         return NULL;
     }
+    ThrottleConfig none;
+    throttle_config_init(&none);
+    backend->limits = throttle_group_new(loop, &none, clock_monotonic_ns);
+    if (!backend->limits) {
+        lodge_error_set_errno(error, ENOMEM, "drive '%s': cannot start", options->id);
+        return NULL;
+    }
+    throttle_group_join(backend->limits, &backend->member);
     return g_steal_pointer(&backend);
 }
 
@@ -100,6 +112,10 @@ void block_backend_close(BlockBackend *backend)
 {
     if (!backend) {
         return;
+    }
+    if (backend->limits) {
+        throttle_group_leave(&backend->member);
+        throttle_group_free(backend->limits);
     }
     workpool_free(backend->pool);
     block_node_unref(backend->node);
@@ -252,6 +268,13 @@ static void request_done(Work *work)
     request->done(request, request->result);
 }
 
+/* The limits let it go. */
+static void start_request(ThrottleRequest *turn)
+{
+    BlockRequest *request = container_of(turn, BlockRequest, turn);
+    workpool_submit(request->backend->pool, &request->work);
+}
+
 void block_submit(BlockBackend *backend, BlockRequest *request)
 {
     request->backend = backend;
@@ -260,11 +283,30 @@ void block_submit(BlockBackend *backend, BlockRequest *request)
     pthread_mutex_lock(&backend->lock);
     backend->executing++;
     pthread_mutex_unlock(&backend->lock);
-    workpool_submit(backend->pool, &request->work);
+    if (backend->is_throttled && request->op != BLOCK_OP_FLUSH && request->result == 0) {
+        request->turn = (ThrottleRequest){ .is_write = request->op != BLOCK_OP_READ,
+                                           .bytes = request->length,
+                                           .go = start_request };
+        throttle_group_submit(&backend->member, &request->turn);
+    } else {
+        workpool_submit(backend->pool, &request->work);
+    }
+}
+
+void block_backend_set_throttle(BlockBackend *backend, const ThrottleConfig *config)
+{
+    throttle_group_set_config(backend->limits, config);
+    backend->is_throttled = throttle_config_is_active(config);
+}
+
+void block_backend_get_throttle(BlockBackend *backend, ThrottleConfig *out_config)
+{
+    throttle_group_get_config(backend->limits, out_config);
 }
 
 void block_backend_wait_idle(BlockBackend *backend)
 {
+    throttle_group_release(&backend->member);
     LOCK_GUARD(&backend->lock);
     while (backend->executing) {
         pthread_cond_wait(&backend->idle, &backend->lock);

@@ -8,6 +8,7 @@
 #define LODGE_BLOCK_BACKEND_H
 
 #include "block/block.h"
+#include "block/throttle-group.h"
 #include "event/loop.h"
 #include "event/workpool.h"
 
@@ -71,6 +72,7 @@ struct BlockRequest {
     /* private */
     BlockBackend *backend;
     int result;
+    ThrottleRequest turn; /* while the limits hold it back */
     Work work;
 };
 
@@ -100,8 +102,9 @@ bool block_backend_can_discard(const BlockBackend *backend);
  * -EINVAL or -EPERM. Context: any thread. */
 void block_submit(BlockBackend *backend, BlockRequest *request);
 
-/* Returns when no request is being executed: nobody touches the requests' memory any more, but done
- * is still to be called. Context: any thread but the pool's. */
+/* Returns when no request is being executed, those that the limits hold back too: nobody touches
+ * the requests' memory any more, but done is still to be called. Context: any thread but the
+ * pool's. */
 void block_backend_wait_idle(BlockBackend *backend);
 
 /* As block_backend_wait_idle(), and done was called for each request that was submitted before and
@@ -122,6 +125,11 @@ typedef void (*BlockErrorHook)(void *opaque, BlockBackend *backend, bool is_writ
 void block_backend_set_error_hook(BlockBackend *backend, BlockErrorHook hook, void *opaque);
 void block_backend_tell_error(BlockBackend *backend, bool is_write, BlockErrorAction action,
                               int error);
+
+/* Limits of reads and writes, discards and zeroes counting as writes. @config: passed
+ * throttle_config_problem(); all 0: none. Context: the loop. */
+void block_backend_set_throttle(BlockBackend *backend, const ThrottleConfig *config);
+void block_backend_get_throttle(BlockBackend *backend, ThrottleConfig *out_config);
 
 typedef struct BlockStats {
     uint64_t operations[BLOCK_OP_WRITE_ZEROES + 1]; /* by BlockOp; finished without error */

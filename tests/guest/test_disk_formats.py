@@ -100,6 +100,10 @@ def test_nodes_given_by_name_make_a_drive(build, tmp_path):
         busy = subprocess.run(["qemu-img", "info", str(disk)], capture_output=True, text=True, timeout=60)
         assert busy.returncode != 0 and "lock" in busy.stderr
         qmp.command("block_resize", **{"node-name": "format", "size": 128 << 20})
+        limits = {"bps": 0, "bps_rd": 0, "bps_wr": 1 << 20, "iops": 500, "iops_rd": 0, "iops_wr": 0, "iops_max": 1000}
+        qmp.command("block_set_io_throttle", limits, id="disk0")
+        inserted = [disk for disk in qmp.command("query-block") if "inserted" in disk][0]["inserted"]
+        assert (inserted["iops"], inserted["bps_wr"], inserted["iops_max"]) == (500, 1 << 20, 1000)
         qmp.command("quit")
         assert vm.wait(30) == 0, vm.errors()
     assert json.loads(qemu_img("info", "--output=json", str(disk)))["virtual-size"] == 128 << 20

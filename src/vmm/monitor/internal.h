@@ -51,6 +51,8 @@ JsonNode *qmp_qom_set(MonitorSession *session, JsonObject *arguments, GError **e
 JsonNode *qmp_query_balloon(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_query_block(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_query_blockstats(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_block_set_io_throttle(MonitorSession *session, JsonObject *arguments,
+                                        GError **error);
 JsonNode *qmp_run_block_resize(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_query_chardev(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_query_cpu_definitions(MonitorSession *session, JsonObject *arguments, GError **error);

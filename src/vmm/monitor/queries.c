@@ -177,9 +177,32 @@ static JsonObject *cache_object(BlockCache cache)
     return object;
 }
 
-static JsonObject *inserted_object(const BlockBackend *backend)
+/* In the order of ThrottleBucketKind. */
+static const char *const limit_names[] = {
+    "bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"
+};
+
+static void set_limits(JsonObject *object, BlockBackend *backend)
 {
-    static const char *const limits[] = { "bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr" };
+    ThrottleConfig config;
+    block_backend_get_throttle(backend, &config);
+    for (unsigned i = 0; i < G_N_ELEMENTS(limit_names); i++) {
+        const ThrottleLimit *limit = &config.limits[i];
+        json_object_set_int_member(object, limit_names[i], (gint64)limit->average);
+        if (limit->burst) {
+            g_autofree char *burst = g_strconcat(limit_names[i], "_max", NULL);
+            g_autofree char *time = g_strconcat(limit_names[i], "_max_length", NULL);
+            json_object_set_int_member(object, burst, (gint64)limit->burst);
+            json_object_set_int_member(object, time, (gint64)limit->burst_time);
+        }
+    }
+    if (config.operation_size) {
+        json_object_set_int_member(object, "iops_size", (gint64)config.operation_size);
+    }
+}
+
+static JsonObject *inserted_object(BlockBackend *backend)
+{
     JsonObject *object = json_object_new();
     json_object_set_string_member(object, "file", block_backend_path(backend));
     json_object_set_boolean_member(object, "ro", block_backend_is_readonly(backend));
@@ -194,9 +217,7 @@ static JsonObject *inserted_object(const BlockBackend *backend)
     json_object_set_boolean_member(object, "encrypted", FALSE);
     json_object_set_string_member(object, "detect_zeroes", "off");
     json_object_set_int_member(object, "write_threshold", 0);
-    for (unsigned i = 0; i < G_N_ELEMENTS(limits); i++) {
-        json_object_set_int_member(object, limits[i], 0);
-    }
+    set_limits(object, backend);
     json_object_set_object_member(object, "image", image_object(node));
     json_object_set_object_member(object, "cache", cache_object(block_backend_cache(backend)));
     return object;
@@ -233,6 +254,42 @@ static BlockBackend *find_disk(const MonitorTarget *target, const char *name)
                              !g_strcmp0(block_backend_id(disk.backend), name))) {
             return disk.backend;
         }
+    }
+    return NULL;
+}
+
+static void read_limits(JsonObject *arguments, ThrottleConfig *out)
+{
+    throttle_config_init(out);
+    for (unsigned i = 0; i < G_N_ELEMENTS(limit_names); i++) {
+        g_autofree char *burst = g_strconcat(limit_names[i], "_max", NULL);
+        g_autofree char *time = g_strconcat(limit_names[i], "_max_length", NULL);
+        ThrottleLimit *limit = &out->limits[i];
+        limit->average =
+            (uint64_t)json_object_get_int_member_with_default(arguments, limit_names[i], 0);
+        limit->burst = (uint64_t)json_object_get_int_member_with_default(arguments, burst, 0);
+        limit->burst_time = (uint64_t)json_object_get_int_member_with_default(arguments, time, 1);
+    }
+    out->operation_size =
+        (uint64_t)json_object_get_int_member_with_default(arguments, "iops_size", 0);
+}
+
+JsonNode *qmp_run_block_set_io_throttle(MonitorSession *session, JsonObject *arguments,
+                                        GError **error)
+{
+    const char *device = json_object_get_string_member_with_default(arguments, "device", NULL);
+    const char *name = json_object_get_string_member_with_default(arguments, "id", device);
+    BlockBackend *backend = name ? find_disk(&session->set->target, name) : NULL;
+    ThrottleConfig config;
+    read_limits(arguments, &config);
+    const char *problem = throttle_config_problem(&config);
+    if (!backend) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "Device '%s' not found",
+                    name ? name : "");
+    } else if (problem) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "%s", problem);
+    } else {
+        block_backend_set_throttle(backend, &config);
     }
     return NULL;
 }

@@ -7,6 +7,14 @@ const QmpCommand qmp_commands[] = {
     { "add-fd", "?fdset-id:int,?opaque:str", "AddfdInfo", qmp_run_add_fd },
     { "balloon", "value:int", "", qmp_run_balloon },
     { "block_resize", "?device:str,?node-name:str,size:int", "", qmp_run_block_resize },
+    { "block_set_io_throttle",
+      "?device:str,?id:str,bps:int,bps_rd:int,bps_wr:int,iops:int,iops_rd:int,"
+      "iops_wr:int,?bps_max:int,?bps_max_length:int,?bps_rd_max:int,"
+      "?bps_rd_max_length:int,?bps_wr_max:int,?bps_wr_max_length:int,"
+      "?iops_max:int,?iops_max_length:int,?iops_rd_max:int,"
+      "?iops_rd_max_length:int,?iops_wr_max:int,?iops_wr_max_length:int,"
+      "?iops_size:int",
+      "", qmp_run_block_set_io_throttle },
     { "chardev-add", "id:str,backend:ChardevBackend", "ChardevReturn", qmp_run_chardev_add },
     { "chardev-remove", "id:str", "", qmp_run_chardev_remove },
     { "chardev-send-break", "id:str", "", qmp_run_chardev_send_break },
@@ -69,7 +77,12 @@ const SchemaStruct schema_structs[] = {
       "?node-name:str,?backing_file:str,file:str,ro:bool,drv:str,backing_file_depth:int,encrypted:"
       "bool,"
       "detect_zeroes:str,bps:int,bps_rd:int,bps_wr:int,iops:int,iops_rd:int,"
-      "iops_wr:int,image:ImageInfo,cache:BlockdevCacheInfo,write_threshold:int" },
+      "iops_wr:int,image:ImageInfo,cache:BlockdevCacheInfo,write_threshold:int,"
+      "?bps_max:int,?bps_max_length:int,?bps_rd_max:int,"
+      "?bps_rd_max_length:int,?bps_wr_max:int,?bps_wr_max_length:int,"
+      "?iops_max:int,?iops_max_length:int,?iops_rd_max:int,"
+      "?iops_rd_max_length:int,?iops_wr_max:int,?iops_wr_max_length:int,"
+      "?iops_size:int" },
     { "BlockDeviceStats",
       "rd_bytes:int,wr_bytes:int,unmap_bytes:int,rd_operations:int,wr_operations:int,"
       "flush_operations:int,unmap_operations:int,failed_rd_operations:int,"

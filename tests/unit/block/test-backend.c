@@ -246,6 +246,37 @@ static void error_actions_follow_the_options(void **state)
     assert_int_equal(block_backend_error_action(backend, false, EIO), BLOCK_ERROR_IGNORE);
 }
 
+/* At one a second a hundred reads would take minutes; what a drain finds waiting goes without
+ * delay. */
+static void a_drain_does_not_wait_for_the_limits(void **state)
+{
+    Bench *b = *state;
+    g_autoptr(BlockBackend) backend = block_backend_open(&b->options, b->loop, NULL);
+    ThrottleConfig config, got;
+    throttle_config_init(&config);
+    config.limits[THROTTLE_OPS_TOTAL] = (ThrottleLimit){ .average = 1, .burst_time = 1 };
+    assert_null(throttle_config_problem(&config));
+    block_backend_set_throttle(backend, &config);
+    block_backend_get_throttle(backend, &got);
+    assert_int_equal(got.limits[THROTTLE_OPS_TOTAL].average, 1);
+    char buf[512];
+    struct iovec iov = { buf, sizeof(buf) };
+    static TestRequest requests[100];
+    for (unsigned i = 0; i < G_N_ELEMENTS(requests); i++) {
+        requests[i] = (TestRequest){ { .op = BLOCK_OP_READ,
+                                       .length = sizeof(buf),
+                                       .iov = &iov,
+                                       .iov_count = 1,
+                                       .done = on_done },
+                                     b };
+        block_submit(backend, &requests[i].io);
+    }
+    block_backend_drain(backend);
+    BlockStats stats;
+    block_backend_get_stats(backend, &stats);
+    assert_int_equal(stats.operations[BLOCK_OP_READ], G_N_ELEMENTS(requests));
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -254,7 +285,7 @@ int main(void)
         CASE(a_read_only_image_is_not_written),     CASE(the_last_part_of_a_sector_counts_whole),
         CASE(what_cannot_be_opened_is_named),       CASE(a_second_writer_is_refused_by_pid),
         CASE(readers_share_and_keep_writers_out),   CASE(sharing_writers_share),
-        CASE(error_actions_follow_the_options),
+        CASE(error_actions_follow_the_options),     CASE(a_drain_does_not_wait_for_the_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
