@@ -15,7 +15,7 @@
 
 #define domain_name(table, value) xml_enum_name(&table##_names, (int)(value))
 
-/* clang-format off: its layout of the lists is not stable */
+/* clang-format off */
 #define TRI_YES_LIST(X) X(TRI_YES, "yes") X(TRI_NO, "no")
 DOMAIN_ENUM(TriState, TRI_ABSENT, yes_no, TRI_YES_LIST)
 extern const XmlEnum on_off_names; /* a TriState as "on" and "off" */
