@@ -190,6 +190,19 @@ static bool has_medium(const DomainDisk *disk)
     return disk->source.path || disk->source.type == SOURCE_NETWORK;
 }
 
+/* QEMU opens each image for reading first, and takes only a descriptor of just that mode. */
+static bool add_reader(CommandLine *line, unsigned set, int fd, GError **error)
+{
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
+    int reader = line->ops->open_file(line->opaque, path, false, error);
+    if (reader < 0) {
+        return false;
+    }
+    g_array_append_val(line->fds, reader);
+    line_add(line, "-add-fd", g_strdup_printf("fd=%d,set=%u", reader, set));
+    return true;
+}
+
 static bool add_disk(CommandLine *line, DomainDevice *device, GError **error)
 {
     DomainDisk *disk = (DomainDisk *)device;
@@ -208,6 +221,9 @@ static bool add_disk(CommandLine *line, DomainDevice *device, GError **error)
             return false;
         }
         set = line_add_fd(line, fd);
+        if (line->engine == ENGINE_QEMU && !add_reader(line, set, fd, error)) {
+            return false;
+        }
     } else if (line->engine == ENGINE_LODGE) {
         return line_refuse(line, error, "empty drive '%s'", disk->target_dev);
     }

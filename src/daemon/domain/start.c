@@ -77,6 +77,15 @@ static int open_disk(void *opaque, const DomainDisk *disk, GError **error)
                          reason->message);
         return -1;
     }
+    /* QEMU locks by itself, through each descriptor it opens: a lock held here would be in its way.
+     * It was taken to refuse early and by name. */
+    struct flock unlock = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+    const Domain *domain = opaque;
+    if (domain->runtime->engine == ENGINE_QEMU && fcntl(fd, F_OFD_SETLK, &unlock) < 0) {
+        lodge_error_set_errno(error, errno, "disk '%s': cannot unlock '%s'", disk->target_dev,
+                              path);
+        return -1;
+    }
     return steal_fd(&fd);
 }
 
