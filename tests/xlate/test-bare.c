@@ -18,7 +18,7 @@
 #define IMAGE_MAX 0x50000u
 #define NAME_MAX_BYTES 128u
 #define PROCESSORS 2u
-#define TIMEOUT_SECONDS 60
+#define TIMEOUT_SECONDS 240 /* of a busy host */
 
 #define PORT_DMA 0xe4
 #define PORT_DMA_LATER 0xe8
