@@ -121,7 +121,7 @@ static void on_message(void *opaque, RpcIncoming *incoming)
         deliver_event(client, incoming);
         return;
     }
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->lock);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->lock);
     if (header->type == RPC_STREAM) {
         deliver_stream(client, incoming);
     } else if (header->type == RPC_REPLY || header->type == RPC_REPLY_WITH_FDS) {
@@ -138,7 +138,7 @@ static void on_message(void *opaque, RpcIncoming *incoming)
 static void on_secured(void *opaque)
 {
     RpcClient *client = opaque;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->lock);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->lock);
     client->ready = true;
     g_cond_broadcast(&client->changed);
 }
@@ -146,7 +146,7 @@ static void on_secured(void *opaque)
 static void on_closed(void *opaque, const char *reason)
 {
     RpcClient *client = opaque;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->lock);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->lock);
     client->closed = reason;
     g_cond_broadcast(&client->changed);
 }
@@ -196,7 +196,7 @@ static bool start(RpcClient *client, GError **error)
         return false;
     }
     client->thread_runs = true;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->lock);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->lock);
     while (!client->ready && !client->closed) {
         g_cond_wait(&client->changed, &client->lock);
     }
@@ -253,7 +253,7 @@ void rpc_client_free(RpcClient *client)
 
 bool rpc_client_is_alive(RpcClient *client)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->lock);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->lock);
     return client->closed == NULL;
 }
 
@@ -391,7 +391,7 @@ static bool fail_stream(RpcClientStream *stream, GError **error)
 gssize rpc_client_stream_read(RpcClientStream *stream, void *buffer, size_t size, GError **error)
 {
     RpcClient *client = stream->client;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->lock);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->lock);
     while (stream->data->len == 0 && !stream->ended && !client->closed) {
         g_cond_wait(&client->changed, &client->lock);
     }
@@ -442,7 +442,7 @@ bool rpc_client_stream_finish(RpcClientStream *stream, GError **error)
     RpcHeader header = stream->header;
     header.status = RPC_OK;
     send_packet(client, &header, NULL, 0);
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->lock);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->lock);
     while (!stream->finished && !stream->failed && !client->closed) {
         g_cond_wait(&client->changed, &client->lock);
     }

@@ -45,7 +45,7 @@ uint64_t client_id(const DaemonClient *client)
 
 unsigned client_on_close(DaemonClient *client, void (*func)(void *opaque), void *opaque)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->hooks_lock);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->hooks_lock);
     CloseHook hook = { ++client->next_hook, func, opaque };
     g_array_append_val(client->hooks, hook);
     return hook.handle;
@@ -53,7 +53,7 @@ unsigned client_on_close(DaemonClient *client, void (*func)(void *opaque), void 
 
 void client_off_close(DaemonClient *client, unsigned handle)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->hooks_lock);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->hooks_lock);
     for (unsigned i = 0; i < client->hooks->len; i++) {
         if (g_array_index(client->hooks, CloseHook, i).handle == handle) {
             g_array_remove_index(client->hooks, i);
@@ -64,7 +64,7 @@ void client_off_close(DaemonClient *client, unsigned handle)
 
 static bool pop_hook(DaemonClient *client, CloseHook *out)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->hooks_lock);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->hooks_lock);
     if (client->hooks->len == 0) {
         return false;
     }

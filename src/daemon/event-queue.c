@@ -74,7 +74,7 @@ static void activate(void *opaque)
 {
     DaemonClient *client = opaque;
     EventQueue *queue = client->daemon->events;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&queue->lock);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&queue->lock);
     for (unsigned i = 0; i < queue->registrations->len; i++) {
         Registration *reg = queue->registrations->pdata[i];
         reg->active |= reg->client == client;
@@ -91,7 +91,7 @@ int32_t event_queue_register(EventQueue *queue, DaemonCall *call, RpcEventObject
         return -1;
     }
     DaemonClient *client = call->client;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&queue->lock);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&queue->lock);
     unsigned n = 0;
     for (unsigned i = 0; i < queue->registrations->len; i++) {
         n += ((Registration *)queue->registrations->pdata[i])->client == client;
@@ -121,7 +121,7 @@ int32_t event_queue_register(EventQueue *queue, DaemonCall *call, RpcEventObject
 bool event_queue_deregister(EventQueue *queue, DaemonClient *client, RpcEventObject object,
                             int32_t callback_id, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&queue->lock);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&queue->lock);
     for (unsigned i = 0; i < queue->registrations->len; i++) {
         const Registration *reg = queue->registrations->pdata[i];
         if (reg->client == client && reg->object == object && reg->callback_id == callback_id) {
@@ -136,7 +136,7 @@ bool event_queue_deregister(EventQueue *queue, DaemonClient *client, RpcEventObj
 
 void event_queue_drop_client(EventQueue *queue, DaemonClient *client)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&queue->lock);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&queue->lock);
     for (unsigned i = queue->registrations->len; i-- > 0;) {
         if (((Registration *)queue->registrations->pdata[i])->client == client) {
             g_ptr_array_remove_index(queue->registrations, i);
@@ -191,7 +191,7 @@ static void emit(EventQueue *queue, const RpcProgram *program, const RpcProcedur
                  const EventSubject *subject, const char *monitor_name, const void *message)
 {
     g_autoptr(RpcMessage) model = NULL;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&queue->lock);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&queue->lock);
     for (unsigned i = 0; i < queue->registrations->len; i++) {
         const Registration *reg = queue->registrations->pdata[i];
         if (!wants(reg, event, subject, monitor_name)) {
@@ -226,7 +226,7 @@ void event_queue_emit_monitor(EventQueue *queue, const EventSubject *subject, co
 bool event_queue_is_wanted(EventQueue *queue, uint32_t procedure)
 {
     const RpcProcedure *event = rpc_program_find(&remote_program, procedure);
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&queue->lock);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&queue->lock);
     for (unsigned i = 0; event && i < queue->registrations->len; i++) {
         const Registration *reg = queue->registrations->pdata[i];
         if (reg->object == event->event_object && reg->event_id == event->event_id) {
