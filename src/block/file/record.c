@@ -71,7 +71,7 @@ void write_log_drop(WriteLog *log, size_t index)
 {
     Entry *entry = &log->entries[index];
     free(entry->data);
-    *entry = (Entry){.kind = ENTRY_WRITE};
+    *entry = (Entry){ .kind = ENTRY_WRITE };
 }
 
 static void note(WriteLog *log, Entry entry)

@@ -164,7 +164,7 @@ struct Vcpu {
     bool debug_is_watchpoint;
     uint64_t debug_address;
     bool steps_into_handler; /* the present instruction cleared TF on its way: no trap after it */
-    uint64_t pending_db; /* DR6 bits of a trap due after the present instruction */
+    uint64_t pending_db;     /* DR6 bits of a trap due after the present instruction */
     /* Where a fault inside a helper or the interpreter unwinds to; the exception is in the fields
      * below. */
     jmp_buf *unwind;
