@@ -1,5 +1,5 @@
 /* Scope-bound ownership for ring 0: descriptors, heap blocks and locks are released at the end of
- * their scope. SPDX-License-Identifier: GPL-2.0-or-later */
+ * their scope. SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LODGE_BASE_CLEANUP_H
 #define LODGE_BASE_CLEANUP_H
 

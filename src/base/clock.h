@@ -1,5 +1,5 @@
 /* Host clocks in nanoseconds.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LODGE_BASE_CLOCK_H
 #define LODGE_BASE_CLOCK_H
 

@@ -1,5 +1,5 @@
 /* Compiler attributes and small macros used everywhere.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LODGE_BASE_COMPILER_H
 #define LODGE_BASE_COMPILER_H
 

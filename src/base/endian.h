@@ -1,5 +1,5 @@
 /* Unaligned loads and stores in a given byte order.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LODGE_BASE_ENDIAN_H
 #define LODGE_BASE_ENDIAN_H
 

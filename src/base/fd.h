@@ -1,5 +1,5 @@
 /* Whole reads and writes on descriptors.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LODGE_BASE_FD_H
 #define LODGE_BASE_FD_H
 

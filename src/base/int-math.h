@@ -1,5 +1,5 @@
 /* Checked and rounding integer arithmetic on sizes and addresses.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LODGE_BASE_INT_MATH_H
 #define LODGE_BASE_INT_MATH_H
 

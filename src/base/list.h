@@ -1,5 +1,5 @@
 /* Intrusive doubly linked list. A head and an unlinked node point to themselves.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LODGE_BASE_LIST_H
 #define LODGE_BASE_LIST_H
 

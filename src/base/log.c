@@ -1,5 +1,5 @@
 /* Log lines on standard error.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/log.h"
 
 #include "base/cleanup.h"

@@ -1,5 +1,5 @@
 /* Log lines on standard error, and assertions that stay on in release builds.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LODGE_BASE_LOG_H
 #define LODGE_BASE_LOG_H
 

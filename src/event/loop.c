@@ -1,5 +1,5 @@
 /* Event loop on epoll.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "event/loop.h"
 
 #include "base/cleanup.h"

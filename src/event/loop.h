@@ -2,7 +2,7 @@
  *
  * A loop belongs to the thread that runs it. Only loop_call(), loop_call_wait(), loop_wake() and
  * loop_quit() may come from another thread; everything else is called on the loop's thread, or
- * before it runs. SPDX-License-Identifier: GPL-2.0-or-later */
+ * before it runs. SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LODGE_EVENT_LOOP_H
 #define LODGE_EVENT_LOOP_H
 

@@ -1,5 +1,5 @@
 /* Worker threads.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "event/workpool.h"
 
 #include "base/cleanup.h"

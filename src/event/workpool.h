@@ -2,7 +2,7 @@
  * of it on the loop.
  *
  * Threads are started as jobs come, up to a limit. Jobs start in the order submitted and may finish
- * in any. SPDX-License-Identifier: GPL-2.0-or-later */
+ * in any. SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LODGE_EVENT_WORKPOOL_H
 #define LODGE_EVENT_WORKPOOL_H
 

@@ -1,5 +1,5 @@
 /* The one GError domain of Lodge.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "gbase/error.h"
 
 #include <errno.h>

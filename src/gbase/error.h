@@ -1,5 +1,5 @@
 /* The one GError domain of Lodge, and errors made from errno.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LODGE_GBASE_ERROR_H
 #define LODGE_GBASE_ERROR_H
 

@@ -1,5 +1,5 @@
 /* Descriptors that others passed to this process.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "gbase/fd-sets.h"
 
 #include "gbase/error.h"

@@ -2,7 +2,7 @@
  * "/dev/fdset/N" (QEMU's -add-fd), and under names (QMP's getfd).
  *
  * A set holds one file opened in several access modes. Main thread.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LODGE_GBASE_FD_SETS_H
 #define LODGE_GBASE_FD_SETS_H
 

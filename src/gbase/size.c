@@ -1,5 +1,5 @@
 /* Sizes as people write them.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "gbase/size.h"
 
 #include "base/int-math.h"

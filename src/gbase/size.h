@@ -1,5 +1,5 @@
 /* Sizes as people write them: "4G", "512M", "1.5G", "64KiB".
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LODGE_GBASE_SIZE_H
 #define LODGE_GBASE_SIZE_H
 

@@ -1,5 +1,5 @@
 /* Strings: the nearest known word, and lists for messages.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LODGE_GBASE_STRUTIL_H
 #define LODGE_GBASE_STRUTIL_H
 

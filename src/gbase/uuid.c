@@ -1,5 +1,5 @@
 /* UUIDs (RFC 4122).
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "gbase/uuid.h"
 
 #include "gbase/error.h"

@@ -1,5 +1,5 @@
 /* UUIDs (RFC 4122), as 16 bytes in text order.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LODGE_GBASE_UUID_H
 #define LODGE_GBASE_UUID_H
 
