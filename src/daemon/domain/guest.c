@@ -173,7 +173,7 @@ bool handle_qemu_domain_monitor_command(DaemonCall *call, const QemuDomainMonito
     } else {
         message = json_peer_parse(args->cmd, strlen(args->cmd), error);
     }
-    g_autoptr(JsonObject) owned = message;
+    G_GNUC_UNUSED g_autoptr(JsonObject) owned = message;
     g_autoptr(QmpClient) monitor =
         message ? domain_begin_monitor_job(domain, "monitor", error) : NULL;
     if (!monitor) {

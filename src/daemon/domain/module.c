@@ -127,7 +127,7 @@ static bool load_all(DomainService *service, GError **error)
         g_autofree char *path = service_config_path(name);
         g_autoptr(GError) reason = NULL;
         if (!load_one(service, name, path, &reason)) {
-            g_autofree char *kept =
+            G_GNUC_UNUSED g_autofree char *kept =
                 state_store_quarantine(service->store, path, reason->message, NULL);
         }
     }
