@@ -46,13 +46,13 @@ bool call_may_block(const DaemonCall *call)
 bool call_requeue(DaemonCall *call)
 {
     lodge_assert(!call->on_worker);
-    call->requeued = true;
+    call->outcome->requeued = true;
     return true;
 }
 
 DaemonCall *call_hold(DaemonCall *call)
 {
-    call->held = true;
+    call->outcome->held = true;
     return call;
 }
 
@@ -203,6 +203,8 @@ void call_finish(DaemonCall *call, GError *error)
 static void run(DaemonCall *call)
 {
     GError *error = NULL;
+    CallOutcome outcome = { 0 };
+    call->outcome = &outcome;
     bool ok = call->entry->handler(call, call->args, call->ret, &error);
     if (!ok) {
         if (!error) {
@@ -210,13 +212,12 @@ static void run(DaemonCall *call)
                              call->procedure->name);
         }
         finish(call, error);
-    } else if (call->requeued) {
-        call->requeued = false;
+    } else if (outcome.requeued) {
         if (call->ret) {
             memset(call->ret, 0, call->procedure->ret->size);
         }
         call_start(call);
-    } else if (!call->held) {
+    } else if (!outcome.held) {
         finish(call, NULL);
     }
 }

@@ -70,6 +70,12 @@ void client_set_pause(DaemonClient *client, ClientPause why, bool on);
 /* Keepalive and time limits. @now_ns: monotonic. */
 void client_tick(DaemonClient *client, int64_t now_ns);
 
+/* What a handler asked for: on its caller's stack, as a held call may be answered, and freed, by
+ * another thread before the handler returns. */
+typedef struct CallOutcome {
+    bool requeued, held;
+} CallOutcome;
+
 struct DaemonCall {
     DaemonClient *client; /* a reference */
     const RpcProgram *program;
@@ -82,7 +88,8 @@ struct DaemonCall {
     unsigned n_in_fds;
     int out_fds[RPC_FDS_MAX];
     unsigned n_out_fds;
-    bool on_worker, requeued, held, counted;
+    bool on_worker, counted;
+    CallOutcome *outcome; /* while the handler runs */
     DaemonStream *stream;
     /* Called after the reply was queued, on the same thread. */
     void (*replied)(void *opaque);
