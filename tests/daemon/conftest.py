@@ -3,79 +3,18 @@
 SPDX-License-Identifier: GPL-2.0-or-later
 """
 import os
-import subprocess
 import sys
-import time
 
 import pytest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "scripts", "pylib"))
 
-import rpc  # noqa: E402  (needs the path above)
-
-BUILD = os.environ.get("LODGE_BUILD", os.path.join(TOP, "build"))
+from lodged import BUILD, Lodged  # noqa: E402  (needs the path above)
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: minutes each; run by make check-slow")
-
-
-class Lodged:
-    """A running daemon."""
-
-    def __init__(self, root, *options):
-        self.root = root
-        self.log = os.path.join(root, "lodged.log")
-        self.socket = os.path.join(root, "run", "lodge-sock")
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                [os.path.join(BUILD, "bin", "lodged"), "--session", "--root", root, *options],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self.wait_until_ready()
-
-    def wait_until_ready(self):
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, self.read_log()
-            if "ready:" in self.read_log():
-                return
-            time.sleep(0.02)
-        raise AssertionError("lodged is not ready: " + self.read_log())
-
-    def read_log(self):
-        with open(self.log, encoding="utf-8", errors="replace") as log:
-            return log.read()
-
-    @property
-    def uri(self):
-        return f"qemu+unix:///session?socket={self.socket}"
-
-    def client(self, suffix=""):
-        return rpc.Client(self.socket + suffix)
-
-    def virsh(self, *words, check=True, timeout=60):
-        done = subprocess.run(["virsh", "-c", self.uri, *words], capture_output=True, text=True,
-                              timeout=timeout, check=False)
-        assert not check or done.returncode == 0, done.stderr
-        return done
-
-    def rss_kib(self):
-        with open(f"/proc/{self.process.pid}/status", encoding="utf-8") as status:
-            return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
-
-    def is_sanitized(self):
-        """Sanitizers keep freed memory: how much is resident says nothing then."""
-        with open(f"/proc/{self.process.pid}/maps", encoding="utf-8") as maps:
-            return "libasan" in maps.read()
-
-    def count_fds(self):
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-        assert self.process.wait(30) == 0, self.read_log()
 
 
 @pytest.fixture(scope="module")

@@ -58,6 +58,9 @@ static void on_shutdown(Domain *domain, JsonObject *data)
     DomainRuntime *runtime = domain->runtime;
     bool by_guest = json_peer_bool(data, "guest", true);
     const char *reason = json_peer_string(data, "reason");
+    if (runtime->has_shut_down) {
+        return; /* the monitor reports the signal by which it is ended below */
+    }
     if (g_strcmp0(reason, "host-signal") == 0) {
         runtime->is_destroyed = true;
     }
