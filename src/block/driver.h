@@ -93,6 +93,9 @@ struct BlockNode {
 
     /* io.c's */
     unsigned refs;         /* atomic */
+    unsigned bitmap_count; /* atomic; of bitmaps */
+    GPtrArray *bitmaps;    /* of DirtyBitmap, owned; may be NULL; changed under bitmaps_lock */
+    pthread_mutex_t bitmaps_lock;
     pthread_rwlock_t lock; /* read: requests; write: everything that must run alone */
     int flush_error;       /* atomic; of the first flush that failed: all later ones fail too */
 };

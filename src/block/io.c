@@ -1,6 +1,7 @@
 /* Requests: all checks, and what drivers need not do themselves.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/int-math.h"
+#include "block/dirty-bitmap.h"
 #include "block/drivers.h"
 #include "gbase/error.h"
 
@@ -140,6 +141,7 @@ int block_pwritev(BlockNode *node, uint64_t offset, uint64_t length, const Block
     int rc = check_write(node, offset, length);
     if (rc == 0 && length) {
         rc = write_data(node, offset, length, vec, skip);
+        block_node_record(node, offset, length);
     }
     unlock(node);
     return finish_write(node, rc, flags);
@@ -158,6 +160,7 @@ int block_write_zeroes(BlockNode *node, uint64_t offset, uint64_t length, unsign
     int rc = check_write(node, offset, length);
     if (rc == 0 && length) {
         rc = make_zero(node, offset, length, flags);
+        block_node_record(node, offset, length);
     }
     unlock(node);
     return finish_write(node, rc, flags);
@@ -170,6 +173,7 @@ int block_discard(BlockNode *node, uint64_t offset, uint64_t length)
     if (rc == 0 && length && node->driver->discard && (node->flags & BLOCK_OPEN_DISCARD)) {
         rc = node->driver->discard(node, offset, length);
         rc = rc == -ENOTSUP ? 0 : rc;
+        block_node_record(node, offset, length);
     }
     unlock(node);
     return rc;
@@ -184,6 +188,7 @@ int block_write_compressed(BlockNode *node, uint64_t offset, const void *buf, si
     int rc = check_write(node, offset, length);
     if (rc == 0 && length) {
         rc = node->driver->write_compressed(node, offset, buf, length);
+        block_node_record(node, offset, length);
     }
     unlock(node);
     return rc;
@@ -375,6 +380,20 @@ static bool needs_write(const BlockNode *node, bool has_function, const char *wh
     return true;
 }
 
+static bool resize_bitmaps(const BlockNode *node, uint64_t size, GError **error)
+{
+    DirtyBitmap *bitmap;
+    for (unsigned i = 0; (bitmap = block_node_bitmap(node, i)); i++) {
+        if (dirty_bitmap_resize(bitmap, size) < 0) {
+            lodge_error_set_errno(error, ENOMEM, "%s: cannot resize the dirty bitmap '%s'",
+                                  node->filename,
+                                  dirty_bitmap_name(bitmap) ? dirty_bitmap_name(bitmap) : "");
+            return false;
+        }
+    }
+    return true;
+}
+
 bool block_truncate(BlockNode *node, uint64_t size, BlockPreallocation preallocation,
                     GError **error)
 {
@@ -386,7 +405,11 @@ bool block_truncate(BlockNode *node, uint64_t size, BlockPreallocation prealloca
         return false;
     }
     lock_alone(node);
-    bool ok = node->driver->truncate(node, size, preallocation, error);
+    bool ok = resize_bitmaps(node, size, error) &&
+              node->driver->truncate(node, size, preallocation, error);
+    if (!ok) {
+        (void)resize_bitmaps(node, block_node_size(node), NULL);
+    }
     unlock(node);
     return ok;
 }

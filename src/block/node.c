@@ -21,6 +21,7 @@ BlockNode *block_node_new(const BlockDriver *driver, const char *filename, unsig
     pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     pthread_rwlock_init(&node->lock, &attributes);
     pthread_rwlockattr_destroy(&attributes);
+    pthread_mutex_init(&node->bitmaps_lock, NULL);
     node->driver = driver;
     node->filename = g_strdup(filename ? filename : "");
     node->flags = flags;
@@ -30,6 +31,10 @@ BlockNode *block_node_new(const BlockDriver *driver, const char *filename, unsig
 
 void block_node_free(BlockNode *node)
 {
+    if (node->bitmaps) {
+        g_ptr_array_unref(node->bitmaps);
+    }
+    pthread_mutex_destroy(&node->bitmaps_lock);
     pthread_rwlock_destroy(&node->lock);
     g_free(node->filename);
     g_free(node->name);
