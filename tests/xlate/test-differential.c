@@ -21,6 +21,7 @@
 #define SEED_DEFAULT 1
 #define CASES_DEFAULT 1000000
 #define REPORTS_MAX 25u
+#define CASES_PER_REPORT 1000000u
 #define MNEMONICS 2048u
 
 typedef struct Options {
@@ -152,7 +153,11 @@ static bool run_batch(Session *session, unsigned count)
             check_engine(session, MACHINE_TRANSLATOR, "jit", &cases[i], wanted);
         }
     }
+    uint64_t reported = session->done / CASES_PER_REPORT;
     session->done += count;
+    if (session->done / CASES_PER_REPORT != reported) {
+        printf("# %" PRIu64 " cases, %" PRIu64 " differ\n", session->done, session->differences);
+    }
     return true;
 }
 
