@@ -15,11 +15,13 @@
 struct BlockBackend {
     char *id;
     BlockOptions options; /* its pointers are not used after opening */
-    BlockNode *node;
+    BlockNode *node;      /* changed on the loop under lock while drained */
     WorkPool *pool;
     pthread_mutex_t lock;
-    pthread_cond_t idle;
+    pthread_cond_t idle, opened;
     unsigned executing; /* submitted, and memory still in use; under lock */
+    unsigned inside;    /* between enter() and leave(): they use node; under lock */
+    unsigned drains;    /* while there are any, enter() waits; under lock */
     BlockErrorHook hook;
     void *hook_opaque;
     BlockResizeHook resize_hook;
@@ -86,7 +88,8 @@ BlockBackend *block_backend_open(const BlockOptions *options, EventLoop *loop, G
     backend->options = *options;
     pthread_mutex_init(&backend->lock, NULL);
     pthread_cond_init(&backend->idle, NULL);
-    backend->node = open_node(options, error);
+    pthread_cond_init(&backend->opened, NULL);
+    backend->node = options->node ? block_node_ref(options->node) : open_node(options, error);
     if (!backend->node) {
         g_prefix_error(error, "drive '%s': ", options->id);
         return NULL;
@@ -119,6 +122,7 @@ void block_backend_close(BlockBackend *backend)
     }
     workpool_free(backend->pool);
     block_node_unref(backend->node);
+    pthread_cond_destroy(&backend->opened);
     pthread_cond_destroy(&backend->idle);
     pthread_mutex_destroy(&backend->lock);
     g_free(backend->id);
@@ -163,8 +167,9 @@ void block_backend_set_resize_hook(BlockBackend *backend, BlockResizeHook hook, 
     backend->resize_opaque = opaque;
 }
 
-uint64_t block_backend_size(const BlockBackend *backend)
+uint64_t block_backend_size(BlockBackend *backend)
 {
+    LOCK_GUARD(&backend->lock);
     return round_up(block_node_size(backend->node), BLOCK_SECTOR);
 }
 
@@ -199,7 +204,7 @@ static bool changes_image(BlockOp op)
     return op == BLOCK_OP_WRITE || op == BLOCK_OP_DISCARD || op == BLOCK_OP_WRITE_ZEROES;
 }
 
-static int check(const BlockBackend *backend, const BlockRequest *request)
+static int check(BlockBackend *backend, const BlockRequest *request)
 {
     if (request->op == BLOCK_OP_FLUSH) {
         return 0;
@@ -216,10 +221,56 @@ static int check(const BlockBackend *backend, const BlockRequest *request)
     return 0;
 }
 
-static int execute(BlockBackend *backend, BlockRequest *request)
+/* The node, for a request that begins to use it: waits while the back end is drained. leave()
+ * follows. */
+static BlockNode *enter(BlockBackend *backend)
+{
+    LOCK_GUARD(&backend->lock);
+    while (backend->drains) {
+        pthread_cond_wait(&backend->opened, &backend->lock);
+    }
+    backend->inside++;
+    return backend->node;
+}
+
+static void leave(BlockBackend *backend)
+{
+    LOCK_GUARD(&backend->lock);
+    if (--backend->inside == 0 && backend->drains) {
+        pthread_cond_broadcast(&backend->idle);
+    }
+}
+
+void block_backend_drain_begin(BlockBackend *backend)
+{
+    LOCK_GUARD(&backend->lock);
+    backend->drains++;
+    while (backend->inside) {
+        pthread_cond_wait(&backend->idle, &backend->lock);
+    }
+}
+
+void block_backend_drain_end(BlockBackend *backend)
+{
+    LOCK_GUARD(&backend->lock);
+    lodge_assert(backend->drains > 0);
+    if (--backend->drains == 0) {
+        pthread_cond_broadcast(&backend->opened);
+    }
+}
+
+BlockNode *block_backend_replace_node(BlockBackend *backend, BlockNode *node)
+{
+    LOCK_GUARD(&backend->lock);
+    lodge_assert(backend->drains > 0 && backend->inside == 0);
+    BlockNode *before = backend->node;
+    backend->node = node;
+    return before;
+}
+
+static int execute(BlockBackend *backend, BlockNode *node, const BlockRequest *request)
 {
     BlockCache cache = backend->options.cache;
-    BlockNode *node = backend->node;
     BlockVec vec = { request->iov, request->iov_count };
     uint64_t offset = request->offset, length = request->length;
     bool is_through = request->must_reach_disk || is_write_through(cache);
@@ -247,7 +298,8 @@ static void run_request(Work *work)
     BlockRequest *request = container_of(work, BlockRequest, work);
     BlockBackend *backend = request->backend;
     if (request->result == 0) {
-        request->result = execute(backend, request);
+        request->result = execute(backend, enter(backend), request);
+        leave(backend);
     }
     LOCK_GUARD(&backend->lock);
     if (--backend->executing == 0) {

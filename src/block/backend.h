@@ -39,6 +39,7 @@ typedef struct BlockOptions {
     const char *id;        /* for messages; required */
     const char *path;      /* as people name images; required without @spec */
     const char *format;    /* NULL: to be probed, with a warning */
+    BlockNode *node;       /* open already, instead of these; referenced */
     const BlockSpec *spec; /* what to open, instead of @path and @format; borrowed for the call */
     const char *detect_zeroes; /* "off", "on", "unmap"; NULL: as @spec says */
     bool is_readonly;
@@ -93,7 +94,7 @@ bool block_backend_resize(BlockBackend *backend, uint64_t size_bytes, GError **e
 typedef void (*BlockResizeHook)(void *opaque);
 void block_backend_set_resize_hook(BlockBackend *backend, BlockResizeHook hook, void *opaque);
 /* Bytes, a multiple of BLOCK_SECTOR: a trailing part of a sector counts whole. */
-uint64_t block_backend_size(const BlockBackend *backend);
+uint64_t block_backend_size(BlockBackend *backend);
 bool block_backend_is_readonly(const BlockBackend *backend);
 BlockCache block_backend_cache(const BlockBackend *backend);
 bool block_backend_can_discard(const BlockBackend *backend);
@@ -110,6 +111,14 @@ void block_backend_wait_idle(BlockBackend *backend);
 /* As block_backend_wait_idle(), and done was called for each request that was submitted before and
  * for those that their done submitted. Context: the loop, without a device's lock. */
 void block_backend_drain(BlockBackend *backend);
+
+/* Drain for changes of the graph: between begin and end no request uses the node or what is below
+ * it; those that come, and those that wait in the pool, go on afterwards, on the node of then.
+ * Sections may be nested. begin waits for requests that are being executed. Context: the loop. */
+void block_backend_drain_begin(BlockBackend *backend);
+void block_backend_drain_end(BlockBackend *backend);
+/* @node (taken) in place of the node, which is returned (transfer full). Drained. */
+BlockNode *block_backend_replace_node(BlockBackend *backend, BlockNode *node);
 
 /* Begins to write what the host's cache holds of the image; a failure is logged. Context: the loop.
  */
