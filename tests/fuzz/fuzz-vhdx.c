@@ -2,10 +2,10 @@
  * their checksums are set right, so that what is behind them is reached. SPDX-License-Identifier:
  * GPL-2.0-or-later */
 #include "base/endian.h"
+#include "base/int-math.h"
 #include "block/vhdx/vhdx.h"
 #include "fuzz/fuzz-image.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define FILE_BYTES (4 * MIB)
@@ -27,31 +27,40 @@ static const struct {
     { MIB, LOG_ENTRY_BYTES },
 };
 
+/* What is checked as a whole but differs from zero in its first bytes only. */
+static void put(File *file, uint64_t offset, const uint8_t *part, size_t length)
+{
+    static uint8_t whole[VHDX_REGION_BYTES];
+    size_t bytes = offset == VHDX_HEADER1   ? VHDX_HEADER_BYTES
+                   : offset == VHDX_REGION1 ? VHDX_REGION_BYTES
+                   : offset == MIB          ? LOG_ENTRY_BYTES
+                                            : 0;
+    if (!length) {
+        return;
+    }
+    memset(whole, 0, bytes);
+    memcpy(whole, part, length);
+    if (bytes && (offset != MIB || le32_get(whole + 8) == LOG_ENTRY_BYTES)) {
+        le32_put(whole + 4, vhdx_checksum(whole, bytes, 4));
+    }
+    (void)!file_write(file, offset, whole, bytes ? round_up(length, 512) : length);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    uint8_t *image = calloc(1, FILE_BYTES);
-    if (size < 1 || !image) {
-        free(image);
+    File *file = size ? file_memory_new(NULL, 0, 4 * FILE_BYTES) : NULL;
+    if (!file || file_truncate(file, FILE_BYTES) < 0) {
+        file_close(file);
         return 0;
     }
     bool is_writable = *data++ & 1;
     size--;
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         size_t part = size < parts[i].bytes ? size : parts[i].bytes;
-        memcpy(image + parts[i].offset, data, part);
+        put(file, parts[i].offset, data, part);
         data += part;
         size -= part;
     }
-    uint8_t *header = image + VHDX_HEADER1, *region = image + VHDX_REGION1, *entry = image + MIB;
-    le32_put(header + 4, vhdx_checksum(header, VHDX_HEADER_BYTES, 4));
-    le32_put(region + 4, vhdx_checksum(region, VHDX_REGION_BYTES, 4));
-    if (le32_get(entry + 8) == LOG_ENTRY_BYTES) {
-        le32_put(entry + 4, vhdx_checksum(entry, LOG_ENTRY_BYTES, 4));
-    }
-    File *file = file_memory_new(image, FILE_BYTES, 4 * FILE_BYTES);
-    free(image);
-    if (file) {
-        fuzz_image_file("vhdx", file, is_writable);
-    }
+    fuzz_image_file("vhdx", file, is_writable);
     return 0;
 }

@@ -114,8 +114,8 @@ int file_posix_fd(const File *file);
 /* A file in memory that grows to at most @limit bytes (-ENOSPC past that). @data: copied. Returns:
  * NULL when memory is short. */
 File *file_memory_new(const void *data, size_t size, size_t limit) LODGE_MUST_CHECK;
-/* The content. Borrowed until the next write. */
-const uint8_t *file_memory_data(const File *file, size_t *out_size);
+/* A copy of the content, which lasts until the next write. NULL when memory is short. */
+const uint8_t *file_memory_data(File *file, size_t *out_size);
 
 /* record.c */
 

@@ -8,11 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CHUNK 4096u
+
+/* Content in chunks, those that were never written missing: images are large and empty. */
 typedef struct MemoryFile {
     File base;
     pthread_mutex_t lock;
-    uint8_t *data;
-    size_t size, room, limit;
+    uint8_t **chunks; /* @room of them; NULL: zeroes */
+    size_t room;
+    size_t size, limit;
+    uint8_t *flat; /* file_memory_data()'s copy; NULL: out of date */
 } MemoryFile;
 
 static MemoryFile *memory_of(File *file)
@@ -20,27 +25,91 @@ static MemoryFile *memory_of(File *file)
     return (MemoryFile *)file;
 }
 
-/* The lock is held. */
+/* With the lock held, all below */
+
 static int grow(MemoryFile *memory, uint64_t size)
 {
     if (size > memory->limit) {
         return -ENOSPC;
     }
-    if (size > memory->room) {
-        size_t room = min_u64(memory->limit, max_u64(size, memory->room * 2));
-        uint8_t *data = realloc(memory->data, room);
-        if (!data) {
+    uint64_t needed = div_round_up(size, CHUNK);
+    if (needed > memory->room) {
+        size_t room = max_u64(needed, memory->room * 2);
+        uint8_t **chunks = reallocarray(memory->chunks, room, sizeof(*chunks));
+        if (!chunks) {
             return -ENOMEM;
         }
-        memory->data = data;
+        memset(chunks + memory->room, 0, (room - memory->room) * sizeof(*chunks));
+        memory->chunks = chunks;
         memory->room = room;
     }
-    if (size > memory->size) {
-        memset(memory->data + memory->size, 0, size - memory->size);
-        memory->size = size;
+    memory->size = max_u64(memory->size, size);
+    return 0;
+}
+
+/* The part of a range that lies in one chunk. */
+static size_t part_at(uint64_t offset, uint64_t length)
+{
+    return min_u64(CHUNK - offset % CHUNK, length);
+}
+
+/* The range is within the size. */
+static void get_bytes(const MemoryFile *memory, uint64_t offset, uint8_t *buf, size_t length)
+{
+    while (length) {
+        size_t part = part_at(offset, length);
+        const uint8_t *chunk = memory->chunks[offset / CHUNK];
+        if (chunk) {
+            memcpy(buf, chunk + offset % CHUNK, part);
+        } else {
+            memset(buf, 0, part);
+        }
+        buf += part;
+        offset += part;
+        length -= part;
+    }
+}
+
+static int put_bytes(MemoryFile *memory, uint64_t offset, const uint8_t *buf, size_t length)
+{
+    while (length) {
+        size_t part = part_at(offset, length);
+        uint8_t **chunk = &memory->chunks[offset / CHUNK];
+        if (!*chunk && !(*chunk = calloc(1, CHUNK))) {
+            return -ENOMEM;
+        }
+        memcpy(*chunk + offset % CHUNK, buf, part);
+        buf += part;
+        offset += part;
+        length -= part;
     }
     return 0;
 }
+
+static void zero_bytes(MemoryFile *memory, uint64_t offset, uint64_t length)
+{
+    while (length) {
+        size_t part = part_at(offset, length);
+        uint8_t **chunk = &memory->chunks[offset / CHUNK];
+        if (part == CHUNK) {
+            free(*chunk);
+            *chunk = NULL;
+        } else if (*chunk) {
+            memset(*chunk + offset % CHUNK, 0, part);
+        }
+        offset += part;
+        length -= part;
+    }
+}
+
+static void lock_to_change(MemoryFile *memory)
+{
+    pthread_mutex_lock(&memory->lock);
+    free(memory->flat);
+    memory->flat = NULL;
+}
+
+/* Operations */
 
 static ssize_t memory_preadv(File *file, const struct iovec *iov, unsigned count, uint64_t offset)
 {
@@ -49,7 +118,7 @@ static ssize_t memory_preadv(File *file, const struct iovec *iov, unsigned count
     pthread_mutex_lock(&memory->lock);
     for (unsigned i = 0; i < count && offset < memory->size; i++) {
         size_t part = min_u64(iov[i].iov_len, memory->size - offset);
-        memcpy(iov[i].iov_base, memory->data + offset, part);
+        get_bytes(memory, offset, iov[i].iov_base, part);
         offset += part;
         done += (ssize_t)part;
     }
@@ -60,22 +129,21 @@ static ssize_t memory_preadv(File *file, const struct iovec *iov, unsigned count
 static ssize_t memory_pwritev(File *file, const struct iovec *iov, unsigned count, uint64_t offset)
 {
     MemoryFile *memory = memory_of(file);
-    uint64_t end = offset;
+    uint64_t at = offset, end = offset;
     for (unsigned i = 0; i < count; i++) {
         if (iov[i].iov_len > UINT64_MAX - end) {
             return -EFBIG;
         }
         end += iov[i].iov_len;
     }
-    pthread_mutex_lock(&memory->lock);
-    ssize_t rc = grow(memory, end);
-    for (unsigned i = 0; i < count && rc >= 0; i++) {
-        memcpy(memory->data + offset, iov[i].iov_base, iov[i].iov_len);
-        offset += iov[i].iov_len;
-        rc += (ssize_t)iov[i].iov_len;
+    lock_to_change(memory);
+    int rc = grow(memory, end);
+    for (unsigned i = 0; i < count && rc == 0; i++) {
+        rc = put_bytes(memory, at, iov[i].iov_base, iov[i].iov_len);
+        at += iov[i].iov_len;
     }
     pthread_mutex_unlock(&memory->lock);
-    return rc;
+    return rc < 0 ? rc : (ssize_t)(end - offset);
 }
 
 static int memory_flush(File *file)
@@ -86,7 +154,10 @@ static int memory_flush(File *file)
 static int memory_truncate(File *file, uint64_t size)
 {
     MemoryFile *memory = memory_of(file);
-    pthread_mutex_lock(&memory->lock);
+    lock_to_change(memory);
+    if (size < memory->size) {
+        zero_bytes(memory, size, memory->size - size);
+    }
     int rc = grow(memory, size);
     if (rc == 0) {
         memory->size = size;
@@ -98,7 +169,7 @@ static int memory_truncate(File *file, uint64_t size)
 static int memory_allocate(File *file, uint64_t offset, uint64_t length)
 {
     MemoryFile *memory = memory_of(file);
-    pthread_mutex_lock(&memory->lock);
+    lock_to_change(memory);
     int rc = length > UINT64_MAX - offset ? -EFBIG : grow(memory, offset + length);
     pthread_mutex_unlock(&memory->lock);
     return rc;
@@ -109,8 +180,8 @@ static int memory_zero(File *file, uint64_t offset, uint64_t length, unsigned fl
     MemoryFile *memory = memory_of(file);
     int rc = memory_allocate(file, offset, length);
     if (rc == 0) {
-        pthread_mutex_lock(&memory->lock);
-        memset(memory->data + offset, 0, length);
+        lock_to_change(memory);
+        zero_bytes(memory, offset, length);
         pthread_mutex_unlock(&memory->lock);
     }
     return rc;
@@ -119,9 +190,9 @@ static int memory_zero(File *file, uint64_t offset, uint64_t length, unsigned fl
 static int memory_discard(File *file, uint64_t offset, uint64_t length)
 {
     MemoryFile *memory = memory_of(file);
-    pthread_mutex_lock(&memory->lock);
+    lock_to_change(memory);
     if (offset < memory->size) {
-        memset(memory->data + offset, 0, min_u64(length, memory->size - offset));
+        zero_bytes(memory, offset, min_u64(length, memory->size - offset));
     }
     pthread_mutex_unlock(&memory->lock);
     return 0;
@@ -148,7 +219,11 @@ static void memory_close(File *file)
 {
     MemoryFile *memory = memory_of(file);
     pthread_mutex_destroy(&memory->lock);
-    free(memory->data);
+    for (size_t i = 0; i < memory->room; i++) {
+        free(memory->chunks[i]);
+    }
+    free(memory->chunks);
+    free(memory->flat);
     file_done(file);
     free(memory);
 }
@@ -177,19 +252,24 @@ File *file_memory_new(const void *data, size_t size, size_t limit)
     file_init(&memory->base, &memory_ops);
     memory->limit = limit;
     pthread_mutex_init(&memory->lock, NULL);
-    if (grow(memory, size) < 0) {
+    if (grow(memory, size) < 0 || put_bytes(memory, 0, data, size) < 0) {
         memory_close(&memory->base);
         return NULL;
-    }
-    if (size) {
-        memcpy(memory->data, data, size);
     }
     return &memory->base;
 }
 
-const uint8_t *file_memory_data(const File *file, size_t *out_size)
+const uint8_t *file_memory_data(File *file, size_t *out_size)
 {
-    const MemoryFile *memory = (const MemoryFile *)file;
-    *out_size = memory->size;
-    return memory->data;
+    MemoryFile *memory = memory_of(file);
+    pthread_mutex_lock(&memory->lock);
+    if (!memory->flat) {
+        memory->flat = malloc(memory->size + 1);
+        if (memory->flat) {
+            get_bytes(memory, 0, memory->flat, memory->size);
+        }
+    }
+    *out_size = memory->flat ? memory->size : 0;
+    pthread_mutex_unlock(&memory->lock);
+    return memory->flat;
 }

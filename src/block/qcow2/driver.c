@@ -37,7 +37,9 @@ static int init_caches(Qcow2 *q)
 {
     BlockNode *file = q->node->file;
     unsigned l2 = slots_for(q->header.l1_size + 8ull, L2_CACHE_BYTES, q->cluster_size);
-    unsigned blocks = slots_for(CACHE_SLOTS_MAX, REFBLOCK_CACHE_BYTES, q->cluster_size);
+    uint64_t covered = 1ull << (2 * q->cluster_bits + 3 - q->header.refcount_order);
+    uint64_t needed = 2 * (q->header.size / covered + q->fresh_from / covered) + CACHE_SLOTS_MIN;
+    unsigned blocks = slots_for(needed, REFBLOCK_CACHE_BYTES, q->cluster_size);
     int rc = qcow2_cache_init(&q->l2_cache, file, q->cluster_size, l2, before_l2, q);
     return rc < 0 ? rc
                   : qcow2_cache_init(&q->refblock_cache, file, q->cluster_size, blocks, NULL, NULL);
@@ -168,9 +170,9 @@ static bool load(Qcow2 *q, const BlockSpec *spec, unsigned flags, GError **error
         return false;
     }
     set_geometry(q);
-    int rc = init_caches(q);
+    int rc = block_child_size(q->node->file, &q->fresh_from);
     if (rc == 0) {
-        rc = block_child_size(q->node->file, &q->fresh_from);
+        rc = init_caches(q);
     }
     if (rc < 0) {
         lodge_error_set_errno(error, rc, "qcow2: cannot open the image");

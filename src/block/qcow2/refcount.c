@@ -272,7 +272,15 @@ static int get_block(Qcow2 *q, uint64_t cluster, Qcow2Table **out_block)
 static int change_one(Qcow2 *q, uint64_t cluster, int delta)
 {
     Qcow2Table *block;
-    int rc = get_block(q, cluster, &block);
+    uint64_t offset;
+    int rc = block_offset(q, cluster, &offset);
+    if (rc == 0 && offset == 0 && delta < 0) {
+        return qcow2_corrupt(q, "cluster %#" G_GINT64_MODIFIER "x has no refcount",
+                             cluster << q->cluster_bits);
+    }
+    if (rc == 0) {
+        rc = get_block(q, cluster, &block);
+    }
     if (rc < 0) {
         return rc;
     }

@@ -30,20 +30,32 @@ const uint8_t vhdx_item_physical_sector[] = { 0xc7, 0x48, 0xa3, 0xcd, 0x5d, 0x44
                                               0x9c, 0xc9, 0xe9, 0x88, 0x52, 0x51, 0xc5, 0x56 };
 
 /* Two steps of four bits for each byte: small and fast enough for tables and logs. */
-uint32_t vhdx_checksum(const uint8_t *bytes, size_t length, size_t hole)
+static uint32_t add_to_crc(uint32_t crc, const uint8_t *bytes, size_t length)
 {
     static const uint32_t nibble[16] = {
         0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
         0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
         0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
     };
-    uint32_t crc = ~0u;
     for (size_t i = 0; i < length; i++) {
-        crc ^= hole != SIZE_MAX && i - hole < 4 ? 0 : bytes[i];
+        crc ^= bytes[i];
         crc = (crc >> 4) ^ nibble[crc & 15];
         crc = (crc >> 4) ^ nibble[crc & 15];
     }
-    return ~crc;
+    return crc;
+}
+
+uint32_t vhdx_checksum(const uint8_t *bytes, size_t length, size_t hole)
+{
+    static const uint8_t zeroes[4];
+    uint32_t crc = ~0u;
+    if (hole != SIZE_MAX && hole + sizeof(zeroes) <= length) {
+        crc = add_to_crc(crc, bytes, hole);
+        crc = add_to_crc(crc, zeroes, sizeof(zeroes));
+        bytes += hole + sizeof(zeroes);
+        length -= hole + sizeof(zeroes);
+    }
+    return ~add_to_crc(crc, bytes, length);
 }
 
 const BlockCreateOption vhdx_create_options[] = {

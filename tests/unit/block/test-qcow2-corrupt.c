@@ -26,7 +26,7 @@ static uint64_t next_random(void)
     return random_state;
 }
 
-static File *copy_of(const File *file)
+static File *copy_of(File *file)
 {
     size_t size;
     const uint8_t *data = file_memory_data(file, &size);
@@ -98,7 +98,7 @@ static uint64_t nasty_value(size_t size)
     }
 }
 
-static File *corrupted(const File *good)
+static File *corrupted(File *good)
 {
     File *file = copy_of(good);
     size_t size;
@@ -150,7 +150,7 @@ static void tell(void *opaque, const char *text)
 }
 
 /* Repairs again, telling all, for the person who looks at the failure. */
-static void explain(const File *image)
+static void explain(File *image)
 {
     BlockNode *node = open_image(copy_of(image), BLOCK_OPEN_WRITABLE | BLOCK_OPEN_REPAIR);
     BlockCheck check = { .report = tell, .opaque = (char *)"repair" };
@@ -163,7 +163,7 @@ static void explain(const File *image)
              (unsigned long)check.leaks_fixed, (unsigned long)check.leaks);
 }
 
-static void one_case(const File *good)
+static void one_case(File *good)
 {
     File *image = corrupted(good), *kept = copy_of(image);
     bool repairs = next_random() & 1;
@@ -214,7 +214,7 @@ static void any_corruption_gives_data_an_error_or_a_refusal(void **state)
     print_message("%u cases\n", wanted_cases);
 }
 
-static bool is_marked(const File *file)
+static bool is_marked(File *file)
 {
     size_t size;
     const uint8_t *data = file_memory_data(file, &size);
