@@ -33,6 +33,7 @@ typedef struct BlockSpec BlockSpec;
 BlockSpec *block_spec_new(void);
 void block_spec_free(BlockSpec *spec);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockSpec, block_spec_free)
+BlockSpec *block_spec_copy(const BlockSpec *spec);
 /* A key given twice has the later value. @value: copied. */
 void block_spec_set(BlockSpec *spec, const char *key, const char *value);
 /* Borrowed; NULL: not given. */
@@ -70,11 +71,32 @@ enum {
     BLOCK_OPEN_DISCARD = 1u << 6,    /* discards reach the host */
     BLOCK_OPEN_REPAIR = 1u << 7,     /* also what is marked as corrupt, for check */
     BLOCK_OPEN_NO_DATA = 1u << 8,    /* metadata alone is wanted: no data file, no key */
+    BLOCK_OPEN_AUTO = 1u << 9,       /* becomes writable when something above it is to write */
 };
 
 /* Opens a chain and locks its files. Returns: the top node, or NULL with @error, which names the
  * file and the layer. */
 BlockNode *block_open(const BlockSpec *spec, unsigned flags, GError **error);
+/* Knows the nodes that a specification refers to by name ("file", "backing"). @role: the key. NULL
+ * with @error: there is no such node, or it cannot be used so. */
+typedef struct BlockLookup {
+    BlockNode *(*find)(void *opaque, const char *name, const char *role, GError **error);
+    void *opaque;
+} BlockLookup;
+/* As block_open(), with references. */
+BlockNode *block_open_with(const BlockSpec *spec, unsigned flags, const BlockLookup *lookup,
+                           GError **error);
+/**
+ * block_reopen - change the flags of an open node
+ * @flags: BLOCK_OPEN_...; of those WRITABLE is what usually changes
+ *
+ * Requests wait meanwhile. The file below follows: it becomes writable before, read-only after the
+ * node. False with @error: the node is as it was (or, if that cannot be had back, fails all
+ * requests from here on, which the log says). Context: the thread that changes the graph.
+ */
+bool block_reopen(BlockNode *node, unsigned flags, GError **error);
+/* As block_reopen(), with other options of the driver. @spec: copied. */
+bool block_reopen_with(BlockNode *node, const BlockSpec *spec, unsigned flags, GError **error);
 /* Opens a file that is open already (taken, also on failure) with the format named. For tests,
  * passed descriptors and the like. @name: for messages. */
 BlockNode *block_open_file(File *file, const char *name, const char *format, unsigned flags,
@@ -109,6 +131,7 @@ enum {
     BLOCK_IO_FUA = 1u << 0,         /* on disk when the call returns */
     BLOCK_IO_MAY_UNMAP = 1u << 1,   /* zeroes: the space may be given back */
     BLOCK_IO_NO_FALLBACK = 1u << 2, /* zeroes: -ENOTSUP rather than writing them */
+    BLOCK_IO_HELD = 1u << 3,        /* the caller holds the range in node->serial (driver.h) */
 };
 
 int block_pread(BlockNode *node, uint64_t offset, void *buf, size_t length) LODGE_MUST_CHECK;

@@ -10,6 +10,7 @@
 #define LODGE_BLOCK_DRIVER_H
 
 #include "block/block.h"
+#include "block/range-lock.h"
 
 #include <pthread.h>
 
@@ -19,6 +20,7 @@ enum { BLOCK_PROBE_NO = 0, BLOCK_PROBE_MAYBE = 1, BLOCK_PROBE_SURE = 100 };
 struct BlockDriver {
     const char *name;
     bool is_protocol; /* opens files itself; has no node below */
+    bool is_filter;   /* shows what node->file has, and is as large */
     bool has_backing; /* may have a backing node */
     bool has_vm_state;
 
@@ -31,6 +33,10 @@ struct BlockDriver {
     bool (*open)(BlockNode *node, const BlockSpec *spec, unsigned flags, GError **error);
     /* Writes what it holds and frees node->state. Returns the first error. */
     int (*close)(BlockNode *node);
+
+    /* Changes the flags of an open node; false with @error: as it was. NULL: it is closed and
+     * opened again, so that all that it holds is written. */
+    bool (*reopen)(BlockNode *node, unsigned flags, GError **error);
 
     int (*read)(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
                 uint64_t skip);
@@ -87,8 +93,12 @@ struct BlockNode {
     char *backing_name;   /* what the image says; NULL: none */
     char *backing_format; /* NULL: the image does not say */
     char *filename, *name;
-    unsigned flags;  /* BLOCK_OPEN_... */
-    bool was_probed; /* nobody named the format */
+    BlockSpec *spec;   /* as it was opened; NULL: without one */
+    unsigned flags;    /* BLOCK_OPEN_... */
+    bool was_probed;   /* nobody named the format */
+    bool is_implicit;  /* a filter that no user asked for: not shown where disks are listed */
+    RangeLock *serial; /* held over each write; NULL: nobody needs that */
+    char *claim;       /* the job that relies on the node, as messages say it; NULL: none */
     BlockDetectZeroes detect_zeroes;
 
     /* io.c's */
@@ -107,6 +117,18 @@ const BlockDriver *block_driver_find(const char *name);
 /* The File below a format over a file; NULL: another protocol. Borrowed. Formats use node->file
  * with block_pread() and its kin; this is for what only files have (allocate). */
 File *block_node_below_file(const BlockNode *node);
+
+/* Below @node through filters: what they show. @node itself if it is none. */
+BlockNode *block_skip_filters(BlockNode *node);
+
+/* copy-up.c */
+
+/* Writes to @node wait from here on for who holds their range in node->serial. */
+void block_node_serialize(BlockNode *node);
+/* Copies into @node, which is serialized, what of the range it does not have and images below it
+ * down to (not including) @base have. @buf: of @length bytes. *@out_copied: bytes. */
+int block_copy_up(BlockNode *node, BlockNode *base, uint64_t offset, size_t length, uint8_t *buf,
+                  size_t *out_copied) LODGE_MUST_CHECK;
 
 /* Requests of a format to a layer below it (node->file, a data file), which may lie past its end:
  * reads give zeroes there, writes lengthen the file. */

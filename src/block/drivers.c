@@ -8,9 +8,11 @@
 #include <string.h>
 
 const BlockDriver *const block_drivers[] = {
-    &block_driver_file,  &block_driver_raw, &block_driver_qcow,
-    &block_driver_qcow2, &block_driver_vdi, &block_driver_vhdx,
-    &block_driver_vmdk,  &block_driver_vpc, NULL,
+    &block_driver_file,         &block_driver_raw,
+    &block_driver_qcow,         &block_driver_qcow2,
+    &block_driver_vdi,          &block_driver_vhdx,
+    &block_driver_vmdk,         &block_driver_vpc,
+    &block_driver_copy_on_read, NULL,
 };
 
 const BlockDriver *block_driver_find(const char *name)
@@ -27,7 +29,7 @@ const char **block_formats(void)
 {
     GPtrArray *names = g_ptr_array_new();
     for (const BlockDriver *const *driver = block_drivers; *driver; driver++) {
-        if (!(*driver)->is_protocol) {
+        if (!(*driver)->is_protocol && !(*driver)->is_filter) {
             g_ptr_array_add(names, (gpointer)(*driver)->name);
         }
     }

@@ -6,6 +6,7 @@
 #include "block/driver.h"
 
 extern const BlockDriver block_driver_file;
+extern const BlockDriver block_driver_copy_on_read;
 extern const BlockDriver block_driver_raw;
 extern const BlockDriver block_driver_qcow;
 extern const BlockDriver block_driver_qcow2;

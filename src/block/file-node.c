@@ -83,6 +83,29 @@ static bool open_node(BlockNode *node, const BlockSpec *spec, unsigned flags, GE
     return true;
 }
 
+/* An open description keeps its access mode: it is exchanged for a fresh one. */
+static bool reopen_node(BlockNode *node, unsigned flags, GError **error)
+{
+    File *before = file_of(node);
+    int fd = file_posix_fd(before);
+    if (fd < 0) {
+        return true;
+    }
+    bool has_lock = !(node->flags & BLOCK_OPEN_UNLOCKED);
+    if (has_lock) {
+        block_unlock_image(fd);
+    }
+    File *after = open_fd(node->filename, flags, error);
+    if (after) {
+        file_close(before);
+        node->state = after;
+    } else if (has_lock) {
+        (void)block_lock_image(fd, node->filename, node->flags & BLOCK_OPEN_WRITABLE,
+                               node->flags & BLOCK_OPEN_SHARED, NULL);
+    }
+    return after != NULL;
+}
+
 static int close_node(BlockNode *node)
 {
     file_close(file_of(node));
@@ -213,6 +236,7 @@ const BlockDriver block_driver_file = {
     .name = "file",
     .is_protocol = true,
     .open = open_node,
+    .reopen = reopen_node,
     .close = close_node,
     .read = read_node,
     .write = write_node,

@@ -40,6 +40,34 @@ static void unlock(BlockNode *node)
     pthread_rwlock_unlock(&node->lock);
 }
 
+/* Enters @node for a request that changes the range. On a serialized node it waits for who holds
+ * bytes of it, and holds them: before it takes the lock, which the holder needs as well. */
+static void enter_write(BlockNode *node, RangeHold *hold, uint64_t offset, uint64_t length,
+                        unsigned flags)
+{
+    bool is_exempt = length == 0 || (flags & BLOCK_IO_HELD);
+    for (;;) {
+        RangeLock *serial = __atomic_load_n(&node->serial, __ATOMIC_ACQUIRE);
+        hold->length = 0;
+        if (serial && !is_exempt) {
+            range_lock_take(serial, hold, offset, length);
+        }
+        lock_shared(node);
+        if (serial || is_exempt || !node->serial) {
+            return;
+        }
+        unlock(node);
+    }
+}
+
+static void leave_write(BlockNode *node, RangeHold *hold)
+{
+    unlock(node);
+    if (hold->length) {
+        range_lock_release(node->serial, hold);
+    }
+}
+
 /* Reading and writing */
 
 int block_preadv(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
@@ -137,13 +165,14 @@ static int write_data(BlockNode *node, uint64_t offset, uint64_t length, const B
 int block_pwritev(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
                   uint64_t skip, unsigned flags)
 {
-    lock_shared(node);
+    RangeHold hold;
+    enter_write(node, &hold, offset, length, flags);
     int rc = check_write(node, offset, length);
     if (rc == 0 && length) {
         rc = write_data(node, offset, length, vec, skip);
         block_node_record(node, offset, length);
     }
-    unlock(node);
+    leave_write(node, &hold);
     return finish_write(node, rc, flags);
 }
 
@@ -156,26 +185,28 @@ int block_pwrite(BlockNode *node, uint64_t offset, const void *buf, size_t lengt
 
 int block_write_zeroes(BlockNode *node, uint64_t offset, uint64_t length, unsigned flags)
 {
-    lock_shared(node);
+    RangeHold hold;
+    enter_write(node, &hold, offset, length, flags);
     int rc = check_write(node, offset, length);
     if (rc == 0 && length) {
         rc = make_zero(node, offset, length, flags);
         block_node_record(node, offset, length);
     }
-    unlock(node);
+    leave_write(node, &hold);
     return finish_write(node, rc, flags);
 }
 
 int block_discard(BlockNode *node, uint64_t offset, uint64_t length)
 {
-    lock_shared(node);
+    RangeHold hold;
+    enter_write(node, &hold, offset, length, 0);
     int rc = check_write(node, offset, length);
     if (rc == 0 && length && node->driver->discard && (node->flags & BLOCK_OPEN_DISCARD)) {
         rc = node->driver->discard(node, offset, length);
         rc = rc == -ENOTSUP ? 0 : rc;
         block_node_record(node, offset, length);
     }
-    unlock(node);
+    leave_write(node, &hold);
     return rc;
 }
 
@@ -227,6 +258,9 @@ int block_status_chain(BlockNode *node, BlockNode *base, uint64_t offset, uint64
     *out_node = node;
     *out_depth = 0;
     for (unsigned depth = 0; node && node != base && length; node = node->backing, depth++) {
+        while (node->driver->is_filter && node->file != base) {
+            node = node->file;
+        }
         *out_node = node;
         *out_depth = depth;
         if (depth > 0 && offset >= block_node_size(node)) {

@@ -152,3 +152,9 @@ bool block_lock_image(int fd, const char *path, bool writes, bool shares_write, 
     }
     return rc == 0 || refuse(fd, path, rc, error);
 }
+
+void block_unlock_image(int fd)
+{
+    struct flock all = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+    (void)fcntl(fd, F_OFD_SETLK, &all);
+}

@@ -16,4 +16,7 @@
  */
 bool block_lock_image(int fd, const char *path, bool writes, bool shares_write, GError **error);
 
+/* Lets go of all locks that @fd's open description holds. */
+void block_unlock_image(int fd);
+
 #endif

@@ -11,7 +11,14 @@
 #define PROBE_BYTES 2048
 #define DEPTH_MAX 200 /* layers of a backing chain; one that names itself ends there */
 
-static BlockNode *open_at(const BlockSpec *spec, unsigned flags, unsigned depth, GError **error);
+/* Where in a chain a node is opened, and who knows the nodes that are referred to by name. */
+typedef struct OpenContext {
+    unsigned depth;
+    const BlockLookup *lookup; /* NULL: there are none */
+} OpenContext;
+
+static BlockNode *open_at(const BlockSpec *spec, unsigned flags, const OpenContext *at,
+                          GError **error);
 
 BlockNode *block_node_new(const BlockDriver *driver, const char *filename, unsigned flags)
 {
@@ -40,6 +47,12 @@ void block_node_free(BlockNode *node)
     g_free(node->name);
     g_free(node->backing_name);
     g_free(node->backing_format);
+    if (node->serial) {
+        range_lock_done(node->serial);
+        g_free(node->serial);
+    }
+    g_free(node->claim);
+    block_spec_free(node->spec);
     g_free(node);
 }
 
@@ -137,30 +150,69 @@ static const BlockDriver *find_driver(const char *name, GError **error)
 }
 
 static BlockNode *open_protocol(const BlockDriver *driver, const BlockSpec *spec, unsigned flags,
-                                GError **error)
+                                const OpenContext *at, GError **error)
 {
     bool may_fall_back = false;
     g_autoptr(GError) first = NULL;
     if (!block_spec_get_bool(spec, "auto-read-only", &may_fall_back, error)) {
         return NULL;
     }
+    if (may_fall_back && at->lookup && at->depth == 0 && flags & BLOCK_OPEN_WRITABLE) {
+        /* On its own nobody writes to it yet; who is put above it says. */
+        flags = (flags & ~(unsigned)BLOCK_OPEN_WRITABLE) | BLOCK_OPEN_AUTO;
+    }
     BlockNode *node = block_node_new(driver, NULL, flags);
     node->name = g_strdup(block_spec_get(spec, "node-name"));
+    node->spec = block_spec_copy(spec);
     if (driver->open(node, spec, flags, &first)) {
         return node;
     }
     block_node_free(node);
     if (may_fall_back && flags & BLOCK_OPEN_WRITABLE &&
         g_error_matches(first, LODGE_ERROR, LODGE_ERROR_PERMISSION)) {
-        return open_protocol(driver, spec, flags & ~(unsigned)BLOCK_OPEN_WRITABLE, error);
+        return open_protocol(driver, spec, flags & ~(unsigned)BLOCK_OPEN_WRITABLE, at, error);
     }
     g_propagate_error(error, g_steal_pointer(&first));
     return NULL;
 }
 
-/* The layer below a format: "file.*", or the image's own "filename". */
-static BlockNode *open_below(const BlockSpec *spec, unsigned flags, unsigned depth, GError **error)
+/* A node that is there already, referred to by name. (transfer full) */
+static BlockNode *refer_to(const char *name, const char *role, const OpenContext *at,
+                           GError **error)
 {
+    BlockNode *node = NULL;
+    if (at->lookup) {
+        node = at->lookup->find(at->lookup->opaque, name, role, error);
+    } else {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "there is no node '%s'", name);
+    }
+    return node ? block_node_ref(node) : NULL;
+}
+
+static BlockNode *refer_to_file(const BlockSpec *spec, const char *name, unsigned flags,
+                                const OpenContext *at, GError **error)
+{
+    BlockNode *file = refer_to(name, "file", at, error);
+    bool wants_write = file && (flags & BLOCK_OPEN_WRITABLE) && !block_node_is_writable(file);
+    if (wants_write && !(file->flags & BLOCK_OPEN_AUTO) && block_spec_get(spec, "read-only")) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_PERMISSION, "Block node '%s' is read-only",
+                    name);
+    } else if (!wants_write || !(file->flags & BLOCK_OPEN_AUTO) ||
+               block_reopen(file, file->flags | BLOCK_OPEN_WRITABLE, error)) {
+        return file;
+    }
+    block_node_unref(file);
+    return NULL;
+}
+
+/* The layer below a format: "file.*", or the image's own "filename". */
+static BlockNode *open_below(const BlockSpec *spec, unsigned flags, const OpenContext *at,
+                             GError **error)
+{
+    const char *name = block_spec_get(spec, "file");
+    if (name && *name) {
+        return refer_to_file(spec, name, flags, at, error);
+    }
     g_autoptr(BlockSpec) sub = block_spec_sub(spec, "file");
     const char *filename = block_spec_get(spec, "filename");
     if (!block_spec_has_sub(spec, "file") && filename) {
@@ -173,7 +225,7 @@ static BlockNode *open_below(const BlockSpec *spec, unsigned flags, unsigned dep
     if (!block_spec_get(sub, "driver")) {
         block_spec_set(sub, "driver", "file");
     }
-    return open_at(sub, flags, depth, error);
+    return open_at(sub, flags, &(OpenContext){ MAX(at->depth, 1), at->lookup }, error);
 }
 
 static const char *probe_node(BlockNode *file)
@@ -187,9 +239,13 @@ static const char *probe_node(BlockNode *file)
 }
 
 static BlockNode *open_backing(const BlockNode *node, const BlockSpec *spec, unsigned flags,
-                               unsigned depth, GError **error)
+                               const OpenContext *at, GError **error)
 {
     g_autoptr(BlockSpec) sub = NULL;
+    const char *name = block_spec_get(spec, "backing");
+    if (name && *name) {
+        return refer_to(name, "backing", at, error);
+    }
     if (spec && block_spec_has_sub(spec, "backing")) {
         sub = block_spec_sub(spec, "backing");
     } else {
@@ -201,7 +257,8 @@ static BlockNode *open_backing(const BlockNode *node, const BlockSpec *spec, uns
     }
     unsigned keep = BLOCK_OPEN_SHARED | BLOCK_OPEN_UNLOCKED | BLOCK_OPEN_DIRECT |
                     BLOCK_OPEN_NO_FLUSH | BLOCK_OPEN_NO_DATA;
-    BlockNode *backing = open_at(sub, flags & keep, depth + 1, error);
+    BlockNode *backing =
+        open_at(sub, flags & keep, &(OpenContext){ at->depth + 1, at->lookup }, error);
     if (!backing) {
         g_prefix_error(error, "Could not open backing file of '%s': ", node->filename);
     }
@@ -215,15 +272,16 @@ static bool wants_backing(const BlockNode *node, const BlockSpec *spec, unsigned
         (backing && *backing == '\0')) {
         return false;
     }
-    return node->backing_name || (spec && block_spec_has_sub(spec, "backing"));
+    return node->backing_name || backing || (spec && block_spec_has_sub(spec, "backing"));
 }
 
 /* A format over @file (taken, also on failure). */
 static BlockNode *open_format(const BlockDriver *driver, BlockNode *file, const BlockSpec *spec,
-                              unsigned flags, unsigned depth, GError **error)
+                              unsigned flags, const OpenContext *at, GError **error)
 {
     BlockNode *node = block_node_new(driver, file->filename, flags);
     node->file = file;
+    node->spec = spec ? block_spec_copy(spec) : NULL;
     node->name = g_strdup(spec ? block_spec_get(spec, "node-name") : NULL);
     if ((flags & BLOCK_OPEN_WRITABLE) && !driver->write) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
@@ -234,7 +292,7 @@ static BlockNode *open_format(const BlockDriver *driver, BlockNode *file, const 
         if (!wants_backing(node, spec, flags)) {
             return node;
         }
-        node->backing = open_backing(node, spec, flags, depth, error);
+        node->backing = open_backing(node, spec, flags, at, error);
         if (node->backing) {
             return node;
         }
@@ -248,11 +306,12 @@ static BlockNode *open_format(const BlockDriver *driver, BlockNode *file, const 
     return NULL;
 }
 
-static BlockNode *open_at(const BlockSpec *spec, unsigned flags, unsigned depth, GError **error)
+static BlockNode *open_at(const BlockSpec *spec, unsigned flags, const OpenContext *at,
+                          GError **error)
 {
     const char *format = block_spec_get(spec, "driver");
     const BlockDriver *driver = NULL;
-    if (depth > DEPTH_MAX) {
+    if (at->depth > DEPTH_MAX) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_LIMIT,
                     "the backing chain is longer than %u images, or names itself", DEPTH_MAX);
         return NULL;
@@ -261,9 +320,9 @@ static BlockNode *open_at(const BlockSpec *spec, unsigned flags, unsigned depth,
         return NULL;
     }
     if (driver && driver->is_protocol) {
-        return open_protocol(driver, spec, flags, error);
+        return open_protocol(driver, spec, flags, at, error);
     }
-    BlockNode *file = open_below(spec, flags | BLOCK_OPEN_DISCARD, depth, error);
+    BlockNode *file = open_below(spec, flags | BLOCK_OPEN_DISCARD, at, error);
     if (!file) {
         return NULL;
     }
@@ -280,7 +339,7 @@ static BlockNode *open_at(const BlockSpec *spec, unsigned flags, unsigned depth,
     if (!block_node_is_writable(file)) {
         flags &= ~(unsigned)BLOCK_OPEN_WRITABLE;
     }
-    BlockNode *node = open_format(driver, file, spec, flags, depth, error);
+    BlockNode *node = open_format(driver, file, spec, flags, at, error);
     if (node) {
         node->was_probed = block_spec_get(spec, "driver") == NULL;
     }
@@ -289,7 +348,13 @@ static BlockNode *open_at(const BlockSpec *spec, unsigned flags, unsigned depth,
 
 BlockNode *block_open(const BlockSpec *spec, unsigned flags, GError **error)
 {
-    return open_at(spec, flags, 0, error);
+    return open_at(spec, flags, &(OpenContext){ 0, NULL }, error);
+}
+
+BlockNode *block_open_with(const BlockSpec *spec, unsigned flags, const BlockLookup *lookup,
+                           GError **error)
+{
+    return open_at(spec, flags, &(OpenContext){ 0, lookup }, error);
 }
 
 BlockNode *block_open_file(File *file, const char *name, const char *format, unsigned flags,
@@ -302,7 +367,7 @@ BlockNode *block_open_file(File *file, const char *name, const char *format, uns
         file_close(file);
         return NULL;
     }
-    return open_format(driver, below, NULL, flags, 0, error);
+    return open_format(driver, below, NULL, flags, &(OpenContext){ 0, NULL }, error);
 }
 
 char *block_backing_path(const char *image, const char *backing)
@@ -336,8 +401,19 @@ const char *block_node_name(const BlockNode *node)
     return node->name;
 }
 
+BlockNode *block_skip_filters(BlockNode *node)
+{
+    while (node && node->driver->is_filter) {
+        node = node->file;
+    }
+    return node;
+}
+
 uint64_t block_node_size(const BlockNode *node)
 {
+    if (node->driver->is_filter) {
+        return block_node_size(node->file);
+    }
     return __atomic_load_n(&node->size, __ATOMIC_RELAXED);
 }
 

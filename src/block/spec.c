@@ -36,6 +36,19 @@ void block_spec_free(BlockSpec *spec)
     }
 }
 
+static gboolean copy_value(gpointer key, gpointer value, gpointer copy)
+{
+    block_spec_set(copy, key, value);
+    return FALSE;
+}
+
+BlockSpec *block_spec_copy(const BlockSpec *spec)
+{
+    BlockSpec *copy = block_spec_new();
+    g_tree_foreach(spec->values, copy_value, copy);
+    return copy;
+}
+
 void block_spec_set(BlockSpec *spec, const char *key, const char *value)
 {
     g_tree_replace(spec->values, g_strdup(key), g_strdup(value));
