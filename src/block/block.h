@@ -21,6 +21,7 @@
 
 typedef struct BlockNode BlockNode;
 typedef struct BlockDriver BlockDriver;
+typedef struct BlockObjects BlockObjects; /* objects.h */
 
 /* Specifications: what to open
  *
@@ -52,6 +53,11 @@ bool block_spec_has_sub(const BlockSpec *spec, const char *prefix);
 void block_spec_foreach(const BlockSpec *spec,
                         void (*visit)(const char *key, const char *value, void *opaque),
                         void *opaque);
+/* Where the secrets and TLS credentials are that values name; parts of @spec, and backing files
+ * opened by it, have them too. @objects: referenced; NULL: none. */
+void block_spec_set_objects(BlockSpec *spec, BlockObjects *objects);
+/* Borrowed; NULL: none. */
+BlockObjects *block_spec_objects(const BlockSpec *spec);
 /* Of a name as users type it: a path, "file:PATH", "nbd://HOST/EXPORT", "nbd+unix:///...",
  * "json:{...}". @format: its driver, NULL: to be probed. Returns: NULL with @error for a json: text
  * that is none. */

@@ -8,6 +8,7 @@
 extern const BlockDriver block_driver_file;
 extern const BlockDriver block_driver_copy_on_read;
 extern const BlockDriver block_driver_raw;
+extern const BlockDriver block_driver_nbd;
 extern const BlockDriver block_driver_qcow;
 extern const BlockDriver block_driver_qcow2;
 extern const BlockDriver block_driver_vdi;
@@ -21,6 +22,11 @@ extern const BlockDriver block_driver_vpc;
 BlockNode *block_node_new(const BlockDriver *driver, const char *filename, unsigned flags);
 /* Frees the node's own memory; driver, state and children have been seen to. */
 void block_node_free(BlockNode *node);
+
+/* nbd/driver.c */
+
+/* The default export of a server on the connected socket @fd (transfer full, also on failure). */
+BlockNode *block_nbd_node(int fd, unsigned flags, GError **error);
 
 /* file-node.c */
 

@@ -255,6 +255,7 @@ static BlockNode *open_backing(const BlockNode *node, const BlockSpec *spec, uns
     if (!sub) {
         return NULL;
     }
+    block_spec_set_objects(sub, block_spec_objects(spec));
     unsigned keep = BLOCK_OPEN_SHARED | BLOCK_OPEN_UNLOCKED | BLOCK_OPEN_DIRECT |
                     BLOCK_OPEN_NO_FLUSH | BLOCK_OPEN_NO_DATA;
     BlockNode *backing =

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "block/block.h"
 
+#include "block/objects.h"
 #include "gbase/error.h"
 #include "gbase/size.h"
 #include "gbase/strutil.h"
@@ -13,7 +14,8 @@
 #define JSON_BYTES_MAX (64u << 10)
 
 struct BlockSpec {
-    GTree *values; /* char * -> char * */
+    GTree *values;         /* char * -> char * */
+    BlockObjects *objects; /* what values name, or NULL */
 };
 
 static gint compare(gconstpointer a, gconstpointer b, gpointer opaque)
@@ -32,8 +34,23 @@ void block_spec_free(BlockSpec *spec)
 {
     if (spec) {
         g_tree_unref(spec->values);
+        block_objects_unref(spec->objects);
         g_free(spec);
     }
+}
+
+void block_spec_set_objects(BlockSpec *spec, BlockObjects *objects)
+{
+    if (objects) {
+        block_objects_ref(objects);
+    }
+    block_objects_unref(spec->objects);
+    spec->objects = objects;
+}
+
+BlockObjects *block_spec_objects(const BlockSpec *spec)
+{
+    return spec ? spec->objects : NULL;
 }
 
 static gboolean copy_value(gpointer key, gpointer value, gpointer copy)
@@ -45,6 +62,7 @@ static gboolean copy_value(gpointer key, gpointer value, gpointer copy)
 BlockSpec *block_spec_copy(const BlockSpec *spec)
 {
     BlockSpec *copy = block_spec_new();
+    block_spec_set_objects(copy, spec->objects);
     g_tree_foreach(spec->values, copy_value, copy);
     return copy;
 }
@@ -103,6 +121,7 @@ static gboolean take_sub(gpointer key, gpointer value, gpointer opaque)
 BlockSpec *block_spec_sub(const BlockSpec *spec, const char *prefix)
 {
     SubWalk walk = { block_spec_new(), prefix, strlen(prefix), false };
+    block_spec_set_objects(walk.sub, spec->objects);
     g_tree_foreach(spec->values, take_sub, &walk);
     return walk.sub;
 }
@@ -242,11 +261,15 @@ static BlockSpec *spec_from_json(const char *text, GError **error)
 
 static void set_protocol(BlockSpec *spec, const char *name)
 {
-    if (g_str_has_prefix(name, "nbd:") || g_str_has_prefix(name, "nbd+unix:") ||
-        g_str_has_prefix(name, "nbds:")) {
-        block_spec_set(spec, "file.driver", "nbd");
-        block_spec_set(spec, "file.uri", name);
-        return;
+    static const char *const nbd[] = {
+        "nbd:", "nbds:", "nbd+unix:", "nbds+unix:", "nbd+tcp:", "nbds+tcp:",
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(nbd); i++) {
+        if (g_str_has_prefix(name, nbd[i])) {
+            block_spec_set(spec, "file.driver", "nbd");
+            block_spec_set(spec, "file.uri", name);
+            return;
+        }
     }
     if (g_str_has_prefix(name, "file:")) {
         name += strlen("file:");

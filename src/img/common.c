@@ -9,13 +9,26 @@
 #include <stdio.h>
 #include <string.h>
 
+BlockObjects *img_objects(const ImgArgs *args, GError **error)
+{
+    g_autoptr(BlockObjects) objects = block_objects_new();
+    const char *option, *value;
+    for (unsigned i = 0; img_args_given(args, i, &option, &value); i++) {
+        if (g_strcmp0(option, "object") == 0 && !block_objects_add(objects, value, error)) {
+            return NULL;
+        }
+    }
+    return g_steal_pointer(&objects);
+}
+
 bool img_common_options(const ImgArgs *args)
 {
-    if (img_args_flag(args, "object")) {
-        img_error("--object: encrypted images are not supported by this version");
-        return false;
+    GError *error = NULL;
+    g_autoptr(BlockObjects) objects = img_objects(args, &error);
+    if (!objects) {
+        img_fail(error);
     }
-    return true;
+    return objects != NULL;
 }
 
 bool img_cache_flags(const char *mode, unsigned *out_flags)
@@ -66,7 +79,11 @@ BlockNode *img_open(const ImgArgs *args, const char *name, const char *format, u
     if (img_args_flag(args, "force-share")) {
         flags |= BLOCK_OPEN_SHARED;
     }
-    BlockNode *node = spec ? block_open(spec, flags, error) : NULL;
+    g_autoptr(BlockObjects) objects = spec ? img_objects(args, error) : NULL;
+    if (objects) {
+        block_spec_set_objects(spec, objects);
+    }
+    BlockNode *node = objects ? block_open(spec, flags, error) : NULL;
     if (!node && error && *error) {
         g_prefix_error(error, "Could not open '%s': ", name);
     }

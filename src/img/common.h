@@ -3,7 +3,7 @@
 #ifndef LODGE_IMG_COMMON_H
 #define LODGE_IMG_COMMON_H
 
-#include "block/block.h"
+#include "block/objects.h"
 #include "img/command.h"
 
 /* Exit codes that are not 0 or 1. */
@@ -17,7 +17,9 @@ enum {
     IMG_EXIT_NO_CHECK = 63, /* check: the format has none */
 };
 
-/* Options that every command which opens images refuses or heeds: --object. False: reported. */
+/* The objects of all --object (transfer full; never NULL but with @error). */
+BlockObjects *img_objects(const ImgArgs *args, GError **error);
+/* Whether these can be made. False: reported. */
 bool img_common_options(const ImgArgs *args);
 
 /* BLOCK_OPEN_... of a cache mode; NULL: 0. False: reported. */

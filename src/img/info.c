@@ -44,9 +44,13 @@ static void print_facts(const GArray *facts, unsigned depth)
     }
 }
 
+#define USAGE_UNKNOWN UINT64_MAX
+
 static void print_human(BlockNode *node, const BlockInfo *info, uint64_t disk_usage)
 {
-    g_autofree char *size = text_size(info->virtual_size), *usage = text_size(disk_usage);
+    g_autofree char *size = text_size(info->virtual_size);
+    g_autofree char *usage =
+        disk_usage == USAGE_UNKNOWN ? g_strdup("unavailable") : text_size(disk_usage);
     printf("image: %s\nfile format: %s\nvirtual size: %s (%" PRIu64 " bytes)\ndisk size: %s\n",
            block_node_filename(node), info->format, size, info->virtual_size, usage);
     if (info->is_encrypted) {
@@ -142,7 +146,9 @@ static void put_json(JsonOut *json, BlockNode *node, const BlockInfo *info, uint
         json_out_bool(json, "encrypted", true);
     }
     json_out_string(json, "format", info->format);
-    json_out_uint(json, "actual-size", disk_usage);
+    if (disk_usage != USAGE_UNKNOWN) {
+        json_out_uint(json, "actual-size", disk_usage);
+    }
     if (info->facts->len) {
         json_out_open(json, "format-specific", '{');
         json_out_string(json, "type", info->format);
@@ -173,7 +179,7 @@ static bool show_layer(const ImgArgs *args, const char *name, const char *format
         return false;
     }
     if (block_node_disk_usage(node, &usage) < 0) {
-        usage = 0;
+        usage = USAGE_UNKNOWN;
     }
     if (json) {
         put_json(json, node, &info, usage);
