@@ -31,6 +31,7 @@ check-slow: deps-check all
 
 bench: deps-bench all
 	@bench/run $(BUILD)
+	@bench/rpc $(BUILD)
 
 # FUZZ_SECONDS for each target; FUZZ_TARGETS to choose.
 FUZZ_SECONDS ?= 600
@@ -53,7 +54,7 @@ help:
 	@echo 'make demo        boot a Debian guest and show it'
 	@echo 'make check       all quick tests; the last line counts them'
 	@echo 'make check-slow  the long ones: sanitizers, many boots, nested KVM, 10^8 random cases'
-	@echo 'make bench       speed beside QEMU, as ratios'
+	@echo 'make bench       speed beside QEMU and libvirtd, as ratios'
 	@echo 'make fuzz        every fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS)) seconds'
 	@echo 'make format      clang-format on all sources'
 	@echo 'make install     to DESTDIR/PREFIX ($(PREFIX))'
