@@ -32,6 +32,7 @@ check-slow: deps-check all
 bench: deps-bench all
 	@bench/run $(BUILD)
 	@bench/rpc $(BUILD)
+	@bench/img $(BUILD)
 
 # FUZZ_SECONDS for each target; FUZZ_TARGETS to choose.
 FUZZ_SECONDS ?= 600

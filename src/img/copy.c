@@ -15,7 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PIECE_BYTES MIB
+/* Read and written while it is in the processor's own cache. */
+#define PIECE_BYTES (256 * KIB)
+#define PACKED_PIECE_BYTES (512 * KIB) /* what is compressed takes longer than its memory */
 #define ZERO_PIECE_BYTES GIB
 
 typedef enum PieceKind { PIECE_DATA, PIECE_ZERO, PIECE_BACKING } PieceKind;
@@ -126,7 +128,8 @@ static bool take_piece(Run *run, Piece *piece)
         }
         return false;
     }
-    uint64_t most = run->known == PIECE_DATA ? PIECE_BYTES : ZERO_PIECE_BYTES;
+    uint64_t data_bytes = copy->is_compressed ? PACKED_PIECE_BYTES : PIECE_BYTES;
+    uint64_t most = run->known == PIECE_DATA ? data_bytes : ZERO_PIECE_BYTES;
     *piece = (Piece){ .kind = run->known,
                       .offset = run->next,
                       .length = min_u64(run->known_end - run->next, most),
@@ -220,14 +223,31 @@ static int write_plain(const ImgCopy *copy, uint64_t offset, const uint8_t *buf,
     return result;
 }
 
+/* Bytes of whole clusters from @buf on that are all zero, or all not. */
+static uint64_t packed_run(const ImgCopy *copy, const uint8_t *buf, uint64_t length,
+                           bool *out_is_zero)
+{
+    uint64_t at = 0;
+    while (at < length) {
+        uint64_t part = min_u64(length - at, copy->cluster);
+        bool is_zero = copy->sparse && block_is_zero(buf + at, part);
+        if (at > 0 && is_zero != *out_is_zero) {
+            break;
+        }
+        *out_is_zero = is_zero;
+        at += part;
+    }
+    return at;
+}
+
 static int write_packed(const ImgCopy *copy, uint64_t offset, const uint8_t *buf, uint64_t length)
 {
     int result = 0;
     while (length > 0 && result == 0) {
-        uint64_t part = min_u64(length, copy->cluster);
-        result = copy->sparse && block_is_zero(buf, part)
-                     ? write_zeroes(copy, offset, part)
-                     : block_write_compressed(copy->target, offset, buf, part);
+        bool is_zero = false;
+        uint64_t part = packed_run(copy, buf, length, &is_zero);
+        result = is_zero ? write_zeroes(copy, offset, part)
+                         : block_write_compressed(copy->target, offset, buf, part);
         offset += part;
         buf += part;
         length -= part;
@@ -308,7 +328,7 @@ static void *work(void *opaque)
 {
     Run *run = opaque;
     Piece piece;
-    uint64_t bytes = max_u64(PIECE_BYTES, run->copy->cluster);
+    uint64_t bytes = max_u64(PACKED_PIECE_BYTES, run->copy->cluster);
     autofree uint8_t *buf = aligned_alloc(4096, bytes);
     if (!buf) {
         fail(run, ENOMEM, "starting", 0);

@@ -72,6 +72,8 @@ static void set_geometry(Qcow2 *q)
     q->l2_bits = q->cluster_bits - (is_extended ? 4 : 3);
     q->subclusters = is_extended ? QCOW2_SUBCLUSTERS : 1;
     q->subcluster_bits = q->cluster_bits - (is_extended ? 5 : 0);
+    q->codecs.cluster_size = q->cluster_size;
+    q->codecs.is_zstd = q->header.compression == QCOW2_COMPRESSION_ZSTD;
 }
 
 static Qcow2 *state_new(BlockNode *node)
@@ -86,6 +88,7 @@ static Qcow2 *state_new(BlockNode *node)
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->allocated, NULL);
     list_init(&q->allocations);
+    qcow2_codec_pool_init(&q->codecs);
     q->freed = g_array_new(FALSE, FALSE, sizeof(Qcow2Freed));
     q->node = node;
     q->data = node->file;
@@ -95,6 +98,7 @@ static Qcow2 *state_new(BlockNode *node)
 static void state_free(Qcow2 *q)
 {
     qcow2_snapshots_free(q);
+    qcow2_codec_pool_done(&q->codecs);
     qcow2_header_clear(&q->header);
     qcow2_cache_done(&q->l2_cache);
     qcow2_cache_done(&q->refblock_cache);

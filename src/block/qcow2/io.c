@@ -14,18 +14,19 @@ static int read_compressed(Qcow2 *q, uint64_t offset, const Qcow2Mapping *mappin
 {
     uint64_t host, length;
     qcow2_compressed_place(q, mapping->entry, &host, &length);
-    g_autofree uint8_t *in = g_try_malloc(length);
-    g_autofree uint8_t *out = g_try_malloc(q->cluster_size);
-    if (!in || !out) {
+    Qcow2Codec *codec = qcow2_codec_take(&q->codecs);
+    if (!codec) {
         return -ENOMEM;
     }
+    uint8_t *in = qcow2_codec_packed(codec), *cluster = qcow2_codec_cluster(codec);
     int rc = block_child_read(q->node->file, host, in, length);
     if (rc == 0) {
-        rc = qcow2_decompress(q, in, length, out);
+        rc = qcow2_codec_decompress(&q->codecs, codec, in, length, cluster);
     }
     if (rc == 0) {
-        block_vec_write(vec, skip, out + qcow2_in_cluster(q, offset), mapping->length);
+        block_vec_write(vec, skip, cluster + qcow2_in_cluster(q, offset), mapping->length);
     }
+    qcow2_codec_put(&q->codecs, codec);
     return rc;
 }
 

@@ -17,6 +17,7 @@
 #include "base/list.h"
 #include "block/driver.h"
 #include "block/qcow2/cache.h"
+#include "block/qcow2/codec.h"
 #include "block/qcow2/format.h"
 
 #include <pthread.h>
@@ -93,6 +94,8 @@ typedef struct Qcow2 {
     bool needs_barrier;     /* data and refcounts must be on disk before dirty L2 tables */
     GArray *freed;          /* of Qcow2Freed: still referred to on disk */
     bool is_corrupt;        /* found while running: no more writes */
+
+    Qcow2CodecPool codecs;
 
     Qcow2Snapshot *snapshots;
     uint64_t snapshots_length; /* bytes of the table on disk */
@@ -222,8 +225,6 @@ int qcow2_discard(BlockNode *node, uint64_t offset, uint64_t length);
 
 /* compress.c */
 int qcow2_write_compressed(BlockNode *node, uint64_t offset, const void *buf, size_t length);
-/* Decompresses the whole cluster into @out (cluster_size bytes). */
-int qcow2_decompress(const Qcow2 *q, const uint8_t *in, size_t in_length, uint8_t *out);
 
 /* create.c */
 extern const BlockCreateOption qcow2_create_options[];

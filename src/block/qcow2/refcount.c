@@ -408,27 +408,48 @@ int64_t qcow2_alloc_exact(Qcow2 *q, uint64_t count)
     }
 }
 
+/* Another reference to the cluster where the last compressed data ended; what they left of it is
+ * used from there. Returns: whether there is one. */
+static int continue_cluster(Qcow2 *q, uint64_t at, uint64_t end, int64_t *out_offset)
+{
+    int rc = qcow2_refcount_change(q, at, 1, 1);
+    if (rc == -EMFILE) {
+        return 0; /* as many as its refcount can count */
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    q->compressed_at = qcow2_in_cluster(q, end) ? end : 0;
+    *out_offset = (int64_t)at;
+    return 1;
+}
+
 int64_t qcow2_alloc_bytes(Qcow2 *q, uint64_t length)
 {
-    uint64_t left = q->compressed_at ? q->cluster_size - qcow2_in_cluster(q, q->compressed_at) : 0;
-    if (q->compressed_at && left >= length) {
-        int rc = qcow2_refcount_change(q, q->compressed_at, length, 1);
-        if (rc < 0 && rc != -EMFILE) {
-            return rc;
+    uint64_t at = q->compressed_at;
+    int64_t found = 0;
+    if (at && at + length <= round_up(at, q->cluster_size)) {
+        int rc = continue_cluster(q, at, at + length, &found);
+        if (rc) {
+            return rc < 0 ? rc : found;
         }
-        if (rc == 0) {
-            uint64_t at = q->compressed_at;
-            q->compressed_at += length;
-            if (qcow2_in_cluster(q, q->compressed_at) == 0) {
-                q->compressed_at = 0;
-            }
-            return (int64_t)at;
-        }
+        at = 0;
     }
     int64_t offset = qcow2_alloc_exact(q, 1);
-    if (offset > 0) {
-        q->compressed_at = length < q->cluster_size ? (uint64_t)offset + length : 0;
+    if (offset < 0) {
+        return offset;
     }
+    /* The next cluster of the file: the data begin in the last one. */
+    if (at && at == q->compressed_at && (uint64_t)offset == round_up(at, q->cluster_size)) {
+        int rc = continue_cluster(q, at, at + length, &found);
+        if (rc < 0) {
+            qcow2_free_now(q, (uint64_t)offset, q->cluster_size);
+        }
+        if (rc) {
+            return rc < 0 ? rc : found;
+        }
+    }
+    q->compressed_at = length < q->cluster_size ? (uint64_t)offset + length : 0;
     return offset;
 }
 
