@@ -134,6 +134,11 @@ const char *block_backend_id(const BlockBackend *backend)
     return backend->id;
 }
 
+bool block_backend_is_anonymous(const BlockBackend *backend)
+{
+    return backend->options.is_anonymous;
+}
+
 const char *block_backend_path(const BlockBackend *backend)
 {
     return block_node_filename(backend->node);

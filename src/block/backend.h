@@ -43,9 +43,10 @@ typedef struct BlockOptions {
     const BlockSpec *spec; /* what to open, instead of @path and @format; borrowed for the call */
     const char *detect_zeroes; /* "off", "on", "unmap"; NULL: as @spec says */
     bool is_readonly;
-    bool is_shared;   /* others may write too (share-rw) */
-    bool is_unlocked; /* take no lock (locking=off) */
-    bool can_discard; /* discard=unmap: give freed space back to the host */
+    bool is_anonymous; /* goes with the device that it was made for */
+    bool is_shared;    /* others may write too (share-rw) */
+    bool is_unlocked;  /* take no lock (locking=off) */
+    bool can_discard;  /* discard=unmap: give freed space back to the host */
     BlockCache cache;
     BlockErrorAction on_write_error, on_read_error;
 } BlockOptions;
@@ -85,6 +86,7 @@ BlockBackend *block_backend_open(const BlockOptions *options, EventLoop *loop, G
 void block_backend_close(BlockBackend *backend);
 
 const char *block_backend_id(const BlockBackend *backend);
+bool block_backend_is_anonymous(const BlockBackend *backend);
 const char *block_backend_path(const BlockBackend *backend);
 /* The image; borrowed. */
 BlockNode *block_backend_node(const BlockBackend *backend);

@@ -121,6 +121,7 @@ const char *block_node_driver(const BlockNode *node);   /* "qcow2" */
 const char *block_node_filename(const BlockNode *node); /* as messages show it */
 const char *block_node_name(const BlockNode *node);     /* node-name, or NULL */
 uint64_t block_node_size(const BlockNode *node);
+unsigned block_node_flags(const BlockNode *node); /* BLOCK_OPEN_... */
 bool block_node_is_writable(const BlockNode *node);
 /* Whether its format was guessed from its content: callers warn if that said raw. */
 bool block_node_was_probed(const BlockNode *node);

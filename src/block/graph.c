@@ -61,7 +61,7 @@ BlockBackend *block_graph_find_backend(const BlockGraph *graph, const char *id)
 {
     BlockBackend *backend;
     for (unsigned i = 0; (backend = block_graph_backend(graph, i)); i++) {
-        if (strcmp(block_backend_id(backend), id) == 0) {
+        if (!block_backend_is_anonymous(backend) && strcmp(block_backend_id(backend), id) == 0) {
             return backend;
         }
     }
@@ -214,6 +214,21 @@ static bool check_role(BlockGraph *graph, const BlockNode *node, const char *rol
         }
     }
     return true;
+}
+
+bool block_graph_check_root(BlockGraph *graph, const BlockNode *node, GError **error)
+{
+    BlockBackend *backend;
+    for (unsigned i = 0; (backend = block_graph_backend(graph, i)); i++) {
+        if (block_backend_node(backend) == node) {
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY,
+                        "Conflicts with use by a block device as 'root', which does not allow "
+                        "'write' on %s",
+                        node->name);
+            return false;
+        }
+    }
+    return check_role(graph, node, "root", error) && block_node_check_unclaimed(node, error);
 }
 
 static BlockNode *look_up(void *opaque, const char *name, const char *role, GError **error)

@@ -23,7 +23,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockGraph, block_graph_free)
 
 void block_graph_add_backend(BlockGraph *graph, BlockBackend *backend);
 void block_graph_remove_backend(BlockGraph *graph, const BlockBackend *backend);
-/* NULL: past the last; no such id. */
+/* NULL: past the last; no such id. Anonymous ones are not found by id. */
 BlockBackend *block_graph_backend(const BlockGraph *graph, unsigned index);
 BlockBackend *block_graph_find_backend(const BlockGraph *graph, const char *id);
 /* A node that a job uses and nobody else may know. The graph holds a reference. */
@@ -48,6 +48,8 @@ GPtrArray *block_graph_nodes(BlockGraph *graph);
 BlockNode *block_graph_find(BlockGraph *graph, const char *name, GError **error);
 /* As block_graph_find(); a back end's id means its node. */
 BlockNode *block_graph_find_device(BlockGraph *graph, const char *name, GError **error);
+/* Whether a device may use @node: no format has it for its file, no other device uses it. */
+bool block_graph_check_root(BlockGraph *graph, const BlockNode *node, GError **error);
 /* The back end through whose filters and backing files @node is reached first; NULL: none. */
 BlockBackend *block_graph_backend_of(const BlockGraph *graph, const BlockNode *node);
 /* Whether @name may be a new node's; an error says why not. */

@@ -418,6 +418,11 @@ uint64_t block_node_size(const BlockNode *node)
     return __atomic_load_n(&node->size, __ATOMIC_RELAXED);
 }
 
+unsigned block_node_flags(const BlockNode *node)
+{
+    return node->flags;
+}
+
 bool block_node_is_writable(const BlockNode *node)
 {
     return node->flags & BLOCK_OPEN_WRITABLE;

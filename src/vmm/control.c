@@ -112,7 +112,10 @@ static bool monitor_disk(void *opaque, unsigned index, MonitorDisk *out)
     if (!machine_backend_at(control->machine, "drive", index, &info)) {
         return false;
     }
-    *out = (MonitorDisk){ .device = info.name, .qdev = info.user, .backend = info.object };
+    bool is_anonymous = block_backend_is_anonymous(info.object);
+    *out = (MonitorDisk){ .device = is_anonymous ? "" : info.name,
+                          .qdev = info.user,
+                          .backend = info.object };
     return true;
 }
 

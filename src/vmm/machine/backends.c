@@ -93,6 +93,14 @@ void *machine_use_backend(Machine *machine, const MachineDevice *user, const cha
             return char_mux_port(mux->object, error);
         }
     }
+    if (!backend && !strcmp(kind, "drive")) {
+        g_autoptr(GError) reason = NULL;
+        backend = machine_open_node_drive(machine, name, &reason);
+        if (reason) {
+            g_propagate_error(error, g_steal_pointer(&reason));
+            return NULL;
+        }
+    }
     if (!backend) {
         set_missing_error(machine, kind, name, error);
         return NULL;
@@ -108,10 +116,17 @@ void *machine_use_backend(Machine *machine, const MachineDevice *user, const cha
 
 void machine_leave_backends(const MachineDevice *user)
 {
-    for (guint i = 0; i < user->machine->backends->len; i++) {
-        MachineBackend *backend = g_ptr_array_index(user->machine->backends, i);
-        if (backend->user == user) {
-            backend->user = NULL;
+    Machine *machine = user->machine;
+    for (guint i = machine->backends->len; i > 0; i--) {
+        MachineBackend *backend = g_ptr_array_index(machine->backends, i - 1);
+        if (backend->user != user) {
+            continue;
+        }
+        backend->user = NULL;
+        if (!strcmp(backend->kind, "drive") && block_backend_is_anonymous(backend->object)) {
+            block_graph_remove_backend(machine->graph, backend->object);
+            g_ptr_array_remove_index(machine->backends, i - 1);
+            backend_free(backend);
         }
     }
 }

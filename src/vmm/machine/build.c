@@ -77,6 +77,7 @@ Machine *machine_new(const MachineConfig *config, GError **error)
     machine->shutdown_pauses = config->no_shutdown;
     machine->devices = g_ptr_array_new();
     machine->backends = g_ptr_array_new();
+    machine->graph = block_graph_new();
     machine->gsis = g_ptr_array_new();
     machine->fds = fd_sets_new();
     pthread_mutex_init(&machine->run_lock, NULL);
@@ -103,6 +104,7 @@ void machine_free(Machine *machine)
     machine_done_devices(machine);
     machine_done_accel(machine);
     machine_done_gsis(machine);
+    block_graph_free(machine->graph);
     machine_done_backends(machine);
     machine_done_memory(machine);
     fd_sets_free(machine->fds);

@@ -114,6 +114,11 @@ bool machine_backend_at(const Machine *machine, const char *kind, unsigned index
     return false;
 }
 
+BlockGraph *machine_graph(const Machine *machine)
+{
+    return machine->graph;
+}
+
 CharBackend *machine_chardev(Machine *machine, const char *id, GError **error)
 {
     return machine_use_backend(machine, NULL, "chardev", id, error);

@@ -3,6 +3,7 @@
 #ifndef LODGE_VMM_MACHINE_INSPECT_H
 #define LODGE_VMM_MACHINE_INSPECT_H
 
+#include "block/graph.h"
 #include "gbase/fd-sets.h"
 #include "vmm/char/char.h"
 #include "vmm/cpu/feature.h"
@@ -51,6 +52,9 @@ bool machine_resume_one(Machine *machine, unsigned vcpu, GError **error);
 /* Back ends of @kind ("drive", "chardev", "netdev") by number. False: past the last. */
 bool machine_backend_at(const Machine *machine, const char *kind, unsigned index,
                         MachineBackendInfo *out);
+BlockGraph *machine_graph(const Machine *machine);
+/* @spec with its file names as this process opens them ("/dev/fdset/N"). (transfer full) */
+BlockSpec *machine_resolve_spec(const Machine *machine, const BlockSpec *spec, GError **error);
 /* Begins to write what the host's caches hold of the drives. */
 void machine_flush_drives(Machine *machine);
 /* Number @index of all devices, those of the machine itself too; NULL: past the last. */

@@ -3,7 +3,7 @@
 #ifndef LODGE_VMM_MACHINE_INTERNAL_H
 #define LODGE_VMM_MACHINE_INTERNAL_H
 
-#include "block/backend.h"
+#include "block/graph.h"
 #include "gbase/fd-sets.h"
 #include "vmm/accel/accel.h"
 #include "vmm/bus/pci/pci-bus.h"
@@ -106,8 +106,9 @@ struct Machine {
     PciBus *pci_root;    /* NULL: no PCI */
     GPtrArray *devices;  /* of MachineDevice, in the order made */
     GPtrArray *backends; /* of MachineBackend */
-    FdSets *fds;         /* passed by -add-fd and the monitor */
-    GPtrArray *gsis;     /* of MachineGsi */
+    BlockGraph *graph;
+    FdSets *fds;     /* passed by -add-fd and the monitor */
+    GPtrArray *gsis; /* of MachineGsi */
     /* Known to their type's build and to lifecycle. NULL: not there. */
     Device *acpi_pm, *acpi_ged, *rtc, *fw_cfg;
 
@@ -246,6 +247,8 @@ void machine_handle_exits(void *opaque);
 bool machine_open_drive(Machine *machine, const BlockOptions *options, GError **error);
 /* @texts: of char *, arguments of -blockdev. */
 bool machine_open_blockdevs(Machine *machine, const GPtrArray *texts, GError **error);
+/* A drive on the node @name for a device. NULL with @error, or without: there is no such node. */
+MachineBackend *machine_open_node_drive(Machine *machine, const char *name, GError **error);
 /* What drives began is done, and told to their devices. */
 void machine_drain_drives(Machine *machine);
 /* Memory, devices and vCPUs as after power on, boot data loaded. */

@@ -105,7 +105,10 @@ bool machine_open_drive(Machine *machine, const BlockOptions *options, GError **
         return false;
     }
     block_backend_set_error_hook(backend, on_block_error, machine);
-    machine_add_backend(machine, "drive", options->id, backend, free_drive);
+    block_graph_add_backend(machine->graph, backend);
+    /* The node's name may be another node's one day: devices do not find the drive by it. */
+    g_autofree char *name = g_strconcat(options->is_anonymous ? "#" : "", options->id, NULL);
+    machine_add_backend(machine, "drive", name, backend, free_drive);
     return true;
 }
 
