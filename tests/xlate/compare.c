@@ -91,6 +91,16 @@ static bool is_rounding_fault(const Case *test, const CaseResult *result)
            insn.info.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH;
 }
 
+/* XRSTOR: whether an invalid header or a page that another part lacks is found first. */
+static bool faults_in_any_order(const Case *test, const CaseResult *a, const CaseResult *b)
+{
+    ZydisDisassembledInstruction insn;
+    return a->vector + b->vector == 13 + 14 && (a->vector == 13 || a->vector == 14) &&
+           disassemble_fault(test, a, &insn) &&
+           (insn.info.mnemonic == ZYDIS_MNEMONIC_XRSTOR ||
+            insn.info.mnemonic == ZYDIS_MNEMONIC_XRSTOR64);
+}
+
 /* With an empty mask a processor may fault or not. */
 static bool is_masked_store(const Case *test, const CaseResult *result)
 {
@@ -120,7 +130,9 @@ static bool differ_in_end(const Case *test, const CaseResult *a, const CaseResul
     bool result = differ(file, "end", name, a->end, b->end);
     if (a->end == CASE_FAULTED && b->end == CASE_FAULTED) {
         uint32_t mask = error_mask(a);
-        result |= differ(file, "vector", name, a->vector, b->vector);
+        if (!faults_in_any_order(test, a, b)) {
+            result |= differ(file, "vector", name, a->vector, b->vector);
+        }
         if (!accesses_in_any_order(test, a)) {
             result |= differ(file, "error", name, a->error & mask, b->error & mask);
         }

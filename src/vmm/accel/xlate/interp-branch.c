@@ -119,7 +119,11 @@ void op_jcxz(Vcpu *vcpu, const Insn *insn)
 void op_bound(Vcpu *vcpu, const Insn *insn)
 {
     unsigned size = insn->operand_size;
-    uint64_t linear = insn_linear(vcpu, insn, size * 2, false);
+    uint64_t linear =
+        segment_linear_any(vcpu, insn->mem.segment, insn_ea(vcpu, insn), size * 2, false);
+    if (vcpu->mode & MODE_ALIGN) {
+        segment_check_alignment(vcpu, linear, size); /* of each half */
+    }
     int64_t index = (int64_t)sign_extend(reg_read(vcpu, &insn->operand[0]), size);
     int64_t low = (int64_t)sign_extend(mem_read(vcpu, linear, size), size);
     int64_t high = (int64_t)sign_extend(mem_read(vcpu, linear + size, size), size);

@@ -85,7 +85,8 @@ bool rmw_store_locked(Vcpu *vcpu, Rmw *rmw, uint64_t old, uint64_t value)
 static void compare_exchange_pair(Vcpu *vcpu, const Insn *insn, unsigned size)
 {
     /* Alignment comes before all other faults. */
-    if (size == 8 && (vcpu->segment[insn->mem.segment].base + insn_ea(vcpu, insn)) % 16 != 0) {
+    if (size == 8 &&
+        segment_linear_unchecked(vcpu, insn->mem.segment, insn_ea(vcpu, insn)) % 16 != 0) {
         raise_error(vcpu, EXCEPTION_GP, 0);
     }
     uint64_t linear = insn_linear(vcpu, insn, size * 2, true);

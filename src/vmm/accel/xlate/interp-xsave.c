@@ -21,12 +21,22 @@ static unsigned xmm_count(const Vcpu *vcpu)
     return vcpu->mode & MODE_CS64 ? 16 : 8;
 }
 
-static void require_aligned(Vcpu *vcpu, uint64_t linear, unsigned to)
+/* Address of an area. The alignment check comes after the checks of limit and canonical form and
+ * before that of writability; what alignment the instruction asks for comes last. */
+static uint64_t area_linear(Vcpu *vcpu, const Insn *insn, unsigned size, unsigned to, bool is_write)
 {
-    if (linear % to != 0) {
-        bool is_alignment_check = (vcpu->mode & MODE_ALIGN) && linear % 4 != 0;
-        raise_error(vcpu, is_alignment_check ? EXCEPTION_AC : EXCEPTION_GP, 0);
+    uint64_t offset = insn_ea(vcpu, insn);
+    uint64_t linear = segment_linear_any(vcpu, insn->mem.segment, offset, size, false);
+    if (vcpu->mode & MODE_ALIGN) {
+        segment_check_alignment(vcpu, linear, 4);
     }
+    if (is_write) {
+        segment_linear_any(vcpu, insn->mem.segment, offset, size, true);
+    }
+    if (linear % to != 0) {
+        raise_error(vcpu, EXCEPTION_GP, 0);
+    }
+    return linear;
 }
 
 /* x87 part, apart from MXCSR. Without REX.W pointers are 32 bits and a selector, which is zero. */
@@ -102,9 +112,8 @@ void op_fxsave(Vcpu *vcpu, const Insn *insn)
 {
     uint8_t area[FXSAVE_BYTES];
     require_fx(vcpu);
-    uint64_t linear = insn_linear(vcpu, insn, FXSAVE_BYTES, true);
+    uint64_t linear = area_linear(vcpu, insn, FXSAVE_BYTES, 16, true);
     unsigned bytes = XSAVE_XMM + xmm_count(vcpu) * 16;
-    require_aligned(vcpu, linear, 16);
     mem_probe_write(vcpu, linear, FXSAVE_BYTES);
     put_x87(vcpu, insn, area);
     put_mxcsr(vcpu, area);
@@ -116,8 +125,7 @@ void op_fxrstor(Vcpu *vcpu, const Insn *insn)
 {
     uint8_t area[FXSAVE_BYTES];
     require_fx(vcpu);
-    uint64_t linear = insn_linear(vcpu, insn, FXSAVE_BYTES, false);
-    require_aligned(vcpu, linear, 16);
+    uint64_t linear = area_linear(vcpu, insn, FXSAVE_BYTES, 16, false);
     mem_read_bytes(vcpu, linear, area, FXSAVE_BYTES);
     uint32_t mxcsr = checked_mxcsr(vcpu, area + XSAVE_MXCSR);
     get_x87(vcpu, insn, area);
@@ -144,29 +152,67 @@ static void require_xsave(Vcpu *vcpu)
 /* What of an area an instruction touches: the components asked for, and the header. */
 typedef struct AreaPart {
     unsigned at, bytes;
+    uint64_t linear; /* set by place_parts() */
 } AreaPart;
 
-#define PARTS_MAX 6u
+#define PARTS_MAX 7u /* one of them in two */
 
 static unsigned find_parts(Vcpu *vcpu, uint64_t components, bool has_mxcsr, unsigned header_bytes,
                            AreaPart parts[PARTS_MAX])
 {
     unsigned count = 0;
     if (components & COMPONENT_X87) {
-        parts[count++] = (AreaPart){ 0, XSAVE_MXCSR };
-        parts[count++] = (AreaPart){ XSAVE_ST, X87_BYTES - XSAVE_ST };
+        parts[count++] = (AreaPart){ 0, XSAVE_MXCSR, 0 };
+        parts[count++] = (AreaPart){ XSAVE_ST, X87_BYTES - XSAVE_ST, 0 };
     }
     if (has_mxcsr) {
-        parts[count++] = (AreaPart){ XSAVE_MXCSR, XSAVE_ST - XSAVE_MXCSR };
+        parts[count++] = (AreaPart){ XSAVE_MXCSR, XSAVE_ST - XSAVE_MXCSR, 0 };
     }
     if (components & COMPONENT_SSE) {
-        parts[count++] = (AreaPart){ XSAVE_XMM, xmm_count(vcpu) * 16 };
+        parts[count++] = (AreaPart){ XSAVE_XMM, xmm_count(vcpu) * 16, 0 };
     }
     if (components & COMPONENT_AVX) {
-        parts[count++] = (AreaPart){ XSAVE_YMM_HIGH, xmm_count(vcpu) * 16 };
+        parts[count++] = (AreaPart){ XSAVE_YMM_HIGH, xmm_count(vcpu) * 16, 0 };
     }
-    parts[count++] = (AreaPart){ XSAVE_HEADER, header_bytes };
+    parts[count++] = (AreaPart){ XSAVE_HEADER, header_bytes, 0 };
     return count;
+}
+
+/* Offsets wrap at 4 GiB with 32-bit addresses in 64-bit code, also within an area: what lies beyond
+ * is a part of its own. Returns the count of parts. */
+static unsigned place_parts(const Vcpu *vcpu, const Insn *insn, uint64_t linear,
+                            AreaPart parts[PARTS_MAX], unsigned count)
+{
+    bool wraps = insn->address_size == 4 && (vcpu->mode & MODE_CS64);
+    uint64_t left = wraps ? (UINT64_C(1) << 32) - insn_ea(vcpu, insn) : UINT64_MAX;
+    for (unsigned i = 0; i < count; i++) {
+        AreaPart *part = &parts[i];
+        part->linear = linear + part->at - (part->at >= left ? UINT64_C(1) << 32 : 0);
+        if (part->at < left && part->at + part->bytes > left) {
+            unsigned first = (unsigned)left - part->at;
+            parts[count++] = (AreaPart){ part->at + first, part->bytes - first, 0 };
+            part->bytes = first;
+        }
+    }
+    return count;
+}
+
+static void read_part(Vcpu *vcpu, const Insn *insn, uint64_t linear, uint8_t *area, AreaPart part)
+{
+    AreaPart parts[PARTS_MAX] = { part };
+    unsigned count = place_parts(vcpu, insn, linear, parts, 1);
+    for (unsigned i = 0; i < count; i++) {
+        mem_read_bytes(vcpu, parts[i].linear, area + parts[i].at, parts[i].bytes);
+    }
+}
+
+static void probe_part(Vcpu *vcpu, const Insn *insn, uint64_t linear, AreaPart part)
+{
+    AreaPart parts[PARTS_MAX] = { part };
+    unsigned count = place_parts(vcpu, insn, linear, parts, 1);
+    for (unsigned i = 0; i < count; i++) {
+        mem_probe_write(vcpu, parts[i].linear, parts[i].bytes);
+    }
 }
 
 static void save(Vcpu *vcpu, const Insn *insn, bool compacted)
@@ -176,28 +222,29 @@ static void save(Vcpu *vcpu, const Insn *insn, bool compacted)
     uint64_t wanted = requested(vcpu), present = 0, layout = wanted | COMPACTED;
     bool has_mxcsr = wanted & (compacted ? COMPONENT_SSE : COMPONENT_SSE | COMPONENT_AVX);
     require_xsave(vcpu);
-    uint64_t linear = insn_linear(vcpu, insn, xsave_bytes(wanted, compacted), true);
-    require_aligned(vcpu, linear, 64);
+    uint64_t linear = area_linear(vcpu, insn, xsave_bytes(wanted, compacted), 64, true);
     unsigned count = find_parts(vcpu, wanted, has_mxcsr, compacted ? 16 : 8, part);
+    count = place_parts(vcpu, insn, linear, part, count);
     for (unsigned i = 0; i < count; i++) {
-        mem_probe_write(vcpu, linear + part[i].at, part[i].bytes);
+        mem_probe_write(vcpu, part[i].linear, part[i].bytes);
     }
     if (wanted & COMPONENT_AVX) {
         /* All of the component must be there, even what 32-bit code does not write. */
-        mem_probe_write(vcpu, linear + XSAVE_YMM_HIGH, XSAVE_END - XSAVE_YMM_HIGH);
+        probe_part(vcpu, insn, linear, (AreaPart){ XSAVE_YMM_HIGH, XSAVE_END - XSAVE_YMM_HIGH, 0 });
     }
     put_x87(vcpu, insn, area);
     put_mxcsr(vcpu, area);
     memcpy(area + XSAVE_XMM, xmm_at(vcpu, 0), xmm_count(vcpu) * 16);
     memcpy(area + XSAVE_YMM_HIGH, ymm_high_at(vcpu, 0), xmm_count(vcpu) * 16);
     if (!compacted) {
-        mem_read_bytes(vcpu, linear + XSAVE_HEADER, &present, sizeof(present));
+        read_part(vcpu, insn, linear, area, (AreaPart){ XSAVE_HEADER, sizeof(present), 0 });
+        memcpy(&present, area + XSAVE_HEADER, sizeof(present));
     }
     present |= wanted;
     memcpy(area + XSAVE_HEADER, &present, sizeof(present));
     memcpy(area + XSAVE_HEADER + 8, &layout, sizeof(layout));
     for (unsigned i = 0; i < count; i++) {
-        mem_write_bytes(vcpu, linear + part[i].at, area + part[i].at, part[i].bytes);
+        mem_write_bytes(vcpu, part[i].linear, area + part[i].at, part[i].bytes);
     }
 }
 
@@ -261,17 +308,18 @@ void op_xrstor(Vcpu *vcpu, const Insn *insn)
     uint8_t area[XSAVE_END];
     uint64_t wanted = requested(vcpu), present, layout;
     require_xsave(vcpu);
-    uint64_t linear = insn_linear(vcpu, insn, XSAVE_YMM_HIGH, false);
-    require_aligned(vcpu, linear, 64);
-    mem_read_bytes(vcpu, linear, area, XSAVE_YMM_HIGH);
+    uint64_t linear = area_linear(vcpu, insn, XSAVE_YMM_HIGH, 64, false);
+    read_part(vcpu, insn, linear, area,
+              (AreaPart){ XSAVE_HEADER, XSAVE_YMM_HIGH - XSAVE_HEADER, 0 });
     if (!header_is_valid(vcpu, area + XSAVE_HEADER)) {
         raise_error(vcpu, EXCEPTION_GP, 0);
     }
+    read_part(vcpu, insn, linear, area, (AreaPart){ 0, XSAVE_HEADER, 0 });
     memcpy(&present, area + XSAVE_HEADER, 8);
     memcpy(&layout, area + XSAVE_HEADER + 8, 8);
     if (wanted & present & COMPONENT_AVX) {
-        mem_read_bytes(vcpu, linear + XSAVE_YMM_HIGH, area + XSAVE_YMM_HIGH,
-                       XSAVE_END - XSAVE_YMM_HIGH);
+        read_part(vcpu, insn, linear, area,
+                  (AreaPart){ XSAVE_YMM_HIGH, XSAVE_END - XSAVE_YMM_HIGH, 0 });
     }
     bool loads_mxcsr = layout & COMPACTED ? wanted & present & COMPONENT_SSE
                                           : wanted & (COMPONENT_SSE | COMPONENT_AVX);

@@ -606,7 +606,8 @@ static void prepare_memory(Vcpu *vcpu, const Insn *insn, const InsnOperand *op, 
         raise_exception(vcpu, EXCEPTION_UD);
     }
     /* Comes before the segment's limit and canonical addresses. */
-    check_alignment(vcpu, insn, vcpu->segment[insn->mem.segment].base + insn_ea(vcpu, insn),
+    check_alignment(vcpu, insn,
+                    segment_linear_unchecked(vcpu, insn->mem.segment, insn_ea(vcpu, insn)),
                     op->size);
     *linear = ignores_alignment(insn) ? segment_linear_any(vcpu, insn->mem.segment,
                                                            insn_ea(vcpu, insn), op->size, writes)
@@ -758,7 +759,7 @@ void op_native(Vcpu *vcpu, const Insn *insn)
     }
     Plan plan = make_plan(insn, memory != NULL);
     if (memory && is_x87_store(insn)) {
-        linear = vcpu->segment[insn->mem.segment].base + insn_ea(vcpu, insn);
+        linear = segment_linear_unchecked(vcpu, insn->mem.segment, insn_ea(vcpu, insn));
         if (store_is_suppressed(vcpu, &plan, insn)) {
             set_pointers(vcpu, insn, memory, linear);
             return;

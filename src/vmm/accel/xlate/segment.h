@@ -94,6 +94,16 @@ static inline bool is_canonical(uint64_t linear)
 /* Under MODE_ALIGN: raises #AC if an operand of @size bytes may not lie at @linear. */
 void segment_check_alignment(Vcpu *vcpu, uint64_t linear, unsigned size);
 
+/* Linear address of @offset in segment @reg without any check: for what comes before segment
+ * faults. */
+static inline uint64_t segment_linear_unchecked(const Vcpu *vcpu, unsigned reg, uint64_t offset)
+{
+    if (vcpu->mode & MODE_CS64) {
+        return reg >= CPU_FS ? vcpu->segment[reg].base + offset : offset;
+    }
+    return (uint32_t)(vcpu->segment[reg].base + offset);
+}
+
 static inline uint64_t segment_linear_any(Vcpu *vcpu, unsigned reg, uint64_t offset, unsigned size,
                                           bool is_write)
 {
