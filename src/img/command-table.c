@@ -22,6 +22,7 @@ const ImgCommand img_commands[] = {
     { "rebase", "Give an image another backing file", "filename", img_rebase_options, img_rebase },
     { "resize", "Change the size of the disk", "filename [+|-]size", img_resize_options,
       img_resize },
+    { "serve", "Offer an image to NBD clients", "filename", img_serve_options, img_serve },
     { "snapshot", "Work on snapshots inside an image", "filename", img_snapshot_options,
       img_snapshot },
     {},

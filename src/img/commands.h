@@ -31,6 +31,8 @@ extern const ImgOption img_rebase_options[];
 int img_rebase(const ImgArgs *args);
 extern const ImgOption img_resize_options[];
 int img_resize(const ImgArgs *args);
+extern const ImgOption img_serve_options[];
+int img_serve(const ImgArgs *args);
 extern const ImgOption img_snapshot_options[];
 int img_snapshot(const ImgArgs *args);
 
