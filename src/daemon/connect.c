@@ -9,9 +9,8 @@
 
 #include <unistd.h>
 
-/* What clients take to know what they may ask for: a libvirt and a QEMU of this age. */
+/* What clients take to know what they may ask for: a libvirt of this age. */
 #define LIBVIRT_VERSION 11003000u
-#define HYPERVISOR_VERSION 9002000u
 
 #define OPEN_READ_ONLY 1u
 #define OPEN_NO_ALIASES 2u
@@ -96,14 +95,6 @@ bool handle_connect_get_type(DaemonCall *call, RemoteConnectGetTypeRet *ret, GEr
     (void)call;
     (void)error;
     ret->type = "QEMU";
-    return true;
-}
-
-bool handle_connect_get_version(DaemonCall *call, RemoteConnectGetVersionRet *ret, GError **error)
-{
-    (void)call;
-    (void)error;
-    ret->hv_ver = HYPERVISOR_VERSION;
     return true;
 }
 
@@ -334,7 +325,6 @@ static const DispatchEntry handlers[] = {
     HANDLER_INLINE(connect_open),
     HANDLER_INLINE(connect_close),
     HANDLER_INLINE(connect_get_type),
-    HANDLER_INLINE(connect_get_version),
     HANDLER_INLINE(connect_get_lib_version),
     HANDLER_INLINE(connect_get_hostname),
     HANDLER_INLINE(connect_get_uri),

@@ -23,6 +23,7 @@ struct Daemon {
     EventLoop *loop; /* runs on the main thread */
     EventQueue *events;
     struct DaemonServer *server;
+    struct EngineSet *engines;     /* set by the host module, which starts before it */
     struct DomainService *domains; /* set by the domain module; NULL until it has started */
 };
 

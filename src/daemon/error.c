@@ -3,6 +3,7 @@
 #include "daemon/error.h"
 
 #include "base/compiler.h"
+#include "conf/error.h"
 #include "gbase/error.h"
 
 #include <string.h>
@@ -57,7 +58,7 @@ DaemonErrorCode daemon_error_code(const GError *error)
         { LODGE_ERROR_PROTOCOL, DAEMON_ERROR_RPC },
         { LODGE_ERROR_CONNECTION, DAEMON_ERROR_SYSTEM },
     };
-    if (error->domain == DAEMON_ERROR) {
+    if (error->domain == DAEMON_ERROR || error->domain == CONF_ERROR) {
         return (DaemonErrorCode)error->code;
     }
     if (error->domain == LODGE_ERROR) {

@@ -53,8 +53,8 @@ typedef enum DaemonErrorCode {
     DAEMON_ERROR_AGENT_COMMAND_FAILED = 113,
 } DaemonErrorCode;
 
-/* GError domain whose codes are the numbers above. Errors of LODGE_ERROR may be returned as well:
- * daemon_error_code() maps them. */
+/* GError domain whose codes are the numbers above. Errors of LODGE_ERROR and CONF_ERROR may be
+ * returned as well: daemon_error_code() maps them. */
 #define DAEMON_ERROR (daemon_error_quark())
 GQuark daemon_error_quark(void);
 

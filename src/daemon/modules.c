@@ -5,7 +5,9 @@
 #include "daemon/domain/module.h"
 
 const DaemonModule *const daemon_modules[] = {
-    &connect_module,          &sasl_module,         &admin_module,        &host_module,
-    &absent_module,           &domain_module,       &domain_query_module, &domain_define_module,
-    &domain_lifecycle_module, &domain_guest_module, &domain_stats_module, NULL,
+    &connect_module,      &sasl_module,          &admin_module,
+    &host_module,         &host_node_module,     &host_cpu_module,
+    &host_memory_module,  &absent_module,        &domain_module,
+    &domain_query_module, &domain_define_module, &domain_lifecycle_module,
+    &domain_guest_module, &domain_stats_module,  NULL,
 };

@@ -8,10 +8,13 @@
 /* Ends with NULL. */
 extern const DaemonModule *const daemon_modules[];
 
-extern const DaemonModule connect_module; /* the connection itself */
-extern const DaemonModule sasl_module;    /* authentication */
-extern const DaemonModule admin_module;   /* the daemon itself, on the admin socket */
-extern const DaemonModule host_module;    /* facts about the host */
-extern const DaemonModule absent_module;  /* kinds of objects that there are none of */
+extern const DaemonModule connect_module;     /* the connection itself */
+extern const DaemonModule sasl_module;        /* authentication */
+extern const DaemonModule admin_module;       /* the daemon itself, on the admin socket */
+extern const DaemonModule host_module;        /* engines; what host and guests can do */
+extern const DaemonModule host_node_module;   /* facts about the host */
+extern const DaemonModule host_cpu_module;    /* comparing processors */
+extern const DaemonModule host_memory_module; /* pages, merging, power */
+extern const DaemonModule absent_module;      /* kinds of objects that there are none of */
 
 #endif

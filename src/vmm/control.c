@@ -187,10 +187,11 @@ static bool monitor_backend_del(void *opaque, const char *kind, const char *id, 
     return machine_remove_backend(control->machine, kind, id, error);
 }
 
-static bool monitor_cpu_features(void *opaque, const char *name, CpuFeatureSet *out, GError **error)
+static bool monitor_cpu_features(void *opaque, const char *name, CpuFeatureSet *out,
+                                 CpuFeatureSet *out_missing, GError **error)
 {
     const Control *control = opaque;
-    return machine_cpu_features(control->machine, name, out, error);
+    return machine_cpu_features(control->machine, name, out, out_missing, error);
 }
 
 static bool fail_no_balloon(GError **error)

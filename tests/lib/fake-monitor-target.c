@@ -159,10 +159,12 @@ static bool target_backend_del(void *opaque, const char *kind, const char *id, G
     return true;
 }
 
-static bool target_cpu_features(void *opaque, const char *name, CpuFeatureSet *out, GError **error)
+static bool target_cpu_features(void *opaque, const char *name, CpuFeatureSet *out,
+                                CpuFeatureSet *out_missing, GError **error)
 {
-    *out = (CpuFeatureSet){ 0 };
+    *out = *out_missing = (CpuFeatureSet){ 0 };
     cpu_feature_add(out, CPU_FEATURE_SVM);
+    cpu_feature_add(out_missing, CPU_FEATURE_XSAVE);
     return true;
 }
 

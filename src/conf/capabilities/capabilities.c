@@ -27,6 +27,25 @@ static void write_cell(XmlWriter *writer, const HostCell *cell)
     g_autofree char *memory = g_strdup_printf("%" G_GUINT64_FORMAT, cell->memory);
     xml_write_text(writer, memory);
     xml_write_end(writer);
+    for (unsigned i = 0; i < cell->n_pages; i++) {
+        xml_write_start(writer, "pages");
+        xml_write_attr(writer, "unit", "KiB");
+        xml_write_attr_fmt(writer, "size", "%" G_GUINT64_FORMAT, (guint64)cell->pages[i].size);
+        g_autofree char *count =
+            g_strdup_printf("%" G_GUINT64_FORMAT, (guint64)cell->pages[i].count);
+        xml_write_text(writer, count);
+        xml_write_end(writer);
+    }
+    if (cell->n_distances) {
+        xml_write_start(writer, "distances");
+        for (unsigned i = 0; i < cell->n_distances; i++) {
+            xml_write_start(writer, "sibling");
+            xml_write_attr_fmt(writer, "id", "%u", cell->distances[i].cell);
+            xml_write_attr_fmt(writer, "value", "%u", cell->distances[i].value);
+            xml_write_end(writer);
+        }
+        xml_write_end(writer);
+    }
     xml_write_start(writer, "cpus");
     xml_write_attr_fmt(writer, "num", "%u", cell->n_cpus);
     for (unsigned i = 0; i < cell->n_cpus; i++) {
@@ -49,6 +68,18 @@ static void write_host_cpu(XmlWriter *writer, const HostCapabilities *caps)
     xml_write_leaf(writer, "arch", caps->arch);
     xml_write_leaf(writer, "model", caps->cpu_model);
     xml_write_leaf(writer, "vendor", caps->cpu_vendor);
+    if (caps->microcode) {
+        xml_write_start(writer, "microcode");
+        xml_write_attr(writer, "version", caps->microcode);
+        xml_write_end(writer);
+    }
+    if (caps->has_signature) {
+        xml_write_start(writer, "signature");
+        xml_write_attr_fmt(writer, "family", "%u", caps->family);
+        xml_write_attr_fmt(writer, "model", "%u", caps->model);
+        xml_write_attr_fmt(writer, "stepping", "%u", caps->stepping);
+        xml_write_end(writer);
+    }
     if (caps->sockets != 0) {
         xml_write_start(writer, "topology");
         xml_write_attr_fmt(writer, "sockets", "%u", caps->sockets);
@@ -57,12 +88,53 @@ static void write_host_cpu(XmlWriter *writer, const HostCapabilities *caps)
         xml_write_attr_fmt(writer, "threads", "%u", caps->threads);
         xml_write_end(writer);
     }
+    if (caps->phys_bits) {
+        xml_write_start(writer, "maxphysaddr");
+        xml_write_attr(writer, "mode", "emulate");
+        xml_write_attr_fmt(writer, "bits", "%u", caps->phys_bits);
+        xml_write_end(writer);
+    }
     for (unsigned i = 0; caps->cpu_features != NULL && caps->cpu_features[i] != NULL; i++) {
         xml_write_start(writer, "feature");
         xml_write_attr(writer, "name", caps->cpu_features[i]);
         xml_write_end(writer);
     }
+    for (unsigned i = 0; i < caps->n_page_sizes; i++) {
+        xml_write_start(writer, "pages");
+        xml_write_attr(writer, "unit", "KiB");
+        xml_write_attr_fmt(writer, "size", "%" G_GUINT64_FORMAT, (guint64)caps->page_sizes[i]);
+        xml_write_end(writer);
+    }
     xml_write_end(writer);
+}
+
+static void write_caches(XmlWriter *writer, const HostCapabilities *caps)
+{
+    xml_write_start(writer, "cache");
+    for (unsigned i = 0; i < caps->n_caches; i++) {
+        const HostCache *cache = &caps->caches[i];
+        bool is_mib = cache->size % 1024 == 0;
+        xml_write_start(writer, "bank");
+        xml_write_attr_fmt(writer, "id", "%u", cache->id);
+        xml_write_attr_fmt(writer, "level", "%u", cache->level);
+        xml_write_attr(writer, "type", cache->type);
+        xml_write_attr_fmt(writer, "size", "%" G_GUINT64_FORMAT,
+                           (guint64)(is_mib ? cache->size / 1024 : cache->size));
+        xml_write_attr(writer, "unit", is_mib ? "MiB" : "KiB");
+        xml_write_attr(writer, "cpus", cache->cpus);
+        xml_write_end(writer);
+    }
+    xml_write_end_if_any(writer);
+}
+
+static void write_security_model(XmlWriter *writer, const HostCapabilities *caps)
+{
+    if (caps->security_model) {
+        xml_write_start(writer, "secmodel");
+        xml_write_leaf(writer, "model", caps->security_model);
+        xml_write_leaf(writer, "doi", caps->security_doi);
+        xml_write_end(writer);
+    }
 }
 
 static void write_host(XmlWriter *writer, const HostCapabilities *caps)
@@ -72,6 +144,7 @@ static void write_host(XmlWriter *writer, const HostCapabilities *caps)
     xml_write_start(writer, "host");
     xml_write_leaf(writer, "uuid", uuid);
     write_host_cpu(writer, caps);
+    write_flag(writer, "power_management");
     xml_write_start(writer, "iommu");
     xml_write_attr(writer, "support", caps->has_iommu ? "yes" : "no");
     xml_write_end(writer);
@@ -89,6 +162,8 @@ static void write_host(XmlWriter *writer, const HostCapabilities *caps)
     }
     xml_write_end(writer);
     xml_write_end(writer);
+    write_caches(writer, caps);
+    write_security_model(writer, caps);
     xml_write_end(writer);
 }
 
@@ -107,6 +182,9 @@ static void write_guest(XmlWriter *writer, const CapsGuest *guest)
             xml_write_attr(writer, "canonical", machine->canonical);
         }
         xml_write_attr_fmt(writer, "maxCpus", "%u", machine->max_cpus);
+        if (machine->is_deprecated) {
+            xml_write_attr(writer, "deprecated", "yes");
+        }
         xml_write_text(writer, machine->name);
         xml_write_end(writer);
     }
@@ -118,11 +196,17 @@ static void write_guest(XmlWriter *writer, const CapsGuest *guest)
     }
     xml_write_end(writer);
     xml_write_start(writer, "features");
-    write_toggle(writer, "acpi");
-    xml_write_start(writer, "apic");
-    xml_write_attr(writer, "default", "on");
-    xml_write_attr(writer, "toggle", "no");
-    xml_write_end(writer);
+    if (guest->is_x86) {
+        if (guest->word_size == 32) {
+            write_flag(writer, "pae");
+            write_flag(writer, "nonpae");
+        }
+        write_toggle(writer, "acpi");
+        xml_write_start(writer, "apic");
+        xml_write_attr(writer, "default", "on");
+        xml_write_attr(writer, "toggle", "no");
+        xml_write_end(writer);
+    }
     write_flag(writer, "cpuselection");
     write_flag(writer, "deviceboot");
     xml_write_start(writer, "disksnapshot");
@@ -202,6 +286,16 @@ static void start_mode(XmlWriter *writer, const char *name, bool is_supported)
     xml_write_attr(writer, "supported", is_supported ? "yes" : "no");
 }
 
+static void write_policies(XmlWriter *writer, const char *policy, const char *const *names)
+{
+    for (; names != NULL && *names != NULL; names++) {
+        xml_write_start(writer, "feature");
+        xml_write_attr(writer, "policy", policy);
+        xml_write_attr(writer, "name", *names);
+        xml_write_end(writer);
+    }
+}
+
 static void write_host_model(XmlWriter *writer, const DomainCapabilities *caps)
 {
     start_mode(writer, "host-model", caps->host_model != NULL);
@@ -211,12 +305,8 @@ static void write_host_model(XmlWriter *writer, const DomainCapabilities *caps)
         xml_write_text(writer, caps->host_model);
         xml_write_end(writer);
         xml_write_leaf(writer, "vendor", caps->host_vendor);
-        for (unsigned i = 0; caps->host_features != NULL && caps->host_features[i] != NULL; i++) {
-            xml_write_start(writer, "feature");
-            xml_write_attr(writer, "policy", "require");
-            xml_write_attr(writer, "name", caps->host_features[i]);
-            xml_write_end(writer);
-        }
+        write_policies(writer, "require", caps->host_features);
+        write_policies(writer, "disable", caps->host_disabled);
     }
     xml_write_end(writer);
 }
@@ -241,6 +331,9 @@ static void write_cpu(XmlWriter *writer, const DomainCapabilities *caps)
         const CapsCpuModel *model = &caps->models[i];
         xml_write_start(writer, "model");
         xml_write_attr(writer, "usable", model->is_usable ? "yes" : "no");
+        if (model->is_deprecated) {
+            xml_write_attr(writer, "deprecated", "yes");
+        }
         xml_write_attr(writer, "vendor", model->vendor != NULL ? model->vendor : "unknown");
         xml_write_text(writer, model->name);
         xml_write_end(writer);
@@ -275,7 +368,7 @@ char *domain_capabilities_format(const DomainCapabilities *caps)
     xml_write_start(writer, "vcpu");
     xml_write_attr_fmt(writer, "max", "%u", caps->max_vcpus);
     xml_write_end(writer);
-    write_supported(writer, "iothreads", true);
+    write_supported(writer, "iothreads", caps->has_iothreads);
     write_os(writer, caps);
     write_cpu(writer, caps);
     start_supported(writer, "memoryBacking", caps->memory_sources != NULL);
@@ -292,6 +385,11 @@ char *domain_capabilities_format(const DomainCapabilities *caps)
     write_supported(writer, "backup", caps->has_backup);
     write_supported(writer, "sev", false);
     write_supported(writer, "sgx", false);
+    start_supported(writer, "hyperv", caps->hyperv != NULL);
+    if (caps->hyperv != NULL) {
+        write_enum(writer, "features", caps->hyperv);
+    }
+    xml_write_end(writer);
     xml_write_end(writer);
     xml_write_end(writer);
     return xml_writer_finish(writer);

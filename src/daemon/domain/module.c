@@ -5,10 +5,10 @@
 #include "base/log.h"
 #include "daemon/domain/handlers.h"
 #include "daemon/domain/runtime.h"
+#include "daemon/host/engine.h"
 #include "gbase/error.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #define WORKERS 4
 
@@ -24,45 +24,36 @@ static gboolean uuid_equal(gconstpointer a, gconstpointer b)
     return memcmp(a, b, sizeof(Uuid)) == 0;
 }
 
-/* lodge-vmm beside this program, or where programs are. (transfer full) */
-static char *find_lodge_vmm(void)
+/* Borrowed strings of engines, which may go: names are few. */
+static const char *lasting(const char *text)
 {
-    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
-    g_autofree char *folder = self ? g_path_get_dirname(self) : NULL;
-    g_autofree char *beside = folder ? g_build_filename(folder, "lodge-vmm", NULL) : NULL;
-    if (beside && access(beside, X_OK) == 0) {
-        return g_steal_pointer(&beside);
-    }
-    char *found = g_find_program_in_path("lodge-vmm");
-    return found ? found : g_strdup("/usr/bin/lodge-vmm");
+    return g_intern_string(text);
 }
 
 static const char *default_emulator(void *opaque, DomainVirtType virt, const char *arch)
 {
     const DomainService *service = opaque;
-    if (g_strcmp0(arch, "x86_64") == 0 || !arch) {
+    (void)virt;
+    if (!arch || strcmp(arch, "x86_64") == 0) {
         return service->lodge_vmm;
     }
-    return NULL;
+    g_autoptr(Engine) engine = engine_set_for_arch(service->daemon->engines, arch);
+    return engine ? lasting(engine->path) : NULL;
 }
 
+/* Machines of lodge-vmm have one name each. */
 static const char *canonical_machine(void *opaque, const char *emulator, const char *arch,
                                      const char *machine)
 {
-    static const struct {
-        const char *alias, *name;
-    } qemu[] = { { "q35", "pc-q35-7.2" }, { "pc", "pc-i440fx-7.2" }, { NULL, NULL } };
-    g_autofree char *program = g_path_get_basename(emulator ?: "");
-    bool is_qemu = strstr(program, "qemu") != NULL;
-    if (!machine) {
-        return is_qemu ? "pc-i440fx-7.2" : "q35";
+    const DomainService *service = opaque;
+    (void)arch;
+    if (engine_is_lodge_path(emulator)) {
+        return machine ?: "q35";
     }
-    for (unsigned i = 0; is_qemu && qemu[i].alias; i++) {
-        if (strcmp(machine, qemu[i].alias) == 0) {
-            return qemu[i].name;
-        }
-    }
-    return machine;
+    g_autoptr(Engine) engine = engine_set_get(service->daemon->engines, emulator, NULL);
+    const EngineMachine *found = engine ? engine_machine(engine, machine) : NULL;
+    /* What cannot be asked is believed; starting it tells. */
+    return found ? lasting(found->name) : machine ?: "pc-i440fx-7.2";
 }
 
 const DomainEnvironment *service_environment(DomainService *service)
@@ -167,7 +158,7 @@ static bool start(Daemon *daemon, GError **error)
     service->by_name = g_hash_table_new(g_str_hash, g_str_equal);
     service->by_id = g_hash_table_new(NULL, NULL);
     service->next_id = 1;
-    service->lodge_vmm = find_lodge_vmm();
+    service->lodge_vmm = g_strdup(engine_set_default(daemon->engines));
     service->environment = (DomainEnvironment){ .default_emulator = default_emulator,
                                                 .canonical_machine = canonical_machine,
                                                 .opaque = service };

@@ -194,12 +194,11 @@ char *machine_format_irq(Machine *machine)
 }
 
 bool machine_cpu_features(const Machine *machine, const char *name, CpuFeatureSet *out,
-                          GError **error)
+                          CpuFeatureSet *out_missing, GError **error)
 {
     CpuConfig config;
-    CpuFeatureSet missing;
     return cpu_config_parse(name, &config, error) &&
-           cpu_config_resolve(&config, &machine->cpuid_limits, out, &missing, error);
+           cpu_config_resolve(&config, &machine->cpuid_limits, out, out_missing, error);
 }
 
 const char *machine_cpu_model(const Machine *machine)

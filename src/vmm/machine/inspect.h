@@ -81,9 +81,9 @@ const char *machine_cpu_model(const Machine *machine);
 int64_t machine_guest_ns(Machine *machine);
 /* The balloon device, or NULL. */
 Device *machine_balloon(const Machine *machine);
-/* What -cpu @name would give a guest here. */
+/* What -cpu @name would give a guest here, and what it asks for that cannot be had. */
 bool machine_cpu_features(const Machine *machine, const char *name, CpuFeatureSet *out,
-                          GError **error);
+                          CpuFeatureSet *out_missing, GError **error);
 /* A non-maskable interrupt to every vCPU. */
 void machine_nmi(Machine *machine);
 /* What the interrupt chips hold, as text for people. (transfer full) */

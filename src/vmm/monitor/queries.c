@@ -398,6 +398,21 @@ JsonNode *qmp_query_machines(MonitorSession *session, JsonObject *arguments, GEr
     return qmp_take_array(array);
 }
 
+/* Names of what the model asks for and cannot have here. */
+static JsonArray *unavailable_features(const MonitorTarget *target, const char *name)
+{
+    CpuFeatureSet features, missing;
+    JsonArray *array = json_array_new();
+    if (target->cpu_features(target->opaque, name, &features, &missing, NULL)) {
+        for (unsigned i = 0; i < CPU_WORDS * 32; i++) {
+            if (cpu_feature_has(&missing, i) && cpu_feature_name(i)) {
+                json_array_add_string_element(array, cpu_feature_name(i));
+            }
+        }
+    }
+    return array;
+}
+
 JsonNode *qmp_query_cpu_definitions(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     JsonArray *array = json_array_new();
@@ -408,6 +423,8 @@ JsonNode *qmp_query_cpu_definitions(MonitorSession *session, JsonObject *argumen
         JsonObject *object = json_object_new();
         json_object_set_string_member(object, "name", name);
         json_object_set_string_member(object, "typename", type);
+        json_object_set_array_member(object, "unavailable-features",
+                                     unavailable_features(&session->set->target, name));
         json_object_set_boolean_member(object, "static", FALSE);
         json_object_set_boolean_member(object, "deprecated", FALSE);
         json_array_add_object_element(array, object);
@@ -544,8 +561,8 @@ JsonNode *qmp_query_cpu_model_expansion(MonitorSession *session, JsonObject *arg
     const MonitorTarget *target = &session->set->target;
     JsonObject *wanted = json_object_get_object_member(arguments, "model");
     const char *name = json_object_get_string_member(wanted, "name");
-    CpuFeatureSet features;
-    if (!target->cpu_features(target->opaque, name, &features, error)) {
+    CpuFeatureSet features, missing;
+    if (!target->cpu_features(target->opaque, name, &features, &missing, error)) {
         return NULL;
     }
     JsonObject *props = json_object_new();

@@ -97,8 +97,10 @@ typedef struct MonitorTarget {
     bool (*backend_add)(void *opaque, const char *kind, const char *type, const char *id,
                         const KeyvalList *options, GError **error);
     bool (*backend_del)(void *opaque, const char *kind, const char *id, GError **error);
-    /* The features that a guest of model @name gets here; an error names what is unknown. */
-    bool (*cpu_features)(void *opaque, const char *name, CpuFeatureSet *out, GError **error);
+    /* The features that a guest of model @name gets here, and those that the model lacks then; an
+     * error names what is unknown. */
+    bool (*cpu_features)(void *opaque, const char *name, CpuFeatureSet *out,
+                         CpuFeatureSet *out_missing, GError **error);
 
     /* optional: what the balloon's driver told; false: there is no balloon. */
     bool (*get_balloon_stats)(void *opaque, MonitorBalloon *out);

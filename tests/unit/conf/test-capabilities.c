@@ -12,10 +12,11 @@ static const char *const buses[] = { "virtio", "sata", NULL };
 
 static void machines_and_domain_types_are_listed(void **state)
 {
-    const CapsMachine machines[] = { { "pc-q35-7.2", NULL, 288 }, { "q35", "pc-q35-7.2", 288 } };
-    const CapsGuest guest = { "x86_64", 64, "/emu", machines, 2, true, true };
+    const CapsMachine machines[] = { { "pc-q35-7.2", NULL, 288, false },
+                                     { "q35", "pc-q35-7.2", 288, false } };
+    const CapsGuest guest = { "x86_64", 64, "/emu", machines, 2, true, true, true };
     const HostCpu cpu = { .siblings = "0" };
-    const HostCell cell = { 0, 4096, &cpu, 1 };
+    const HostCell cell = { .memory = 4096, .cpus = &cpu, .n_cpus = 1 };
     const HostCapabilities caps = {
         .arch = "x86_64", .cells = &cell, .n_cells = 1, .guests = &guest, .n_guests = 1
     };
@@ -27,7 +28,8 @@ static void machines_and_domain_types_are_listed(void **state)
 
 static void a_loader_is_offered_only_where_there_is_one(void **state)
 {
-    const CapsCpuModel models[] = { { "Haswell", "Intel", true }, { "EPYC", NULL, false } };
+    const CapsCpuModel models[] = { { "Haswell", "Intel", true, false },
+                                    { "EPYC", NULL, false, false } };
     const CapsDevice devices[] = { { "disk", true, { { "bus", buses } } },
                                    { "graphics", false, { { NULL, NULL } } },
                                    { NULL, false, { { NULL, NULL } } } };

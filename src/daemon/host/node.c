@@ -4,100 +4,33 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/cleanup.h"
 #include "daemon/error.h"
+#include "daemon/host/host.h"
+#include "daemon/host/sysfs.h"
 #include "daemon/modules.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
 
-#define CPU_DIR "/sys/devices/system/cpu"
-#define NODE_DIR "/sys/devices/system/node"
-#define CPUS_MAX 8192u
-#define NODES_MAX 1024
-#define MAX_VCPUS 64
+#define MAX_VCPUS 255
 #define ALL_CPUS (-1)
 #define ALL_CELLS (-1)
 
-/* The file's text without its last newline, or NULL. (transfer full) */
-static char *read_text(const char *path)
-{
-    char *text = NULL;
-    if (!g_file_get_contents(path, &text, NULL, NULL)) {
-        return NULL;
-    }
-    return g_strchomp(text);
-}
-
-static G_GNUC_PRINTF(2, 3) bool read_number(guint64 *out_value, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    g_autofree char *path = g_strdup_vprintf(fmt, args);
-    va_end(args);
-    g_autofree char *text = read_text(path);
-    return text && g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT64, out_value, NULL);
-}
-
-/* Sets a bit for each number of a kernel list as "0-3,8"; returns the highest plus one. */
-static unsigned parse_list(const char *text, uint8_t *bits, unsigned max)
-{
-    unsigned end = 0;
-    while (text && *text) {
-        char *after;
-        guint64 first = g_ascii_strtoull(text, &after, 10);
-        guint64 last = first;
-        if (after == text) {
-            break;
-        }
-        if (*after == '-') {
-            last = g_ascii_strtoull(after + 1, &after, 10);
-        }
-        for (guint64 i = first; i <= last && i < max; i++) {
-            bits[i / 8] |= (uint8_t)(1u << (i % 8));
-            end = MAX(end, (unsigned)i + 1);
-        }
-        text = *after == ',' ? after + 1 : "";
-    }
-    return end;
-}
-
-static unsigned read_list(const char *path, uint8_t *bits, unsigned max)
-{
-    g_autofree char *text = read_text(path);
-    return parse_list(text, bits, max);
-}
-
-static bool has_bit(const uint8_t *bits, unsigned i)
-{
-    return bits[i / 8] >> (i % 8) & 1;
-}
-
-/* A line "NAME: N" (or NAME N) of a /proc file with sizes in KiB. */
-static bool find_kib(const char *text, const char *name, guint64 *out_kib)
-{
-    const char *at = text ? strstr(text, name) : NULL;
-    if (!at) {
-        return false;
-    }
-    *out_kib = g_ascii_strtoull(at + strlen(name), NULL, 10);
-    return true;
-}
-
 static guint64 memory_total_kib(void)
 {
-    g_autofree char *text = read_text("/proc/meminfo");
+    g_autofree char *text = sysfs_text("/proc/meminfo");
     guint64 kib = 0;
-    find_kib(text, "MemTotal:", &kib);
+    sysfs_find_kib(text, "MemTotal:", &kib);
     return kib;
 }
 
-static unsigned count_nodes(void)
+unsigned host_count_nodes(void)
 {
     uint8_t bits[NODES_MAX / 8] = { 0 };
-    unsigned end = read_list(NODE_DIR "/online", bits, NODES_MAX);
+    unsigned end = sysfs_list(NODE_DIR "/online", bits, NODES_MAX);
     unsigned n = 0;
     for (unsigned i = 0; i < end; i++) {
-        n += has_bit(bits, i);
+        n += sysfs_has_bit(bits, i);
     }
     return MAX(n, 1);
 }
@@ -105,36 +38,32 @@ static unsigned count_nodes(void)
 static uint32_t cpu_mhz(void)
 {
     guint64 khz;
-    if (read_number(&khz, CPU_DIR "/cpu0/cpufreq/cpuinfo_max_freq")) {
+    if (sysfs_number(&khz, CPU_DIR "/cpu0/cpufreq/cpuinfo_max_freq")) {
         return (uint32_t)(khz / 1000);
     }
-    g_autofree char *text = read_text("/proc/cpuinfo");
+    g_autofree char *text = sysfs_text("/proc/cpuinfo");
     const char *at = text ? strstr(text, "cpu MHz") : NULL;
     at = at ? strchr(at, ':') : NULL;
     return at ? (uint32_t)g_ascii_strtod(at + 1, NULL) : 0;
 }
 
-typedef struct Topology {
-    unsigned cpus, sockets, cores, threads;
-} Topology;
-
 /* Sockets, cores of a socket, threads of a core; all processors in one socket when the numbers do
  * not multiply. */
-static void read_topology(Topology *out)
+void host_read_topology(HostTopology *out)
 {
     uint8_t online[CPUS_MAX / 8] = { 0 };
-    unsigned end = read_list(CPU_DIR "/online", online, CPUS_MAX);
+    unsigned end = sysfs_list(CPU_DIR "/online", online, CPUS_MAX);
     g_autoptr(GHashTable) sockets = g_hash_table_new(NULL, NULL);
     g_autoptr(GHashTable) cores = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-    *out = (Topology){ 0 };
+    *out = (HostTopology){ 0 };
     for (unsigned i = 0; i < end; i++) {
         guint64 package = 0, core = i;
-        if (!has_bit(online, i)) {
+        if (!sysfs_has_bit(online, i)) {
             continue;
         }
         out->cpus++;
-        read_number(&package, CPU_DIR "/cpu%u/topology/physical_package_id", i);
-        read_number(&core, CPU_DIR "/cpu%u/topology/core_id", i);
+        sysfs_number(&package, CPU_DIR "/cpu%u/topology/physical_package_id", i);
+        sysfs_number(&core, CPU_DIR "/cpu%u/topology/core_id", i);
         gint64 *key = g_new(gint64, 1);
         *key = (gint64)(package << 32 | core);
         g_hash_table_add(cores, key);
@@ -144,7 +73,7 @@ static void read_topology(Topology *out)
     out->cores = MAX(g_hash_table_size(cores) / out->sockets, 1);
     out->threads = MAX(out->cpus / (out->sockets * out->cores), 1);
     if (out->sockets * out->cores * out->threads != out->cpus) {
-        *out = (Topology){ out->cpus, 1, out->cpus, 1 };
+        *out = (HostTopology){ out->cpus, 1, out->cpus, 1 };
     }
 }
 
@@ -152,13 +81,13 @@ bool handle_node_get_info(DaemonCall *call, RemoteNodeGetInfoRet *ret, GError **
 {
     (void)call;
     (void)error;
-    Topology topology;
+    HostTopology topology;
     struct utsname name;
-    read_topology(&topology);
+    host_read_topology(&topology);
     if (uname(&name) == 0) {
         g_strlcpy(ret->model, name.machine, sizeof(ret->model));
     }
-    unsigned nodes = count_nodes();
+    unsigned nodes = host_count_nodes();
     ret->memory = memory_total_kib();
     ret->cpus = (int32_t)topology.cpus;
     ret->mhz = (int32_t)cpu_mhz();
@@ -189,9 +118,9 @@ bool handle_connect_get_max_vcpus(DaemonCall *call, const RemoteConnectGetMaxVcp
 bool handle_node_get_free_memory(DaemonCall *call, RemoteNodeGetFreeMemoryRet *ret, GError **error)
 {
     (void)call;
-    g_autofree char *text = read_text("/proc/meminfo");
+    g_autofree char *text = sysfs_text("/proc/meminfo");
     guint64 kib;
-    if (!find_kib(text, "MemFree:", &kib)) {
+    if (!sysfs_find_kib(text, "MemFree:", &kib)) {
         daemon_error_set(error, DAEMON_ERROR_SYSTEM, "cannot read '/proc/meminfo'");
         return false;
     }
@@ -199,19 +128,19 @@ bool handle_node_get_free_memory(DaemonCall *call, RemoteNodeGetFreeMemoryRet *r
     return true;
 }
 
-static char *node_meminfo(int cell)
+char *host_node_meminfo(int cell)
 {
     g_autofree char *path = g_strdup_printf(NODE_DIR "/node%d/meminfo", cell);
-    char *text = read_text(path);
+    char *text = sysfs_text(path);
     /* Hosts without NUMA have one node, which is all memory. */
-    return text || cell > 0 ? text : read_text("/proc/meminfo");
+    return text || cell > 0 ? text : sysfs_text("/proc/meminfo");
 }
 
 bool handle_node_get_cells_free_memory(DaemonCall *call,
                                        const RemoteNodeGetCellsFreeMemoryArgs *args,
                                        RemoteNodeGetCellsFreeMemoryRet *ret, GError **error)
 {
-    unsigned nodes = count_nodes();
+    unsigned nodes = host_count_nodes();
     if (args->start_cell < 0 || (unsigned)args->start_cell >= nodes || args->maxcells <= 0 ||
         args->maxcells > NODES_MAX) {
         daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
@@ -222,9 +151,9 @@ bool handle_node_get_cells_free_memory(DaemonCall *call,
     unsigned n = MIN((unsigned)args->maxcells, nodes - (unsigned)args->start_cell);
     ret->cells = arena_alloc_array(call_arena(call), n, sizeof(*ret->cells));
     for (unsigned i = 0; ret->cells && i < n; i++) {
-        g_autofree char *text = node_meminfo(args->start_cell + (int)i);
+        g_autofree char *text = host_node_meminfo(args->start_cell + (int)i);
         guint64 kib = 0;
-        find_kib(text, "MemFree:", &kib);
+        sysfs_find_kib(text, "MemFree:", &kib);
         ret->cells[i] = kib * 1024;
         ret->n_cells = i + 1;
     }
@@ -247,7 +176,7 @@ bool handle_node_get_memory_stats(DaemonCall *call, const RemoteNodeGetMemorySta
     if (!daemon_check_flags(args->flags, 0, error)) {
         return false;
     }
-    if (args->cell_num < ALL_CELLS || args->cell_num >= (int)count_nodes()) {
+    if (args->cell_num < ALL_CELLS || args->cell_num >= (int)host_count_nodes()) {
         daemon_error_set(error, DAEMON_ERROR_INVALID_ARG, "the host has no NUMA cell %d",
                          args->cell_num);
         return false;
@@ -256,13 +185,13 @@ bool handle_node_get_memory_stats(DaemonCall *call, const RemoteNodeGetMemorySta
         ret->nparams = (int32_t)n;
         return true;
     }
-    g_autofree char *text =
-        args->cell_num == ALL_CELLS ? read_text("/proc/meminfo") : node_meminfo(args->cell_num);
+    g_autofree char *text = args->cell_num == ALL_CELLS ? sysfs_text("/proc/meminfo")
+                                                        : host_node_meminfo(args->cell_num);
     n = MIN(n, (unsigned)MAX(args->nparams, 0));
     ret->params = arena_alloc_array(call_arena(call), n, sizeof(*ret->params));
     for (unsigned i = 0; ret->params && i < n; i++) {
         guint64 kib = 0;
-        find_kib(text, rows[i].line, &kib);
+        sysfs_find_kib(text, rows[i].line, &kib);
         ret->params[i] = (RemoteNodeGetMemoryStats){ rows[i].field, kib };
         ret->n_params = i + 1;
     }
@@ -272,7 +201,7 @@ bool handle_node_get_memory_stats(DaemonCall *call, const RemoteNodeGetMemorySta
 /* The line of @cpu in /proc/stat: user nice system idle iowait irq softirq, in ticks. */
 static bool read_cpu_ticks(int cpu, guint64 ticks[7])
 {
-    g_autofree char *text = read_text("/proc/stat");
+    g_autofree char *text = sysfs_text("/proc/stat");
     g_autofree char *label = cpu == ALL_CPUS ? g_strdup("cpu ") : g_strdup_printf("cpu%d ", cpu);
     const char *at = text ? strstr(text, label) : NULL;
     if (!at) {
@@ -290,7 +219,7 @@ static bool read_cpu_ticks(int cpu, guint64 ticks[7])
 bool handle_node_get_cpu_stats(DaemonCall *call, const RemoteNodeGetCpuStatsArgs *args,
                                RemoteNodeGetCpuStatsRet *ret, GError **error)
 {
-    enum { FIELDS = 5 };
+    enum { FIELDS = 4 };
     guint64 t[7];
     if (!daemon_check_flags(args->flags, 0, error)) {
         return false;
@@ -310,7 +239,6 @@ bool handle_node_get_cpu_stats(DaemonCall *call, const RemoteNodeGetCpuStatsArgs
         { "user", (t[0] + t[1]) * ns },
         { "idle", t[3] * ns },
         { "iowait", t[4] * ns },
-        { "intr", 0 },
     };
     unsigned n = (unsigned)CLAMP(args->nparams, 0, FIELDS);
     ret->params = arena_alloc_array(call_arena(call), n, sizeof(*ret->params));
@@ -329,10 +257,10 @@ bool handle_node_get_cpu_map(DaemonCall *call, const RemoteNodeGetCpuMapArgs *ar
     if (!daemon_check_flags(args->flags, 0, error)) {
         return false;
     }
-    unsigned n = read_list(CPU_DIR "/present", present, CPUS_MAX);
-    read_list(CPU_DIR "/online", online, CPUS_MAX);
+    unsigned n = sysfs_list(CPU_DIR "/present", present, CPUS_MAX);
+    sysfs_list(CPU_DIR "/online", online, CPUS_MAX);
     for (unsigned i = 0; args->need_online && i < n; i++) {
-        ret->online += has_bit(online, i);
+        ret->online += sysfs_has_bit(online, i);
     }
     if (args->need_map) {
         ret->n_cpumap = (n + 7) / 8;
@@ -347,21 +275,10 @@ bool handle_node_get_cpu_map(DaemonCall *call, const RemoteNodeGetCpuMapArgs *ar
     return true;
 }
 
-bool handle_node_get_security_model(DaemonCall *call, RemoteNodeGetSecurityModelRet *ret,
-                                    GError **error)
-{
-    (void)error;
-    ret->model = arena_strdup(call_arena(call), "none");
-    ret->n_model = sizeof("none");
-    ret->doi = arena_strdup(call_arena(call), "0");
-    ret->n_doi = sizeof("0");
-    return true;
-}
-
 static void append_dmi(GString *xml, const char *entry, const char *file)
 {
     g_autofree char *path = g_strconcat("/sys/class/dmi/id/", file, NULL);
-    g_autofree char *text = read_text(path);
+    g_autofree char *text = sysfs_text(path);
     if (text && *text) {
         g_autofree char *escaped = g_markup_escape_text(text, -1);
         g_string_append_printf(xml, "    <entry name='%s'>%s</entry>\n", entry, escaped);
@@ -389,35 +306,52 @@ bool handle_connect_get_sysinfo(DaemonCall *call, const RemoteConnectGetSysinfoA
         { "baseBoard", "product", "board_name" },
         { "baseBoard", "version", "board_version" },
         { "baseBoard", "serial", "board_serial" },
+        { "baseBoard", "asset", "board_asset_tag" },
+        { "chassis", "manufacturer", "chassis_vendor" },
+        { "chassis", "version", "chassis_version" },
+        { "chassis", "serial", "chassis_serial" },
+        { "chassis", "asset", "chassis_asset_tag" },
     };
     if (!daemon_check_flags(args->flags, 0, error)) {
         return false;
     }
+    if (access("/sys/class/dmi/id", R_OK) < 0) {
+        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                         "unsupported configuration: Host SMBIOS information is not available");
+        return false;
+    }
     GString *xml = g_string_new("<sysinfo type='smbios'>\n");
+    GString *group = g_string_new(NULL);
     for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
-        if (i == 0 || strcmp(rows[i].group, rows[i - 1].group) != 0) {
-            g_string_append_printf(xml, "  <%s>\n", rows[i].group);
+        append_dmi(group, rows[i].entry, rows[i].file);
+        bool is_last = i + 1 == G_N_ELEMENTS(rows) || strcmp(rows[i].group, rows[i + 1].group) != 0;
+        if (is_last && group->len) {
+            g_string_append_printf(xml, "  <%s>\n%s  </%s>\n", rows[i].group, group->str,
+                                   rows[i].group);
         }
-        append_dmi(xml, rows[i].entry, rows[i].file);
-        if (i + 1 == G_N_ELEMENTS(rows) || strcmp(rows[i].group, rows[i + 1].group) != 0) {
-            g_string_append_printf(xml, "  </%s>\n", rows[i].group);
+        if (is_last) {
+            g_string_truncate(group, 0);
         }
     }
+    g_string_free(group, TRUE);
     g_string_append(xml, "</sysinfo>\n");
     ret->sysinfo = arena_take(call_arena(call), g_string_free(xml, FALSE), NULL);
     return true;
 }
 
 static const DispatchEntry handlers[] = {
-    HANDLER_INLINE(node_get_info),         HANDLER_INLINE(connect_get_max_vcpus),
-    HANDLER_INLINE(node_get_free_memory),  HANDLER_INLINE(node_get_cells_free_memory),
-    HANDLER_INLINE(node_get_memory_stats), HANDLER_INLINE(node_get_cpu_stats),
-    HANDLER_INLINE(node_get_cpu_map),      HANDLER_INLINE(node_get_security_model),
+    HANDLER_INLINE(connect_get_max_vcpus),
     HANDLER_INLINE(connect_get_sysinfo),
+    HANDLER_INLINE(node_get_cells_free_memory),
+    HANDLER_INLINE(node_get_cpu_map),
+    HANDLER_INLINE(node_get_cpu_stats),
+    HANDLER_INLINE(node_get_free_memory),
+    HANDLER_INLINE(node_get_info),
+    HANDLER_INLINE(node_get_memory_stats),
 };
 
-const DaemonModule host_module = {
-    .name = "host",
+const DaemonModule host_node_module = {
+    .name = "host-node",
     .handlers = handlers,
     .n_handlers = G_N_ELEMENTS(handlers),
 };

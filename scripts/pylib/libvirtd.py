@@ -1,0 +1,48 @@
+"""The real libvirtd, a session's own, as the oracle of differential tests.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+
+
+def find():
+    """Path of libvirtd, or None where it or virsh is not installed."""
+    path = shutil.which("libvirtd") or "/usr/sbin/libvirtd"
+    return path if os.path.exists(path) and shutil.which("virsh") else None
+
+
+class Libvirtd:
+    """A running daemon; as root it runs as nobody, apart from the host's."""
+
+    def __init__(self):
+        # Not below a test's folder, which other users cannot enter.
+        self.folder = tempfile.mkdtemp(prefix="lodge-libvirtd-")
+        env = dict(os.environ, HOME=self.folder)
+        for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+            env[name] = self.folder
+        command = [find()]
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, "nobody")
+            command = ["setpriv", "--reuid=nobody", "--clear-groups", *command]
+        self.process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL)
+        self.uri = f"qemu+unix:///session?socket={self.folder}/libvirt/libvirt-sock"
+        deadline = time.monotonic() + 120
+        while self.virsh("uri", check=False).returncode != 0:
+            assert self.process.poll() is None and time.monotonic() < deadline, "libvirtd does not start"
+            time.sleep(0.05)
+
+    def virsh(self, *words, check=True, timeout=120):
+        done = subprocess.run(["virsh", "-c", self.uri, *words], capture_output=True, text=True,
+                              timeout=timeout, check=False)
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(30)
+        shutil.rmtree(self.folder, ignore_errors=True)
