@@ -24,6 +24,7 @@ struct BlockBackend {
     unsigned drains;    /* while there are any, enter() waits; under lock */
     BlockErrorHook hook;
     void *hook_opaque;
+    _Atomic(int) io_error; /* positive errno that stopped the guest; 0: none */
     BlockResizeHook resize_hook;
     void *resize_opaque;
     ThrottleGroup *limits;
@@ -415,6 +416,25 @@ BlockErrorAction block_backend_error_action(const BlockBackend *backend, bool is
     return action;
 }
 
+void block_backend_set_error_action(BlockBackend *backend, bool is_write, BlockErrorAction action)
+{
+    if (is_write) {
+        backend->options.on_write_error = action;
+    } else {
+        backend->options.on_read_error = action;
+    }
+}
+
+int block_backend_io_error(const BlockBackend *backend)
+{
+    return backend->io_error;
+}
+
+void block_backend_forget_error(BlockBackend *backend)
+{
+    backend->io_error = 0;
+}
+
 void block_backend_set_error_hook(BlockBackend *backend, BlockErrorHook hook, void *opaque)
 {
     backend->hook = hook;
@@ -424,6 +444,9 @@ void block_backend_set_error_hook(BlockBackend *backend, BlockErrorHook hook, vo
 void block_backend_tell_error(BlockBackend *backend, bool is_write, BlockErrorAction action,
                               int error)
 {
+    if (action == BLOCK_ERROR_STOP && !backend->io_error) {
+        backend->io_error = error;
+    }
     if (backend->hook) {
         backend->hook(backend->hook_opaque, backend, is_write, action, error);
     }

@@ -129,6 +129,14 @@ void block_backend_flush(BlockBackend *backend);
 /* What to do about @error (positive errno) of a read or write: never BLOCK_ERROR_ENOSPC. */
 BlockErrorAction block_backend_error_action(const BlockBackend *backend, bool is_write, int error);
 
+/* A device's own choice in place of the options'. Context: the loop. */
+void block_backend_set_error_action(BlockBackend *backend, bool is_write, BlockErrorAction action);
+
+/* What stopped the guest: 0, or the errno (positive) of the first failed request since it ran. */
+int block_backend_io_error(const BlockBackend *backend);
+/* The guest goes on. */
+void block_backend_forget_error(BlockBackend *backend);
+
 /* Told of each failed request that a device handled. @action: BLOCK_ERROR_STOP asks for a pause of
  * the guest. Context: the loop, with the device's lock held: it only takes notes and posts. */
 typedef void (*BlockErrorHook)(void *opaque, BlockBackend *backend, bool is_write,

@@ -107,7 +107,7 @@ struct BlockNode {
     GPtrArray *bitmaps;    /* of DirtyBitmap, owned; may be NULL; changed under bitmaps_lock */
     pthread_mutex_t bitmaps_lock;
     pthread_rwlock_t lock; /* read: requests; write: everything that must run alone */
-    int flush_error;       /* atomic; of the first flush that failed: all later ones fail too */
+    int flush_error;       /* atomic; of the first flush of a file that failed: so do later ones */
 };
 
 /* All drivers; ends with NULL. */

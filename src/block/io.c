@@ -89,7 +89,14 @@ int block_pread(BlockNode *node, uint64_t offset, void *buf, size_t length)
     return block_preadv(node, offset, length, &vec, 0);
 }
 
-/* What the kernel could not write it may have dropped: after a failure no flush succeeds. */
+/* What the kernel could not write it may have dropped: after a failure no flush of a file succeeds.
+ * Formats keep what they could not write, and their next flush tries again; direct I/O leaves the
+ * kernel nothing to drop. */
+static bool loses_data(const BlockNode *node)
+{
+    return !node->file && !(node->flags & BLOCK_OPEN_DIRECT);
+}
+
 static int flush_entered(BlockNode *node)
 {
     int rc = __atomic_load_n(&node->flush_error, __ATOMIC_RELAXED);
@@ -100,7 +107,7 @@ static int flush_entered(BlockNode *node)
     if (rc == 0 && node->file) {
         rc = block_flush(node->file);
     }
-    if (rc < 0) {
+    if (rc < 0 && loses_data(node)) {
         __atomic_store_n(&node->flush_error, rc, __ATOMIC_RELAXED);
     }
     return rc;

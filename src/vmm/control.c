@@ -349,6 +349,7 @@ static void emit(const Control *control, const MachineEvent *event)
     };
     if (event->kind == MACHINE_EVENT_BLOCK_IO_ERROR) {
         out.reason = g_strerror(event->error);
+        out.node = event->node;
         out.action = event->is_stop ? "stop" : event->is_ignored ? "ignore" : "report";
     } else if (event->kind == MACHINE_EVENT_GUEST_PANICKED) {
         bool reset_ends, shutdown_pauses;

@@ -16,7 +16,7 @@
 typedef struct PosixFile {
     File base;
     int fd;
-    bool ignores_flush;
+    bool ignores_flush, is_direct;
     _Atomic(int) flush_error; /* of the first flush that failed: all later ones fail too, as the
                                  kernel may have dropped what it could not write */
     _Atomic(bool) has_no_zero, has_no_punch;
@@ -49,7 +49,9 @@ static int posix_flush(File *file)
     while (fdatasync(posix->fd) < 0) {
         if (errno != EINTR) {
             rc = -errno;
-            atomic_store(&posix->flush_error, rc);
+            if (!posix->is_direct) {
+                atomic_store(&posix->flush_error, rc);
+            }
             break;
         }
     }
@@ -241,6 +243,7 @@ int file_posix_new(int fd, const FilePosixOptions *options, File **out_file)
     posix->base.is_block_device = S_ISBLK(st.st_mode);
     posix->fd = fd;
     posix->ignores_flush = options->ignores_flush;
+    posix->is_direct = options->is_direct;
     *out_file = &posix->base;
     return 0;
 }

@@ -34,6 +34,7 @@ typedef enum DeviceNotice {
 typedef struct DeviceHost {
     GuestMemory *memory;          /* checked DMA; NULL for devices without */
     EventLoop *loop;              /* timers, descriptors, back ends of this device */
+    unsigned vcpus;               /* of the guest at its start; 0: not known */
     IrqLine irq[DEVICE_IRQS_MAX]; /* outputs, numbered as the device's header says */
     MsiSink msi;
     /* Guest clock in ns: stops while the guest is paused. Context: any thread. */

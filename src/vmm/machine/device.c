@@ -166,6 +166,7 @@ MachineDevice *machine_device_new(Machine *machine, const DeviceClass *class, co
     md->host = (DeviceHost){
         .memory = &machine->memory,
         .loop = machine->loop,
+        .vcpus = (unsigned)machine->config->smp.cpus,
         .msi = machine_msi_sink(machine),
         .clock_ns = host_clock_ns,
         .timer_set = host_timer_set,

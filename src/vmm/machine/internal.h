@@ -240,8 +240,7 @@ void machine_release_one_vcpu(Machine *machine, unsigned index);
 void machine_power_event(void *opaque, PowerEvent event, int code);
 void machine_tell(Machine *machine, const MachineEvent *event);
 /* A disk request failed. Context: the loop, with device locks held. */
-void machine_block_error(Machine *machine, const char *drive, bool is_write, bool is_stop,
-                         bool is_ignored, int error);
+void machine_block_error(Machine *machine, const MachineEvent *event);
 void machine_handle_exits(void *opaque);
 /* Opens a drive that devices find by its id. */
 bool machine_open_drive(Machine *machine, const BlockOptions *options, GError **error);

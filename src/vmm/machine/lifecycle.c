@@ -375,39 +375,36 @@ void machine_power_event(void *opaque, PowerEvent event, int code)
 typedef struct BlockErrorNote {
     Machine *machine;
     MachineEvent event;
-    char *drive;
+    char *drive, *node;
 } BlockErrorNote;
+
+static void note_free(BlockErrorNote *note)
+{
+    g_free(note->drive);
+    g_free(note->node);
+    g_free(note);
+}
 
 static void handle_block_error(void *opaque)
 {
     BlockErrorNote *note = opaque;
-    note->event.drive = note->drive;
     machine_tell(note->machine, &note->event);
     if (note->event.is_stop && note->machine->state == RUN_STATE_RUNNING) {
         machine_pause(note->machine, RUN_STATE_IO_ERROR);
     }
-    g_free(note->drive);
-    g_free(note);
+    note_free(note);
 }
 
-void machine_block_error(Machine *machine, const char *drive, bool is_write, bool is_stop,
-                         bool is_ignored, int error)
+void machine_block_error(Machine *machine, const MachineEvent *event)
 {
     BlockErrorNote *note = g_new0(BlockErrorNote, 1);
     note->machine = machine;
-    note->drive = g_strdup(drive);
-    note->event = (MachineEvent){
-        .kind = MACHINE_EVENT_BLOCK_IO_ERROR,
-        .is_write = is_write,
-        .is_stop = is_stop,
-        .is_ignored = is_ignored,
-        .no_space = error == ENOSPC || error == EDQUOT,
-        .error = error,
-    };
+    note->event = *event;
+    note->event.drive = note->drive = g_strdup(event->drive);
+    note->event.node = note->node = g_strdup(event->node);
     if (loop_call(machine->loop, handle_block_error, note) < 0) {
-        log_error("drive '%s': no memory to act on an error", drive);
-        g_free(note->drive);
-        g_free(note);
+        log_error("drive '%s': no memory to act on an error", event->drive);
+        note_free(note);
     }
 }
 

@@ -59,7 +59,7 @@ typedef struct MachineEvent {
     DeviceNotice notice;
     int64_t value;
     /* BLOCK_IO_ERROR */
-    const char *drive;
+    const char *drive, *node; /* ids; node may be NULL */
     bool is_write, no_space, is_stop, is_ignored;
     int error;
     /* DEBUG_STOP */

@@ -64,8 +64,15 @@ static bool apply_options(const KeyvalList *options, const Property *table, void
 static void on_block_error(void *opaque, BlockBackend *backend, bool is_write,
                            BlockErrorAction action, int error)
 {
-    machine_block_error(opaque, block_backend_id(backend), is_write, action == BLOCK_ERROR_STOP,
-                        action == BLOCK_ERROR_IGNORE, error);
+    machine_block_error(opaque,
+                        &(MachineEvent){ .kind = MACHINE_EVENT_BLOCK_IO_ERROR,
+                                         .drive = block_backend_id(backend),
+                                         .node = block_node_name(block_backend_node(backend)),
+                                         .is_write = is_write,
+                                         .is_stop = action == BLOCK_ERROR_STOP,
+                                         .is_ignored = action == BLOCK_ERROR_IGNORE,
+                                         .no_space = error == ENOSPC || error == EDQUOT,
+                                         .error = error });
 }
 
 static BlockErrorAction error_action(uint32_t choice, BlockErrorAction fallback)

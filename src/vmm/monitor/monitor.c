@@ -153,7 +153,12 @@ static JsonObject *event_data(const MonitorEvent *event)
         json_object_set_string_member(data, "action", event->action);
         break;
     case MONITOR_EVENT_BLOCK_IO_ERROR:
-        json_object_set_string_member(data, "device", event->device);
+        /* A drive that is a named node has no name of its own. */
+        json_object_set_string_member(data, "device",
+                                      g_strcmp0(event->device, event->node) ? event->device : "");
+        if (event->node) {
+            json_object_set_string_member(data, "node-name", event->node);
+        }
         json_object_set_string_member(data, "operation", event->is_write ? "write" : "read");
         json_object_set_string_member(data, "action", event->action);
         json_object_set_boolean_member(data, "nospace", event->no_space);

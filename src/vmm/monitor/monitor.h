@@ -44,6 +44,7 @@ typedef struct MonitorEvent {
                            BLOCK_IO_ERROR: text of the error */
     const char *action; /* GUEST_PANICKED: "pause", "poweroff", "run"; BLOCK_IO_ERROR: "ignore",
                            "report", "stop" */
+    const char *node;   /* BLOCK_IO_ERROR: node-name, or NULL */
     const char *device; /* BLOCK_IO_ERROR: id of the drive; DEVICE_DELETED: of the device */
     bool is_write, no_space;
     bool is_open;

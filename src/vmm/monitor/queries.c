@@ -4,6 +4,7 @@
 #include "vmm/cpu/model.h"
 #include "vmm/monitor/internal.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* The QEMU release whose QMP this one is like: peers choose what they say by it. */
@@ -223,6 +224,12 @@ static JsonObject *inserted_object(BlockBackend *backend)
     return object;
 }
 
+static const char *io_status(const BlockBackend *backend)
+{
+    int error = block_backend_io_error(backend);
+    return error == 0 ? "ok" : error == ENOSPC || error == EDQUOT ? "nospace" : "failed";
+}
+
 JsonNode *qmp_query_block(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     const MonitorTarget *target = &session->set->target;
@@ -238,7 +245,7 @@ JsonNode *qmp_query_block(MonitorSession *session, JsonObject *arguments, GError
         json_object_set_boolean_member(object, "removable", disk.is_removable);
         json_object_set_boolean_member(object, "locked", FALSE);
         if (disk.backend) {
-            json_object_set_string_member(object, "io-status", "ok");
+            json_object_set_string_member(object, "io-status", io_status(disk.backend));
             json_object_set_object_member(object, "inserted", inserted_object(disk.backend));
         }
         json_array_add_object_element(array, object);

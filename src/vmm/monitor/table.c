@@ -144,8 +144,9 @@ const SchemaEnum schema_enums[] = {
 
 const SchemaEvent schema_events[] = {
     { "BALLOON_CHANGE", "actual:int" },
-    { "BLOCK_IO_ERROR", "device:str,operation:IoOperationType,action:BlockErrorAction,"
-                        "nospace:bool,reason:str" },
+    { "BLOCK_IO_ERROR",
+      "device:str,?node-name:str,operation:IoOperationType,action:BlockErrorAction,"
+      "nospace:bool,reason:str" },
     { "DEVICE_DELETED", "?device:str,path:str" },
     { "GUEST_PANICKED", "action:GuestPanicAction" },
     { "POWERDOWN", "" },

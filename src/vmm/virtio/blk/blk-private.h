@@ -15,7 +15,8 @@ typedef struct VirtioBlk {
     /* Properties */
     char *drive, *serial;
     uint64_t queue_count, queue_size, logical_block_size, physical_block_size;
-    uint32_t cache_choice; /* property write-cache: auto, on, off */
+    uint32_t cache_choice;   /* property write-cache: auto, on, off */
+    uint32_t werror, rerror; /* properties: auto, report, ignore, stop, enospc */
     bool offers_discard, offers_write_zeroes, offers_config_wce;
     uint64_t boot_index;
 

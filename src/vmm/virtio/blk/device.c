@@ -109,6 +109,28 @@ static bool check_properties(const VirtioBlk *blk, GError **error)
     return !problem;
 }
 
+/* 0, "auto", leaves what the drive says. */
+static void set_error_action(VirtioBlk *blk, bool is_write, uint32_t choice)
+{
+    static const BlockErrorAction actions[] = { BLOCK_ERROR_REPORT, BLOCK_ERROR_REPORT,
+                                                BLOCK_ERROR_IGNORE, BLOCK_ERROR_STOP,
+                                                BLOCK_ERROR_ENOSPC };
+    if (choice) {
+        block_backend_set_error_action(blk->backend, is_write, actions[choice]);
+    }
+}
+
+/* By default one for each vCPU, where each has an interrupt of its own. */
+static uint64_t queue_count(const VirtioBlk *blk)
+{
+    const Device *dev = &blk->virtio.device;
+    if (blk->queue_count) {
+        return blk->queue_count;
+    }
+    uint64_t vcpus = dev->class->bus == DEVICE_BUS_PCI ? dev->host->vcpus : 1;
+    return min_u64(max_u64(vcpus, 1), VIRTIO_QUEUES_MAX);
+}
+
 /* The driver reads the capacity again. */
 static void on_resize(void *opaque)
 {
@@ -137,7 +159,10 @@ static bool blk_realize(VirtioDevice *dev, GError **error)
         return false;
     }
     blk->is_writeback = has_cache(blk);
-    for (uint64_t i = 0; i < blk->queue_count; i++) {
+    set_error_action(blk, true, blk->werror);
+    set_error_action(blk, false, blk->rerror);
+    uint64_t queues = queue_count(blk);
+    for (uint64_t i = 0; i < queues; i++) {
         virtio_add_queue(dev, (uint16_t)blk->queue_size);
     }
     block_backend_set_resize_hook(blk->backend, on_resize, blk);
@@ -170,7 +195,9 @@ static bool blk_is_drained(VirtioDevice *dev)
 
 static void blk_resume(VirtioDevice *dev)
 {
-    blk_retry_failed((VirtioBlk *)dev);
+    VirtioBlk *blk = (VirtioBlk *)dev;
+    block_backend_forget_error(blk->backend);
+    blk_retry_failed(blk);
 }
 
 static bool blk_post_load(VirtioDevice *dev, GError **error)
@@ -206,6 +233,7 @@ static const VirtioDeviceClass blk_class = {
         .name = name_, .kind = PROPERTY_BOOL, .offset = offsetof(VirtioBlk, member),               \
         .fallback = "on", .help = help_                                                            \
     }
+static const char *const error_choices[] = { "auto", "report", "ignore", "stop", "enospc", NULL };
 static const char *const cache_choices[] = { "auto", "on", "off", NULL };
 #define BLK_PROPERTIES                                                                             \
     { .name = "drive",                                                                             \
@@ -222,7 +250,20 @@ static const char *const cache_choices[] = { "auto", "on", "off", NULL };
           .choices = cache_choices,                                                                \
           .fallback = "auto",                                                                      \
           .help = "the driver flushes; off: each write reaches the disk (auto: by cache=)" },      \
-        BLK_UINT("num-queues", queue_count, 1, VIRTIO_QUEUES_MAX, "1", "request queues"),          \
+        { .name = "werror",                                                                        \
+          .kind = PROPERTY_ENUM,                                                                   \
+          .offset = offsetof(VirtioBlk, werror),                                                   \
+          .choices = error_choices,                                                                \
+          .fallback = "auto",                                                                      \
+          .help = "after a failed write (auto: as the drive says)" },                              \
+        { .name = "rerror",                                                                        \
+          .kind = PROPERTY_ENUM,                                                                   \
+          .offset = offsetof(VirtioBlk, rerror),                                                   \
+          .choices = error_choices,                                                                \
+          .fallback = "auto",                                                                      \
+          .help = "after a failed read (auto: as the drive says)" },                               \
+        BLK_UINT("num-queues", queue_count, 0, VIRTIO_QUEUES_MAX, "0",                             \
+                 "request queues; 0: one for each vCPU (PCI)"),                                    \
         BLK_UINT("queue-size", queue_size, 2, VIRTQ_SIZE_MAX, "256", "entries of each queue"),     \
         BLK_UINT("logical_block_size", logical_block_size, 512, 32768, "512",                      \
                  "smallest unit of access, bytes"),                                                \
