@@ -98,6 +98,7 @@ void call_free(DaemonCall *call)
     for (unsigned i = 0; i < call->n_out_fds; i++) {
         close(call->out_fds[i]);
     }
+    rpc_message_free(call->raw);
     arena_clear(&call->arena);
     client_unref(call->client);
     g_free(call);
@@ -128,9 +129,25 @@ static RpcHeader reply_header(const DaemonCall *call)
                         RPC_OK };
 }
 
+XdrWriter *call_raw_reply(DaemonCall *call)
+{
+    RpcHeader header = reply_header(call);
+    lodge_assert(!call->raw && !(call->procedure->flags & RPC_FDS_IN_REPLY));
+    call->raw = rpc_message_new(&header);
+    return &call->raw->writer;
+}
+
 /* The message of a success; NULL with @error when the result does not fit the protocol. */
 static RpcMessage *encode_reply(DaemonCall *call, GError **error)
 {
+    if (call->raw) {
+        if (!rpc_message_finish(call->raw)) {
+            daemon_error_set(error, DAEMON_ERROR_RPC, "%s: the message is too long",
+                             call->procedure->name);
+            return NULL;
+        }
+        return g_steal_pointer(&call->raw);
+    }
     RpcHeader header = reply_header(call);
     bool with_fds = call->procedure->flags & RPC_FDS_IN_REPLY;
     header.type = with_fds ? RPC_REPLY_WITH_FDS : RPC_REPLY;
@@ -216,6 +233,7 @@ static void run(DaemonCall *call)
         if (call->ret) {
             memset(call->ret, 0, call->procedure->ret->size);
         }
+        g_clear_pointer(&call->raw, rpc_message_free);
         call_start(call);
     } else if (!outcome.held) {
         finish(call, NULL);

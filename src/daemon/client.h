@@ -89,6 +89,7 @@ struct DaemonCall {
     int out_fds[RPC_FDS_MAX];
     unsigned n_out_fds;
     bool on_worker, counted;
+    RpcMessage *raw;      /* a reply that the handler writes itself, or NULL */
     CallOutcome *outcome; /* while the handler runs */
     DaemonStream *stream;
     /* Called after the reply was queued, on the same thread. */

@@ -64,6 +64,11 @@ Daemon *call_daemon(DaemonCall *call);
 DaemonClient *call_client(DaemonCall *call);
 const DaemonIdentity *call_identity(DaemonCall *call);
 
+/* For long replies of many objects: where the handler writes the reply's bytes (XDR) itself instead
+ * of filling *@ret, which is then ignored. Called once; limits of the table are the handler's to
+ * keep. */
+XdrWriter *call_raw_reply(DaemonCall *call);
+
 /* Which procedure is called, for handlers that serve several. */
 const RpcProcedure *call_procedure(const DaemonCall *call);
 

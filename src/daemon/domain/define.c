@@ -22,37 +22,35 @@ enum {
 
 bool domain_facts_locked(Domain *domain, DomainFacts *out, GError **error)
 {
-    const DomainDef *def = domain_def_locked(domain, error);
-    if (!def) {
-        return false;
+    if (domain->live) {
+        domain_def_facts(domain->live, out);
+        return true;
     }
-    out->max_kib = def->memory;
-    out->current_kib = def->current_memory ? def->current_memory : def->memory;
-    out->vcpus = def->current_vcpus;
-    out->max_vcpus = def->vcpus;
+    if (!domain->has_config_facts) {
+        const DomainDef *def = service_config_locked(domain, error);
+        if (!def) {
+            return false;
+        }
+        domain_def_facts(def, &domain->config_facts);
+        domain->has_config_facts = true;
+    }
+    *out = domain->config_facts;
     return true;
 }
 
-/* Stores @def (borrowed) as the persistent definition. */
-static bool store_config(Domain *domain, const DomainDef *def, GError **error)
+bool domain_store_config(Domain *domain, DomainDef *def, GError **error)
 {
     g_autofree char *text = domain_def_format(def, DOMAIN_FORMAT_INACTIVE | DOMAIN_FORMAT_SECURE);
     g_autofree char *path = service_config_path(def->name);
     g_autoptr(StateTxn) txn = state_txn_new();
     state_txn_put(txn, path, text);
-    return service_commit(domain->service, txn, error);
-}
-
-bool domain_store_config(Domain *domain, DomainDef *def, GError **error)
-{
-    if (!store_config(domain, def, error)) {
+    if (!service_commit(domain->service, txn, error)) {
         return false;
     }
     g_mutex_lock(&domain->lock);
-    if (domain->config != def) {
-        domain_def_free(domain->config);
-        domain->config = def;
-    }
+    service_config_changed_locked(domain, def, text);
+    domain->parsed_config = def;
+    config_cache_note_parsed(&domain->service->configs, domain);
     g_mutex_unlock(&domain->lock);
     return true;
 }
@@ -93,6 +91,7 @@ static bool define(DaemonCall *call, const char *xml, uint32_t flags, RemoteDoma
         domain->is_persistent = true;
         domain_emit_locked(domain, EVENT_DEFINED, was_persistent ? DEFINED_UPDATED : DEFINED_ADDED);
         g_mutex_unlock(&domain->lock);
+        domain_stats_prepare(domain);
         call_return_domain(call, domain, out);
     } else if (is_new) {
         service_remove(service, domain);
@@ -150,7 +149,7 @@ static bool undefine_locked_job(Domain *domain, uint32_t flags, GError **error)
     g_mutex_lock(&domain->lock);
     domain->is_persistent = false;
     domain->is_autostart = false;
-    g_clear_pointer(&domain->config, domain_def_free);
+    service_config_changed_locked(domain, NULL, NULL);
     domain_emit_locked(domain, EVENT_UNDEFINED, UNDEFINED_REMOVED);
     active = domain_is_active_locked(domain);
     g_mutex_unlock(&domain->lock);
@@ -263,8 +262,7 @@ static bool rename_in_job(Domain *domain, const char *name, GError **error)
         return false;
     }
     g_mutex_lock(&domain->lock);
-    domain_def_free(domain->config);
-    domain->config = g_steal_pointer(&def);
+    service_config_changed_locked(domain, def, text);
     char *renamed = domain->name;
     domain->name = old;
     domain_emit_locked(domain, EVENT_UNDEFINED, UNDEFINED_RENAMED);
@@ -306,6 +304,15 @@ bool handle_domain_get_xml_desc(DaemonCall *call, const RemoteDomainGetXmlDescAr
     }
     g_mutex_lock(&domain->lock);
     bool inactive = (args->flags & XML_INACTIVE) || !domain->live;
+    g_autoptr(GBytes) stored =
+        inactive && domain->is_persistent && !(args->flags & XML_MIGRATABLE)
+            ? service_config_text_locked(domain, !(args->flags & XML_SECURE), NULL)
+            : NULL;
+    if (stored) {
+        g_mutex_unlock(&domain->lock);
+        ret->xml = arena_strdup(call_arena(call), g_bytes_get_data(stored, NULL));
+        return true;
+    }
     const DomainDef *def =
         inactive && domain->is_persistent ? service_config_locked(domain, error) : domain->live;
     char *text = NULL;

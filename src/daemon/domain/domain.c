@@ -34,7 +34,9 @@ void domain_unref(Domain *domain)
         return;
     }
     lodge_assert(!domain->runtime);
-    g_clear_pointer(&domain->config, domain_def_free);
+    config_cache_drop(&domain->service->configs, domain);
+    g_clear_pointer(&domain->parsed_config, domain_def_free);
+    g_clear_pointer(&domain->config_stats, g_bytes_unref);
     g_clear_pointer(&domain->live, domain_def_free);
     g_clear_pointer(&domain->gone_devices, g_hash_table_unref);
     g_clear_pointer(&domain->open_consoles, g_hash_table_unref);
@@ -132,6 +134,13 @@ void domain_to_wire_locked(Domain *domain, Arena *arena, RemoteDomain *out)
     out->name = arena ? arena_strdup(arena, domain->name) : domain->name;
     out->uuid = domain->uuid;
     out->id = domain->id;
+}
+
+void domain_put_wire_locked(const Domain *domain, XdrWriter *writer)
+{
+    xdr_put_text(writer, domain->name);
+    xdr_put_raw(writer, domain->uuid.byte, sizeof(domain->uuid.byte));
+    xdr_put_u32(writer, (uint32_t)domain->id);
 }
 
 void domain_emit_locked(Domain *domain, int event, int detail)

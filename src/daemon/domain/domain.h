@@ -68,6 +68,14 @@ enum { SHUTDOWN_FINISHED = 0, SHUTDOWN_GUEST = 1, SHUTDOWN_HOST = 2 };
 
 typedef enum GuestEngine { ENGINE_LODGE, ENGINE_QEMU } GuestEngine;
 
+/* What is asked most, of the live definition when active, else of the persistent one. */
+typedef struct DomainFacts {
+    guint64 max_kib;
+    guint64 current_kib;
+    unsigned vcpus;
+    unsigned max_vcpus;
+} DomainFacts;
+
 /* What exists while the guest's process does. */
 typedef struct DomainRuntime {
     GuestProcess process;
@@ -108,8 +116,13 @@ typedef struct Domain {
     DomainState state;
     int reason;
     gint64 state_since; /* monotonic, us */
-    DomainDef *config;  /* (nullable) what the next start uses; NULL: transient, or not loaded */
     DomainDef *live;    /* (nullable) while active */
+    /* Of the persistent definition; see service_config_locked(). */
+    DomainDef *parsed_config; /* NULL: none, or not in memory */
+    DomainFacts config_facts; /* when @has_config_facts */
+    bool has_config_facts;
+    unsigned config_version; /* counts changes */
+    GBytes *config_stats;    /* what bulk statistics tell of it while inactive, encoded; or NULL */
     DomainRuntime *runtime;
 
     /* One change at a time. */
@@ -159,6 +172,9 @@ void domain_emit(Domain *domain, int event, int detail);
 
 /* What replies and events carry; strings go to @arena (NULL: borrowed, with lock). */
 void domain_to_wire_locked(Domain *domain, Arena *arena, RemoteDomain *out);
+
+/* As RemoteDomain is encoded. With lock. */
+void domain_put_wire_locked(const Domain *domain, XdrWriter *writer);
 
 /* The definition that flags ask for. With lock. CURRENT (0): live when active. */
 enum { AFFECT_CURRENT = 0, AFFECT_LIVE = 1, AFFECT_CONFIG = 2 };

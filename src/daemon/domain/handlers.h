@@ -13,20 +13,16 @@ Domain *call_domain(DaemonCall *call, const RemoteDomain *wire, GError **error);
 /* A reply's domain, its strings in the call's arena. Without lock. */
 void call_return_domain(DaemonCall *call, Domain *domain, RemoteDomain *out);
 
-/* What is asked most, from the live definition when active, else from the persistent one. */
-typedef struct DomainFacts {
-    guint64 max_kib;
-    guint64 current_kib;
-    unsigned vcpus;
-    unsigned max_vcpus;
-} DomainFacts;
-
 /* With lock; the definition may have to be loaded. False with @error. */
 bool domain_facts_locked(Domain *domain, DomainFacts *out, GError **error);
 
 /* Makes @def (transfer full on success) the persistent definition, durably. With the job, without
  * lock. */
 bool domain_store_config(Domain *domain, DomainDef *def, GError **error);
+
+/* Works out what bulk statistics tell of an inactive domain, so that those who ask need not wait
+ * for it. Without lock. */
+void domain_stats_prepare(Domain *domain);
 
 /* Starts all that are marked. A thread of its own. */
 void domain_autostart_all(DomainService *service);

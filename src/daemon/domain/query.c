@@ -105,25 +105,29 @@ bool handle_connect_list_all_domains(DaemonCall *call, const RemoteConnectListAl
         return false;
     }
     g_autoptr(GPtrArray) all = service_all(call_daemon(call)->domains);
-    RemoteDomain *list = arena_alloc_array(call_arena(call), all->len + 1, sizeof(*list));
-    if (!list) {
-        daemon_error_set(error, DAEMON_ERROR_NO_MEMORY, "too many domains");
-        return false;
-    }
+    XdrWriter *writer = call_raw_reply(call);
+    size_t count_at = writer->size;
     uint32_t n = 0;
+    xdr_put_u32(writer, 0);
     for (guint i = 0; i < all->len; i++) {
         Domain *domain = g_ptr_array_index(all, i);
         g_mutex_lock(&domain->lock);
         if (!domain->is_removed && domain_matches_list_locked(domain, args->flags)) {
-            domain_to_wire_locked(domain, call_arena(call), &list[n++]);
+            if (args->need_results) {
+                domain_put_wire_locked(domain, writer);
+            }
+            n++;
         }
         g_mutex_unlock(&domain->lock);
     }
-    ret->ret = n;
-    if (args->need_results) {
-        ret->domains = list;
-        ret->n_domains = n;
+    if (args->need_results && n > call_procedure(call)->ret->fields[0].max) {
+        daemon_error_set(error, DAEMON_ERROR_RPC,
+                         "there are %u domains, and clients take no list of more than %u", n,
+                         call_procedure(call)->ret->fields[0].max);
+        return false;
     }
+    xdr_patch_u32(writer, count_at, args->need_results ? n : 0);
+    xdr_put_u32(writer, n);
     return true;
 }
 

@@ -49,19 +49,40 @@ static gint compare_by_name(gconstpointer a, gconstpointer b)
     return strcmp((*(Domain *const *)a)->name, (*(Domain *const *)b)->name);
 }
 
-GPtrArray *service_all(DomainService *service)
+static GPtrArray *sort_all(DomainService *service)
 {
     GPtrArray *all = g_ptr_array_new_with_free_func((GDestroyNotify)domain_unref);
     GHashTableIter iter;
     gpointer domain;
-    g_rw_lock_reader_lock(&service->lock);
     g_hash_table_iter_init(&iter, service->by_uuid);
     while (g_hash_table_iter_next(&iter, NULL, &domain)) {
         g_ptr_array_add(all, domain_ref(domain));
     }
     g_ptr_array_sort(all, compare_by_name);
-    g_rw_lock_reader_unlock(&service->lock);
     return all;
+}
+
+GPtrArray *service_all(DomainService *service)
+{
+    g_rw_lock_reader_lock(&service->lock);
+    GPtrArray *all = service->sorted ? g_ptr_array_ref(service->sorted) : NULL;
+    g_rw_lock_reader_unlock(&service->lock);
+    if (!all) {
+        g_rw_lock_writer_lock(&service->lock);
+        if (!service->sorted) {
+            service->sorted = sort_all(service);
+        }
+        all = g_ptr_array_ref(service->sorted);
+        g_rw_lock_writer_unlock(&service->lock);
+    }
+    return all;
+}
+
+/* The order changed. The references go with the array, which may be the last ones: @out_old is
+ * unreferenced by the caller when no lock is held. */
+static void forget_order(DomainService *service, GPtrArray **out_old)
+{
+    *out_old = g_steal_pointer(&service->sorted);
 }
 
 static void enter(DomainService *service, Domain *domain)
@@ -75,6 +96,7 @@ Domain *service_claim(DomainService *service, const Uuid *uuid, const char *name
 {
     char text[UUID_TEXT_SIZE];
     uuid_format(uuid, text);
+    g_autoptr(GPtrArray) old = NULL;
     g_rw_lock_writer_lock(&service->lock);
     Domain *same = g_hash_table_lookup(service->by_uuid, uuid);
     Domain *other = g_hash_table_lookup(service->by_name, name);
@@ -93,6 +115,7 @@ Domain *service_claim(DomainService *service, const Uuid *uuid, const char *name
     } else {
         result = domain_new(service, uuid, name);
         enter(service, result);
+        forget_order(service, &old);
         domain_ref(result);
     }
     if (result) {
@@ -104,7 +127,9 @@ Domain *service_claim(DomainService *service, const Uuid *uuid, const char *name
 
 void service_remove(DomainService *service, Domain *domain)
 {
+    g_autoptr(GPtrArray) old = NULL;
     g_rw_lock_writer_lock(&service->lock);
+    forget_order(service, &old);
     g_mutex_lock(&domain->lock);
     bool was_there = !domain->is_removed;
     domain->is_removed = true;
@@ -121,7 +146,9 @@ void service_remove(DomainService *service, Domain *domain)
 
 bool service_rename(DomainService *service, Domain *domain, const char *name, GError **error)
 {
+    g_autoptr(GPtrArray) old = NULL;
     g_rw_lock_writer_lock(&service->lock);
+    forget_order(service, &old);
     bool free = !g_hash_table_contains(service->by_name, name);
     if (free) {
         g_mutex_lock(&domain->lock);
@@ -179,21 +206,87 @@ char *service_autostart_path(const char *name)
     return g_strdup_printf("qemu/autostart/%s.xml", name);
 }
 
+static bool check_persistent_locked(const Domain *domain, GError **error)
+{
+    if (!domain->is_persistent) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
+                         "domain '%s' is transient and has no persistent definition", domain->name);
+    }
+    return domain->is_persistent;
+}
+
 DomainDef *service_config_locked(Domain *domain, GError **error)
 {
-    if (domain->config || !domain->is_persistent) {
-        if (!domain->config) {
-            daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
-                             "domain '%s' is transient and has no persistent definition",
-                             domain->name);
+    if (!check_persistent_locked(domain, error)) {
+        return NULL;
+    }
+    if (!domain->parsed_config) {
+        g_autoptr(GBytes) text = service_config_text_locked(domain, false, error);
+        if (!text) {
+            return NULL;
         }
-        return domain->config;
+        domain->parsed_config = domain_def_parse(g_bytes_get_data(text, NULL),
+                                                 DOMAIN_PARSE_INACTIVE | DOMAIN_PARSE_KEEP,
+                                                 service_environment(domain->service), NULL, error);
+        if (domain->parsed_config) {
+            config_cache_note_parsed(&domain->service->configs, domain);
+        }
     }
+    return domain->parsed_config;
+}
+
+GBytes *service_config_text_locked(Domain *domain, bool only_public, GError **error)
+{
+    ConfigCache *cache = &domain->service->configs;
+    GBytes *text = config_cache_get(cache, domain, only_public);
+    if (text || !check_persistent_locked(domain, error)) {
+        return text;
+    }
+    bool is_edited = false;
     g_autofree char *path = service_config_path(domain->name);
-    g_autofree char *text = state_store_read(domain->service->store, path, NULL, error);
-    if (text) {
-        domain->config = domain_def_parse(text, DOMAIN_PARSE_INACTIVE,
-                                          service_environment(domain->service), NULL, error);
+    g_autofree char *body = state_store_read(domain->service->store, path, &is_edited, error);
+    if (!body) {
+        return NULL;
     }
-    return domain->config;
+    bool is_public = false;
+    if (only_public || is_edited) {
+        g_autoptr(DomainDef) def =
+            domain_def_parse(body, DOMAIN_PARSE_INACTIVE | (is_edited ? 0 : DOMAIN_PARSE_KEEP),
+                             service_environment(domain->service), NULL, error);
+        if (!def) {
+            return NULL;
+        }
+        if (is_edited) {
+            /* As this daemon would have written it. */
+            g_free(body);
+            body = domain_def_format(def, DOMAIN_FORMAT_INACTIVE | DOMAIN_FORMAT_SECURE);
+        }
+        g_autofree char *plain = domain_def_format(def, DOMAIN_FORMAT_INACTIVE);
+        is_public = strcmp(plain, body) == 0;
+    }
+    config_cache_put(cache, domain, body, is_public);
+    return only_public && !is_public ? NULL : g_bytes_new(body, strlen(body) + 1);
+}
+
+void domain_def_facts(const DomainDef *def, DomainFacts *out)
+{
+    out->max_kib = def->memory;
+    out->current_kib = def->current_memory ? def->current_memory : def->memory;
+    out->vcpus = def->current_vcpus;
+    out->max_vcpus = def->vcpus;
+}
+
+void service_config_changed_locked(Domain *domain, const DomainDef *def, const char *text)
+{
+    g_clear_pointer(&domain->parsed_config, domain_def_free);
+    g_clear_pointer(&domain->config_stats, g_bytes_unref);
+    domain->config_version++;
+    domain->has_config_facts = def != NULL;
+    if (def) {
+        g_autofree char *plain = domain_def_format(def, DOMAIN_FORMAT_INACTIVE);
+        domain_def_facts(def, &domain->config_facts);
+        config_cache_put(&domain->service->configs, domain, text, strcmp(plain, text) == 0);
+    } else {
+        config_cache_drop(&domain->service->configs, domain);
+    }
 }

@@ -3,6 +3,7 @@
 #ifndef LODGE_DAEMON_DOMAIN_SERVICE_H
 #define LODGE_DAEMON_DOMAIN_SERVICE_H
 
+#include "daemon/domain/config-cache.h"
 #include "daemon/domain/domain.h"
 #include "daemon/state/store.h"
 
@@ -17,8 +18,12 @@ struct DomainService {
     GHashTable *by_uuid; /* Uuid -> Domain (owned) */
     GHashTable *by_name; /* name -> Domain (borrowed) */
     GHashTable *by_id;   /* id -> Domain (borrowed); active ones */
+    GPtrArray *sorted;   /* what service_all() gives, or NULL when the tables changed */
     int next_id;
     unsigned active;
+    ConfigCache configs;
+    GThread *preparer; /* of statistics, after the start */
+    gint is_stopping;  /* atomic */
     DomainEnvironment environment;
 };
 
@@ -28,7 +33,7 @@ Domain *service_find_name(DomainService *service, const char *name);
 Domain *service_find_uuid(DomainService *service, const Uuid *uuid);
 Domain *service_find_id(DomainService *service, int id);
 
-/* All of them (Domain, transfer full), by name. */
+/* All of them (Domain, transfer full), by name. The array is shared: it must not be changed. */
 GPtrArray *service_all(DomainService *service);
 
 /**
@@ -61,8 +66,19 @@ const DomainEnvironment *service_environment(DomainService *service);
 char *service_config_path(const char *name);
 char *service_autostart_path(const char *name);
 
-/* The persistent definition; loads it when it is not in memory. Borrowed; with the domain's lock.
- */
+/* The persistent definition; loads it when it is not in memory. Borrowed until the domain's lock is
+ * released: it may be freed then. */
 DomainDef *service_config_locked(Domain *domain, GError **error);
+
+/* The persistent definition as the file has it (transfer full): NUL-terminated, without secrets if
+ * @only_public: NULL without @error then means that it holds some. With the domain's lock. */
+GBytes *service_config_text_locked(Domain *domain, bool only_public, GError **error);
+
+/* The file changed: @def and its @text, or NULL when there is none any more. With the domain's
+ * lock. */
+void service_config_changed_locked(Domain *domain, const DomainDef *def, const char *text);
+
+/* Numbers of a definition. */
+void domain_def_facts(const DomainDef *def, DomainFacts *out);
 
 #endif

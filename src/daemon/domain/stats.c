@@ -397,6 +397,10 @@ bool handle_domain_get_cpu_stats(DaemonCall *call, const RemoteDomainGetCpuStats
 
 /* --- in bulk --- */
 
+#define STATS_RECORD_MAX ((size_t)1 << 20)
+/* Parameters that begin a record with the group "state". */
+#define STATE_PARAMS 2u
+
 /* What one domain's record is made of, taken under its lock. */
 typedef struct Snapshot {
     int state, reason;
@@ -542,12 +546,95 @@ static bool add_record(Domain *domain, unsigned groups, ParamList *list, RemoteD
     return true;
 }
 
-static bool is_wanted(Domain *domain, uint32_t flags)
+/* What tells whether a record that was made without the lock is of a domain that has not changed.
+ */
+typedef struct Moment {
+    bool is_inactive;
+    unsigned config_version;
+    gint64 state_since;
+} Moment;
+
+static Moment moment_locked(const Domain *domain)
 {
+    return (Moment){ !domain->runtime && !domain->live && !domain->is_removed,
+                     domain->config_version, domain->state_since };
+}
+
+/* Keeps what follows the state in a record of all groups, its count first: of an inactive domain
+ * that depends on the definition alone. */
+static void keep_record(Domain *domain, const Moment *before, const ParamList *list)
+{
+    XdrWriter writer;
+    xdr_writer_init(&writer, STATS_RECORD_MAX);
+    xdr_put_u32(&writer, list->count);
+    for (uint32_t i = STATE_PARAMS; i < list->count; i++) {
+        xdr_put_param(&writer, &list->items[i]);
+    }
     g_mutex_lock(&domain->lock);
-    bool wanted = domain_matches_list_locked(domain, flags & 0xff);
+    Moment after = moment_locked(domain);
+    if (!writer.failed && after.is_inactive && after.config_version == before->config_version &&
+        after.state_since == before->state_since) {
+        g_clear_pointer(&domain->config_stats, g_bytes_unref);
+        domain->config_stats = g_bytes_new(writer.data, writer.size);
+    }
     g_mutex_unlock(&domain->lock);
-    return wanted;
+    xdr_writer_clear(&writer);
+}
+
+/* False: there is none kept. */
+static bool put_kept_locked(XdrWriter *writer, const Domain *domain)
+{
+    if (!domain->config_stats || !moment_locked(domain).is_inactive) {
+        return false;
+    }
+    gsize size;
+    const uint8_t *kept = g_bytes_get_data(domain->config_stats, &size);
+    TypedParam state = { "state.state", TYPED_PARAM_INT, { .i = domain->state } };
+    TypedParam reason = { "state.reason", TYPED_PARAM_INT, { .i = domain->reason } };
+    domain_put_wire_locked(domain, writer);
+    xdr_put_raw(writer, kept, sizeof(uint32_t));
+    xdr_put_param(writer, &state);
+    xdr_put_param(writer, &reason);
+    xdr_put_raw(writer, kept + sizeof(uint32_t), size - sizeof(uint32_t));
+    return true;
+}
+
+/* Appends one domain's record. False: it is not wanted, or went. */
+static bool put_record(XdrWriter *writer, Domain *domain, uint32_t flags, unsigned groups)
+{
+    bool is_full = (groups & STATS_ALL) == STATS_ALL;
+    g_mutex_lock(&domain->lock);
+    bool is_wanted = !domain->is_removed && domain_matches_list_locked(domain, flags & 0xff);
+    bool is_done = is_wanted && is_full && put_kept_locked(writer, domain);
+    Moment before = moment_locked(domain);
+    g_mutex_unlock(&domain->lock);
+    if (!is_wanted || is_done) {
+        return is_wanted;
+    }
+    Arena arena;
+    arena_init(&arena, STATS_RECORD_MAX);
+    ParamList list = { .arena = &arena };
+    RemoteDomainStatsRecord record;
+    bool ok = add_record(domain, groups, &list, &record.dom);
+    if (ok) {
+        record.params = list.items;
+        record.n_params = list.count;
+        ok = xdr_encode(writer, &type_remote_domain_stats_record, &record, NULL);
+        writer->failed = writer->failed || !ok;
+    }
+    if (ok && is_full && before.is_inactive) {
+        keep_record(domain, &before, &list);
+    }
+    arena_clear(&arena);
+    return ok;
+}
+
+void domain_stats_prepare(Domain *domain)
+{
+    XdrWriter writer;
+    xdr_writer_init(&writer, STATS_RECORD_MAX);
+    put_record(&writer, domain, 0, STATS_ALL);
+    xdr_writer_clear(&writer);
 }
 
 /* The domains that a client names, or all. */
@@ -583,21 +670,14 @@ bool handle_connect_get_all_domain_stats(DaemonCall *call,
     }
     unsigned groups = args->stats ? args->stats : STATS_ALL;
     g_autoptr(GPtrArray) chosen = choose(call, args);
-    ret->ret_stats = arena_alloc_array(call_arena(call), chosen->len + 1, sizeof(*ret->ret_stats));
-    if (!ret->ret_stats) {
-        daemon_error_set(error, DAEMON_ERROR_NO_MEMORY, "too many domains");
-        return false;
+    XdrWriter *writer = call_raw_reply(call);
+    size_t count_at = writer->size;
+    uint32_t count = 0;
+    xdr_put_u32(writer, 0);
+    for (guint i = 0; i < chosen->len && !writer->failed; i++) {
+        count += put_record(writer, g_ptr_array_index(chosen, i), args->flags, groups);
     }
-    for (guint i = 0; i < chosen->len; i++) {
-        Domain *domain = g_ptr_array_index(chosen, i);
-        ParamList list = { .arena = call_arena(call) };
-        RemoteDomainStatsRecord *record = &ret->ret_stats[ret->n_ret_stats];
-        if (is_wanted(domain, args->flags) && add_record(domain, groups, &list, &record->dom)) {
-            record->params = list.items;
-            record->n_params = list.count;
-            ret->n_ret_stats++;
-        }
-    }
+    xdr_patch_u32(writer, count_at, count);
     return true;
 }
 

@@ -164,6 +164,35 @@ static bool replay(StateStore *store, const GPtrArray *records, GError **error)
     return true;
 }
 
+/* Takes a journal that a clean end left. Behind its header it must be all zeros: of what a torn
+ * batch left, later records might be taken for those of a new one. */
+static void reuse_journal(StateStore *store, const char *data, size_t size)
+{
+    g_autoptr(GByteArray) header = g_byte_array_new();
+    journal_write_header(header, store->epoch);
+    if (size != store->journal_size || memcmp(data, header->data, header->len) != 0) {
+        return;
+    }
+    for (size_t i = header->len; i < size; i++) {
+        if (data[i]) {
+            return;
+        }
+    }
+    int fd = store->ops.open(&store->ops, store->journal_path, O_RDWR, 0);
+    if (fd < 0) {
+        return;
+    }
+    /* The one that made it may have ended before the disk had its name. */
+    if (store->ops.sync(&store->ops, fd) < 0 ||
+        store->ops.sync_dir(&store->ops, store->journal_dir) < 0) {
+        store->ops.close(&store->ops, fd);
+        return;
+    }
+    store->journal_fd = fd;
+    store->sequence = 1;
+    store->offset = header->len;
+}
+
 bool state_store_recover(StateStore *store, GError **error)
 {
     g_autofree char *data = NULL;
@@ -181,6 +210,9 @@ bool state_store_recover(StateStore *store, GError **error)
         return store->is_read_only || keep_broken_journal(store, error);
     }
     bool ok = replay(store, records, error);
+    if (ok && records->len == 0 && !store->is_read_only) {
+        reuse_journal(store, data, size);
+    }
     g_ptr_array_unref(records);
     return ok;
 }

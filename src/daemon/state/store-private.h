@@ -61,7 +61,8 @@ void state_store_remember(StateStore *store, const GPtrArray *steps);
 /* Replaces the journal by an empty one of the next epoch. Returns: 0 or -errno. */
 int state_store_renew_journal(StateStore *store);
 
-/* Replays the journal, if there is one. False with @error. */
+/* Replays the journal, if there is one. False with @error. Afterwards @journal_fd is open when that
+ * journal is empty and may be used on, and else one must be made. */
 bool state_store_recover(StateStore *store, GError **error);
 
 #endif

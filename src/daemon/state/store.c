@@ -374,7 +374,7 @@ static bool start(StateStore *store, const StateStoreConfig *config, GError **er
     if (config->is_read_only) {
         return true;
     }
-    int err = state_store_renew_journal(store);
+    int err = store->journal_fd >= 0 ? 0 : state_store_renew_journal(store);
     if (err < 0) {
         lodge_error_set_errno(error, err, "cannot create '%s'", store->journal_path);
         return false;

@@ -562,6 +562,36 @@ static const char *put_struct(XdrWriter *writer, const XdrStruct *type, const vo
     return NULL;
 }
 
+void xdr_put_text(XdrWriter *writer, const char *text)
+{
+    if (put_string(writer, text, XDR_STRING_MAX)) {
+        writer->failed = true;
+    }
+}
+
+void xdr_put_param(XdrWriter *writer, const TypedParam *param)
+{
+    if (put_typed_param(writer, param)) {
+        writer->failed = true;
+    }
+}
+
+void xdr_put_raw(XdrWriter *writer, const void *data, size_t size)
+{
+    uint8_t *at = xdr_writer_reserve(writer, size);
+    if (at) {
+        memcpy(at, data, size);
+    }
+}
+
+void xdr_patch_u32(XdrWriter *writer, size_t offset, uint32_t value)
+{
+    uint32_t be = GUINT32_TO_BE(value);
+    if (!writer->failed) {
+        memcpy(writer->data + offset, &be, sizeof(be));
+    }
+}
+
 bool xdr_encode(XdrWriter *writer, const XdrStruct *type, const void *in, GError **error)
 {
     const char *where = NULL;

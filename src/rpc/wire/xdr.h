@@ -120,6 +120,12 @@ void xdr_writer_clear(XdrWriter *writer);
 /* @size more bytes to fill, or NULL when @failed. */
 uint8_t *xdr_writer_reserve(XdrWriter *writer, size_t size);
 void xdr_put_u32(XdrWriter *writer, uint32_t value);
+/* A string, and a typed parameter; what is longer than the protocol's limit makes @failed. */
+void xdr_put_text(XdrWriter *writer, const char *text);
+void xdr_put_param(XdrWriter *writer, const TypedParam *param);
+void xdr_put_raw(XdrWriter *writer, const void *data, size_t size);
+/* Overwrites the word at @offset, which was written before. */
+void xdr_patch_u32(XdrWriter *writer, size_t offset, uint32_t value);
 bool xdr_get_u32(XdrReader *reader, uint32_t *out_value) LODGE_MUST_CHECK;
 
 #endif
