@@ -82,6 +82,11 @@ static unsigned bind_option(CliArgs *args, char **words, GError **error)
     g_autofree char *name = equals ? g_strndup(text, (gsize)(equals - text)) : g_strdup(text);
     int index = option_index(args->command, name);
     if (index < 0) {
+        /* Older spellings: --total_bytes_sec. */
+        g_autofree char *dashed = g_strdelimit(g_strdup(name), "_", '-');
+        index = option_index(args->command, dashed);
+    }
+    if (index < 0) {
         usage_error(error, "command '%s' doesn't support option --%s", args->command->name, name);
         return 0;
     }

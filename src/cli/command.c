@@ -6,16 +6,25 @@
 
 #include <string.h>
 
-const CliCommand *cli_command_find(const char *name)
+static const CliCommand *find_in(const CliGroup *group, const char *name)
 {
-    for (const CliGroup *group = cli_groups; group->name; group++) {
-        for (const CliCommand *command = group->commands; command->name; command++) {
+    for (unsigned i = 0; group->tables[i]; i++) {
+        for (const CliCommand *command = group->tables[i]; command->name; command++) {
             if (strcmp(command->name, name) == 0) {
                 return command;
             }
         }
     }
     return NULL;
+}
+
+const CliCommand *cli_command_find(const char *name)
+{
+    const CliCommand *found = NULL;
+    for (const CliGroup *group = cli_groups; group->name && !found; group++) {
+        found = find_in(group, name);
+    }
+    return found;
 }
 
 const CliGroup *cli_group_find(const char *name)
@@ -38,13 +47,32 @@ const CliOption *cli_command_option(const CliCommand *command, const char *name)
     return NULL;
 }
 
+static int compare_names(gconstpointer a, gconstpointer b)
+{
+    const CliCommand *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+GPtrArray *cli_group_list(const CliGroup *group)
+{
+    GPtrArray *list = g_ptr_array_new();
+    for (unsigned i = 0; group->tables[i]; i++) {
+        for (const CliCommand *command = group->tables[i]; command->name; command++) {
+            if (!(command->flags & CLI_ALIAS)) {
+                g_ptr_array_add(list, (gpointer)command);
+            }
+        }
+    }
+    g_ptr_array_sort(list, compare_names);
+    return list;
+}
+
 void cli_command_foreach(void (*visit)(const CliCommand *command, void *opaque), void *opaque)
 {
     for (const CliGroup *group = cli_groups; group->name; group++) {
-        for (const CliCommand *command = group->commands; command->name; command++) {
-            if (!(command->flags & CLI_ALIAS)) {
-                visit(command, opaque);
-            }
+        g_autoptr(GPtrArray) list = cli_group_list(group);
+        for (unsigned i = 0; i < list->len; i++) {
+            visit(list->pdata[i], opaque);
         }
     }
 }

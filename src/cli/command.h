@@ -67,9 +67,10 @@ typedef struct CliCommand {
 } CliCommand;
 
 typedef struct CliGroup {
-    const char *name;           /* the word for `help` */
-    const char *title;          /* its heading */
-    const CliCommand *commands; /* ends with a row without name */
+    const char *name;  /* the word for `help` */
+    const char *title; /* its heading */
+    /* Its tables, ending with NULL; each ends with a row without name. */
+    const CliCommand *const *tables;
 } CliGroup;
 
 /* All groups in the order of `help`; ends with a row without name. */
@@ -81,6 +82,8 @@ const CliCommand *cli_command_find(const char *name);
 const CliGroup *cli_group_find(const char *name);
 /* Returns: the option of that name, or NULL. */
 const CliOption *cli_command_option(const CliCommand *command, const char *name);
+/* The commands of a group that are no aliases, by name. (transfer container) */
+GPtrArray *cli_group_list(const CliGroup *group);
 /* Calls @visit for each command that is no alias, in the order of `help`. */
 void cli_command_foreach(void (*visit)(const CliCommand *command, void *opaque), void *opaque);
 /* "unknown command: 'nam'", with the nearest name where there is one. (transfer full) */

@@ -59,8 +59,9 @@ static void send_input(Console *console)
 }
 
 bool cli_run_console(CliSession *session, const RemoteDomain *domain, const char *device,
-                     unsigned flags, GError **error)
+                     unsigned flags, bool resumes, GError **error)
 {
+    RemoteDomainResumeArgs resume = { *domain };
     RemoteDomainOpenConsoleArgs call = { *domain, device, flags };
     struct termios before, raw;
     bool is_terminal = tcgetattr(STDIN_FILENO, &before) == 0;
@@ -76,6 +77,11 @@ bool cli_run_console(CliSession *session, const RemoteDomain *domain, const char
     cli_note(session, "Connected to domain '%s'\nEscape character is ^%c (Ctrl + %c)", domain->name,
              console.escape ^ 0x40, console.escape ^ 0x40);
     fflush(stdout);
+    if (resumes && !remote_domain_resume(cli_client(session), &resume, error)) {
+        rpc_client_stream_free(console.stream);
+        close(console.ended);
+        return cli_fail(error, "Failed to resume domain '%s'", domain->name);
+    }
     if (is_terminal) {
         raw = before;
         cfmakeraw(&raw);

@@ -78,6 +78,11 @@ static bool run_version(CliSession *session, const CliArgs *args, GError **error
     } else {
         printf("Cannot extract running %s hypervisor version\n", type.type);
     }
+    if (cli_args_flag(args, "daemon") &&
+        remote_connect_get_lib_version(client, &session->arena, &library, NULL)) {
+        printf("Running against daemon: %u.%u.%u\n", (unsigned)(library.lib_ver / 1000000),
+               (unsigned)(library.lib_ver / 1000 % 1000), (unsigned)(library.lib_ver % 1000));
+    }
     return true;
 }
 
@@ -164,6 +169,9 @@ const CliCommand cli_host_commands[] = {
                            CLI_OPTIONS_END },
       0, run_nodememstats },
     { "uri", "the URI of the connection", NULL, NULL, 0, run_uri },
-    { "version", "versions of program, daemon and hypervisor", NULL, NULL, 0, run_version },
+    { "version", "versions of program, daemon and hypervisor", NULL,
+      (const CliOption[]){ { "daemon", CLI_FLAG, 0, CLI_VALUE_ANY, "the daemon's too" },
+                           CLI_OPTIONS_END },
+      0, run_version },
     { NULL },
 };

@@ -1,147 +1,14 @@
-/* Commands that show domains.
+/* What a domain is and what it has.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cli/groups.h"
-#include "cli/session.h"
+#include "cli/tools.h"
+
 #include "gbase/error.h"
 #include "gbase/uuid.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const CliOption domain_only[] = {
-    { "domain", CLI_STRING, CLI_REQUIRED, CLI_VALUE_DOMAIN, "its name, id or UUID" },
-    CLI_OPTIONS_END,
-};
-
-/* Lists */
-
-static const CliOption list_options[] = {
-    { "inactive", CLI_FLAG, 0, CLI_VALUE_ANY, "those that do not run" },
-    { "all", CLI_FLAG, 0, CLI_VALUE_ANY, "those that run and those that do not" },
-    { "transient", CLI_FLAG, 0, CLI_VALUE_ANY, "those without a definition" },
-    { "persistent", CLI_FLAG, 0, CLI_VALUE_ANY, "those with a definition" },
-    { "with-snapshot", CLI_FLAG, 0, CLI_VALUE_ANY, "those with snapshots" },
-    { "without-snapshot", CLI_FLAG, 0, CLI_VALUE_ANY, "those without snapshots" },
-    { "state-running", CLI_FLAG, 0, CLI_VALUE_ANY, "those that run" },
-    { "state-paused", CLI_FLAG, 0, CLI_VALUE_ANY, "those that are paused" },
-    { "state-shutoff", CLI_FLAG, 0, CLI_VALUE_ANY, "those that are off" },
-    { "state-other", CLI_FLAG, 0, CLI_VALUE_ANY, "those in another state" },
-    { "autostart", CLI_FLAG, 0, CLI_VALUE_ANY, "those that start with the host" },
-    { "no-autostart", CLI_FLAG, 0, CLI_VALUE_ANY, "those that do not" },
-    { "with-managed-save", CLI_FLAG, 0, CLI_VALUE_ANY, "those with a saved state" },
-    { "without-managed-save", CLI_FLAG, 0, CLI_VALUE_ANY, "those without" },
-    { "uuid", CLI_FLAG, 0, CLI_VALUE_ANY, "print UUIDs, a line each" },
-    { "name", CLI_FLAG, 0, CLI_VALUE_ANY, "print names, a line each" },
-    { "id", CLI_FLAG, 0, CLI_VALUE_ANY, "print ids, a line each" },
-    { "table", CLI_FLAG, 0, CLI_VALUE_ANY, "print a table (the default)" },
-    { "title", CLI_FLAG, 0, CLI_VALUE_ANY, "with titles" },
-    CLI_OPTIONS_END,
-};
-
-static uint32_t list_flags(const CliArgs *args)
-{
-    static const struct {
-        const char *option;
-        uint32_t bit;
-    } bits[] = {
-        { "persistent", 4 },          { "transient", 8 },
-        { "state-running", 16 },      { "state-paused", 32 },
-        { "state-shutoff", 64 },      { "state-other", 128 },
-        { "with-managed-save", 256 }, { "without-managed-save", 512 },
-        { "autostart", 1024 },        { "no-autostart", 2048 },
-        { "with-snapshot", 4096 },    { "without-snapshot", 8192 },
-    };
-    uint32_t flags = cli_args_flag(args, "all") ? 1 | 2 : cli_args_flag(args, "inactive") ? 2 : 1;
-    for (unsigned i = 0; i < G_N_ELEMENTS(bits); i++) {
-        flags |= cli_args_flag(args, bits[i].option) ? bits[i].bit : 0;
-    }
-    return flags;
-}
-
-/* Running ones by id, then the others by name. */
-static int compare_domains(const void *a, const void *b)
-{
-    const RemoteDomain *x = a, *y = b;
-    if (x->id != y->id) {
-        return x->id < 0 ? 1 : y->id < 0 ? -1 : x->id < y->id ? -1 : 1;
-    }
-    return strcasecmp(x->name, y->name);
-}
-
-static char *title_of(CliSession *session, const RemoteDomain *domain)
-{
-    RemoteDomainGetMetadataArgs call = { .dom = *domain, .type = 1 };
-    RemoteDomainGetMetadataRet ret;
-    bool ok = remote_domain_get_metadata(cli_client(session), &call, &session->arena, &ret, NULL);
-    return g_strdup(ok ? ret.metadata : "");
-}
-
-static int state_of(CliSession *session, const RemoteDomain *domain)
-{
-    RemoteDomainGetStateArgs call = { .dom = *domain };
-    RemoteDomainGetStateRet ret;
-    bool ok = remote_domain_get_state(cli_client(session), &call, &session->arena, &ret, NULL);
-    return ok ? ret.state : 0;
-}
-
-static void print_list_lines(CliSession *session, const CliArgs *args, const RemoteDomain *domains,
-                             uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        char uuid[UUID_TEXT_SIZE];
-        uuid_format(&domains[i].uuid, uuid);
-        g_autoptr(GString) line = g_string_new(NULL);
-        if (cli_args_flag(args, "uuid")) {
-            g_string_append(line, uuid);
-        }
-        if (cli_args_flag(args, "name")) {
-            g_string_append_printf(line, "%s%s", line->len ? " " : "", domains[i].name);
-        }
-        if (cli_args_flag(args, "id") && domains[i].id >= 0) {
-            g_string_append_printf(line, "%s%d", line->len ? " " : "", domains[i].id);
-        }
-        if (cli_args_flag(args, "id") && domains[i].id < 0) {
-            g_string_append_printf(line, "%s-", line->len ? " " : "");
-        }
-        cli_print(session, "%s", line->str);
-    }
-}
-
-static void print_list_table(CliSession *session, bool has_titles, const RemoteDomain *domains,
-                             uint32_t count)
-{
-    static const char *const plain[] = { "Id", "Name", "State", NULL };
-    static const char *const titled[] = { "Id", "Name", "State", "Title", NULL };
-    g_autoptr(CliTable) table = cli_table_new(has_titles ? titled : plain);
-    for (uint32_t i = 0; i < count; i++) {
-        g_autofree char *id =
-            domains[i].id >= 0 ? g_strdup_printf("%d", domains[i].id) : g_strdup("-");
-        g_autofree char *title = has_titles ? title_of(session, &domains[i]) : NULL;
-        cli_table_add(table, id, domains[i].name, cli_state_name(state_of(session, &domains[i])),
-                      title);
-    }
-    cli_show_table(session, table);
-}
-
-static bool run_list(CliSession *session, const CliArgs *args, GError **error)
-{
-    RemoteConnectListAllDomainsArgs call = { .need_results = 1, .flags = list_flags(args) };
-    RemoteConnectListAllDomainsRet ret;
-    if (!remote_connect_list_all_domains(cli_client(session), &call, &session->arena, &ret,
-                                         error)) {
-        return cli_fail(error, "Failed to list domains");
-    }
-    qsort(ret.domains, ret.n_domains, sizeof(ret.domains[0]), compare_domains);
-    bool is_lines =
-        cli_args_flag(args, "name") || cli_args_flag(args, "uuid") || cli_args_flag(args, "id");
-    if (is_lines && !session->is_json) {
-        print_list_lines(session, args, ret.domains, ret.n_domains);
-    } else {
-        print_list_table(session, cli_args_flag(args, "title"), ret.domains, ret.n_domains);
-    }
-    return true;
-}
 
 /* One domain */
 
@@ -282,214 +149,206 @@ static bool run_domcontrol(CliSession *session, const CliArgs *args, GError **er
     return true;
 }
 
-/* Statistics */
+/* What it has */
 
-static char *param_text(const TypedParam *param)
-{
-    switch (param->type) {
-    case TYPED_PARAM_INT:
-        return g_strdup_printf("%d", param->value.i);
-    case TYPED_PARAM_UINT:
-        return g_strdup_printf("%u", param->value.ui);
-    case TYPED_PARAM_LLONG:
-        return g_strdup_printf("%" G_GINT64_FORMAT, param->value.l);
-    case TYPED_PARAM_ULLONG:
-        return g_strdup_printf("%" G_GUINT64_FORMAT, param->value.ul);
-    case TYPED_PARAM_DOUBLE:
-        return g_strdup_printf("%f", param->value.d);
-    case TYPED_PARAM_BOOLEAN:
-        return g_strdup(param->value.b ? "yes" : "no");
-    default:
-        return g_strdup(param->value.s);
-    }
-}
-
-static const CliOption domstats_options[] = {
-    { "state", CLI_FLAG, 0, CLI_VALUE_ANY, "states" },
-    { "cpu-total", CLI_FLAG, 0, CLI_VALUE_ANY, "time of the host's CPUs" },
-    { "balloon", CLI_FLAG, 0, CLI_VALUE_ANY, "memory by the balloon" },
-    { "vcpu", CLI_FLAG, 0, CLI_VALUE_ANY, "vCPUs" },
-    { "interface", CLI_FLAG, 0, CLI_VALUE_ANY, "network interfaces" },
-    { "block", CLI_FLAG, 0, CLI_VALUE_ANY, "disks" },
-    { "perf", CLI_FLAG, 0, CLI_VALUE_ANY, "performance counters" },
-    { "iothread", CLI_FLAG, 0, CLI_VALUE_ANY, "I/O threads" },
-    { "memory", CLI_FLAG, 0, CLI_VALUE_ANY, "memory bandwidth" },
-    { "dirtyrate", CLI_FLAG, 0, CLI_VALUE_ANY, "how fast memory changes" },
-    { "vm", CLI_FLAG, 0, CLI_VALUE_ANY, "what the monitor counts" },
-    { "list-active", CLI_FLAG, 0, CLI_VALUE_ANY, "of those that run" },
-    { "list-inactive", CLI_FLAG, 0, CLI_VALUE_ANY, "of those that do not" },
-    { "list-persistent", CLI_FLAG, 0, CLI_VALUE_ANY, "of those with a definition" },
-    { "list-transient", CLI_FLAG, 0, CLI_VALUE_ANY, "of those without" },
-    { "list-running", CLI_FLAG, 0, CLI_VALUE_ANY, "of those in state running" },
-    { "list-paused", CLI_FLAG, 0, CLI_VALUE_ANY, "of those that are paused" },
-    { "list-shutoff", CLI_FLAG, 0, CLI_VALUE_ANY, "of those that are off" },
-    { "list-other", CLI_FLAG, 0, CLI_VALUE_ANY, "of those in another state" },
-    { "raw", CLI_FLAG, 0, CLI_VALUE_ANY, "values as they come" },
-    { "enforce", CLI_FLAG, 0, CLI_VALUE_ANY, "fail if a group is not known" },
-    { "backing", CLI_FLAG, 0, CLI_VALUE_ANY, "disks with their backing chains" },
-    { "nowait", CLI_FLAG, 0, CLI_VALUE_ANY, "leave out what has to be waited for" },
-    { "domain", CLI_REST, 0, CLI_VALUE_DOMAIN, "these domains; all if none is named" },
+static const CliOption domblklist_options[] = {
+    CLI_DOMAIN_OPTION,
+    { "inactive", CLI_FLAG, 0, CLI_VALUE_ANY, "as they are from the next start on" },
+    { "details", CLI_FLAG, 0, CLI_VALUE_ANY, "with types" },
     CLI_OPTIONS_END,
 };
 
-static uint32_t bits_of(const CliArgs *args, const char *const *names, uint32_t first)
+static const char *or_dash(const char *text)
 {
-    uint32_t bits = 0;
-    for (unsigned i = 0; names[i]; i++) {
-        bits |= cli_args_flag(args, names[i]) ? first << i : 0;
-    }
-    return bits;
+    return text ? text : "-";
 }
 
-static uint32_t stats_flags(const CliArgs *args)
+static bool run_domblklist(CliSession *session, const CliArgs *args, GError **error)
 {
-    static const char *const lists[] = { "list-active",    "list-inactive", "list-persistent",
-                                         "list-transient", "list-running",  "list-paused",
-                                         "list-shutoff",   "list-other",    NULL };
-    uint32_t flags = bits_of(args, lists, 1);
-    flags |= cli_args_flag(args, "nowait") ? 1u << 29 : 0;
-    flags |= cli_args_flag(args, "backing") ? 1u << 30 : 0;
-    flags |= cli_args_flag(args, "enforce") ? 1u << 31 : 0;
-    return flags;
-}
-
-static bool run_domstats(CliSession *session, const CliArgs *args, GError **error)
-{
-    static const char *const groups[] = { "state",     "cpu-total", "balloon", "vcpu",
-                                          "interface", "block",     "perf",    "iothread",
-                                          "memory",    "dirtyrate", "vm",      NULL };
-    const char *const *names = cli_args_rest(args);
-    unsigned count = g_strv_length((char **)names);
-    g_autofree RemoteDomain *domains = g_new0(RemoteDomain, count + 1);
-    for (unsigned i = 0; i < count; i++) {
-        RemoteDomainLookupByNameArgs look = { names[i] };
-        RemoteDomainLookupByNameRet found;
-        if (!remote_domain_lookup_by_name(cli_client(session), &look, &session->arena, &found,
-                                          NULL)) {
-            g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "failed to get domain '%s'",
-                        names[i]);
-            return false;
-        }
-        domains[i] = found.dom;
-    }
-    RemoteConnectGetAllDomainStatsArgs call = { .doms = domains,
-                                                .n_doms = count,
-                                                .stats = bits_of(args, groups, 1),
-                                                .flags = stats_flags(args) };
-    RemoteConnectGetAllDomainStatsRet ret;
-    if (!remote_connect_get_all_domain_stats(cli_client(session), &call, &session->arena, &ret,
-                                             error)) {
+    static const char *const short_headings[] = { "Target", "Source", NULL };
+    static const char *const headings[] = { "Type", "Device", "Target", "Source", NULL };
+    bool is_detailed = cli_args_flag(args, "details");
+    RemoteDomain domain;
+    if (!cli_domain(session, args, &domain, error)) {
         return false;
     }
-    for (uint32_t i = 0; i < ret.n_ret_stats; i++) {
-        const RemoteDomainStatsRecord *record = &ret.ret_stats[i];
-        printf("%sDomain: '%s'\n", i ? "\n" : "", record->dom.name);
-        for (uint32_t j = 0; j < record->n_params; j++) {
-            g_autofree char *text = param_text(&record->params[j]);
-            printf("  %s=%s\n", record->params[j].field, text);
-        }
-    }
-    return true;
-}
-
-static bool run_dommemstat(CliSession *session, const CliArgs *args, GError **error)
-{
-    static const char *const names[] = { "swap_in",       "swap_out",    "major_fault",
-                                         "minor_fault",   "unused",      "available",
-                                         "actual",        "rss",         "usable",
-                                         "last_update",   "disk_caches", "hugetlb_pgalloc",
-                                         "hugetlb_pgfail" };
-    RemoteDomainMemoryStatsArgs call = { .max_stats = G_N_ELEMENTS(names) };
-    RemoteDomainMemoryStatsRet ret;
-    if (!cli_domain(session, args, &call.dom, error)) {
+    g_autoptr(XmlDoc) doc =
+        cli_domain_xml(session, &domain, cli_args_flag(args, "inactive") ? 2 : 0, error);
+    if (!doc) {
         return false;
     }
-    if (!remote_domain_memory_stats(cli_client(session), &call, &session->arena, &ret, error)) {
-        return cli_fail(error, "Failed to get memory statistics for domain %s", call.dom.name);
-    }
-    for (uint32_t i = 0; i < ret.n_stats; i++) {
-        if (ret.stats[i].tag >= 0 && ret.stats[i].tag < (int)G_N_ELEMENTS(names)) {
-            printf("%s %" G_GUINT64_FORMAT "\n", names[ret.stats[i].tag], ret.stats[i].val);
+    g_autoptr(CliTable) table = cli_table_new(is_detailed ? headings : short_headings);
+    xmlNode *devices = cli_devices(doc);
+    for (xmlNode *disk = devices ? xml_first(devices) : NULL; disk; disk = xml_next(disk)) {
+        static const char *const places[] = { "file", "dev", "dir", "name", "volume", "path" };
+        g_autofree char *type = xml_attr(disk, "type");
+        g_autofree char *device = xml_attr(disk, "device");
+        g_autofree char *target = cli_child_attr(disk, "target", "dev");
+        g_autofree char *source = NULL;
+        for (unsigned i = 0; !source && i < G_N_ELEMENTS(places); i++) {
+            source = cli_child_attr(disk, "source", places[i]);
         }
-    }
-    return true;
-}
-
-static bool run_domifstat(CliSession *session, const CliArgs *args, GError **error)
-{
-    RemoteDomainInterfaceStatsArgs call = { .device = cli_args_string(args, "interface") };
-    RemoteDomainInterfaceStatsRet ret;
-    if (!cli_domain(session, args, &call.dom, error)) {
-        return false;
-    }
-    if (!remote_domain_interface_stats(cli_client(session), &call, &session->arena, &ret, error)) {
-        return cli_fail(error, "Failed to get interface stats %s %s", call.dom.name, call.device);
-    }
-    const struct {
-        const char *name;
-        int64_t value;
-    } rows[] = {
-        { "rx_bytes", ret.rx_bytes }, { "rx_packets", ret.rx_packets },
-        { "rx_errs", ret.rx_errs },   { "rx_drop", ret.rx_drop },
-        { "tx_bytes", ret.tx_bytes }, { "tx_packets", ret.tx_packets },
-        { "tx_errs", ret.tx_errs },   { "tx_drop", ret.tx_drop },
-    };
-    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
-        if (rows[i].value >= 0) {
-            printf("%s %s %" G_GINT64_FORMAT "\n", call.device, rows[i].name, rows[i].value);
+        if (!xml_is(disk, "disk")) {
+            continue;
         }
-    }
-    return true;
-}
-
-static bool run_domblkinfo(CliSession *session, const CliArgs *args, GError **error)
-{
-    RemoteDomainGetBlockInfoArgs call = { .path = cli_args_string(args, "device") };
-    RemoteDomainGetBlockInfoRet ret;
-    if (!cli_domain(session, args, &call.dom, error) ||
-        !remote_domain_get_block_info(cli_client(session), &call, &session->arena, &ret, error)) {
-        return false;
-    }
-    const uint64_t values[] = { ret.capacity, ret.allocation, ret.physical };
-    static const char *const names[] = { "Capacity", "Allocation", "Physical" };
-    g_autoptr(CliRecord) record = cli_record_new(16);
-    for (unsigned i = 0; i < G_N_ELEMENTS(values); i++) {
-        g_autofree char *human = cli_size_text(values[i]);
-        if (cli_args_flag(args, "human")) {
-            cli_record_add(record, names[i], "%s", human);
+        if (is_detailed) {
+            cli_table_add(table, type, device ? device : "disk", target, or_dash(source));
         } else {
-            cli_record_add(record, names[i], "%" G_GUINT64_FORMAT, values[i]);
+            cli_table_add(table, target, or_dash(source));
         }
     }
-    cli_show_record(session, record);
+    cli_show_table(session, table);
+    return true;
+}
+
+static const CliOption domiflist_options[] = {
+    CLI_DOMAIN_OPTION,
+    { "inactive", CLI_FLAG, 0, CLI_VALUE_ANY, "as they are from the next start on" },
+    CLI_OPTIONS_END,
+};
+
+static bool run_domiflist(CliSession *session, const CliArgs *args, GError **error)
+{
+    static const char *const headings[] = { "Interface", "Type", "Source", "Model", "MAC", NULL };
+    RemoteDomain domain;
+    if (!cli_domain(session, args, &domain, error)) {
+        return false;
+    }
+    g_autoptr(XmlDoc) doc =
+        cli_domain_xml(session, &domain, cli_args_flag(args, "inactive") ? 2 : 0, error);
+    if (!doc) {
+        return false;
+    }
+    g_autoptr(CliTable) table = cli_table_new(headings);
+    xmlNode *devices = cli_devices(doc);
+    for (xmlNode *at = devices ? xml_first(devices) : NULL; at; at = xml_next(at)) {
+        static const char *const places[] = { "network", "bridge", "dev", "name", "path", "dir" };
+        g_autofree char *type = xml_attr(at, "type");
+        g_autofree char *target = cli_child_attr(at, "target", "dev");
+        g_autofree char *model = cli_child_attr(at, "model", "type");
+        g_autofree char *mac = cli_child_attr(at, "mac", "address");
+        g_autofree char *source = NULL;
+        for (unsigned i = 0; !source && i < G_N_ELEMENTS(places); i++) {
+            source = cli_child_attr(at, "source", places[i]);
+        }
+        if (xml_is(at, "interface")) {
+            cli_table_add(table, target, type, source, model, mac);
+        }
+    }
+    cli_show_table(session, table);
+    return true;
+}
+
+static const CliOption domifaddr_options[] = {
+    { "domain", CLI_STRING, CLI_REQUIRED, CLI_VALUE_ACTIVE_DOMAIN, "its name, id or UUID" },
+    { "interface", CLI_STRING, 0, CLI_VALUE_INTERFACE, "only this one" },
+    { "full", CLI_FLAG, 0, CLI_VALUE_ANY, "repeat name and MAC on each line" },
+    { "source", CLI_STRING, 0, CLI_VALUE_ANY, "lease, agent or arp" },
+    CLI_OPTIONS_END,
+};
+
+static bool run_domifaddr(CliSession *session, const CliArgs *args, GError **error)
+{
+    static const char *const sources[] = { "lease", "agent", "arp", NULL };
+    static const char *const headings[] = { "Name", "MAC address", "Protocol", "Address", NULL };
+    const char *source = cli_args_string(args, "source");
+    const char *only = cli_args_string(args, "interface");
+    int index = source ? cli_word_index(source, sources) : 0;
+    bool is_full = cli_args_flag(args, "full");
+    RemoteDomainInterfaceAddressesArgs call = { .source = (uint32_t)index };
+    RemoteDomainInterfaceAddressesRet ret;
+    if (!cli_domain(session, args, &call.dom, error)) {
+        return false;
+    }
+    if (index < 0) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "Unknown data source '%s'",
+                    source);
+        return false;
+    }
+    if (!remote_domain_interface_addresses(cli_client(session), &call, &session->arena, &ret,
+                                           error)) {
+        return cli_fail(error, "Failed to query for interfaces addresses");
+    }
+    g_autoptr(CliTable) table = cli_table_new(headings);
+    if (!session->is_json) {
+        cli_note(session, " %-10s %-20s %-8s     %s\n%s%s", "Name", "MAC address", "Protocol",
+                 "Address", "-------------------------------------------------",
+                 "------------------------------");
+    }
+    for (uint32_t i = 0; i < ret.n_ifaces; i++) {
+        const RemoteDomainInterface *face = &ret.ifaces[i];
+        const char *mac = face->hwaddr ? face->hwaddr : "N/A";
+        if (only && strcmp(only, face->name) != 0) {
+            continue;
+        }
+        if (face->n_addrs == 0 && !session->is_json) {
+            printf(" %-10s %-17s    %s\n", face->name, mac, "N/A          N/A");
+        }
+        for (uint32_t j = 0; j < face->n_addrs; j++) {
+            const char *protocol = face->addrs[j].type == 0 ? "ipv4" : "ipv6";
+            g_autofree char *address =
+                g_strdup_printf("%s/%u", face->addrs[j].addr, face->addrs[j].prefix);
+            bool repeats = j > 0 && !is_full;
+            cli_table_add(table, face->name, mac, protocol, address);
+            if (!session->is_json) {
+                printf(" %-10s %-17s    %-12s %s\n", repeats ? "-" : face->name,
+                       repeats ? "-" : mac, protocol, address);
+            }
+        }
+    }
+    if (session->is_json) {
+        cli_show_table(session, table);
+    }
+    return true;
+}
+
+static bool run_domblkerror(CliSession *session, const CliArgs *args, GError **error)
+{
+    static const char *const names[] = { "no error", "unspecified error", "no space" };
+    static const char *const headings[] = { "Target", "Error", NULL };
+    RemoteDomainGetDiskErrorsArgs call = { .maxerrors = 0 };
+    RemoteDomainGetDiskErrorsRet ret;
+    if (!cli_domain(session, args, &call.dom, error) ||
+        !remote_domain_get_disk_errors(cli_client(session), &call, &session->arena, &ret, error)) {
+        return false;
+    }
+    call.maxerrors = (uint32_t)MAX(ret.nerrors, 0);
+    if (call.maxerrors &&
+        !remote_domain_get_disk_errors(cli_client(session), &call, &session->arena, &ret, error)) {
+        return false;
+    }
+    if (ret.n_errors == 0 && !session->is_json) {
+        cli_note(session, "No errors found");
+        return true;
+    }
+    g_autoptr(CliTable) table = cli_table_new(headings);
+    for (uint32_t i = 0; i < ret.n_errors; i++) {
+        int number = ret.errors[i].error;
+        const char *name = names[number >= 0 && number < 3 ? number : 1];
+        cli_table_add(table, ret.errors[i].disk, name);
+        if (!session->is_json) {
+            printf("%s: %s\n", ret.errors[i].disk, name);
+        }
+    }
+    if (session->is_json) {
+        cli_show_table(session, table);
+    }
     return true;
 }
 
 const CliCommand cli_monitor_commands[] = {
-    { "domblkinfo", "sizes of a domain's disk", NULL,
-      (const CliOption[]){
-          { "domain", CLI_STRING, CLI_REQUIRED, CLI_VALUE_DOMAIN, "its name, id or UUID" },
-          { "device", CLI_STRING, CLI_REQUIRED, CLI_VALUE_DISK, "the disk: target or path" },
-          { "human", CLI_FLAG, 0, CLI_VALUE_ANY, "with units" },
-          CLI_OPTIONS_END },
-      0, run_domblkinfo },
-    { "domcontrol", "whether a domain's monitor answers", NULL, domain_only, 0, run_domcontrol },
-    { "domifstat", "traffic of a domain's interface", NULL,
-      (const CliOption[]){
-          { "domain", CLI_STRING, CLI_REQUIRED, CLI_VALUE_DOMAIN, "its name, id or UUID" },
-          { "interface", CLI_STRING, CLI_REQUIRED, CLI_VALUE_INTERFACE, "the interface: target" },
-          CLI_OPTIONS_END },
-      0, run_domifstat },
-    { "dominfo", "what a domain is and how it does", NULL, domain_only, 0, run_dominfo },
-    { "dommemstat", "memory of a domain", NULL, domain_only, 0, run_dommemstat },
+    { "domblkerror", "disks of a domain that have failed", NULL, cli_domain_only, 0,
+      run_domblkerror },
+    { "domblklist", "list the disks of a domain", NULL, domblklist_options, 0, run_domblklist },
+    { "domcontrol", "whether a domain's monitor answers", NULL, cli_domain_only, 0,
+      run_domcontrol },
+    { "domifaddr", "list the addresses of a domain", NULL, domifaddr_options, 0, run_domifaddr },
+    { "domiflist", "list the interfaces of a domain", NULL, domiflist_options, 0, run_domiflist },
+    { "dominfo", "what a domain is and how it does", NULL, cli_domain_only, 0, run_dominfo },
     { "domstate", "the state of a domain", NULL,
-      (const CliOption[]){
-          { "domain", CLI_STRING, CLI_REQUIRED, CLI_VALUE_DOMAIN, "its name, id or UUID" },
-          { "reason", CLI_FLAG, 0, CLI_VALUE_ANY, "and why it is in it" },
-          CLI_OPTIONS_END },
+      (const CliOption[]){ CLI_DOMAIN_OPTION,
+                           { "reason", CLI_FLAG, 0, CLI_VALUE_ANY, "and why it is in it" },
+                           CLI_OPTIONS_END },
       0, run_domstate },
-    { "domstats", "statistics of domains", NULL, domstats_options, 0, run_domstats },
-    { "list", "list domains", "Without an option: those that run.", list_options, 0, run_list },
-    { "ls", "list domains", NULL, list_options, CLI_ALIAS, run_list },
     { NULL },
 };

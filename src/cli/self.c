@@ -12,10 +12,10 @@
 static void print_group(const CliGroup *group)
 {
     printf(" %s (help keyword '%s'):\n", group->title, group->name);
-    for (const CliCommand *command = group->commands; command->name; command++) {
-        if (!(command->flags & CLI_ALIAS)) {
-            printf("    %-30s %s\n", command->name, command->summary);
-        }
+    g_autoptr(GPtrArray) list = cli_group_list(group);
+    for (unsigned i = 0; i < list->len; i++) {
+        const CliCommand *command = list->pdata[i];
+        printf("    %-30s %s\n", command->name, command->summary);
     }
     putchar('\n');
 }

@@ -66,18 +66,49 @@ void cli_note(const CliSession *session, const char *fmt, ...)
     putchar('\n');
 }
 
-void cli_print(const CliSession *session, const char *fmt, ...)
+void cli_note_open(const CliSession *session, const char *fmt, ...)
 {
     va_list list;
-    (void)session;
+    if (session->is_quiet || session->is_json) {
+        return;
+    }
     va_start(list, fmt);
     vprintf(fmt, list);
     va_end(list);
-    putchar('\n');
+}
+
+void cli_print_open(const CliSession *session, const char *fmt, ...)
+{
+    va_list list;
+    va_start(list, fmt);
+    g_autofree char *text = g_strdup_vprintf(fmt, list);
+    va_end(list);
+    if (session->is_json) {
+        cli_value_print_json(text, stdout);
+    } else {
+        fputs(text, stdout);
+    }
+}
+
+void cli_print(const CliSession *session, const char *fmt, ...)
+{
+    va_list list;
+    va_start(list, fmt);
+    g_autofree char *text = g_strdup_vprintf(fmt, list);
+    va_end(list);
+    if (session->is_json) {
+        cli_value_print_json(text, stdout);
+    } else {
+        puts(text);
+    }
 }
 
 void cli_print_xml(const CliSession *session, const char *xml)
 {
+    if (session->is_json) {
+        cli_value_print_json(xml, stdout);
+        return;
+    }
     fputs(xml, stdout);
     if (!g_str_has_suffix(xml, "\n")) {
         putchar('\n');
@@ -116,8 +147,21 @@ bool cli_fail(GError **error, const char *fmt, ...)
     return false;
 }
 
+/* {"code": 42, "message": "..."}; the code is libvirt's number, 0 for errors of our own. */
+static void print_error_json(const GError *error)
+{
+    g_autoptr(CliRecord) record = cli_record_new(0);
+    cli_record_add(record, "code", "%d", error->domain == RPC_CLIENT_ERROR ? error->code : 0);
+    cli_record_add(record, "message", "%s", error->message);
+    cli_record_print_json(record, stderr);
+}
+
 void cli_print_error(const CliSession *session, const GError *error)
 {
+    if (session->is_json) {
+        print_error_json(error);
+        return;
+    }
     g_auto(GStrv) lines = g_strsplit(error->message, "\n", -1);
     bool color = session->use_color && isatty(STDERR_FILENO);
     fflush(stdout);

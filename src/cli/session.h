@@ -40,15 +40,18 @@ bool cli_domain(CliSession *session, const CliArgs *args, RemoteDomain *out_doma
 const char *cli_state_name(int state);
 /* The text of a file for commands that take one. (transfer full) */
 char *cli_read_file(const CliArgs *args, const char *option, GError **error);
-/* Attaches the terminal to a domain's console until the escape character. */
+/* Attaches the terminal to a domain's console until the escape character; @resumes: lets it run. */
 bool cli_run_console(CliSession *session, const RemoteDomain *domain, const char *device,
-                     unsigned flags, GError **error);
+                     unsigned flags, bool resumes, GError **error);
 /* Closes the connection; the next command opens @uri (NULL: as before). */
 void cli_session_disconnect(CliSession *session);
 
 /* Prints a note that says what was done; nothing with --quiet or --json. */
 void cli_note(const CliSession *session, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
-/* Prints a result line, always. */
+/* The same without the line's end, which the command's end brings. */
+void cli_note_open(const CliSession *session, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+void cli_print_open(const CliSession *session, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+/* Prints a result: a line, or a JSON value. */
 void cli_print(const CliSession *session, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 /* Prints a document as it came, with a line's end. */
 void cli_print_xml(const CliSession *session, const char *xml);

@@ -12,8 +12,12 @@ struct CliTable {
     GPtrArray *rows; /* of char *[columns]; a cell may be NULL */
 };
 
+typedef enum RecordStyle { STYLE_COLON, STYLE_ALIGNED, STYLE_PLAIN } RecordStyle;
+
 struct CliRecord {
+    RecordStyle style;
     unsigned width;
+    char *prefix;
     GPtrArray *names, *values;
 };
 
@@ -197,18 +201,36 @@ void cli_table_print_json(const CliTable *table, FILE *file)
     json_array_unref(array);
 }
 
-CliRecord *cli_record_new(unsigned width)
+static CliRecord *record_new(RecordStyle style, unsigned width, const char *prefix)
 {
     CliRecord *record = g_new0(CliRecord, 1);
+    record->style = style;
     record->width = width;
+    record->prefix = g_strdup(prefix);
     record->names = g_ptr_array_new_with_free_func(g_free);
     record->values = g_ptr_array_new_with_free_func(g_free);
     return record;
 }
 
+CliRecord *cli_record_new(unsigned width)
+{
+    return record_new(STYLE_COLON, width, "");
+}
+
+CliRecord *cli_record_new_aligned(unsigned width)
+{
+    return record_new(STYLE_ALIGNED, width, "");
+}
+
+CliRecord *cli_record_new_plain(const char *prefix)
+{
+    return record_new(STYLE_PLAIN, 0, prefix);
+}
+
 void cli_record_free(CliRecord *record)
 {
     if (record) {
+        g_free(record->prefix);
         g_ptr_array_free(record->names, TRUE);
         g_ptr_array_free(record->values, TRUE);
         g_free(record);
@@ -227,22 +249,55 @@ void cli_record_add(CliRecord *record, const char *name, const char *fmt, ...)
 void cli_record_print(const CliRecord *record, FILE *file)
 {
     for (unsigned i = 0; i < record->names->len; i++) {
-        g_autofree char *name = g_strconcat(record->names->pdata[i], ":", NULL);
-        fprintf(file, "%-*s", (int)record->width, name);
+        const char *name = record->names->pdata[i];
+        g_autofree char *colon = g_strconcat(name, ":", NULL);
+        fputs(record->prefix, file);
+        switch (record->style) {
+        case STYLE_COLON:
+            fprintf(file, "%-*s", (int)record->width, colon);
+            break;
+        case STYLE_ALIGNED:
+            fprintf(file, "%-*s: ", (int)record->width, name);
+            break;
+        case STYLE_PLAIN:
+            fprintf(file, "%s ", name);
+            break;
+        }
         print_safely(record->values->pdata[i], file);
         fputc('\n', file);
     }
 }
 
-void cli_record_print_json(const CliRecord *record, FILE *file)
+static JsonObject *record_object(const CliRecord *record)
 {
     JsonObject *object = json_object_new();
     for (unsigned i = 0; i < record->names->len; i++) {
         g_autofree char *key = json_key(record->names->pdata[i]);
         json_object_set_member(object, key, json_value(record->values->pdata[i]));
     }
+    return object;
+}
+
+void cli_record_print_json(const CliRecord *record, FILE *file)
+{
+    JsonObject *object = record_object(record);
     print_json(json_node_init_object(json_node_alloc(), object), file);
     json_object_unref(object);
+}
+
+void cli_records_print_json(CliRecord *const *records, unsigned count, FILE *file)
+{
+    JsonArray *array = json_array_new();
+    for (unsigned i = 0; i < count; i++) {
+        json_array_add_object_element(array, record_object(records[i]));
+    }
+    print_json(json_node_init_array(json_node_alloc(), array), file);
+    json_array_unref(array);
+}
+
+void cli_value_print_json(const char *text, FILE *file)
+{
+    print_json(json_value(text), file);
 }
 
 char *cli_size_text(guint64 bytes)

@@ -29,12 +29,20 @@ typedef struct CliRecord CliRecord;
 
 /* Names and values, printed one a line: "Name:           value". @width: where values start. */
 CliRecord *cli_record_new(unsigned width);
+/* The same as "name           : value". */
+CliRecord *cli_record_new_aligned(unsigned width);
+/* The same as "name value", each after @prefix (may be ""; copied). */
+CliRecord *cli_record_new_plain(const char *prefix);
 void cli_record_free(CliRecord *record);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CliRecord, cli_record_free)
 void cli_record_add(CliRecord *record, const char *name, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
 void cli_record_print(const CliRecord *record, FILE *file);
 /* Prints a JSON object. */
 void cli_record_print_json(const CliRecord *record, FILE *file);
+/* Prints a JSON array of objects. */
+void cli_records_print_json(CliRecord *const *records, unsigned count, FILE *file);
+/* Prints one value: a number if @text is one, else a string. */
+void cli_value_print_json(const char *text, FILE *file);
 
 /* "1.500 GiB": three decimals, as virsh's --human. (transfer full) */
 char *cli_size_text(guint64 bytes);

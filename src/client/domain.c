@@ -267,10 +267,26 @@ static void keep_early(LodgeConnection *connection, int32_t callback_id, const L
     g_queue_push_tail(&connection->early, early);
 }
 
+void lodge_tap_events(LodgeConnection *connection, RpcClientEventFunc func, void *opaque)
+{
+    g_mutex_lock(&connection->watches_lock);
+    connection->tap = func;
+    connection->tap_opaque = opaque;
+    g_mutex_unlock(&connection->watches_lock);
+}
+
 void connection_deliver(void *opaque, const RpcProgram *program, const RpcProcedure *procedure,
                         const void *message)
 {
     LodgeConnection *connection = opaque;
+    g_mutex_lock(&connection->watches_lock);
+    RpcClientEventFunc tap = connection->tap;
+    void *tap_opaque = connection->tap_opaque;
+    if (tap) {
+        /* With the lock, so that it has returned when lodge_tap_events() has. */
+        tap(tap_opaque, program, procedure, message);
+    }
+    g_mutex_unlock(&connection->watches_lock);
     if (program != &remote_program || procedure->event_object != RPC_EVENT_DOMAIN) {
         return;
     }

@@ -25,7 +25,9 @@ typedef struct EarlyEvent {
 
 struct LodgeConnection {
     RpcClient *client;
-    GMutex watches_lock; /* what follows */
+    GMutex watches_lock;    /* what follows */
+    RpcClientEventFunc tap; /* sees every event first; NULL: none */
+    void *tap_opaque;
     GArray *watches;
     unsigned registering; /* watches whose number is on its way */
     GQueue early;         /* EarlyEvent that may be for those */
@@ -38,6 +40,9 @@ int lodge_fail(GError *error, LodgeError **out_error);
 RemoteDomain domain_to_wire(const LodgeDomain *domain);
 LodgeDomain *domain_from_wire(const RemoteDomain *wire);
 
+/* Lets @func see every event, decoded, on the connection's thread; NULL ends that. For programs
+ * that need more of an event than LodgeEvent has. */
+void lodge_tap_events(LodgeConnection *connection, RpcClientEventFunc func, void *opaque);
 /* An event from the connection's thread. */
 void connection_deliver(void *connection, const RpcProgram *program, const RpcProcedure *procedure,
                         const void *message);

@@ -7,6 +7,7 @@
 #include "rpc/connection.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -191,7 +192,13 @@ static bool start(RpcClient *client, GError **error)
         rpc_connection_start_tls(client->connection, session);
     }
     client->ready = options->tls == NULL;
-    if (pthread_create(&client->thread, NULL, run_loop, client) != 0) {
+    /* Signals are for the program's own threads. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&client->thread, NULL, run_loop, client);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc != 0) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_LIMIT, "cannot start a thread");
         return false;
     }

@@ -46,6 +46,10 @@ char *xml_text(const xmlNode *node);
  * first are indented for an element at @level. (transfer full) */
 char *xml_node_to_text(xmlNode *node, unsigned level);
 
+/* The nodes that an XPath expression finds in a text, a line each, or with @wrap as children of
+ * <nodes>. For texts of our own. (transfer full) NULL: @error names the expression. */
+char *xml_find(const char *text, const char *xpath, bool wrap, GError **error);
+
 /* --- writing --- */
 
 typedef struct XmlWriter XmlWriter;

@@ -64,6 +64,179 @@ setmem test abc
 setmem test
 setmem test 5 --live --current
 define /nonexistent
+dumpxml test --xpath //name
+dumpxml test --xpath //name --wrap
+vcpuinfo test
+vcpuinfo test --pretty
+vcpupin test
+vcpupin test 9
+vcpupin test --cpulist 0
+vcpupin test 0 0-1
+vcpupin test
+emulatorpin test
+iothreadinfo test
+iothreadadd test 0
+iothreadadd test 1
+iothreadinfo test
+iothreadset test 1 --poll-max-ns 5
+iothreadset test 1
+iothreadpin test 1 0
+iothreaddel test 1
+vcpucount test
+vcpucount test --live
+vcpucount test --live --config
+vcpucount test --maximum --config
+memtune test
+memtune test --hard-limit 1G
+memtune test --hard-limit -1
+memtune test
+schedinfo test
+schedinfo test --set a=1
+schedinfo test --set weight=3
+schedinfo test weight=50
+blkiotune test
+blkiotune test --weight 500
+blkdeviotune test vda
+blkdeviotune test vda --total-bytes-sec 1M
+blkdeviotune test vda
+blkdeviotune test vda --total_bytes_sec 0
+blkdeviotune test nope
+domiftune test testnet0
+domiftune test testnet0 --inbound 1,2,3
+domiftune test testnet0
+domiftune test testnet0 --inbound ,2,3
+domiftune test vnet0
+numatune test
+numatune test --mode foo
+numatune test --mode strict --nodeset 0
+numatune test
+perf test
+perf test --enable cmt
+perf test --disable cmt
+cpu-stats test --start 9
+domiflist test
+domiflist test --inactive
+domblklist test
+domblklist test --details
+domifaddr test
+domifaddr test --full
+domifaddr test --source foo
+domifaddr test --source agent
+domifaddr test --interface nope
+domif-getlink test aa:bb:cc:dd:ee:ff
+domif-getlink test testnet0
+domif-getlink test 52:54:00:aa:bb:cc
+domif-setlink test testnet0 foo
+domfsinfo test
+domfsfreeze test
+domfsthaw test
+domfstrim test
+domhostname test
+domhostname test --source foo
+domblkerror test
+domblkinfo test --all
+domblkinfo test
+domblkinfo test vda --all
+desc test
+desc test --title
+desc test hello world
+desc test
+desc test --title a title
+desc test --title
+list --title
+metadata test http://a
+metadata test http://a --set <a/>
+metadata test http://a --set <a/> --key b
+metadata test http://a
+metadata test http://a --remove
+set-lifecycle-action test poweroff restart
+set-lifecycle-action test x y
+set-lifecycle-action test poweroff y
+attach-disk test /x vdb --print-xml
+attach-disk test /x vdb --print-xml --type cdrom --mode readonly --driver qemu --subdriver qcow2 --cache none --io native --serial abc --address pci:0000.00.05.0 --targetbus virtio --alias ua-x --wwn 5000c50015ea71ad --rawio --iothread 3 --multifunction
+attach-disk test /x sdb --print-xml --targetbus scsi --address scsi:0.0.1 --mode shareable
+attach-disk test /x sdb --print-xml --targetbus sata --address sata:0.0.1 --sourcetype block
+attach-disk test /x sdb --print-xml --targetbus usb --address usb:1.2 --source-protocol nbd --source-host-name h:10 --source-host-transport tcp
+attach-disk test /x hdb --print-xml --source-protocol nbd --source-host-socket /s --source-host-transport unix
+attach-disk test /x vdb --print-xml --mode foo
+attach-interface test network default --print-xml
+attach-interface test bridge br0 --print-xml --target t0 --mac 52:54:00:11:22:33 --script /bin/x --model virtio --inbound 1,2,3 --outbound 4,5,6 --alias ua-1
+attach-interface test hostdev 0000:01:02.3 --print-xml --managed
+attach-interface test direct eth0 --print-xml
+attach-interface test foo eth0 --print-xml
+attach-interface test hostdev xx --print-xml
+attach-interface test network default
+detach-disk test vdx --print-xml
+detach-interface test bridge --print-xml
+change-media test vda --eject --print-xml
+change-media test vda --insert --eject
+detach-device-alias test x --live --current
+update-memory-device test
+domdisplay test
+domdisplay test --type vnc
+vncdisplay test
+ttyconsole test
+send-key test KEY_A
+send-key test KEY_LEFTCTRL KEY_LEFTALT KEY_DELETE
+send-key test 30 31
+send-key test KEY_FOO
+send-key test --codeset foo KEY_A
+send-process-signal test 1 sigterm
+send-process-signal test 1 foo
+send-process-signal test x sigterm
+set-user-password test a b
+domtime test --now --time 5
+domtime test --sync
+dompmsuspend test foo
+managedsave-remove test
+inject-nmi test
+guest-agent-timeout test 5
+event --list
+event
+event --event foo
+event --all --event lifecycle
+event --all --timeout 1
+event --event lifecycle --timeout 1
+iothreadinfo test --current --live
+domdirtyrate-calc test --mode foo
+migrate test
+blockcopy test vda
+blockjob test vda --abort --info
+screenshot test /tmp/lodge-test-shot
+dommemstat test --period 5
+undefine test --storage x
+undefine test --nvram --keep-nvram
+freecell
+freecell --all
+freecell 0
+freecell 0 --all
+freepages
+freepages 0
+freepages 0 4
+freepages --all
+freepages --all --pagesize 4
+nodecpumap
+nodecpumap --pretty
+nodecpustats
+nodecpustats --cpu 1
+cpu-models x86_64
+cpu-models foo
+cpu-models
+cpu-compare /etc/hostname
+cpu-baseline /etc/hostname
+hypervisor-cpu-compare /etc/hostname
+nodesuspend foo 60
+sysinfo
+domxml-to-native qemu-argv
+list --all --managed-save
+list --with-checkpoint
+start test --bogus
+save test /tmp/lodge-test-save
+restore /tmp/lodge-test-save
+restore /nonexistent
+save-image-dumpxml /nonexistent
+managedsave test
+start test
 """.strip().splitlines()
 
 

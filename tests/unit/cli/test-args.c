@@ -25,7 +25,10 @@ static const CliCommand commands[] = {
     { .name = "destroy" },
     { .name = NULL },
 };
-const CliGroup cli_groups[] = { { "domain", "Domains", commands }, { NULL } };
+const CliGroup cli_groups[] = {
+    { "domain", "Domains", (const CliCommand *const[]){ commands, NULL } },
+    { NULL },
+};
 
 static CliArgs *bind(GError **error, const char *line)
 {

@@ -1,0 +1,55 @@
+"""lodge's commands and options are virsh's: compared with `virsh help` of the installed release.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("LODGE_BUILD", os.path.join(TOP, "build"))
+LODGE = os.path.join(BUILD, "bin", "lodge")
+GROUPS = ["domain", "monitor", "events", "host"]
+
+# Rarely used commands that lodge leaves out: other hypervisors, confidential guests, descriptors by number.
+ABSENT = {"domlaunchsecinfo", "domsetlaunchsecstate", "dom-fd-associate", "lxc-enter-namespace", "nodesevinfo",
+          "qemu-attach"}
+# Options that name descriptors of the client's own process.
+ABSENT_OPTIONS = {"pass-fds"}
+
+pytestmark = pytest.mark.skipif(not shutil.which("virsh"), reason="virsh is not installed")
+
+
+def commands(program, group):
+    text = subprocess.run([program, "help", group], capture_output=True, text=True, check=True).stdout
+    return {line.split()[0] for line in text.splitlines() if line.startswith("    ")}
+
+
+def options(program, command):
+    """Each option's name with the kind of its value: "", "string" or "number"."""
+    text = subprocess.run([program, "help", command], capture_output=True, text=True, check=True).stdout
+    found = {}
+    for line in text.partition("  OPTIONS\n")[2].splitlines():
+        match = re.match(r" {4}[\[{<]*(?:--)?([a-zA-Z0-9-]+)[\]>]*(?: <(string|number)>)?", line)
+        if match and line.startswith(("    -", "    [", "    {", "    <")):
+            found[match.group(1)] = match.group(2) or ("string" if "<" in line.split("  ")[2] else "")
+    return found
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_command_is_there(group):
+    assert commands("virsh", group) - ABSENT <= commands(LODGE, group)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_option_is_there(group):
+    wrong = {}
+    for command in sorted(commands("virsh", group) - ABSENT):
+        ours, theirs = options(LODGE, command), options("virsh", command)
+        lacking = {name for name, kind in theirs.items() if name not in ours or bool(ours[name]) != bool(kind)}
+        if lacking - ABSENT_OPTIONS:
+            wrong[command] = lacking - ABSENT_OPTIONS
+    assert not wrong
