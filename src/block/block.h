@@ -207,7 +207,7 @@ int block_status_chain(BlockNode *node, BlockNode *base, uint64_t offset, uint64
 /* A value that a format has to tell; printed as text or JSON in this order. Names are qemu-img's
  * ("compat", "refcount-bits"). */
 typedef struct BlockFact {
-    const char *name; /* static */
+    const char *name; /* static; NULL: the only value of its object, which is that value */
     enum { BLOCK_FACT_TEXT, BLOCK_FACT_NUMBER, BLOCK_FACT_BOOL, BLOCK_FACT_LIST } kind;
     char *text;
     int64_t number;  /* NUMBER, BOOL */
@@ -288,8 +288,9 @@ bool block_create_on_file(const char *format, File *file, const char *name,
 bool block_amend(BlockNode *node, const BlockSpec *options, GError **error);
 
 typedef struct BlockMeasure {
-    uint64_t required, fully_allocated, bitmaps; /* bytes of the file */
-    bool has_bitmaps;
+    uint64_t required, fully_allocated; /* bytes of the file */
+    uint64_t bitmaps;                   /* the caller's: of those that are copied too */
+    bool has_bitmaps;                   /* the format stores them */
 } BlockMeasure;
 
 /* How large an image of @format would be with @options for @data_bytes of data in @size bytes. */

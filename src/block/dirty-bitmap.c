@@ -284,6 +284,29 @@ void dirty_bitmap_restore(DirtyBitmap *bitmap, DirtyBitmap *content)
     dirty_bitmap_merge(bitmap, content);
 }
 
+void dirty_bitmap_pack(DirtyBitmap *bitmap, uint64_t from, uint8_t *out, size_t length)
+{
+    LOCK_GUARD(&bitmap->lock);
+    uint64_t words = words_of(bitmap->bits);
+    for (size_t i = 0; i < length; i++) {
+        uint64_t word = (from + i) / 8, shift = (from + i) % 8 * 8;
+        out[i] = word < words ? (uint8_t)(bitmap->words[word] >> shift) : 0;
+    }
+}
+
+void dirty_bitmap_unpack(DirtyBitmap *bitmap, uint64_t from, const uint8_t *bytes, size_t length)
+{
+    LOCK_GUARD(&bitmap->lock);
+    for (size_t i = 0; i < length; i++) {
+        uint64_t bit = (from + i) * 8;
+        for (unsigned k = 0; bytes[i] && k < 8 && bit + k < bitmap->bits; k++) {
+            if (bytes[i] >> k & 1) {
+                set_bits(bitmap, bit + k, bit + k + 1);
+            }
+        }
+    }
+}
+
 int dirty_bitmap_resize(DirtyBitmap *bitmap, uint64_t size)
 {
     LOCK_GUARD(&bitmap->lock);

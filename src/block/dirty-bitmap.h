@@ -72,6 +72,12 @@ void dirty_bitmap_merge(DirtyBitmap *to, DirtyBitmap *from);
 DirtyBitmap *dirty_bitmap_copy(DirtyBitmap *bitmap);
 /* @bitmap gets the content of @content, which is as its copy. */
 void dirty_bitmap_restore(DirtyBitmap *bitmap, DirtyBitmap *content);
+/* The content as bytes: bit 0 of byte 0 is the first granule; bits past the end are 0. @from: the
+ * first byte; past the last one there are zeroes. */
+void dirty_bitmap_pack(DirtyBitmap *bitmap, uint64_t from, uint8_t *out, size_t length);
+/* Makes dirty what is set in such bytes; those past the end are ignored. */
+void dirty_bitmap_unpack(DirtyBitmap *bitmap, uint64_t from, const uint8_t *bytes, size_t length);
+
 /* What grows is clean. -ENOMEM: nothing changed. */
 int dirty_bitmap_resize(DirtyBitmap *bitmap, uint64_t size) LODGE_MUST_CHECK;
 

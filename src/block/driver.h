@@ -70,6 +70,12 @@ struct BlockDriver {
     bool (*change_backing)(BlockNode *node, const char *filename, const char *format,
                            GError **error);
 
+    /* Bitmaps that the format stores: those of the node that are DIRTY_BITMAP_PERSISTENT, on
+     * closing. Whether one more can be. NULL: none. */
+    bool (*bitmap_can_add)(BlockNode *node, const char *name, uint32_t granularity, GError **error);
+    /* Takes one off the disk, if it is there. */
+    bool (*bitmap_remove)(BlockNode *node, const char *name, GError **error);
+
     bool (*snapshot_create)(BlockNode *node, const char *name, GError **error);
     bool (*snapshot_apply)(BlockNode *node, const char *which, GError **error);
     bool (*snapshot_delete)(BlockNode *node, const char *which, GError **error);

@@ -4,6 +4,8 @@
 const ImgCommand img_commands[] = {
     { "amend", "Change options of an image", "filename", img_amend_options, img_amend },
     { "bench", "Measure reads or writes of an image", "filename", img_bench_options, img_bench },
+    { "bitmap", "Change the bitmaps of what was written that an image keeps", "filename bitmap",
+      img_bitmap_options, img_bitmap },
     { "check", "Look for errors in an image, and mend them", "filename", img_check_command_options,
       img_check },
     { "commit", "Write an image's changes into its backing file", "filename", img_commit_options,

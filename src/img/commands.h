@@ -9,6 +9,8 @@ extern const ImgOption img_amend_options[];
 int img_amend(const ImgArgs *args);
 extern const ImgOption img_bench_options[];
 int img_bench(const ImgArgs *args);
+extern const ImgOption img_bitmap_options[];
+int img_bitmap(const ImgArgs *args);
 extern const ImgOption img_check_command_options[];
 int img_check(const ImgArgs *args);
 extern const ImgOption img_commit_options[];

@@ -1,6 +1,8 @@
 /* lodge-img convert. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/int-math.h"
+#include "block/named-bitmap.h"
 #include "gbase/error.h"
+#include "img/bitmap.h"
 #include "img/commands.h"
 #include "img/common.h"
 #include "img/copy.h"
@@ -224,8 +226,8 @@ static bool check_arguments(const Conversion *c)
         problem = "--target-image-opts requires use of -n flag";
     } else if (img_args_flag(args, "skip-broken-bitmaps") && !img_args_flag(args, "bitmaps")) {
         problem = "Use of --skip-broken-bitmaps requires --bitmaps";
-    } else if (img_args_flag(args, "bitmaps")) {
-        problem = "--bitmaps is not supported by this version";
+    } else if (img_args_flag(args, "bitmaps") && img_args_operands(args) > 2) {
+        problem = "Copying bitmaps only possible with single source";
     } else if (img_args_flag(args, "C") && img_args_value(args, "S")) {
         problem = "Cannot enable copy offloading when -S is used";
     } else if (img_args_flag(args, "C") && img_args_flag(args, "c")) {
@@ -237,10 +239,25 @@ static bool check_arguments(const Conversion *c)
     return !problem;
 }
 
+static bool check_bitmaps(const Conversion *c, GError **error)
+{
+    if (!img_args_flag(c->args, "bitmaps")) {
+        return true;
+    }
+    if (c->format && !block_format_stores_bitmaps(c->format)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "Format driver '%s' does not support bitmaps", c->format);
+        return false;
+    }
+    return img_bitmaps_check(c->sources[0].node, img_args_flag(c->args, "skip-broken-bitmaps"),
+                             error);
+}
+
 static bool convert(Conversion *c, GError **error)
 {
-    if (!open_sources(c, error) || (!img_args_flag(c->args, "n") && !create_target(c, error)) ||
-        !open_target(c, error) || !examine_target(c, error)) {
+    if (!open_sources(c, error) || !check_bitmaps(c, error) ||
+        (!img_args_flag(c->args, "n") && !create_target(c, error)) || !open_target(c, error) ||
+        !examine_target(c, error)) {
         return false;
     }
     ImgCopy *copy = &c->copy;
@@ -252,6 +269,9 @@ static bool convert(Conversion *c, GError **error)
     img_progress_init(&c->progress, img_args_flag(c->args, "p") && !img_args_flag(c->args, "q"),
                       c->size);
     bool ok = img_copy(copy, error);
+    if (ok && img_args_flag(c->args, "bitmaps")) {
+        ok = img_bitmaps_copy(c->target, c->sources[0].node, error);
+    }
     if (ok) {
         int result = block_flush(c->target);
         if (result < 0) {

@@ -18,6 +18,26 @@ const ImgOption img_info_options[] = {
 
 #define CHAIN_MAX 200 /* layers */
 
+static void print_facts(const GArray *facts, unsigned depth);
+
+/* The text of an object that is nothing else; NULL: it has fields. */
+static const char *bare_text(const GArray *facts)
+{
+    const BlockFact *fact = facts->len ? &g_array_index(facts, BlockFact, 0) : NULL;
+    return fact && !fact->name ? fact->text : NULL;
+}
+
+static void print_list(const GPtrArray *list, unsigned depth)
+{
+    for (unsigned i = 0; i < list->len; i++) {
+        const char *text = bare_text(list->pdata[i]);
+        printf("%*s[%u]:%s%s\n", (int)depth * 4, "", i, text ? " " : "", text ? text : "");
+        if (!text) {
+            print_facts(list->pdata[i], depth + 1);
+        }
+    }
+}
+
 static void print_facts(const GArray *facts, unsigned depth)
 {
     for (unsigned i = 0; i < facts->len; i++) {
@@ -36,10 +56,7 @@ static void print_facts(const GArray *facts, unsigned depth)
             break;
         case BLOCK_FACT_LIST:
             putchar('\n');
-            for (unsigned k = 0; k < fact->list->len; k++) {
-                printf("%*s[%u]:\n", (int)depth * 4 + 4, "", k);
-                print_facts(fact->list->pdata[k], depth + 2);
-            }
+            print_list(fact->list, depth + 1);
         }
     }
 }
@@ -82,6 +99,20 @@ static void print_human(BlockNode *node, const BlockInfo *info, uint64_t disk_us
     }
 }
 
+static void put_facts(JsonOut *json, const GArray *facts);
+
+static void put_item(JsonOut *json, const GArray *facts)
+{
+    const char *text = bare_text(facts);
+    if (text) {
+        json_out_string(json, NULL, text);
+        return;
+    }
+    json_out_open(json, NULL, '{');
+    put_facts(json, facts);
+    json_out_close(json, '}');
+}
+
 static void put_facts(JsonOut *json, const GArray *facts)
 {
     for (unsigned i = 0; i < facts->len; i++) {
@@ -99,9 +130,7 @@ static void put_facts(JsonOut *json, const GArray *facts)
         case BLOCK_FACT_LIST:
             json_out_open(json, fact->name, '[');
             for (unsigned k = 0; k < fact->list->len; k++) {
-                json_out_open(json, NULL, '{');
-                put_facts(json, fact->list->pdata[k]);
-                json_out_close(json, '}');
+                put_item(json, fact->list->pdata[k]);
             }
             json_out_close(json, ']');
         }

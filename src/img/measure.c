@@ -1,5 +1,6 @@
 /* lodge-img measure. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/int-math.h"
+#include "block/named-bitmap.h"
 #include "img/commands.h"
 #include "img/common.h"
 #include "img/json-out.h"
@@ -64,16 +65,20 @@ static void print(const BlockMeasure *measure, bool is_json)
     json_out_print(json);
 }
 
+typedef struct Input {
+    uint64_t size, data, bitmaps; /* bytes */
+    bool has_bitmaps;             /* can have them */
+} Input;
+
 /* The size of the disk and of its data, from --size or the input. False: reported. */
-static bool measure_input(const ImgArgs *args, const BlockSpec *options, uint64_t *out_size,
-                          uint64_t *out_data)
+static bool measure_input(const ImgArgs *args, const BlockSpec *options, Input *out_input)
 {
     GError *error = NULL;
     uint64_t cluster = 64 * KIB;
     const char *size = img_args_value(args, "size");
-    *out_data = 0;
+    *out_input = (Input){ 0 };
     if (size) {
-        if (!img_parse_size(size, out_size, &error)) {
+        if (!img_parse_size(size, &out_input->size, &error)) {
             img_fail(error);
             return false;
         }
@@ -90,8 +95,10 @@ static bool measure_input(const ImgArgs *args, const BlockSpec *options, uint64_
         img_fail(error);
         return false;
     }
-    *out_size = block_node_size(node);
-    int result = count_data(node, max_u64(cluster, 512), out_data);
+    out_input->size = block_node_size(node);
+    out_input->has_bitmaps = block_bitmaps_are_storable(node);
+    out_input->bitmaps = block_bitmaps_measure(node, max_u64(cluster, 512));
+    int result = count_data(node, max_u64(cluster, 512), &out_input->data);
     if (result < 0) {
         img_error("Unable to get block status: %s", g_strerror(-result));
     }
@@ -117,21 +124,23 @@ int img_measure(const ImgArgs *args)
         return 1;
     }
     g_autoptr(BlockSpec) options = img_options(text, &error);
-    uint64_t size, data;
+    Input input;
     BlockMeasure measure = { 0 };
     if (!options || !img_check_options(format, options, false, &error)) {
         return img_fail(error);
     }
-    if (!measure_input(args, options, &size, &data)) {
+    if (!measure_input(args, options, &input)) {
         return 1;
     }
     const char *mode = block_spec_get(options, "preallocation");
     if (mode && (strcmp(mode, "falloc") == 0 || strcmp(mode, "full") == 0)) {
-        data = size;
+        input.data = input.size;
     }
-    if (!block_measure(format, size, data, options, &measure, &error)) {
+    if (!block_measure(format, input.size, input.data, options, &measure, &error)) {
         return img_fail(error);
     }
+    measure.has_bitmaps = measure.has_bitmaps && input.has_bitmaps;
+    measure.bitmaps = input.bitmaps;
     print(&measure, is_json);
     return 0;
 }

@@ -369,6 +369,7 @@ bool qcow2_measure(uint64_t size, uint64_t data_bytes, const BlockSpec *options,
 {
     Layout layout = { 0 };
     bool ok = plan(&layout, options, error);
+    out_measure->has_bitmaps = layout.header.version >= 3;
     qcow2_header_clear(&layout.header);
     if (!ok) {
         return false;
@@ -387,6 +388,5 @@ bool qcow2_measure(uint64_t size, uint64_t data_bytes, const BlockSpec *options,
     } while (blocks + table != before);
     out_measure->fully_allocated = (clusters + blocks + table) * cluster;
     out_measure->required = out_measure->fully_allocated - aligned + MIN(data_bytes, aligned);
-    out_measure->has_bitmaps = false;
     return true;
 }

@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/endian.h"
 #include "base/int-math.h"
-#include "block/qcow2/qcow2.h"
+#include "block/qcow2/bitmap.h"
 #include "gbase/error.h"
 
 #include <errno.h>
@@ -99,6 +99,7 @@ static void state_free(Qcow2 *q)
 {
     qcow2_snapshots_free(q);
     qcow2_codec_pool_done(&q->codecs);
+    g_clear_pointer(&q->bitmaps, g_ptr_array_unref);
     qcow2_header_clear(&q->header);
     qcow2_cache_done(&q->l2_cache);
     qcow2_cache_done(&q->refblock_cache);
@@ -189,7 +190,9 @@ static bool load(Qcow2 *q, const BlockSpec *spec, unsigned flags, GError **error
     }
     return load_l1(q, error) && qcow2_refcounts_load(q, error) && qcow2_snapshots_load(q, error) &&
            open_data_file(q, spec, flags, error) &&
-           (!q->is_writable || (flags & BLOCK_OPEN_REPAIR) || prepare_writing(q, error));
+           ((flags & BLOCK_OPEN_REPAIR) || qcow2_bitmaps_read(q, error)) &&
+           (!q->is_writable || (flags & BLOCK_OPEN_REPAIR) || prepare_writing(q, error)) &&
+           (flags & BLOCK_OPEN_NO_DATA || qcow2_bitmaps_load(q, error));
 }
 
 static bool open_image(BlockNode *node, const BlockSpec *spec, unsigned flags, GError **error)
@@ -219,6 +222,12 @@ static int close_image(BlockNode *node)
     int rc = 0;
     if (q->is_writable && !q->is_corrupt) {
         rc = qcow2_flush_alone(q);
+        /* Bitmaps that cannot be stored stay marked as in use: honest, and no harm to the data. */
+        int stored = rc == 0 ? qcow2_bitmaps_store(q) : 0;
+        if (rc == 0 && !q->is_corrupt) {
+            rc = qcow2_flush_alone(q);
+        }
+        rc = rc == 0 ? stored : rc;
     }
     node->state = NULL;
     state_free(q);
@@ -265,6 +274,8 @@ const BlockDriver block_driver_qcow2 = {
     .amend = qcow2_amend,
     .measure = qcow2_measure,
     .change_backing = qcow2_change_backing,
+    .bitmap_can_add = qcow2_bitmap_can_add,
+    .bitmap_remove = qcow2_bitmap_remove,
     .snapshot_create = qcow2_snapshot_create,
     .snapshot_apply = qcow2_snapshot_apply,
     .snapshot_delete = qcow2_snapshot_delete,

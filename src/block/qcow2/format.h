@@ -66,6 +66,25 @@ enum { QCOW2_COMPRESSION_ZLIB = 0, QCOW2_COMPRESSION_ZSTD = 1 };
 #define QCOW2_L2_RESERVED 0x3f000000000001feull
 #define QCOW2_REFTABLE_RESERVED 0x1ffull
 
+/* Entries of the bitmap directory: offsets of fields, flags. Each is padded to 8 bytes. */
+enum {
+    QCOW2_B_TABLE_OFFSET = 0,
+    QCOW2_B_TABLE_ENTRIES = 8,
+    QCOW2_B_FLAGS = 12,
+    QCOW2_B_TYPE = 16,
+    QCOW2_B_GRANULARITY_BITS = 17,
+    QCOW2_B_NAME_LENGTH = 18,
+    QCOW2_B_EXTRA_LENGTH = 20,
+    QCOW2_B_LENGTH = 24, /* then extra data and the name */
+    QCOW2_BITMAP_IN_USE = 1u << 0,
+    QCOW2_BITMAP_AUTO = 1u << 1,
+    QCOW2_BITMAP_EXTRA_COMPATIBLE = 1u << 2,
+    QCOW2_BITMAP_FLAGS_KNOWN = 0x7,
+    QCOW2_BITMAP_DIRTY_TRACKING = 1, /* the type */
+};
+#define QCOW2_BITMAP_ALL_ONES (1ull << 0) /* of a table's entry without offset */
+#define QCOW2_BITMAP_ENTRY_RESERVED 0xff000000000001feull
+
 /* Limits of what is opened; larger ones come from broken or hostile images. */
 enum {
     QCOW2_CLUSTER_BITS_MIN = 9,
@@ -73,11 +92,18 @@ enum {
     QCOW2_BACKING_NAME_MAX = 1023,
     QCOW2_SNAPSHOTS_MAX = 65536,
     QCOW2_SNAPSHOT_EXTRA_MAX = 1024,
+    QCOW2_BITMAPS_MAX = 65535,
+    QCOW2_BITMAP_NAME_MAX = 1023,
+    QCOW2_BITMAP_GRANULARITY_BITS_MIN = 9,
+    QCOW2_BITMAP_GRANULARITY_BITS_MAX = 31,
     QCOW2_SUBCLUSTERS = 32,
     QCOW2_SUBCLUSTER_SIZE_MIN = 512,
 };
 #define QCOW2_L1_BYTES_MAX (32u << 20)
 #define QCOW2_REFTABLE_BYTES_MAX (8u << 20)
 #define QCOW2_SNAPSHOT_TABLE_BYTES_MAX (64u << 20)
+#define QCOW2_BITMAP_DIRECTORY_BYTES_MAX (64u << 20)
+#define QCOW2_BITMAP_BYTES_MAX (512u << 20)      /* of one bitmap's data */
+#define QCOW2_BITMAPS_MEMORY_MAX (1024ull << 20) /* of all bitmaps of an image together */
 
 #endif

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define SECTOR 512u
+
 static bool corrupt(GError **error, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 static bool corrupt(GError **error, const char *fmt, ...)
 {
@@ -156,8 +158,14 @@ static bool take_bitmaps(Qcow2Header *header, const uint8_t *data, uint32_t leng
     header->bitmap_count = be32_get(data);
     header->bitmap_directory_size = be64_get(data + 8);
     header->bitmap_directory_offset = be64_get(data + 16);
-    if (header->bitmap_count == 0 || header->bitmap_count > 65535 ||
-        header->bitmap_directory_size > (64u << 20) ||
+    if (!(header->autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
+        header->lost_bitmaps = true;
+        return true;
+    }
+    if (header->bitmap_count == 0 || header->bitmap_count > QCOW2_BITMAPS_MAX ||
+        be32_get(data + 4) != 0 || header->bitmap_directory_size == 0 ||
+        header->bitmap_directory_size > QCOW2_BITMAP_DIRECTORY_BYTES_MAX ||
+        header->bitmap_directory_offset == 0 ||
         !table_fits(header, header->bitmap_directory_offset, header->bitmap_directory_size)) {
         return corrupt(error, "the bitmap directory is invalid");
     }
@@ -345,6 +353,14 @@ static void put_feature_names(HeaderWriter *writer)
 
 static void put_extensions(HeaderWriter *writer, const Qcow2Header *header)
 {
+    /* First, so that it is within the header's first sector. */
+    if (header->has_bitmaps) {
+        uint8_t bitmaps[24] = { 0 };
+        be32_put(bitmaps, header->bitmap_count);
+        be64_put(bitmaps + 8, header->bitmap_directory_size);
+        be64_put(bitmaps + 16, header->bitmap_directory_offset);
+        put_extension(writer, QCOW2_EXT_BITMAPS, bitmaps, sizeof(bitmaps));
+    }
     if (header->backing_format) {
         put_extension(writer, QCOW2_EXT_BACKING_FORMAT, header->backing_format,
                       strlen(header->backing_format));
@@ -361,13 +377,6 @@ static void put_extensions(HeaderWriter *writer, const Qcow2Header *header)
     }
     if (header->version >= 3) {
         put_feature_names(writer);
-    }
-    if (header->has_bitmaps) {
-        uint8_t bitmaps[24] = { 0 };
-        be32_put(bitmaps, header->bitmap_count);
-        be64_put(bitmaps + 8, header->bitmap_directory_size);
-        be64_put(bitmaps + 16, header->bitmap_directory_offset);
-        put_extension(writer, QCOW2_EXT_BITMAPS, bitmaps, sizeof(bitmaps));
     }
     for (unsigned i = 0; header->unknown && i < header->unknown->len; i++) {
         const Qcow2Extension *extension = &g_array_index(header->unknown, Qcow2Extension, i);
@@ -423,17 +432,60 @@ uint8_t *qcow2_header_format(const Qcow2Header *header, uint64_t cluster_size)
     return writer.is_full ? NULL : g_steal_pointer(&raw);
 }
 
-int qcow2_header_write(Qcow2 *q)
+static uint8_t *format_anew(Qcow2 *q)
 {
     Qcow2Header *header = &q->header;
     header->header_length = header->version >= 3 ? QCOW2_H_V3_LENGTH : QCOW2_H_V2_LENGTH;
     g_autofree uint8_t *raw = qcow2_header_format(header, q->cluster_size);
-    if (!raw) {
-        return -ENOSPC;
+    if (raw) {
+        header->backing_offset = be64_get(raw + QCOW2_H_BACKING_OFFSET);
+        header->backing_length = be32_get(raw + QCOW2_H_BACKING_SIZE);
     }
-    header->backing_offset = be64_get(raw + QCOW2_H_BACKING_OFFSET);
-    header->backing_length = be32_get(raw + QCOW2_H_BACKING_SIZE);
-    return block_child_write(q->node->file, 0, raw, q->cluster_size);
+    return g_steal_pointer(&raw);
+}
+
+int qcow2_header_write(Qcow2 *q)
+{
+    g_autofree uint8_t *raw = format_anew(q);
+    return raw ? block_child_write(q->node->file, 0, raw, q->cluster_size) : -ENOSPC;
+}
+
+static int write_flushed(Qcow2 *q, uint64_t offset, const void *buf, size_t length)
+{
+    int rc = block_child_write(q->node->file, offset, buf, length);
+    return rc < 0 ? rc : block_child_flush(q->node->file);
+}
+
+/* @old, @raw: the first cluster as it is and as it shall be. */
+static int replace_header(Qcow2 *q, const uint8_t *old, uint8_t *raw)
+{
+    uint8_t with[8], without[8];
+    if (memcmp(old + SECTOR, raw + SECTOR, q->cluster_size - SECTOR) == 0) {
+        return write_flushed(q, 0, raw, SECTOR);
+    }
+    /* What a torn write leaves must not be taken for bitmaps. */
+    memcpy(with, raw + QCOW2_H_AUTOCLEAR, sizeof(with));
+    be64_put(without, q->header.autoclear & ~(uint64_t)QCOW2_AUTOCLEAR_BITMAPS);
+    memcpy(raw + QCOW2_H_AUTOCLEAR, without, sizeof(without));
+    int rc = write_flushed(q, QCOW2_H_AUTOCLEAR, without, sizeof(without));
+    if (rc == 0) {
+        rc = write_flushed(q, 0, raw, q->cluster_size);
+    }
+    return rc < 0 ? rc : write_flushed(q, QCOW2_H_AUTOCLEAR, with, sizeof(with));
+}
+
+int qcow2_header_switch_bitmaps(Qcow2 *q)
+{
+    g_autofree uint8_t *old = g_malloc(q->cluster_size);
+    g_autofree uint8_t *raw = format_anew(q);
+    int rc = raw ? block_child_read(q->node->file, 0, old, q->cluster_size) : -ENOSPC;
+    if (rc == 0) {
+        rc = replace_header(q, old, raw);
+    }
+    if (rc < 0) {
+        q->is_corrupt = true; /* nobody knows which header is there */
+    }
+    return rc;
 }
 
 int qcow2_header_write_fields(Qcow2 *q)

@@ -1,6 +1,6 @@
 /* What a qcow2 image says of itself; changes of what it says.
  * SPDX-License-Identifier: GPL-2.0-or-later */
-#include "block/qcow2/qcow2.h"
+#include "block/qcow2/bitmap.h"
 #include "gbase/error.h"
 
 #include <errno.h>
@@ -16,6 +16,7 @@ static void add_facts(const Qcow2 *q, GArray *facts)
                         header->compression == QCOW2_COMPRESSION_ZSTD ? "zstd" : "zlib");
         block_fact_bool(facts, "lazy-refcounts",
                         header->compatible & QCOW2_COMPATIBLE_LAZY_REFCOUNTS);
+        qcow2_bitmaps_add_facts(q, facts);
         block_fact_number(facts, "refcount-bits", 1 << header->refcount_order);
         block_fact_bool(facts, "corrupt",
                         header->incompatible & QCOW2_INCOMPATIBLE_CORRUPT || q->is_corrupt);

@@ -41,6 +41,7 @@ typedef struct Qcow2Header {
     uint32_t bitmap_count;
     uint64_t bitmap_directory_offset, bitmap_directory_size;
     bool has_bitmaps;
+    bool lost_bitmaps; /* a program that does not know of them has written to the image */
     uint64_t crypt_offset, crypt_length;
 } Qcow2Header;
 
@@ -97,6 +98,7 @@ typedef struct Qcow2 {
 
     Qcow2CodecPool codecs;
 
+    GPtrArray *bitmaps; /* of Qcow2Bitmap, as on disk; NULL: not read */
     Qcow2Snapshot *snapshots;
     uint64_t snapshots_length; /* bytes of the table on disk */
 } Qcow2;
@@ -127,6 +129,8 @@ void qcow2_header_clear(Qcow2Header *header);
 uint8_t *qcow2_header_format(const Qcow2Header *header, uint64_t cluster_size);
 /* Writes the whole first cluster's header part anew. */
 int qcow2_header_write(Qcow2 *q);
+/* Writes it so that a power cut leaves the old or the new bitmaps, or none; flushed. */
+int qcow2_header_switch_bitmaps(Qcow2 *q);
 /* Writes the fixed fields alone: within one sector, so that a power cut leaves old or new. */
 int qcow2_header_write_fields(Qcow2 *q);
 /* Sets incompatible feature bits on disk, flushed. */
@@ -251,6 +255,8 @@ bool qcow2_snapshot_create(BlockNode *node, const char *name, GError **error);
 bool qcow2_snapshot_apply(BlockNode *node, const char *which, GError **error);
 bool qcow2_snapshot_delete(BlockNode *node, const char *which, GError **error);
 bool qcow2_snapshot_load(BlockNode *node, const char *which, GError **error);
+
+/* bitmap-directory.c, bitmap.c: see bitmap.h */
 
 /* check.c */
 int qcow2_check(BlockNode *node, BlockCheck *check, unsigned fix);

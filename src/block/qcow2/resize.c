@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/endian.h"
 #include "base/int-math.h"
-#include "block/qcow2/qcow2.h"
+#include "block/qcow2/bitmap.h"
 #include "gbase/error.h"
 
 #include <errno.h>
@@ -237,15 +237,13 @@ static bool can_resize(const Qcow2 *q, uint64_t size, BlockPreallocation preallo
         why = "The new size must be a multiple of 512";
     } else if (q->header.version < 3 && q->header.snapshot_count) {
         why = "Can't resize a v2 image which has snapshots";
-    } else if (q->header.has_bitmaps) {
-        why = "Cannot resize images with persistent bitmaps";
     } else if (size < q->header.size && preallocation != BLOCK_PREALLOCATION_OFF) {
         why = "Preallocation can't be used for shrinking an image";
     }
     if (why) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED, "%s", why);
     }
-    return !why;
+    return !why && qcow2_bitmaps_can_resize(q, error);
 }
 
 static int shrink(Qcow2 *q, uint64_t size)

@@ -478,6 +478,10 @@ bool qcow2_snapshot_apply(BlockNode *node, const char *which, GError **error)
     if (!find_or_fail(q, which, &index, error)) {
         return false;
     }
+    if (node->bitmap_count) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_STATE, "Device has active dirty bitmaps");
+        return false;
+    }
     pthread_mutex_lock(&q->lock);
     int rc = begin(q);
     if (rc == 0) {
