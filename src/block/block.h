@@ -111,8 +111,11 @@ BlockNode *block_open_file(File *file, const char *name, const char *format, uns
 void block_node_set_backing(BlockNode *node, BlockNode *backing);
 BlockNode *block_node_ref(BlockNode *node);
 /* The last one flushes and closes the node and its children. Errors of that flush go to the log:
- * who cares calls block_flush() first. NULL is accepted. */
+ * who cares calls block_flush() first, or block_node_close(). NULL is accepted. */
 void block_node_unref(BlockNode *node);
+/* The same; returns what went wrong with the node itself: what is stored on closing (bitmaps) may
+ * be lost then. 0 if it was not the last reference. */
+int block_node_close(BlockNode *node) LODGE_MUST_CHECK;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockNode, block_node_unref)
 
 /* Facts */

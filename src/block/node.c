@@ -68,19 +68,32 @@ BlockNode *block_node_ref(BlockNode *node)
     return node;
 }
 
+static int close_node(BlockNode *node)
+{
+    int rc = node->driver->close(node);
+    block_node_unref(node->data_file);
+    block_node_unref(node->file);
+    block_node_unref(node->backing);
+    block_node_free(node);
+    return rc;
+}
+
+int block_node_close(BlockNode *node)
+{
+    bool is_last = __atomic_sub_fetch(&node->refs, 1, __ATOMIC_ACQ_REL) == 0;
+    return is_last ? close_node(node) : 0;
+}
+
 void block_node_unref(BlockNode *node)
 {
     if (!node || __atomic_sub_fetch(&node->refs, 1, __ATOMIC_ACQ_REL) > 0) {
         return;
     }
-    int rc = node->driver->close(node);
+    g_autofree char *filename = g_strdup(node->filename);
+    int rc = close_node(node);
     if (rc < 0) {
-        log_warn("closing '%s' failed: %s", node->filename, strerror(-rc));
+        log_warn("closing '%s' failed: %s", filename, strerror(-rc));
     }
-    block_node_unref(node->data_file);
-    block_node_unref(node->file);
-    block_node_unref(node->backing);
-    block_node_free(node);
 }
 
 /* Opening */

@@ -127,7 +127,15 @@ int img_bitmap(const ImgArgs *args)
     c.node = node;
     c.source = source;
     c.name = img_args_operand(args, 1);
-    return node && act_all(&c) ? 0 : 1;
+    if (!node || !act_all(&c)) {
+        return 1;
+    }
+    int result = block_node_close(g_steal_pointer(&node));
+    if (result < 0) {
+        img_error("Could not store the bitmaps of '%s': %s", img_args_operand(args, 0),
+                  g_strerror(-result));
+    }
+    return result < 0;
 }
 
 /* convert */

@@ -351,7 +351,7 @@ static void put_feature_names(HeaderWriter *writer)
     put_extension(writer, QCOW2_EXT_FEATURE_NAMES, table, sizeof(table));
 }
 
-static void put_extensions(HeaderWriter *writer, const Qcow2Header *header)
+static void put_extensions(HeaderWriter *writer, const Qcow2Header *header, bool has_names)
 {
     /* First, so that it is within the header's first sector. */
     if (header->has_bitmaps) {
@@ -375,7 +375,7 @@ static void put_extensions(HeaderWriter *writer, const Qcow2Header *header)
         be64_put(place + 8, header->crypt_length);
         put_extension(writer, QCOW2_EXT_CRYPT, place, sizeof(place));
     }
-    if (header->version >= 3) {
+    if (header->version >= 3 && has_names) {
         put_feature_names(writer);
     }
     for (unsigned i = 0; header->unknown && i < header->unknown->len; i++) {
@@ -410,7 +410,8 @@ static void put_fields(uint8_t *raw, const Qcow2Header *header)
     }
 }
 
-uint8_t *qcow2_header_format(const Qcow2Header *header, uint64_t cluster_size)
+/* Returns: NULL if it does not fit. */
+static uint8_t *format_header(const Qcow2Header *header, uint64_t cluster_size, bool has_names)
 {
     g_autofree uint8_t *raw = g_malloc0(cluster_size);
     HeaderWriter writer = {
@@ -419,7 +420,7 @@ uint8_t *qcow2_header_format(const Qcow2Header *header, uint64_t cluster_size)
         .size = cluster_size,
     };
     put_fields(raw, header);
-    put_extensions(&writer, header);
+    put_extensions(&writer, header, has_names);
     if (header->backing_name) {
         size_t length = strlen(header->backing_name);
         if (length > QCOW2_BACKING_NAME_MAX || length > cluster_size - writer.at) {
@@ -430,6 +431,13 @@ uint8_t *qcow2_header_format(const Qcow2Header *header, uint64_t cluster_size)
         memcpy(raw + writer.at, header->backing_name, length);
     }
     return writer.is_full ? NULL : g_steal_pointer(&raw);
+}
+
+uint8_t *qcow2_header_format(const Qcow2Header *header, uint64_t cluster_size)
+{
+    uint8_t *raw = format_header(header, cluster_size, true);
+    /* In clusters of 512 bytes the names of features, which nothing needs, make room. */
+    return raw ? raw : format_header(header, cluster_size, false);
 }
 
 static uint8_t *format_anew(Qcow2 *q)
