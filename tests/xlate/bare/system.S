@@ -281,6 +281,17 @@ stepped_over_ss:
     nop
 1:  check single_step_waits_for_the_shadow_of_ss, seen_rip(%rip), $stepped_over_ss
 
+    /* STI holds up interrupts only. (None is let in.) */
+    expect 1f
+    pushq $0x102
+    popfq
+    sti
+stepped_sti:
+    nop
+    nop
+1:  cli
+    check single_step_does_not_wait_for_the_shadow_of_sti, seen_rip(%rip), $stepped_sti
+
     /* REP stops after each element, and is done with the last. */
     map 0, 0, PTE_P + PTE_W
     movl $0x04030201, TEST + 0x80

@@ -41,6 +41,10 @@
     0x20u /* another vCPU wants exclusive access to shared translation state */
 #define REQUEST_FLUSH_TLB 0x40u
 
+/* What the instruction before holds up until the end of the next: both interrupts, SS traps too. */
+#define SHADOW_STI 1u
+#define SHADOW_SS 2u
+
 /* Vcpu.mode bits. */
 #define MODE_CS64 0x001u /* 64-bit code segment */
 #define MODE_CS32 0x002u /* default operand size 32 bit; neither: 16 bit */
@@ -153,7 +157,7 @@ struct Vcpu {
     /* -- events -- */
     CpuRunState run_state;
     bool in_exclusive;     /* a locked access holds an exclusive section; unwinding ends it */
-    bool interrupt_shadow; /* the instruction before blocks interrupts (STI, MOV SS, POP SS) */
+    uint8_t interrupt_shadow; /* SHADOW_*: the instruction before blocks interrupts */
     bool nmi_masked;
     bool interrupt_pending; /* the local APIC had something when IF was clear; see
                                cpu_recheck_interrupt() */

@@ -150,8 +150,8 @@ void debug_after(Vcpu *vcpu, uint64_t rip, bool traps)
         vcpu->debug_is_watchpoint = false;
         vcpu->debug_address = rip_linear(vcpu);
     }
-    /* A trap after MOV SS waits for the next instruction. */
-    if (bits && !(vcpu->interrupt_shadow && !(bits & ~(uint64_t)DR6_BS))) {
+    /* A trap after MOV SS waits for the next instruction; one after STI does not. */
+    if (bits && !(vcpu->interrupt_shadow == SHADOW_SS && !(bits & ~(uint64_t)DR6_BS))) {
         raise_debug(vcpu, bits);
     }
 }

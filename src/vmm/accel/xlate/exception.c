@@ -76,7 +76,7 @@ static bool deliver(Vcpu *vcpu, const GateEvent *first)
     jmp_buf here;
     jmp_buf *outer = vcpu->unwind;
     GateEvent event = *first;
-    vcpu->interrupt_shadow = false;
+    vcpu->interrupt_shadow = 0;
     vcpu->pending_db = 0;
     volatile bool going_on = true;
     GateEvent *volatile present = &event;

@@ -126,8 +126,11 @@ void op_bound(Vcpu *vcpu, const Insn *insn)
     }
     int64_t index = (int64_t)sign_extend(reg_read(vcpu, &insn->operand[0]), size);
     int64_t low = (int64_t)sign_extend(mem_read(vcpu, linear, size), size);
+    if (index < low) { /* found before a fault of the other half */
+        raise_exception(vcpu, EXCEPTION_BR);
+    }
     int64_t high = (int64_t)sign_extend(mem_read(vcpu, linear + size, size), size);
-    if (index < low || index > high) {
+    if (index > high) {
         raise_exception(vcpu, EXCEPTION_BR);
     }
 }
@@ -166,7 +169,7 @@ static void load_far_pointer(Vcpu *vcpu, const Insn *insn, unsigned reg)
     read_far(vcpu, insn, &offset, &selector);
     segment_load(vcpu, reg, selector);
     reg_write(vcpu, &insn->operand[0], offset);
-    vcpu->interrupt_shadow = reg == CPU_SS;
+    vcpu->interrupt_shadow = reg == CPU_SS ? SHADOW_SS : 0;
 }
 
 void op_lds(Vcpu *vcpu, const Insn *insn)

@@ -169,7 +169,7 @@ void op_mov(Vcpu *vcpu, const Insn *insn)
             raise_exception(vcpu, EXCEPTION_UD);
         }
         segment_load(vcpu, to->reg, selector);
-        vcpu->interrupt_shadow = to->reg == CPU_SS;
+        vcpu->interrupt_shadow = to->reg == CPU_SS ? SHADOW_SS : 0;
     } else if (unlikely(from->kind == OPERAND_SEGMENT)) {
         uint64_t selector = vcpu->segment[from->reg].selector;
         if (to->kind == OPERAND_MEM) {

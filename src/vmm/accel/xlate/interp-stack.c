@@ -30,7 +30,7 @@ void op_pop(Vcpu *vcpu, const Insn *insn)
         uint64_t mask = stack_mask(vcpu), sp = vcpu->gpr[CPU_RSP];
         segment_load(vcpu, op->reg, selector);
         vcpu->gpr[CPU_RSP] = (mask == 0xffff ? sp & ~mask : 0) | ((sp + size) & mask);
-        vcpu->interrupt_shadow = op->reg == CPU_SS;
+        vcpu->interrupt_shadow = op->reg == CPU_SS ? SHADOW_SS : 0;
         return;
     }
     uint64_t value = stack_peek(vcpu, 0, size);

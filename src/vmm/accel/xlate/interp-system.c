@@ -214,7 +214,7 @@ void op_cli(Vcpu *vcpu, const Insn *insn)
 void op_sti(Vcpu *vcpu, const Insn *insn)
 {
     require(vcpu, vcpu->mode & MODE_IOPL);
-    vcpu->interrupt_shadow = !(vcpu->rflags & FLAG_IF);
+    vcpu->interrupt_shadow = vcpu->rflags & FLAG_IF ? 0 : SHADOW_STI;
     vcpu->rflags |= FLAG_IF;
     cpu_recheck_interrupt(vcpu);
 }

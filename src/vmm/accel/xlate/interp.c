@@ -234,7 +234,7 @@ static inline bool may_go_on(const Vcpu *vcpu)
 
 static inline void one(Vcpu *vcpu)
 {
-    vcpu->interrupt_shadow = false;
+    vcpu->interrupt_shadow = 0;
     if (unlikely(vcpu->mode & MODE_SINGLE_STEP)) {
         execute_watched(vcpu);
     } else {

@@ -284,7 +284,7 @@ uint64_t jit_interpret(Vcpu *vcpu, uint64_t unused, uint64_t what)
             return JIT_GO_EXIT;
         }
         /* Requests are not looked at before the next instruction is done. */
-        vcpu->interrupt_shadow = false;
+        vcpu->interrupt_shadow = 0;
     }
     synchronize(vcpu);
     goes_on &= mode == (vcpu->mode & JIT_MODE_MASK) && key == vcpu->jump_key;

@@ -34,7 +34,7 @@ void state_get(Vcpu *vcpu, CpuState *out)
     msr_save(vcpu, out);
     out->run_state = vcpu->run_state;
     out->nmi_masked = vcpu->nmi_masked;
-    out->interrupt_shadow = vcpu->interrupt_shadow;
+    out->interrupt_shadow = vcpu->interrupt_shadow != 0;
 }
 
 static bool is_possible(const CpuState *state)
@@ -85,7 +85,7 @@ int state_set(Vcpu *vcpu, const CpuState *state)
     load_vectors(vcpu, state);
     vcpu->run_state = state->run_state;
     vcpu->nmi_masked = state->nmi_masked;
-    vcpu->interrupt_shadow = state->interrupt_shadow;
+    vcpu->interrupt_shadow = state->interrupt_shadow ? SHADOW_STI : 0;
     vcpu->shutdown = false;
     vcpu->failure = NULL;
     vcpu->interrupt_pending = true;
