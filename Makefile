@@ -33,6 +33,7 @@ bench: deps-bench all
 	@bench/run $(BUILD)
 	@bench/rpc $(BUILD)
 	@bench/img $(BUILD)
+	@$(BUILD)/bench/throttle
 
 # FUZZ_SECONDS for each target; FUZZ_TARGETS to choose.
 FUZZ_SECONDS ?= 600

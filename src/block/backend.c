@@ -27,7 +27,8 @@ struct BlockBackend {
     _Atomic(int) io_error; /* positive errno that stopped the guest; 0: none */
     BlockResizeHook resize_hook;
     void *resize_opaque;
-    ThrottleGroup *limits;
+    ThrottleGroup *limits;      /* referenced */
+    char *limits_name;          /* of a group that is shared, or NULL */
     ThrottleMember member;      /* of limits; NULL group: not joined yet */
     _Atomic(bool) is_throttled; /* requests go through the limits */
     BlockStats stats;           /* on the loop */
@@ -119,13 +120,14 @@ void block_backend_close(BlockBackend *backend)
     }
     if (backend->limits) {
         throttle_group_leave(&backend->member);
-        throttle_group_free(backend->limits);
+        throttle_group_unref(backend->limits);
     }
     workpool_free(backend->pool);
     block_node_unref(backend->node);
     pthread_cond_destroy(&backend->opened);
     pthread_cond_destroy(&backend->idle);
     pthread_mutex_destroy(&backend->lock);
+    g_free(backend->limits_name);
     g_free(backend->id);
     g_free(backend);
 }
@@ -351,10 +353,26 @@ void block_submit(BlockBackend *backend, BlockRequest *request)
     }
 }
 
+void block_backend_join_limits(BlockBackend *backend, ThrottleGroup *group, const char *name)
+{
+    throttle_group_leave(&backend->member);
+    throttle_group_unref(backend->limits);
+    backend->limits = throttle_group_ref(group);
+    g_free(backend->limits_name);
+    backend->limits_name = g_strdup(name);
+    throttle_group_join(group, &backend->member);
+    backend->is_throttled = true;
+}
+
+const char *block_backend_limits_name(const BlockBackend *backend)
+{
+    return backend->limits_name;
+}
+
 void block_backend_set_throttle(BlockBackend *backend, const ThrottleConfig *config)
 {
     throttle_group_set_config(backend->limits, config);
-    backend->is_throttled = throttle_config_is_active(config);
+    backend->is_throttled = backend->limits_name || throttle_config_is_active(config);
 }
 
 void block_backend_get_throttle(BlockBackend *backend, ThrottleConfig *out_config)

@@ -150,6 +150,12 @@ void block_backend_tell_error(BlockBackend *backend, bool is_write, BlockErrorAc
 void block_backend_set_throttle(BlockBackend *backend, const ThrottleConfig *config);
 void block_backend_get_throttle(BlockBackend *backend, ThrottleConfig *out_config);
 
+/* Shares the limits of @group (referenced) with its other members from here on. @name: of the
+ * group, copied. No request is in flight. Context: the loop. */
+void block_backend_join_limits(BlockBackend *backend, ThrottleGroup *group, const char *name);
+/* The name of that group, or NULL. */
+const char *block_backend_limits_name(const BlockBackend *backend);
+
 typedef struct BlockStats {
     uint64_t operations[BLOCK_OP_WRITE_ZEROES + 1]; /* by BlockOp; finished without error */
     uint64_t bytes[BLOCK_OP_WRITE_ZEROES + 1];

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 struct ThrottleGroup {
+    unsigned refs; /* atomic */
     EventLoop *loop;
     LoopTimer *timer;
     ThrottleClock clock;
@@ -29,6 +30,7 @@ ThrottleGroup *throttle_group_new(EventLoop *loop, const ThrottleConfig *config,
     if (!group) {
         return NULL;
     }
+    group->refs = 1;
     group->loop = loop;
     group->clock = clock;
     group->timer = loop_timer_new(loop, on_timer, group);
@@ -42,9 +44,15 @@ ThrottleGroup *throttle_group_new(EventLoop *loop, const ThrottleConfig *config,
     return group;
 }
 
-void throttle_group_free(ThrottleGroup *group)
+ThrottleGroup *throttle_group_ref(ThrottleGroup *group)
 {
-    if (group) {
+    __atomic_add_fetch(&group->refs, 1, __ATOMIC_RELAXED);
+    return group;
+}
+
+void throttle_group_unref(ThrottleGroup *group)
+{
+    if (group && __atomic_sub_fetch(&group->refs, 1, __ATOMIC_ACQ_REL) == 0) {
         loop_timer_free(group->timer);
         loop_cancel_calls(group->loop, group);
         pthread_mutex_destroy(&group->lock);

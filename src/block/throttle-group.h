@@ -39,8 +39,9 @@ typedef int64_t (*ThrottleClock)(void);
 /* Returns: a group, or NULL when memory is short. @config: passed throttle_config_problem(). */
 ThrottleGroup *throttle_group_new(EventLoop *loop, const ThrottleConfig *config,
                                   ThrottleClock clock) LODGE_MUST_CHECK;
-/* The group has no members any more. NULL is accepted. Context: the loop. */
-void throttle_group_free(ThrottleGroup *group);
+ThrottleGroup *throttle_group_ref(ThrottleGroup *group);
+/* With the last one the group has no members any more. NULL is accepted. Context: the loop. */
+void throttle_group_unref(ThrottleGroup *group);
 
 void throttle_group_get_config(ThrottleGroup *group, ThrottleConfig *out_config);
 /* Other limits from here on; waiting requests are looked at again. */

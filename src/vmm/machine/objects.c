@@ -9,6 +9,7 @@
 #include "vmm/char/mux.h"
 #include "vmm/machine/inspect.h"
 #include "vmm/machine/internal.h"
+#include "vmm/machine/user-objects.h"
 #include "vmm/net/net.h"
 
 #include <errno.h>
@@ -119,6 +120,39 @@ bool machine_open_drive(Machine *machine, const BlockOptions *options, GError **
     return true;
 }
 
+/* The group of @name, made if nobody has named it yet. */
+static ThrottleGroup *find_limits(Machine *machine, const char *name, GError **error)
+{
+    MachineBackend *found = machine_find_backend(machine, "throttle-group", name);
+    if (!found) {
+        g_autoptr(KeyvalList) none = keyval_list_new();
+        BackendConfig config = { .type = (char *)"throttle-group",
+                                 .id = (char *)name,
+                                 .options = none };
+        if (!machine_add_object(machine, &config, error)) {
+            return NULL;
+        }
+        found = machine_find_backend(machine, "throttle-group", name);
+    }
+    return user_object_throttle_group(found->object);
+}
+
+static bool apply_limits(Machine *machine, const DriveConfig *config, GError **error)
+{
+    BlockBackend *backend = machine_find_backend(machine, "drive", config->id)->object;
+    if (config->limits_group) {
+        ThrottleGroup *group = find_limits(machine, config->limits_group, error);
+        if (!group) {
+            return false;
+        }
+        block_backend_join_limits(backend, group, config->limits_group);
+    }
+    if (throttle_config_is_active(&config->limits)) {
+        block_backend_set_throttle(backend, &config->limits);
+    }
+    return true;
+}
+
 static bool add_drive(Machine *machine, const DriveConfig *config, GError **error)
 {
     g_autofree char *path =
@@ -138,7 +172,7 @@ static bool add_drive(Machine *machine, const DriveConfig *config, GError **erro
         .on_write_error = error_action(config->werror, BLOCK_ERROR_ENOSPC),
         .on_read_error = error_action(config->rerror, BLOCK_ERROR_REPORT),
     };
-    if (!machine_open_drive(machine, &options, error)) {
+    if (!machine_open_drive(machine, &options, error) || !apply_limits(machine, config, error)) {
         g_prefix_error(error, "-drive: ");
         return false;
     }

@@ -1,15 +1,17 @@
-/* What -object makes: guest RAM, sources of random numbers, secrets.
+/* What -object makes: guest RAM, sources of random numbers, secrets, limits of disks.
  *
  * Leaves out: NUMA policies, encrypted secrets (keyid=), TLS credentials, I/O threads.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/machine/user-objects.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "gbase/error.h"
 #include "gbase/strutil.h"
 #include "vmm/machine/internal.h"
+#include "vmm/options/throttle.h"
 
 #include <asm-generic/hugetlb_encode.h>
 #include <errno.h>
@@ -335,6 +337,45 @@ GBytes *user_object_secret(const UserObject *object)
     return ((const SecretObject *)object)->bytes;
 }
 
+/* Limits that disks share */
+
+typedef struct ThrottleObject {
+    UserObject base;
+    ThrottleConfig limits;
+    ThrottleGroup *group;
+} ThrottleObject;
+
+static const Property throttle_properties[] = {
+    THROTTLE_OPTIONS(ThrottleObject, limits, "limits."),
+    THROTTLE_OPTIONS(ThrottleObject, limits, "x-"),
+    { .name = NULL },
+};
+
+static bool throttle_open(const Machine *machine, UserObject *object, GError **error)
+{
+    ThrottleObject *throttle = (ThrottleObject *)object;
+    const char *problem = throttle_options_finish(&throttle->limits);
+    if (problem) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "%s", problem);
+        return false;
+    }
+    throttle->group = throttle_group_new(machine->loop, &throttle->limits, clock_monotonic_ns);
+    if (!throttle->group) {
+        lodge_error_set_errno(error, ENOMEM, "cannot make a throttle group");
+    }
+    return throttle->group != NULL;
+}
+
+static void throttle_close(UserObject *object)
+{
+    throttle_group_unref(((ThrottleObject *)object)->group);
+}
+
+ThrottleGroup *user_object_throttle_group(const UserObject *object)
+{
+    return ((const ThrottleObject *)object)->group;
+}
+
 /* Classes */
 
 static const ObjectClass object_classes[] = {
@@ -350,6 +391,9 @@ static const ObjectClass object_classes[] = {
       sizeof(RngObject), "rng", rng_random_open, rng_close },
     { "secret", "a password or key for other options", secret_properties, sizeof(SecretObject),
       "secret", secret_open, secret_close },
+    { "throttle-group",
+      "limits that disks share, for -drive throttling.group=", throttle_properties,
+      sizeof(ThrottleObject), "throttle-group", throttle_open, throttle_close },
 };
 
 char *machine_object_help(void)

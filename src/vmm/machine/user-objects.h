@@ -1,8 +1,9 @@
-/* What -object makes, by the kind of back end: "memory", "rng", "secret".
+/* What -object makes, by the kind of back end: "memory", "rng", "secret", "throttle-group".
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef LODGE_VMM_MACHINE_USER_OBJECTS_H
 #define LODGE_VMM_MACHINE_USER_OBJECTS_H
 
+#include "block/throttle-group.h"
 #include "vmm/machine/machine.h"
 #include "vmm/memory/guest-memory.h"
 #include "vmm/virtio/rng/rng.h"
@@ -16,6 +17,9 @@ RamBlock *user_object_ram(const Machine *machine, const UserObject *object, GErr
 
 /* Of kind "rng": what devices get for it. */
 const RngSource *user_object_rng(const UserObject *object);
+
+/* Of kind "throttle-group"; borrowed. */
+ThrottleGroup *user_object_throttle_group(const UserObject *object);
 
 /* Of kind "secret"; borrowed. */
 GBytes *user_object_secret(const UserObject *object);

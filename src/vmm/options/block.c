@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "gbase/error.h"
 #include "vmm/options/table.h"
+#include "vmm/options/throttle.h"
 
 const char *const drive_interfaces[] = { "none", "virtio", NULL };
 const char *const drive_caches[] = { "writeback",  "none",   "writethrough",
@@ -49,6 +50,10 @@ static const Property drive_properties[] = {
       .kind = PROPERTY_BOOL,
       .offset = offsetof(DriveConfig, snapshot),
       .help = "not supported: must be off" },
+    THROTTLE_OPTIONS(DriveConfig, limits, "throttling."),
+    THROTTLE_OPTIONS_SHORT(DriveConfig, limits),
+    DRIVE_STRING("throttling.group", limits_group, "drives of the same group share the limits"),
+    DRIVE_STRING("group", limits_group, "drives of the same group share the limits"),
     { .name = "index",
       .kind = PROPERTY_UINT,
       .offset = offsetof(DriveConfig, index),
@@ -64,11 +69,17 @@ void drive_config_free(gpointer object)
     g_free(drive->file);
     g_free(drive->format);
     g_free(drive->serial);
+    g_free(drive->limits_group);
     g_free(drive);
 }
 
-static bool check_drive(const DriveConfig *drive, GError **error)
+static bool check_drive(DriveConfig *drive, GError **error)
 {
+    const char *problem = throttle_options_finish(&drive->limits);
+    if (problem) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "%s", problem);
+        return false;
+    }
     if (!drive->file || !*drive->file) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
                     "the image is missing: file=PATH");

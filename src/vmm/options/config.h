@@ -4,6 +4,7 @@
 #ifndef LODGE_VMM_OPTIONS_CONFIG_H
 #define LODGE_VMM_OPTIONS_CONFIG_H
 
+#include "block/throttle.h"
 #include "gbase/uuid.h"
 #include "vmm/options/keyval.h"
 
@@ -76,6 +77,8 @@ typedef struct DriveConfig {
     uint32_t interface, cache, aio, media, discard, detect_zeroes, werror, rerror;
     bool readonly, snapshot;
     uint64_t index;
+    ThrottleConfig limits;
+    char *limits_group; /* name that drives share limits by, or NULL */
 } DriveConfig;
 
 extern const char *const drive_interfaces[], *const drive_caches[], *const drive_aios[];

@@ -189,7 +189,7 @@ static void members_share_fairly_whatever_their_depth(void **state)
             assert_int_equal(disks[i].slots[slot].request.bytes, 0);
         }
     }
-    throttle_group_free(group);
+    throttle_group_unref(group);
     loop_free(loop);
 }
 
@@ -210,7 +210,7 @@ static void release_lets_everything_go(void **state)
     throttle_group_release(&disk.member);
     assert_int_equal(disk.done, 16);
     throttle_group_leave(&disk.member);
-    throttle_group_free(group);
+    throttle_group_unref(group);
     loop_free(loop);
 }
 

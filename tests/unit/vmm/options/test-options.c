@@ -167,6 +167,10 @@ static const Case bad[] = {
     { "-drive file=x,if=none", "-drive: a drive with if=none needs a name: id=NAME" },
     { "-drive file=x,if=ide", "-drive: property 'if' cannot be 'ide'; allowed: none, virtio" },
     { "-drive file=x,id=a -drive file=y,id=a", "-drive: there is a drive 'a' already" },
+    { "-drive file=x,bps=1,bps_rd=1",
+      "-drive: a total limit (bps, iops) cannot be given beside one for reads or writes" },
+    { "-drive file=x,throttling.iops-total-max=5",
+      "-drive: a burst rate (bps_max, iops_max) needs the limit itself (bps, iops)" },
     { "-drive file=x,snapshot=on", "-drive: snapshot=on is not supported" },
     { "-netdev user", "-netdev: netdev needs a name: id=NAME" },
     { "-netdev user,id=n -netdev user,id=n", "-netdev: there is a netdev 'n' already" },
@@ -198,6 +202,29 @@ static void translation_is_switched_by_a_property(void **state)
     g_autoptr(MachineConfig) off = parse("-accel xlate,jit=off", NULL);
     assert_true(on->accel.uses_jit);
     assert_false(off->accel.uses_jit);
+}
+
+static void limits_of_drives_have_two_names(void **state)
+{
+    const char *const lines[] = {
+        "-drive file=x,id=a,throttling.bps-total=7,throttling.bps-total-max=9,"
+        "throttling.bps-total-max-length=3,throttling.iops-write=5,throttling.iops-size=4096,"
+        "throttling.group=g",
+        "-drive file=x,id=a,bps=7,bps_max=9,bps_max_length=3,iops_wr=5,iops_size=4096,group=g",
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(lines); i++) {
+        g_autoptr(MachineConfig) config = parse(lines[i], NULL);
+        assert_non_null(config);
+        const DriveConfig *drive = g_ptr_array_index(config->drives, 0);
+        const ThrottleLimit *limits = drive->limits.limits;
+        assert_int_equal(limits[THROTTLE_BPS_TOTAL].average, 7);
+        assert_int_equal(limits[THROTTLE_BPS_TOTAL].burst, 9);
+        assert_int_equal(limits[THROTTLE_BPS_TOTAL].burst_time, 3);
+        assert_int_equal(limits[THROTTLE_OPS_WRITE].average, 5);
+        assert_int_equal(limits[THROTTLE_OPS_WRITE].burst_time, 1);
+        assert_int_equal(drive->limits.operation_size, 4096);
+        assert_string_equal(drive->limits_group, "g");
+    }
 }
 
 static void nonsense_is_refused_in_one_line(void **state)
@@ -257,6 +284,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(command_lines_become_configurations),
         cmocka_unit_test(translation_is_switched_by_a_property),
+        cmocka_unit_test(limits_of_drives_have_two_names),
         cmocka_unit_test(nonsense_is_refused_in_one_line),
         cmocka_unit_test(help_needs_nothing_else),
         cmocka_unit_test(defaults_give_a_console_and_a_network),
