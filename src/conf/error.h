@@ -10,6 +10,7 @@ typedef enum ConfErrorCode {
     CONF_ERROR_INTERNAL = 1,           /* a value that libvirt too refuses without a better code */
     CONF_ERROR_INVALID_ARG = 8,        /* not a configuration of the kind asked for */
     CONF_ERROR_OPERATION_FAILED = 9,   /* would collide with something that is there */
+    CONF_ERROR_NO_SOURCE = 19,         /* a disk or file system without source */
     CONF_ERROR_NO_TARGET = 20,         /* a disk without target */
     CONF_ERROR_NO_NAME = 21,           /* an object without name */
     CONF_ERROR_XML = 27,               /* malformed, or a value that is never right */

@@ -81,7 +81,8 @@ static int error_domain(const RpcProcedure *procedure)
         { "AUTH_", 7 },       { "DOMAIN_SNAPSHOT", 35 }, { "DOMAIN_CHECKPOINT", 69 },
         { "NETWORK_", 19 },   { "STORAGE_", 18 },        { "NODE_DEVICE_", 22 },
         { "INTERFACE_", 26 }, { "NWFILTER_", 33 },       { "SECRET_", 30 },
-        { "DOMAIN_", 10 },    { "CONNECT_", 10 },        { "NODE_", 10 },
+        { "DOMAIN_", 10 },    { "CONNECT_COMPARE", 31 }, { "CONNECT_BASELINE", 31 },
+        { "CONNECT_", 10 },   { "NODE_", 10 },
     };
     for (size_t i = 0; procedure && i < ARRAY_LENGTH(map); i++) {
         if (g_str_has_prefix(procedure->name, map[i].prefix)) {
@@ -105,5 +106,7 @@ void daemon_error_to_wire(const GError *error, const RpcProcedure *procedure, Re
     };
     if (out->code == DAEMON_ERROR_RPC) {
         out->domain = 7;
+    } else if (error->domain == CONF_ERROR && out->domain == 10) {
+        out->domain = 20; /* libvirt's for definitions of domains */
     }
 }

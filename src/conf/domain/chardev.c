@@ -125,7 +125,8 @@ const XmlField chardev_content_fields[] = {
 };
 
 const XmlField chardev_fields[] = {
-    XML_ATTR_ENUM(DomainChardev, type, "type", chardev_type_names),
+    XML_ATTR_ENUM(DomainChardev, type, "type", chardev_type_names,
+                  .invalid = CONF_ERROR_UNSUPPORTED),
     XML_INCLUDE(chardev_content_fields),
     XML_END,
 };
@@ -151,7 +152,8 @@ const XmlField parallel_fields[] = {
 
 const XmlField console_fields[] = {
     XML_INLINE(DomainCharDevice, source,
-               FIELDS(XML_ATTR_ENUM(DomainChardev, type, "type", chardev_type_names))),
+               FIELDS(XML_ATTR_ENUM(DomainChardev, type, "type", chardev_type_names,
+                                    .invalid = CONF_ERROR_UNSUPPORTED))),
     XML_ATTR_STR(DomainCharDevice, tty, "tty"),
     XML_INLINE(DomainCharDevice, source, chardev_content_fields),
     XML_NEST("target",
@@ -174,7 +176,7 @@ const XmlField channel_fields[] = {
     XML_INLINE(DomainCharDevice, source, chardev_fields),
     XML_NEST("target",
              FIELDS(XML_ATTR_ENUM(DomainCharDevice, channel_type, "type", channel_target_names,
-                                  .flags = XML_REQUIRED),
+                                  .flags = XML_REQUIRED, .invalid = CONF_ERROR_UNSUPPORTED),
                     XML_VARIANT(DomainCharDevice, channel_type, channel_target_variants)),
              .flags = XML_REQUIRED),
     XML_INLINE(DomainCharDevice, device, device_fields),

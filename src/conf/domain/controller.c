@@ -26,7 +26,8 @@ static const XmlField pci_target_fields[] = {
 const XmlField controller_fields[] = {
     XML_ATTR_ENUM(DomainController, type, "type", controller_type_names, .flags = XML_REQUIRED),
     XML_ATTR(DomainController, index, "index", xml_opt, .max = INT32_MAX),
-    XML_ATTR_ENUM(DomainController, model, "model", controller_model_names),
+    XML_ATTR_ENUM(DomainController, model, "model", controller_model_names,
+                  .invalid = CONF_ERROR_UNSUPPORTED),
     XML_ATTR(DomainController, ports, "ports", xml_opt, .max = INT32_MAX),
     XML_ATTR(DomainController, vectors, "vectors", xml_opt, .max = INT32_MAX),
     XML_ATTR(DomainController, max_grant_frames, "maxGrantFrames", xml_opt),

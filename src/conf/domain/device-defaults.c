@@ -84,7 +84,7 @@ static bool fill_disk(DomainDisk *disk, GError **error)
         return false;
     }
     if (domain_disk_index(disk->target_dev) < 0) {
-        conf_error_set(error, CONF_ERROR_INTERNAL, "'%s' is no name of a disk, as vda or sdb",
+        conf_error_set(error, CONF_ERROR_XML, "'%s' is no name of a disk, as vda or sdb",
                        disk->target_dev);
         return false;
     }
@@ -255,7 +255,7 @@ static bool fill_chardev(DomainChardev *chardev, DomainDeviceKind kind, GError *
     bool needs_path = chardev->type == CHARDEV_FILE || chardev->type == CHARDEV_DEV ||
                       chardev->type == CHARDEV_PIPE;
     if (needs_path && chardev->path == NULL) {
-        conf_error_set(error, CONF_ERROR_XML, "%s of type '%s' has no <source path='...'>",
+        conf_error_set(error, CONF_ERROR_INTERNAL, "%s of type '%s' has no <source path='...'>",
                        domain_device_kind_name(kind), domain_name(chardev_type, chardev->type));
         return false;
     }

@@ -71,7 +71,8 @@ static const XmlField *const address_variants[] = {
 };
 
 const XmlField address_fields[] = {
-    XML_ATTR_ENUM(DomainAddress, type, "type", address_type_names, .flags = XML_REQUIRED),
+    XML_ATTR_ENUM(DomainAddress, type, "type", address_type_names, .flags = XML_REQUIRED,
+                  .invalid = CONF_ERROR_UNSUPPORTED),
     XML_VARIANT(DomainAddress, type, address_variants),
     XML_END,
 };

@@ -186,7 +186,8 @@ static const XmlField mirror_fields[] = {
 
 static const XmlField disk_driver_fields[] = {
     XML_ATTR_STR(DomainDiskDriver, name, "name"),
-    XML_ATTR_ENUM(DomainDiskDriver, format, "type", image_format_names),
+    XML_ATTR_ENUM(DomainDiskDriver, format, "type", image_format_names,
+                  .invalid = CONF_ERROR_UNSUPPORTED),
     XML_ATTR_ENUM(DomainDiskDriver, cache, "cache", disk_cache_names),
     XML_ATTR_ENUM(DomainDiskDriver, error_policy, "error_policy", error_policy_names),
     XML_ATTR_ENUM(DomainDiskDriver, rerror_policy, "rerror_policy", error_policy_names),

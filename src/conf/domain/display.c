@@ -21,7 +21,7 @@ static const XmlField listen_fields[] = {
                           XML_ATTR_STR(DomainGraphics, gl_rendernode, "rendernode")))
 
 static const XmlField vnc_fields[] = {
-    XML_ATTR(DomainGraphics, port, "port", xml_i64),
+    XML_ATTR(DomainGraphics, port, "port", xml_i64, .invalid = CONF_ERROR_INTERNAL),
     XML_ATTR_ENUM(DomainGraphics, autoport, "autoport", yes_no_names),
     XML_ATTR(DomainGraphics, websocket, "websocket", xml_i64),
     XML_ATTR_STR(DomainGraphics, keymap, "keymap"),
@@ -37,7 +37,7 @@ static const XmlField vnc_fields[] = {
     XML_NEST(element, FIELDS(XML_ATTR_STR(DomainGraphics, member, "compression")))
 
 static const XmlField spice_fields[] = {
-    XML_ATTR(DomainGraphics, port, "port", xml_i64),
+    XML_ATTR(DomainGraphics, port, "port", xml_i64, .invalid = CONF_ERROR_INTERNAL),
     XML_ATTR(DomainGraphics, tls_port, "tlsPort", xml_i64),
     XML_ATTR_ENUM(DomainGraphics, autoport, "autoport", yes_no_names),
     XML_ATTR_STR(DomainGraphics, keymap, "keymap"),
@@ -73,7 +73,7 @@ static const XmlField sdl_fields[] = {
 };
 
 static const XmlField rdp_fields[] = {
-    XML_ATTR(DomainGraphics, port, "port", xml_i64),
+    XML_ATTR(DomainGraphics, port, "port", xml_i64, .invalid = CONF_ERROR_INTERNAL),
     XML_ATTR_ENUM(DomainGraphics, autoport, "autoport", yes_no_names),
     XML_ATTR_STR(DomainGraphics, multi_user, "multiUser"),
     XML_ATTR_STR(DomainGraphics, replace_user, "replaceUser"),
@@ -159,30 +159,31 @@ const XmlField video_fields[] = {
     XML_NEST("driver", FIELDS(XML_ATTR_ENUM(DomainVideo, driver, "name", video_driver_names),
                               XML_ATTR_ENUM(DomainVideo, vgaconf, "vgaconf", vgaconf_names),
                               XML_INLINE(DomainVideo, virtio, virtio_fields))),
-    XML_NEST(
-        "model",
-        FIELDS(
-            XML_ATTR_ENUM(DomainVideo, model, "type", video_model_names, .flags = XML_REQUIRED),
-            XML_ATTR(DomainVideo, ram, "ram", xml_u32),
-            XML_ATTR(DomainVideo, vram, "vram", xml_u32),
-            XML_ATTR(DomainVideo, vram64, "vram64", xml_u32),
-            XML_ATTR(DomainVideo, vgamem, "vgamem", xml_u32),
-            XML_ATTR(DomainVideo, heads, "heads", xml_u32),
-            XML_ATTR_ENUM(DomainVideo, primary, "primary", yes_no_names),
-            XML_ATTR_ENUM(DomainVideo, blob, "blob", on_off_names),
-            XML_NEST("acceleration",
-                     FIELDS(XML_ATTR_ENUM(DomainVideo, accel3d, "accel3d", yes_no_names),
-                            XML_ATTR_ENUM(DomainVideo, accel2d, "accel2d", yes_no_names),
-                            XML_ATTR_STR(DomainVideo, rendernode, "rendernode"))),
-            XML_NEST("resolution",
-                     FIELDS(XML_ATTR(DomainVideo, res_x, "x", xml_u32, .flags = XML_REQUIRED),
-                            XML_ATTR(DomainVideo, res_y, "y", xml_u32, .flags = XML_REQUIRED))))),
+    XML_NEST("model",
+             FIELDS(XML_ATTR_ENUM(DomainVideo, model, "type", video_model_names,
+                                  .flags = XML_REQUIRED, .invalid = CONF_ERROR_UNSUPPORTED),
+                    XML_ATTR(DomainVideo, ram, "ram", xml_u32),
+                    XML_ATTR(DomainVideo, vram, "vram", xml_u32),
+                    XML_ATTR(DomainVideo, vram64, "vram64", xml_u32),
+                    XML_ATTR(DomainVideo, vgamem, "vgamem", xml_u32),
+                    XML_ATTR(DomainVideo, heads, "heads", xml_u32),
+                    XML_ATTR_ENUM(DomainVideo, primary, "primary", yes_no_names),
+                    XML_ATTR_ENUM(DomainVideo, blob, "blob", on_off_names),
+                    XML_NEST("acceleration",
+                             FIELDS(XML_ATTR_ENUM(DomainVideo, accel3d, "accel3d", yes_no_names),
+                                    XML_ATTR_ENUM(DomainVideo, accel2d, "accel2d", yes_no_names),
+                                    XML_ATTR_STR(DomainVideo, rendernode, "rendernode"))),
+                    XML_NEST("resolution", FIELDS(XML_ATTR(DomainVideo, res_x, "x", xml_u32,
+                                                           .flags = XML_REQUIRED),
+                                                  XML_ATTR(DomainVideo, res_y, "y", xml_u32,
+                                                           .flags = XML_REQUIRED))))),
     XML_INLINE(DomainVideo, device, device_fields),
     XML_END,
 };
 
 const XmlField input_fields[] = {
-    XML_ATTR_ENUM(DomainInput, type, "type", input_type_names, .flags = XML_REQUIRED),
+    XML_ATTR_ENUM(DomainInput, type, "type", input_type_names, .flags = XML_REQUIRED,
+                  .invalid = CONF_ERROR_UNSUPPORTED),
     XML_ATTR_ENUM(DomainInput, bus, "bus", input_bus_names),
     XML_ATTR_ENUM(DomainInput, model, "model", virtio_model_names),
     XML_NEST("driver", FIELDS(XML_INLINE(DomainInput, virtio, virtio_fields))),

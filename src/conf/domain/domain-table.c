@@ -74,13 +74,15 @@ static const XmlField cputune_fields[] = {
 
 static const XmlField numatune_fields[] = {
     XML_NEST("memory",
-             FIELDS(XML_ATTR_ENUM(DomainDef, numatune_mode, "mode", numatune_mode_names),
+             FIELDS(XML_ATTR_ENUM(DomainDef, numatune_mode, "mode", numatune_mode_names,
+                                  .invalid = CONF_ERROR_UNSUPPORTED),
                     XML_ATTR_ENUM(DomainDef, numatune_placement, "placement", placement_names),
                     XML_ATTR(DomainDef, numatune_nodeset, "nodeset", xml_cpus))),
     XML_LIST(
         DomainDef, memnodes, "memnode", DomainMemnode,
         FIELDS(XML_ATTR(DomainMemnode, cell, "cellid", xml_u32, .flags = XML_REQUIRED | XML_ALWAYS),
-               XML_ATTR_ENUM(DomainMemnode, mode, "mode", numatune_mode_names),
+               XML_ATTR_ENUM(DomainMemnode, mode, "mode", numatune_mode_names,
+                             .invalid = CONF_ERROR_UNSUPPORTED),
                XML_ATTR(DomainMemnode, nodeset, "nodeset", xml_cpus, .flags = XML_REQUIRED))),
     XML_END,
 };
@@ -121,7 +123,7 @@ static const XmlField numa_cell_fields[] = {
 };
 
 const XmlField cpu_fields[] = {
-    XML_ATTR_ENUM(DomainCpu, mode, "mode", cpu_mode_names),
+    XML_ATTR_ENUM(DomainCpu, mode, "mode", cpu_mode_names, .invalid = CONF_ERROR_UNSUPPORTED),
     XML_ATTR_ENUM(DomainCpu, match, "match", cpu_match_names),
     XML_ATTR_ENUM(DomainCpu, check, "check", cpu_check_names),
     XML_ATTR_ENUM(DomainCpu, migratable, "migratable", on_off_names),
@@ -141,7 +143,8 @@ const XmlField cpu_fields[] = {
                                                  max_phys_addr_names, .flags = XML_REQUIRED),
                                    XML_ATTR(DomainCpu, max_phys_addr_bits, "bits", xml_opt))),
     XML_LIST(DomainCpu, features, "feature", DomainCpuFeature,
-             FIELDS(XML_ATTR_ENUM(DomainCpuFeature, policy, "policy", cpu_policy_names),
+             FIELDS(XML_ATTR_ENUM(DomainCpuFeature, policy, "policy", cpu_policy_names,
+                                  .invalid = CONF_ERROR_UNSUPPORTED),
                     XML_ATTR(DomainCpuFeature, name, "name", xml_nonempty, .flags = XML_REQUIRED))),
     XML_NEST("numa", FIELDS(XML_LIST(DomainCpu, cells, "cell", DomainNumaCell, numa_cell_fields))),
     XML_END,
@@ -163,7 +166,7 @@ static const XmlField identity_fields[] = {
                   .missing = CONF_ERROR_INTERNAL, .invalid = CONF_ERROR_UNSUPPORTED),
     XML_ATTR(DomainDef, id, "id", xml_i64, .flags = XML_LIVE),
     XML_LEAF(DomainDef, name, "name", xml_nonempty, .flags = XML_REQUIRED,
-             .missing = CONF_ERROR_NO_NAME),
+             .missing = CONF_ERROR_NO_NAME, .invalid = CONF_ERROR_NO_NAME),
     XML_LEAF(DomainDef, uuid, "uuid", xml_uuid),
     XML_LEAF(DomainDef, hwuuid, "hwuuid", xml_lenient),
     XML_NEST("genid", FIELDS(XML_TEXT(DomainDef, genid, xml_uuid)),
@@ -231,9 +234,12 @@ const XmlField domain_fields[] = {
     XML_NEST_AT(DomainDef, features, "features", features_fields),
     XML_PTR(DomainDef, cpu, "cpu", DomainCpu, cpu_fields),
     XML_NEST_AT(DomainDef, clock, "clock", clock_fields),
-    XML_LEAF_ENUM(DomainDef, on_poweroff, "on_poweroff", lifecycle_names),
-    XML_LEAF_ENUM(DomainDef, on_reboot, "on_reboot", lifecycle_names),
-    XML_LEAF_ENUM(DomainDef, on_crash, "on_crash", lifecycle_names),
+    XML_LEAF_ENUM(DomainDef, on_poweroff, "on_poweroff", lifecycle_names,
+                  .invalid = CONF_ERROR_UNSUPPORTED),
+    XML_LEAF_ENUM(DomainDef, on_reboot, "on_reboot", lifecycle_names,
+                  .invalid = CONF_ERROR_UNSUPPORTED),
+    XML_LEAF_ENUM(DomainDef, on_crash, "on_crash", lifecycle_names,
+                  .invalid = CONF_ERROR_UNSUPPORTED),
     XML_LEAF_ENUM(DomainDef, on_lockfailure, "on_lockfailure", lock_failure_names),
     XML_NEST("pm",
              FIELDS(XML_NEST("suspend-to-mem", FIELDS(XML_ATTR_ENUM(DomainDef, pm_suspend_mem,

@@ -63,7 +63,8 @@ static const XmlField *const source_variants[] = {
 };
 
 const XmlField hostdev_fields[] = {
-    XML_ATTR_ENUM(DomainHostdev, mode, "mode", hostdev_mode_names),
+    XML_ATTR_ENUM(DomainHostdev, mode, "mode", hostdev_mode_names,
+                  .invalid = CONF_ERROR_UNSUPPORTED),
     XML_ATTR_ENUM(DomainHostdev, type, "type", hostdev_type_names, .flags = XML_REQUIRED),
     XML_ATTR_ENUM(DomainHostdev, managed, "managed", yes_no_names),
     XML_ATTR_STR(DomainHostdev, sgio, "sgio"),

@@ -86,8 +86,10 @@ const XmlField tpm_fields[] = {
 };
 
 const XmlField watchdog_fields[] = {
-    XML_ATTR_ENUM(DomainWatchdog, model, "model", watchdog_model_names, .flags = XML_REQUIRED),
-    XML_ATTR_ENUM(DomainWatchdog, action, "action", watchdog_action_names),
+    XML_ATTR_ENUM(DomainWatchdog, model, "model", watchdog_model_names, .flags = XML_REQUIRED,
+                  .invalid = CONF_ERROR_UNSUPPORTED),
+    XML_ATTR_ENUM(DomainWatchdog, action, "action", watchdog_action_names,
+                  .invalid = CONF_ERROR_UNSUPPORTED),
     XML_INLINE(DomainWatchdog, device, device_fields),
     XML_END,
 };
@@ -109,7 +111,8 @@ static const XmlField *const rng_backend_variants[] = {
 };
 
 const XmlField rng_fields[] = {
-    XML_ATTR_ENUM(DomainRng, model, "model", virtio_model_names, .flags = XML_REQUIRED),
+    XML_ATTR_ENUM(DomainRng, model, "model", virtio_model_names, .flags = XML_REQUIRED,
+                  .invalid = CONF_ERROR_UNSUPPORTED),
     XML_NEST("rate", FIELDS(XML_ATTR(DomainRng, rate_bytes, "bytes", xml_u32),
                             XML_ATTR(DomainRng, rate_period_ms, "period", xml_u32))),
     XML_NEST(

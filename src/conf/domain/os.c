@@ -222,7 +222,8 @@ static const XmlField timer_fields[] = {
 };
 
 const XmlField clock_fields[] = {
-    XML_ATTR_ENUM(DomainClock, offset, "offset", clock_offset_names),
+    XML_ATTR_ENUM(DomainClock, offset, "offset", clock_offset_names,
+                  .invalid = CONF_ERROR_UNSUPPORTED),
     XML_ATTR_STR(DomainClock, adjustment, "adjustment"),
     XML_ATTR_ENUM(DomainClock, basis, "basis", clock_basis_names),
     XML_ATTR_STR(DomainClock, timezone, "timezone"),

@@ -27,6 +27,28 @@ static bool check_name(const DomainDef *def, GError **error)
     return true;
 }
 
+static bool check_identity(const DomainDef *def, GError **error)
+{
+    static const char *const archs[] = { "aarch64", "alpha",    "armv6l",  "armv7b",    "armv7l",
+                                         "cris",    "hppa",     "i686",    "itanium",   "lm32",
+                                         "m68k",    "mips",     "mips64",  "mips64el",  "mipsel",
+                                         "or32",    "ppc",      "ppc64",   "ppc64le",   "ppcemb",
+                                         "riscv32", "riscv64",  "s390",    "s390x",     "sh4",
+                                         "sh4eb",   "sparc",    "sparc64", "unicore32", "x86_64",
+                                         "xtensa",  "xtensaeb", NULL };
+    if (def->virt != VIRT_QEMU && def->virt != VIRT_KVM) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "no emulator supports the domain type '%s'; there are qemu and kvm",
+                       domain_name(virt_type, def->virt));
+        return false;
+    }
+    if (def->os.arch && !g_strv_contains(archs, def->os.arch)) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED, "Unknown architecture %s", def->os.arch);
+        return false;
+    }
+    return true;
+}
+
 static bool check_os(const DomainDef *def, GError **error)
 {
     bool is_uefi = def->os.firmware == OS_FIRMWARE_EFI || def->os.loader_type == LOADER_PFLASH;
@@ -50,6 +72,11 @@ static bool check_vcpus(const DomainDef *def, GError **error)
         return false;
     }
     const DomainCpu *cpu = def->cpu;
+    if (cpu != NULL && (cpu->sockets || cpu->cores || cpu->threads) &&
+        !(cpu->sockets && cpu->cores && cpu->threads)) {
+        conf_error_set(error, CONF_ERROR_XML, "<topology>: no number may be 0");
+        return false;
+    }
     if (cpu != NULL && cpu->sockets != 0) {
         uint64_t threads = (uint64_t)cpu->sockets * MAX(cpu->dies, 1) * cpu->cores * cpu->threads;
         if (threads != def->vcpus) {
@@ -148,7 +175,15 @@ static bool check_disk(const DomainDef *def, const DomainDisk *disk, GError **er
         disk->device_type == DISK_DEVICE_CDROM || disk->device_type == DISK_DEVICE_FLOPPY;
     if (!is_removable && disk->source.path == NULL &&
         (disk->source.type == SOURCE_FILE || disk->source.type == SOURCE_BLOCK)) {
-        conf_error_set(error, CONF_ERROR_XML, "disk '%s' has no source", disk->target_dev);
+        conf_error_set(error, CONF_ERROR_NO_SOURCE, "disk '%s' has no source", disk->target_dev);
+        return false;
+    }
+    const DomainIotune *tune = &disk->iotune;
+    if ((tune->total_bytes_sec && (tune->read_bytes_sec || tune->write_bytes_sec)) ||
+        (tune->total_iops_sec && (tune->read_iops_sec || tune->write_iops_sec))) {
+        conf_error_set(error, CONF_ERROR_XML,
+                       "disk '%s': <iotune> has a limit for the total and one for a direction",
+                       disk->target_dev);
         return false;
     }
     if (disk->driver.copy_on_read == TRI_YES && disk->is_readonly) {
@@ -297,7 +332,7 @@ static bool check_devices(const DomainDef *def, GError **error)
 
 bool domain_def_validate(const DomainDef *def, GError **error)
 {
-    return check_name(def, error) && check_os(def, error) && check_vcpus(def, error) &&
-           check_memory(def, error) && check_tuning(def, error) && check_disks(def, error) &&
-           check_devices(def, error);
+    return check_name(def, error) && check_identity(def, error) && check_os(def, error) &&
+           check_vcpus(def, error) && check_memory(def, error) && check_tuning(def, error) &&
+           check_disks(def, error) && check_devices(def, error);
 }
