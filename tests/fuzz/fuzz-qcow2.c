@@ -4,7 +4,7 @@
  * the rest patches a small good image: offset (16 bits), length, bytes. SPDX-License-Identifier:
  * GPL-2.0-or-later */
 #include "base/log.h"
-#include "block/block.h"
+#include "block/named-bitmap.h"
 
 #include <string.h>
 
@@ -13,12 +13,23 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A good image with data, a compressed cluster and a snapshot. */
+/* The file as it is when @node over a recorder of it is closed. */
+static File *close_and_copy(WriteLog *log, BlockNode *node)
+{
+    block_node_unref(node);
+    File *copy = write_log_replay(log, NULL, 0, SIZE_MAX, 0);
+    lodge_assert(copy);
+    write_log_free(log);
+    return copy;
+}
+
+/* A good image with data, a compressed cluster, a snapshot and stored bitmaps. */
 static File *make_good_image(void)
 {
     uint8_t bytes[PIECE];
     g_autoptr(BlockSpec) options = block_spec_from_text("size=128k,cluster_size=512", NULL);
-    File *file = file_memory_new(NULL, 0, LIMIT);
+    WriteLog *log = write_log_new();
+    File *file = file_record_new(file_memory_new(NULL, 0, LIMIT), log);
     bool ok = block_create_on_file("qcow2", file, "fuzz", options, NULL);
     lodge_assert(ok);
     BlockNode *node = block_open_file(file, "fuzz", "qcow2", BLOCK_OPEN_WRITABLE, NULL);
@@ -28,13 +39,11 @@ static File *make_good_image(void)
     rc = rc < 0 ? rc : block_write_compressed(node, 32768, bytes, 512);
     ok = block_snapshot_create(node, "s", NULL);
     rc = rc < 0 ? rc : block_pwrite(node, 2000, bytes, 700, 0);
-    rc = rc < 0 ? rc : block_flush(node);
+    ok = ok && block_bitmap_add(node, "b", 512, BLOCK_BITMAP_PERSISTENT, NULL) &&
+         block_bitmap_add(node, "c", 65536, BLOCK_BITMAP_PERSISTENT, NULL);
+    rc = rc < 0 ? rc : block_pwrite(node, 3000, bytes, 700, 0);
     lodge_assert(rc == 0 && ok);
-    size_t length;
-    const uint8_t *content = file_memory_data(file, &length);
-    File *copy = file_memory_new(content, length, LIMIT);
-    block_node_unref(node);
-    return copy;
+    return close_and_copy(log, node);
 }
 
 /* Made once: inputs are many. */
@@ -80,10 +89,17 @@ static void use(BlockNode *node, bool is_writable)
     }
     if (is_writable) {
         rc |= block_flush(node);
+        rc |= !block_bitmap_add(node, "d", 4096, BLOCK_BITMAP_PERSISTENT, NULL);
+        rc |= !block_bitmap_merge(node, "d", node, "b", NULL);
+        rc |= !block_bitmap_remove(node, "c", NULL);
         rc |= !block_snapshot_delete(node, "s", NULL);
         rc |= !block_snapshot_create(node, "t", NULL);
         rc |= !block_truncate(node, 90112, BLOCK_PREALLOCATION_OFF, NULL);
+        rc |= !block_bitmap_remove(node, "b", NULL);
+        rc |= !block_bitmap_remove(node, "d", NULL);
         rc |= !block_snapshot_apply(node, "t", NULL);
+        rc |= !block_bitmap_add(node, "e", 512, BLOCK_BITMAP_PERSISTENT, NULL);
+        rc |= block_pwrite(node, 0, bytes, 700, 0);
     }
     (void)rc;
 }

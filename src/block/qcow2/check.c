@@ -6,7 +6,7 @@
  * them. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/endian.h"
 #include "base/int-math.h"
-#include "block/qcow2/qcow2.h"
+#include "block/qcow2/bitmap.h"
 
 #include <errno.h>
 #include <string.h>
@@ -180,24 +180,20 @@ static int check_snapshots(Checker *checker)
     return rc;
 }
 
-/* The table of one bitmap: @raw is its directory entry. */
-static int check_bitmap(Checker *checker, const uint8_t *raw)
+static int check_bitmap(Checker *checker, const Qcow2Bitmap *bitmap)
 {
-    const Qcow2 *q = checker->q;
-    uint64_t offset = be64_get(raw);
-    uint32_t entries = be32_get(raw + 8);
-    if (entries > (32u << 20) / 8 || qcow2_in_cluster(q, offset)) {
-        say(checker, "ERROR: a bitmap table at " X64 " is invalid", offset);
+    Qcow2 *q = checker->q;
+    g_autofree uint64_t *table = NULL;
+    refer(checker, bitmap->table_offset, bitmap->table_entries * 8ull, "a bitmap table");
+    int rc = qcow2_bitmap_table(q, bitmap, &table);
+    if (rc == -EINVAL) {
+        say(checker, "ERROR: bitmap '%s' has an invalid table", bitmap->name);
         checker->check->corruptions++;
         return 0;
     }
-    refer(checker, offset, entries * 8ull, "a bitmap table");
-    g_autofree uint8_t *table = g_try_malloc(entries * 8ull + 1);
-    int rc = table ? block_child_read(q->node->file, offset, table, entries * 8ull) : -ENOMEM;
-    for (uint32_t i = 0; i < entries && rc == 0; i++) {
-        uint64_t data = be64_get(table + i * 8ull) & QCOW2_OFFSET_MASK;
-        if (data) {
-            refer(checker, data, q->cluster_size, "a bitmap's data");
+    for (uint32_t i = 0; i < bitmap->table_entries && rc == 0; i++) {
+        if (table[i] & QCOW2_OFFSET_MASK) {
+            refer(checker, table[i] & QCOW2_OFFSET_MASK, q->cluster_size, "a bitmap's data");
         }
     }
     return rc;
@@ -205,20 +201,21 @@ static int check_bitmap(Checker *checker, const uint8_t *raw)
 
 static int check_bitmaps(Checker *checker)
 {
-    const Qcow2Header *header = &checker->q->header;
-    if (!header->has_bitmaps) {
+    Qcow2 *q = checker->q;
+    if (!q->header.has_bitmaps) {
         return 0;
     }
-    uint64_t length = header->bitmap_directory_size;
-    refer(checker, header->bitmap_directory_offset, length, "the bitmap directory");
-    g_autofree uint8_t *raw = g_try_malloc(length + 1);
-    int rc =
-        raw ? block_child_read(checker->q->node->file, header->bitmap_directory_offset, raw, length)
-            : -ENOMEM;
-    for (uint64_t at = 0; at + 24 <= length && rc == 0;) {
-        rc = check_bitmap(checker, raw + at);
-        uint64_t size = 24ull + be16_get(raw + at + 18) + be32_get(raw + at + 20);
-        at += round_up(size, 8);
+    refer(checker, q->header.bitmap_directory_offset, q->header.bitmap_directory_size,
+          "the bitmap directory");
+    g_autoptr(GError) error = NULL;
+    if (!q->bitmaps && !qcow2_bitmaps_read(q, &error)) {
+        say(checker, "ERROR: %s", error->message);
+        checker->check->corruptions++;
+        return 0;
+    }
+    int rc = 0;
+    for (guint i = 0; i < q->bitmaps->len && rc == 0; i++) {
+        rc = check_bitmap(checker, q->bitmaps->pdata[i]);
     }
     return rc;
 }

@@ -3,7 +3,7 @@
 #include "base/endian.h"
 #include "base/int-math.h"
 #include "base/log.h"
-#include "block/qcow2/qcow2.h"
+#include "block/qcow2/bitmap.h"
 
 #include <errno.h>
 #include <string.h>
@@ -53,6 +53,13 @@ int qcow2_check_overlap(Qcow2 *q, uint64_t offset, uint64_t length)
         if (overlaps(offset, length, q->snapshots[i].l1_offset, q->snapshots[i].l1_size * 8ull)) {
             return qcow2_corrupt(q, "a write to %#" G_GINT64_MODIFIER "x would hit a snapshot",
                                  offset);
+        }
+    }
+    for (guint i = 0; q->bitmaps && i < q->bitmaps->len; i++) {
+        const Qcow2Bitmap *bitmap = q->bitmaps->pdata[i];
+        if (overlaps(offset, length, bitmap->table_offset, bitmap->table_entries * 8ull)) {
+            return qcow2_corrupt(
+                q, "a write to %#" G_GINT64_MODIFIER "x would hit a bitmap's table", offset);
         }
     }
     for (uint64_t at = round_down(offset, q->cluster_size); at < offset + length;

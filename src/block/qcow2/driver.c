@@ -192,7 +192,7 @@ static bool load(Qcow2 *q, const BlockSpec *spec, unsigned flags, GError **error
            open_data_file(q, spec, flags, error) &&
            ((flags & BLOCK_OPEN_REPAIR) || qcow2_bitmaps_read(q, error)) &&
            (!q->is_writable || (flags & BLOCK_OPEN_REPAIR) || prepare_writing(q, error)) &&
-           (flags & BLOCK_OPEN_NO_DATA || qcow2_bitmaps_load(q, error));
+           ((flags & BLOCK_OPEN_NO_DATA && !q->is_writable) || qcow2_bitmaps_load(q, error));
 }
 
 static bool open_image(BlockNode *node, const BlockSpec *spec, unsigned flags, GError **error)
