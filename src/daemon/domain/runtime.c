@@ -3,6 +3,7 @@
 #include "daemon/domain/runtime.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "daemon/domain/json-peer.h"
 #include "daemon/domain/monitor-events.h"
@@ -48,7 +49,7 @@ void runtime_free(DomainRuntime *runtime)
     }
 }
 
-static void remove_folder(const char *path)
+void runtime_remove_folder(const char *path)
 {
     GDir *dir = g_dir_open(path, 0, NULL);
     const char *name;
@@ -103,8 +104,9 @@ void runtime_ended(Domain *domain)
         qmp_client_close(agent);
         qmp_client_unref(agent);
     }
+    failpoint("end-before-status");
     status_remove(domain);
-    remove_folder(runtime->dir);
+    runtime_remove_folder(runtime->dir);
 
     g_mutex_lock(&domain->lock);
     domain_emit_locked(domain, EVENT_STOPPED, detail);
@@ -238,11 +240,18 @@ static const QmpClientOps monitor_ops = {
 
 bool runtime_connect_monitor(Domain *domain, GError **error)
 {
+    /* An adopted guest may end at any time. */
+    g_mutex_lock(&domain->lock);
     DomainRuntime *runtime = domain->runtime;
-    int fd = connect_path(runtime->monitor_path);
+    g_autofree char *path = runtime ? g_strdup(runtime->monitor_path) : NULL;
+    g_mutex_unlock(&domain->lock);
+    if (!path) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_FAILED, "the guest's process ended");
+        return false;
+    }
+    int fd = connect_path(path);
     if (fd < 0) {
-        lodge_error_set_errno(error, fd, "cannot connect to the monitor '%s'",
-                              runtime->monitor_path);
+        lodge_error_set_errno(error, fd, "cannot connect to the monitor '%s'", path);
         return false;
     }
     EventLoop *loop = domain->service->daemon->loop;

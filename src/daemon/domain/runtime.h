@@ -35,6 +35,9 @@ bool domain_kill(Domain *domain, bool graceful, GError **error);
 DomainRuntime *runtime_new(Domain *domain, const char *run_dir, int id);
 void runtime_free(DomainRuntime *runtime);
 
+/* A runtime's folder with the sockets in it. */
+void runtime_remove_folder(const char *path);
+
 /* Begins to watch for the end of the process. Any thread, without locks. */
 bool runtime_watch_exit(Domain *domain, GError **error);
 

@@ -1,6 +1,7 @@
 /* Starting guests: what they use is opened, their process made and their monitor asked.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "block/lock.h"
 #include "daemon/domain/command-line.h"
@@ -188,10 +189,12 @@ static bool spawn(Domain *domain, const CommandLine *line, int log_fd, GError **
     if (!process_spawn(&spec, &process, error)) {
         return false;
     }
+    failpoint("start-spawned");
     g_mutex_lock(&domain->lock);
     domain->runtime->process = process;
     bool ok = status_write_locked(domain, error);
     g_mutex_unlock(&domain->lock);
+    failpoint("start-noted");
     return ok && runtime_watch_exit(domain, error) &&
            process_release(&domain->runtime->process, spec.argv[0], error);
 }
@@ -239,6 +242,7 @@ static bool launch(Domain *domain, int log_fd, GError **error)
     if (!line) {
         return false;
     }
+    failpoint("start-prepared");
     log_command(log_fd, (char *const *)line->args->pdata);
     return spawn(domain, line, log_fd, error) && runtime_connect_monitor(domain, error) &&
            runtime_refresh(domain, error);
@@ -316,6 +320,7 @@ static bool run_guest(Domain *domain, unsigned flags, GError **error)
     if (flags & START_PAUSED) {
         domain_set_state_locked(domain, DOMAIN_PAUSED, PAUSED_USER);
     } else {
+        failpoint("start-continued");
         domain_set_state_locked(domain, DOMAIN_RUNNING, RUNNING_BOOTED);
     }
     bool ok = status_write_locked(domain, error);

@@ -3,6 +3,7 @@
  * RUN/qemu/NAME.xml: <domstatus ...> with the process, then the live definition. They are below
  * /run: gone after a reboot, so nothing is synced; each is replaced by rename.
  * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "daemon/domain/command-line.h"
 #include "daemon/domain/runtime.h"
@@ -42,6 +43,7 @@ bool status_write_locked(Domain *domain, GError **error)
     g_autofree char *temporary = g_strdup_printf("%s/.%s.new", folder, domain->name);
     g_mkdir_with_parents(folder, 0700);
     int err = file_ops_write(&file_ops_posix, temporary, text, strlen(text));
+    failpoint("status-before-rename");
     if (err == 0 && g_rename(temporary, path) < 0) {
         err = -errno;
     }
@@ -56,6 +58,7 @@ void status_remove(Domain *domain)
 {
     g_autofree char *path = path_of(domain);
     g_unlink(path);
+    failpoint("status-removed");
 }
 
 typedef struct Status {
@@ -160,6 +163,32 @@ static bool adopt(DomainService *service, const char *path, GError **error)
     return ok;
 }
 
+/* Removes what a daemon left that was killed while it started or ended guests: folders of no guest
+ * and status files that were being written. */
+static void sweep(DomainService *service, const char *folder)
+{
+    g_autoptr(GHashTable) kept = g_hash_table_new(g_str_hash, g_str_equal);
+    GHashTableIter iter;
+    gpointer domain;
+    /* No call runs yet, and ends of guests are handled by the loop, which does not either. */
+    g_hash_table_iter_init(&iter, service->by_id);
+    while (g_hash_table_iter_next(&iter, NULL, &domain)) {
+        g_hash_table_add(kept, ((Domain *)domain)->runtime->dir);
+    }
+    GDir *dir = g_dir_open(folder, 0, NULL);
+    const char *name;
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(folder, name, NULL);
+        if (name[0] == '.' && g_str_has_suffix(name, ".new")) {
+            g_unlink(path);
+        } else if (g_str_has_prefix(name, "domain-") && !g_str_has_suffix(name, ".xml") &&
+                   !g_hash_table_contains(kept, path)) {
+            runtime_remove_folder(path);
+        }
+    }
+    g_clear_pointer(&dir, g_dir_close);
+}
+
 void status_adopt_all(DomainService *service)
 {
     g_autofree char *folder = folder_of(service);
@@ -176,4 +205,5 @@ void status_adopt_all(DomainService *service)
         }
     }
     g_clear_pointer(&dir, g_dir_close);
+    sweep(service, folder);
 }

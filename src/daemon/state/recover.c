@@ -1,5 +1,6 @@
 /* Opening a state directory: the lock, the journal's replay, and a fresh journal.
  * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "daemon/state/store-private.h"
 #include "gbase/error.h"
@@ -29,6 +30,7 @@ static int apply_put(const StateStore *store, const Step *step, const char *path
     gsize size;
     const void *data = g_bytes_get_data(step->data, &size);
     int err = file_ops_write(&store->ops, temporary, data, size);
+    failpoint("file-before-rename");
     if (err == 0) {
         err = store->ops.rename(&store->ops, temporary, path);
     }
@@ -95,7 +97,9 @@ int state_store_renew_journal(StateStore *store)
     int err = preallocate(store, fd);
     err = err ?: store->ops.pwrite(&store->ops, fd, header->data, header->len, 0);
     err = err ?: store->ops.sync(&store->ops, fd);
+    failpoint("journal-before-rename");
     err = err ?: store->ops.rename(&store->ops, temporary, store->journal_path);
+    failpoint("journal-renamed");
     err = err ?: store->ops.sync_dir(&store->ops, store->journal_dir);
     if (err < 0) {
         store->ops.close(&store->ops, fd);
@@ -147,6 +151,7 @@ static bool replay(StateStore *store, const GPtrArray *records, GError **error)
             continue;
         }
         int err = state_store_apply(store, step);
+        failpoint("replay-file-written");
         if (err < 0) {
             lodge_error_set_errno(error, err, "cannot write '%s/%s' from the journal",
                                   store->files_dir, step->path);

@@ -5,6 +5,7 @@
 #include "daemon/state/store.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "daemon/state/envelope.h"
 #include "daemon/state/store-private.h"
@@ -113,6 +114,7 @@ static int write_files(StateStore *store)
     g_hash_table_iter_init(&iter, store->writing);
     while (err == 0 && g_hash_table_iter_next(&iter, &path, &step)) {
         err = state_store_apply(store, step);
+        failpoint("file-written");
     }
 
     g_mutex_lock(&store->lock);
@@ -159,8 +161,10 @@ static int append_batch(StateStore *store, Commit **commits, guint count)
             return -EFBIG;
         }
     }
+    failpoint("commit-before-write");
     int err =
         store->ops.pwrite(&store->ops, store->journal_fd, batch->data, batch->len, store->offset);
+    failpoint("commit-before-sync");
     err = err ?: store->ops.sync(&store->ops, store->journal_fd);
     if (err < 0) {
         store->ops.close(&store->ops, store->journal_fd);
@@ -169,6 +173,7 @@ static int append_batch(StateStore *store, Commit **commits, guint count)
     }
     store->sequence = sequence;
     store->offset += batch->len;
+    failpoint("commit-synced");
     return 0;
 }
 
