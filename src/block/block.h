@@ -211,10 +211,16 @@ int block_status_chain(BlockNode *node, BlockNode *base, uint64_t offset, uint64
  * ("compat", "refcount-bits"). */
 typedef struct BlockFact {
     const char *name; /* static; NULL: the only value of its object, which is that value */
-    enum { BLOCK_FACT_TEXT, BLOCK_FACT_NUMBER, BLOCK_FACT_BOOL, BLOCK_FACT_LIST } kind;
+    enum {
+        BLOCK_FACT_TEXT,
+        BLOCK_FACT_NUMBER,
+        BLOCK_FACT_BOOL,
+        BLOCK_FACT_LIST,
+        BLOCK_FACT_OBJECT,
+    } kind;
     char *text;
     int64_t number;  /* NUMBER, BOOL */
-    GPtrArray *list; /* of GArray of BlockFact: objects */
+    GPtrArray *list; /* LIST: of GArray of BlockFact: objects; OBJECT: one of them */
 } BlockFact;
 
 typedef struct BlockSnapshot {
@@ -276,6 +282,7 @@ typedef struct BlockCreateOption {
     BlockOptionKind kind;
     const char *help;
     bool can_amend;
+    bool is_amend_only; /* not for creating */
 } BlockCreateOption;
 
 /* The -o options of @format; ends with a row without name. NULL: it cannot be created. */

@@ -169,6 +169,8 @@ void block_fact_bool(GArray *facts, const char *name, bool value);
 /* Returns: the list, to which block_fact_list_add() adds objects (arrays of facts). */
 GPtrArray *block_fact_list(GArray *facts, const char *name);
 GArray *block_fact_list_add(GPtrArray *list);
+/* Returns: the facts of an object, to be filled. */
+GArray *block_fact_object(GArray *facts, const char *name);
 
 /* Whether all bytes are zero; fast. */
 bool block_is_zero(const void *buf, size_t length);

@@ -8,9 +8,19 @@
 #include <string.h>
 
 const BlockDriver *const block_drivers[] = {
-    &block_driver_file,  &block_driver_nbd,          &block_driver_raw,   &block_driver_qcow,
-    &block_driver_qcow2, &block_driver_vdi,          &block_driver_vhdx,  &block_driver_vmdk,
-    &block_driver_vpc,   &block_driver_copy_on_read, &block_driver_fault, NULL,
+    &block_driver_file,
+    &block_driver_luks,
+    &block_driver_nbd,
+    &block_driver_raw,
+    &block_driver_qcow,
+    &block_driver_qcow2,
+    &block_driver_vdi,
+    &block_driver_vhdx,
+    &block_driver_vmdk,
+    &block_driver_vpc,
+    &block_driver_copy_on_read,
+    &block_driver_fault,
+    NULL,
 };
 
 const BlockDriver *block_driver_find(const char *name)
@@ -94,7 +104,7 @@ static void check_option(const char *key, const char *value, void *opaque)
     }
     const BlockCreateOption *option = check->driver->create_options;
     for (; option->name; option++) {
-        if (strcmp(option->name, key) == 0) {
+        if (strcmp(option->name, key) == 0 && !option->is_amend_only) {
             return;
         }
     }

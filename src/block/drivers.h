@@ -9,6 +9,7 @@ extern const BlockDriver block_driver_file;
 extern const BlockDriver block_driver_copy_on_read;
 extern const BlockDriver block_driver_fault;
 extern const BlockDriver block_driver_raw;
+extern const BlockDriver block_driver_luks;
 extern const BlockDriver block_driver_nbd;
 extern const BlockDriver block_driver_qcow;
 extern const BlockDriver block_driver_qcow2;

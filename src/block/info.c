@@ -58,6 +58,13 @@ GArray *block_fact_list_add(GPtrArray *list)
     return facts;
 }
 
+GArray *block_fact_object(GArray *facts, const char *name)
+{
+    GPtrArray *list = block_fact_list(facts, name);
+    g_array_index(facts, BlockFact, facts->len - 1).kind = BLOCK_FACT_OBJECT;
+    return block_fact_list_add(list);
+}
+
 bool block_get_info(BlockNode *node, BlockInfo *out_info, GError **error)
 {
     *out_info = (BlockInfo){

@@ -118,6 +118,17 @@ BlockSpec *img_options(const char *text, GError **error)
     return text ? block_spec_from_text(text, error) : block_spec_new();
 }
 
+BlockSpec *img_options_with_objects(const ImgArgs *args, const char *text, GError **error)
+{
+    g_autoptr(BlockSpec) options = img_options(text, error);
+    g_autoptr(BlockObjects) objects = options ? img_objects(args, error) : NULL;
+    if (!objects) {
+        return NULL;
+    }
+    block_spec_set_objects(options, objects);
+    return g_steal_pointer(&options);
+}
+
 bool img_wants_options_help(const char *text)
 {
     g_auto(GStrv) words = g_strsplit(text ? text : "", ",", -1);
@@ -125,7 +136,7 @@ bool img_wants_options_help(const char *text)
            g_strv_contains((const char *const *)words, "?");
 }
 
-int img_print_options(const char *format)
+int img_print_options(const char *format, bool is_amend)
 {
     static const char *const kinds[] = { "size", "str", "bool (on/off)", "num" };
     const BlockCreateOption *options = block_create_options(format);
@@ -133,8 +144,11 @@ int img_print_options(const char *format)
         img_error("Format driver '%s' does not support image creation", format);
         return 1;
     }
-    printf("Supported %s options:\n", format);
+    printf(is_amend ? "Amend options for '%s':\n" : "Supported %s options:\n", format);
     for (; options->name; options++) {
+        if (is_amend ? !options->can_amend : options->is_amend_only) {
+            continue;
+        }
         g_autofree char *left = g_strdup_printf("%s=<%s>", options->name, kinds[options->kind]);
         printf("  %-22s - %s\n", left, options->help);
     }
@@ -156,10 +170,13 @@ static void check_option(const char *key, const char *value, void *opaque)
         return;
     }
     for (const BlockCreateOption *o = check->known; o->name; o++) {
-        if (strcmp(o->name, key) == 0 && (!check->is_amend || o->can_amend)) {
+        bool fits = check->is_amend ? o->can_amend : !o->is_amend_only;
+        if (fits && strcmp(o->name, key) == 0) {
             return;
         }
-        g_ptr_array_add(names, (char *)o->name);
+        if (fits) {
+            g_ptr_array_add(names, (char *)o->name);
+        }
     }
     g_ptr_array_add(names, NULL);
     g_autofree char *hint = str_suggestion(key, (const char *const *)names->pdata);

@@ -44,8 +44,10 @@ bool img_parse_size(const char *text, uint64_t *out_bytes, GError **error);
 
 /* Of -o texts "a=b,c=d" joined by commas; NULL gives an empty one. */
 BlockSpec *img_options(const char *text, GError **error);
-/* Prints the -o options of @format, for "-o help". Returns the exit code. */
-int img_print_options(const char *format);
+/* The same, which may name what --object makes. */
+BlockSpec *img_options_with_objects(const ImgArgs *args, const char *text, GError **error);
+/* Prints the -o options of @format for creating or amending (-o help). Returns the exit code. */
+int img_print_options(const char *format, bool is_amend);
 bool img_wants_options_help(const char *text);
 /* False with @error: @options has a key that @format lacks. */
 bool img_check_options(const char *format, const BlockSpec *options, bool is_amend, GError **error);

@@ -148,6 +148,16 @@ static bool open_target(Conversion *c, GError **error)
     g_autoptr(BlockSpec) spec = has_options ? block_spec_from_text(c->output, error)
                                             : block_spec_from_name(c->output, c->format, error);
     unsigned flags = c->target_flags | BLOCK_OPEN_WRITABLE | BLOCK_OPEN_DISCARD;
+    static const char *const keys[] = { "key-secret", "encrypt.format", "encrypt.key-secret" };
+    for (unsigned i = 0; spec && i < G_N_ELEMENTS(keys); i++) {
+        const char *value = block_spec_get(c->options, keys[i]);
+        if (value && !block_spec_get(spec, keys[i])) {
+            block_spec_set(spec, keys[i], value);
+        }
+    }
+    if (spec) {
+        block_spec_set_objects(spec, block_spec_objects(c->options));
+    }
     /* Of the target's own backing file only the name is needed, unless clusters are copied up. */
     c->target = spec ? block_open(spec, flags, error) : NULL;
     if (!c->target) {
@@ -291,7 +301,7 @@ int img_convert(const ImgArgs *args)
     Conversion c = { .args = args, .format = img_args_value(args, "O") };
     c.format = c.format || img_args_flag(args, "target-image-opts") ? c.format : "raw";
     if (img_wants_options_help(text)) {
-        return img_print_options(c.format ? c.format : "raw");
+        return img_print_options(c.format ? c.format : "raw", false);
     }
     if (!img_common_options(args) || !check_arguments(&c) || !parse_numbers(&c) ||
         !img_cache_flags(cache ? cache : "unsafe", &c.target_flags) ||
@@ -300,7 +310,7 @@ int img_convert(const ImgArgs *args)
         return 1;
     }
     c.output = img_args_operand(args, img_args_operands(args) - 1);
-    c.options = img_options(text, &error);
+    c.options = img_options_with_objects(args, text, &error);
     bool ok = c.options && convert(&c, &error);
     conversion_clear(&c);
     return ok ? 0 : img_fail(error);

@@ -35,6 +35,9 @@ static bool use_backing(const ImgArgs *args, BlockSpec *options, const char *fil
         return false;
     }
     g_autoptr(BlockSpec) spec = block_spec_from_name(path, format, error);
+    if (spec) {
+        block_spec_set_objects(spec, block_spec_objects(options));
+    }
     g_autoptr(BlockNode) node = spec ? block_open(spec, 0, error) : NULL;
     if (!node) {
         g_prefix_error(error, "%s: Could not open backing file: ", filename);
@@ -79,13 +82,13 @@ int img_create(const ImgArgs *args)
     g_autofree char *text = img_args_joined(args, "o");
     format = format ? format : "raw";
     if (img_wants_options_help(text)) {
-        return img_print_options(format);
+        return img_print_options(format, false);
     }
     if (!img_common_options(args) || !img_args_count(args, 1, 2, "image file name")) {
         return 1;
     }
     const char *filename = img_args_operand(args, 0);
-    g_autoptr(BlockSpec) options = img_options(text, &error);
+    g_autoptr(BlockSpec) options = img_options_with_objects(args, text, &error);
     if (!options || !fill_options(args, options, &error) ||
         !img_check_options(format, options, false, &error) ||
         !use_backing(args, options, filename, &error)) {

@@ -54,6 +54,10 @@ static void print_facts(const GArray *facts, unsigned depth)
         case BLOCK_FACT_BOOL:
             printf(" %s\n", fact->number ? "true" : "false");
             break;
+        case BLOCK_FACT_OBJECT:
+            putchar('\n');
+            print_facts(fact->list->pdata[0], depth + 1);
+            break;
         case BLOCK_FACT_LIST:
             putchar('\n');
             print_list(fact->list, depth + 1);
@@ -126,6 +130,11 @@ static void put_facts(JsonOut *json, const GArray *facts)
             break;
         case BLOCK_FACT_BOOL:
             json_out_bool(json, fact->name, fact->number);
+            break;
+        case BLOCK_FACT_OBJECT:
+            json_out_open(json, fact->name, '{');
+            put_facts(json, fact->list->pdata[0]);
+            json_out_close(json, '}');
             break;
         case BLOCK_FACT_LIST:
             json_out_open(json, fact->name, '[');

@@ -123,7 +123,7 @@ int img_measure(const ImgArgs *args)
         img_error("Either --size N or one filename must be specified.");
         return 1;
     }
-    g_autoptr(BlockSpec) options = img_options(text, &error);
+    g_autoptr(BlockSpec) options = img_options_with_objects(args, text, &error);
     Input input;
     BlockMeasure measure = { 0 };
     if (!options || !img_check_options(format, options, false, &error)) {

@@ -106,13 +106,13 @@ int img_amend(const ImgArgs *args)
         return 1;
     }
     if (format && img_wants_options_help(text)) {
-        return img_print_options(format);
+        return img_print_options(format, true);
     }
     if (!img_common_options(args) || !img_cache_flags(img_args_value(args, "t"), &flags) ||
         !img_args_count(args, 1, 1, "one image file name")) {
         return 1;
     }
-    g_autoptr(BlockSpec) options = img_options(text, &error);
+    g_autoptr(BlockSpec) options = img_options_with_objects(args, text, &error);
     if (!options) {
         return img_fail(error);
     }

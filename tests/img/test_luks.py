@@ -1,0 +1,156 @@
+"""LUKS images: what lodge-img writes, qemu-img and cryptsetup read, and the other way round.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+import json
+import shutil
+import subprocess
+
+import pytest
+
+MIB = 1 << 20
+SIZE = 3 * MIB + 512 * 7
+SECRETS = ["--object", "secret,id=s0,data=correct horse", "--object", "secret,id=s1,data=YmF0dGVyeSBzdGFwbGU=,format=base64",
+           "--object", "secret,id=wrong,data=x"]
+QUICK = "iter-time=10"
+
+
+def opts(path, secret="s0"):
+    return f"driver=luks,key-secret={secret},file.filename={path}"
+
+
+def create(tool, path, *options, size=SIZE):
+    tool("create", "-q", "-f", "luks", *SECRETS, "-o", ",".join(["key-secret=s0", QUICK, *options]), path, size)
+
+
+def fill(tool, source, path):
+    tool("convert", "-n", *SECRETS, "--target-image-opts", "-f", "raw", source, opts(path))
+
+
+def assert_holds(tools, source, path, secret="s0"):
+    for tool in tools:
+        tool("convert", *SECRETS, "--image-opts", "-O", "raw", opts(path, secret), "plain")
+        with open(source, "rb") as a, open(tool.folder / "plain", "rb") as b:
+            assert a.read() == b.read()
+
+
+VARIANTS = [[], ["cipher-alg=aes-128"], ["cipher-alg=aes-192"], ["cipher-alg=aes-256,cipher-mode=ctr"],
+            ["cipher-mode=cbc,ivgen-alg=essiv,ivgen-hash-alg=sha256"], ["ivgen-alg=plain"], ["hash-alg=sha1"],
+            ["hash-alg=sha512"], ["hash-alg=ripemd160"], ["cipher-alg=serpent-256"], ["cipher-alg=twofish-128"],
+            ["cipher-alg=cast5-128,cipher-mode=cbc"], ["cipher-mode=ecb"]]
+
+
+def check_variant(writer, readers, source, variant, image):
+    done = writer("create", "-q", "-f", "luks", *SECRETS, "-o", ",".join(["key-secret=s0", QUICK, *variant]), image, SIZE,
+                  code=None)
+    if done.returncode and writer.path.endswith("qemu-img"):
+        pytest.skip(f"qemu-img was built without it: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    fill(writer, source, image)
+    assert_holds(readers, source, image)
+
+
+def name(variant):
+    return "-".join(variant).replace("=", "_").replace(",", "-") or "default"
+
+
+@pytest.mark.parametrize("variant", [pytest.param(v, id=name(v), marks=pytest.mark.slow if i % 4 else ()) for i, v in
+                                     enumerate(VARIANTS)])
+def test_what_we_write_both_programs_read(ours, peer, disks, tmp_path, variant):
+    check_variant(ours, (ours, peer), disks(SIZE), variant, tmp_path / "a.luks")
+
+
+# qemu-img measures the processor for seconds before it creates.
+@pytest.mark.parametrize("variant", [pytest.param(v, id=name(v), marks=pytest.mark.slow if i else ()) for i, v in
+                                     enumerate(VARIANTS)])
+def test_what_the_peer_writes_is_read(ours, peer, disks, tmp_path, variant):
+    check_variant(peer, (ours,), disks(SIZE), variant, tmp_path / "a.luks")
+
+
+def test_info_is_that_of_qemu_img(ours, peer, tmp_path):
+    create(ours, "a.luks", "cipher-mode=cbc", "ivgen-alg=essiv", "ivgen-hash-alg=sha256")
+    for args in (["info"], ["info", "--output", "json"]):
+        texts = [tool(*args, "a.luks").stdout for tool in (ours, peer)]
+        if "json" in args:
+            found = [json.loads(text) for text in texts]
+            assert found[0]["format-specific"] == found[1]["format-specific"]
+        else:
+            assert sorted(line.strip() for line in texts[0].splitlines()) == sorted(
+                line.strip() for line in texts[1].splitlines())
+
+
+def test_cryptsetup_reads_the_header(ours, tmp_path):
+    if not shutil.which("cryptsetup"):
+        pytest.skip("cryptsetup is not installed")
+    create(ours, "a.luks")
+    dump = subprocess.run(["cryptsetup", "luksDump", tmp_path / "a.luks"], capture_output=True, check=True).stdout.decode()
+    assert "aes" in dump and "xts-plain64" in dump and "Key Slot 0: ENABLED" in dump and "Key Slot 1: DISABLED" in dump
+    done = subprocess.run(["cryptsetup", "open", "--test-passphrase", tmp_path / "a.luks"], input=b"correct horse",
+                          capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run(["cryptsetup", "open", "--test-passphrase", tmp_path / "a.luks"], input=b"wrong", capture_output=True,
+                          check=False)
+    assert done.returncode == 2
+
+
+def test_what_cryptsetup_formats_is_opened(ours, peer, disks, tmp_path):
+    if not shutil.which("cryptsetup"):
+        pytest.skip("cryptsetup is not installed")
+    with open(tmp_path / "a.luks", "wb") as file:
+        file.truncate(SIZE + 4 * MIB)
+    subprocess.run(["cryptsetup", "luksFormat", "--type", "luks1", "--pbkdf-force-iterations", "1000", "-q", tmp_path / "a.luks",
+                    "-"], input=b"correct horse", check=True)
+    fill(ours, disks(SIZE), "a.luks")
+    for tool in (ours, peer):
+        tool("convert", *SECRETS, "--image-opts", "-O", "raw", opts("a.luks"), "plain")
+        assert (tmp_path / "plain").read_bytes()[:SIZE] == disks(SIZE).read_bytes()
+
+
+@pytest.mark.parametrize("which", ["ours", pytest.param("peer", marks=pytest.mark.slow)])
+def test_key_slots_change(ours, peer, disks, tmp_path, which):
+    """Either program changes slots; the other sees it."""
+    tool, other = (ours, peer) if which == "ours" else (peer, ours)
+    create(tool, "a.luks")
+    fill(other, disks(SIZE), "a.luks")
+
+    def amend(options, secret="s0", code=0):
+        return tool("amend", *SECRETS, "--image-opts", "-o", options, opts("a.luks", secret), code=code)
+
+    amend(f"state=active,new-secret=s1,keyslot=5,{QUICK}")
+    assert_holds((ours, peer), disks(SIZE), "a.luks", "s1")
+    amend(f"state=active,new-secret=s1,keyslot=5,{QUICK}", code=1)
+    amend("state=inactive,old-secret=s0", "s1")
+    assert_holds((ours, peer), disks(SIZE), "a.luks", "s1")
+    for reader in (ours, peer):
+        assert "Invalid password" in reader("info", "--image-opts", *SECRETS, opts("a.luks"), code=None).stderr or \
+            "Invalid password" in reader("compare", "--image-opts", *SECRETS, opts("a.luks"), opts("a.luks"), code=2).stderr
+    amend("state=inactive,old-secret=s1", "s1", code=1)
+    assert_holds((ours, peer), disks(SIZE), "a.luks", "s1")
+
+
+def test_refusals_say_why(ours, tmp_path):
+    create(ours, "a.luks")
+    assert "key-secret" in ours("create", "-f", "luks", "b.luks", "1M", code=1).stderr
+    assert "'none'" in ours("create", "-f", "luks", "-o", "key-secret=none", "b.luks", "1M", code=1).stderr
+    assert "cipher-alg 'rot13'" in ours("create", "-f", "luks", *SECRETS, "-o", "key-secret=s0,cipher-alg=rot13", "b.luks", "1M",
+                                        code=1).stderr
+    assert "Invalid password" in ours("map", *SECRETS, "--image-opts", opts("a.luks", "wrong"), code=1).stderr
+    assert "key-secret" in ours("map", "-f", "luks", "a.luks", code=1).stderr
+    assert "state" in ours("create", "-f", "luks", *SECRETS, "-o", "key-secret=s0,state=active", "b.luks", "1M", code=1).stderr
+    assert not (tmp_path / "b.luks").exists()
+    leaks = ours("create", "-f", "luks", "--object", "secret,id=s,data=hush,format=bad", "b.luks", "1M", code=1)
+    assert "hush" not in leaks.stderr + leaks.stdout
+
+
+def test_parts_of_sectors_are_written(ours, disks, tmp_path):
+    create(ours, "a.luks")
+    fill(ours, disks(SIZE), "a.luks")
+    with open(disks(SIZE), "rb") as file:
+        data = bytearray(file.read())
+    ours("bench", "-w", "-q", *SECRETS, "--image-opts", "-c", "300", "-s", "777", "-S", "1111", "--pattern", "65",
+         opts("a.luks"))
+    for i in range(300):
+        start = i * 1111
+        data[start:start + 777] = b"A" * 777
+    ours("convert", *SECRETS, "--image-opts", "-O", "raw", opts("a.luks"), "plain")
+    assert (tmp_path / "plain").read_bytes() == bytes(data)
