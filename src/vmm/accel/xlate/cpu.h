@@ -156,7 +156,7 @@ struct Vcpu {
 
     /* -- events -- */
     CpuRunState run_state;
-    bool in_exclusive;     /* a locked access holds an exclusive section; unwinding ends it */
+    bool in_exclusive;        /* a locked access holds an exclusive section; unwinding ends it */
     uint8_t interrupt_shadow; /* SHADOW_*: the instruction before blocks interrupts */
     bool nmi_masked;
     bool interrupt_pending; /* the local APIC had something when IF was clear; see
