@@ -341,7 +341,11 @@ static char *pretty_json(const char *text)
     g_autoptr(JsonGenerator) generator = json_generator_new();
     json_generator_set_pretty(generator, TRUE);
     json_generator_set_root(generator, json_parser_get_root(parser));
-    return json_generator_to_data(generator, NULL);
+    g_autofree char *wide = json_generator_to_data(generator, NULL);
+    /* "key": value, as virsh has it. */
+    g_autoptr(GRegex) colon =
+        g_regex_new("^(\\s*\"(?:[^\"\\\\]|\\\\.)*\") : ", G_REGEX_MULTILINE, 0, NULL);
+    return g_regex_replace(colon, wide, -1, 0, "\\1: ", 0, NULL);
 }
 
 static bool run_agent_command(CliSession *session, const CliArgs *args, GError **error)
@@ -436,7 +440,8 @@ static bool run_monitor_command(CliSession *session, const CliArgs *args, GError
         return false;
     }
     g_autofree char *text = cli_args_flag(args, "pretty") ? pretty_json(value) : g_strdup(value);
-    puts(text);
+    bool is_open = cli_args_flag(args, "pretty") || cli_args_flag(args, "return-value");
+    printf("%s%s", text, is_open ? "" : "\n");
     return true;
 }
 

@@ -134,8 +134,7 @@ static bool run_rename(CliSession *session, const CliArgs *args, GError **error)
         return false;
     }
     if (!remote_domain_rename(cli_client(session), &call, &session->arena, &ret, error)) {
-        return cli_fail(error, "Failed to rename domain '%s' to '%s'", call.dom.name,
-                        call.new_name);
+        return false;
     }
     cli_note(session, "Domain successfully renamed");
     return true;

@@ -20,6 +20,7 @@ const CliGroup cli_groups[] = {
     { "events", "Domain Events", TABLES(cli_event_commands) },
     { "host", "Host and Hypervisor",
       TABLES(cli_host_commands, cli_host_cpu_commands, cli_host_memory_commands) },
-    { "lodge", "Lodge itself", TABLES(cli_self_commands) },
+    { "lodge", "Lodge itself",
+      TABLES(cli_doctor_commands, cli_run_commands, cli_self_commands, cli_top_commands) },
     { NULL },
 };

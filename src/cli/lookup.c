@@ -45,7 +45,12 @@ static bool find_by_name(CliSession *session, const char *word, RemoteDomain *ou
 
 bool cli_domain(CliSession *session, const CliArgs *args, RemoteDomain *out_domain, GError **error)
 {
-    const char *word = cli_args_string(args, "domain");
+    return cli_domain_by_word(session, cli_args_string(args, "domain"), out_domain, error);
+}
+
+bool cli_domain_by_word(CliSession *session, const char *word, RemoteDomain *out_domain,
+                        GError **error)
+{
     if (find_by_id(session, word, out_domain) || find_by_uuid(session, word, out_domain) ||
         find_by_name(session, word, out_domain)) {
         return true;

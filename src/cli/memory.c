@@ -28,6 +28,10 @@ static bool set_memory(CliSession *session, const CliArgs *args, guint more, GEr
     }
     call.memory = bytes / 1024 + (bytes % 1024 != 0);
     call.flags = flags | more;
+    if (call.flags == 0 && !cli_args_flag(args, "current")) {
+        RemoteDomainSetMemoryArgs live = { call.dom, call.memory };
+        return remote_domain_set_memory(cli_client(session), &live, error);
+    }
     return remote_domain_set_memory_flags(cli_client(session), &call, error) ||
            (more && cli_fail(error, "Unable to change MaxMemorySize"));
 }

@@ -36,6 +36,9 @@ RpcClient *cli_client(const CliSession *session);
 /* The domain that option "domain" names, by id, UUID or name; its strings live as long as the
  * command. False with @error: there is none. */
 bool cli_domain(CliSession *session, const CliArgs *args, RemoteDomain *out_domain, GError **error);
+/* The same of a word. */
+bool cli_domain_by_word(CliSession *session, const char *word, RemoteDomain *out_domain,
+                        GError **error);
 /* "running", "shut off", ... of libvirt's number. */
 const char *cli_state_name(int state);
 /* The text of a file for commands that take one. (transfer full) */

@@ -40,6 +40,10 @@ static bool run_setvcpus(CliSession *session, const CliArgs *args, GError **erro
     }
     call.nvcpus = (uint32_t)count;
     call.flags = flags | cli_args_bits(args, more);
+    if (call.flags == 0 && !cli_args_flag(args, "current")) {
+        RemoteDomainSetVcpusArgs live = { call.dom, call.nvcpus };
+        return remote_domain_set_vcpus(cli_client(session), &live, error);
+    }
     return remote_domain_set_vcpus_flags(cli_client(session), &call, error);
 }
 
@@ -66,7 +70,7 @@ static bool count_vcpus(CliSession *session, const RemoteDomain *domain, uint32_
 }
 
 /* All four numbers, where there are any. */
-static bool show_all_counts(CliSession *session, const RemoteDomain *domain)
+static bool show_all_counts(CliSession *session, const RemoteDomain *domain, GError **error)
 {
     static const struct {
         const char *what, *where, *key;
@@ -78,11 +82,15 @@ static bool show_all_counts(CliSession *session, const RemoteDomain *domain)
         { "current", "live", "current_live", CLI_IMPACT_LIVE },
     };
     g_autoptr(CliRecord) record = cli_record_new(0);
+    g_autoptr(GError) problem = NULL;
+    unsigned known = 0;
     for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
         int count;
-        if (!count_vcpus(session, domain, rows[i].flags, &count, NULL)) {
+        g_clear_error(&problem);
+        if (!count_vcpus(session, domain, rows[i].flags, &count, &problem)) {
             continue;
         }
+        known++;
         if (session->is_json) {
             cli_record_add(record, rows[i].key, "%d", count);
         } else {
@@ -91,6 +99,10 @@ static bool show_all_counts(CliSession *session, const RemoteDomain *domain)
     }
     if (session->is_json) {
         cli_show_record(session, record);
+    }
+    if (known == 0) {
+        g_propagate_error(error, g_steal_pointer(&problem));
+        return cli_fail(error, "Failed to retrieve current vcpu count");
     }
     return true;
 }
@@ -111,7 +123,7 @@ static bool run_vcpucount(CliSession *session, const CliArgs *args, GError **err
         return false;
     }
     if (is_plain) {
-        return show_all_counts(session, &domain);
+        return show_all_counts(session, &domain, error);
     }
     if (!count_vcpus(session, &domain, impact | cli_args_bits(args, bits), &count, error)) {
         return false;

@@ -6,6 +6,19 @@
 #include <libxml/xpath.h>
 #include <string.h>
 
+/* Appends a node's text with its lines moved to @indent: as libxml2 gives them, those after the
+ * first stand as far right as in the document, the last as far as the node itself. */
+static void append_node(GString *out, const char *text, const char *indent)
+{
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    unsigned count = g_strv_length(lines);
+    size_t depth = count > 1 ? strspn(lines[count - 1], " ") : 0;
+    for (unsigned i = 0; i < count; i++) {
+        size_t skipped = i > 0 ? MIN(depth, strspn(lines[i], " ")) : 0;
+        g_string_append_printf(out, "%s%s\n", indent, lines[i] + skipped);
+    }
+}
+
 /* The nodes of a set, one after the other, or as children of <nodes>. */
 static char *nodes_text(const xmlNodeSet *set, xmlDoc *doc, bool wrap)
 {
@@ -13,9 +26,8 @@ static char *nodes_text(const xmlNodeSet *set, xmlDoc *doc, bool wrap)
     xmlBuffer *buffer = xmlBufferCreate();
     for (int i = 0; set && i < set->nodeNr; i++) {
         xmlBufferEmpty(buffer);
-        xmlNodeDump(buffer, doc, set->nodeTab[i], wrap ? 1 : 0, 1);
-        g_string_append_printf(text, "%s%s\n", wrap ? "  " : "",
-                               (const char *)xmlBufferContent(buffer));
+        xmlNodeDump(buffer, doc, set->nodeTab[i], 0, 1);
+        append_node(text, (const char *)xmlBufferContent(buffer), wrap ? "  " : "");
     }
     xmlBufferFree(buffer);
     g_string_append(text, wrap ? "</nodes>\n" : "");

@@ -52,7 +52,7 @@ undefine test
 echo a b
 echo --xml <a>
 list;domstate test
-nope
+xyzzyxyzzy
 list --foo
 list --all=3
 dominfo
