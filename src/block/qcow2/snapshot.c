@@ -3,7 +3,9 @@
  * These change refcounts and COPIED flags all over the image, which no order of writes makes
  * atomic: version 3 images are marked dirty meanwhile, so that after a power cut the next writer
  * (ours or QEMU's) repairs them; what they hold is never at stake, as each step keeps refcounts at
- * or above the number of references. SPDX-License-Identifier: GPL-2.0-or-later */
+ * or above the number of references, and flags go before refcounts rise and come after they have
+ * fallen. In version 2 images, which cannot be marked, a power cut leaves leaks and COPIED flags
+ * that are missing, which cost a copy and no data. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/endian.h"
 #include "base/int-math.h"
 #include "block/qcow2/qcow2.h"
@@ -249,6 +251,42 @@ static int fix_table_flags(Qcow2 *q, uint64_t offset)
     return rc;
 }
 
+static int clear_table_flags(Qcow2 *q, uint64_t offset)
+{
+    Qcow2Table *table;
+    int rc = qcow2_cache_get(&q->l2_cache, offset, &table);
+    for (unsigned i = 0; rc == 0 && i < 1u << q->l2_bits; i++) {
+        Qcow2Entry entry = qcow2_entry_get(q, table, i);
+        if (entry.word & QCOW2_COPIED && !qcow2_entry_is_compressed(entry)) {
+            entry.word &= ~QCOW2_COPIED;
+            qcow2_entry_set(q, table, i, entry);
+        }
+    }
+    return rc;
+}
+
+/* Takes the COPIED flags off the active tables, on disk: before refcounts go up, so that at no time
+ * a cluster that is shared says that it may be written in place. */
+static int clear_flags(Qcow2 *q)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < q->l1_size && rc == 0; i++) {
+        uint64_t offset = q->l1[i] & QCOW2_OFFSET_MASK;
+        if (offset == 0 || qcow2_in_cluster(q, offset)) {
+            continue;
+        }
+        rc = clear_table_flags(q, offset);
+        if (rc == 0 && q->l1[i] & QCOW2_COPIED) {
+            q->l1[i] &= ~QCOW2_COPIED;
+            rc = qcow2_write_l1_entry(q, i);
+        }
+    }
+    if (rc == 0) {
+        rc = qcow2_write_metadata(q);
+    }
+    return rc < 0 ? rc : block_child_flush(q->node->file);
+}
+
 /* Makes the active tables' COPIED flags fit the refcounts. */
 static int fix_flags(Qcow2 *q)
 {
@@ -296,6 +334,13 @@ static int end(Qcow2 *q, int rc)
     }
     if (rc == 0) {
         rc = qcow2_release_freed(q);
+    }
+    /* Flags are set when the counts that allow them are on disk. */
+    if (rc == 0) {
+        rc = qcow2_write_metadata(q);
+    }
+    if (rc == 0) {
+        rc = block_child_flush(q->node->file);
     }
     if (rc == 0) {
         rc = fix_flags(q);
@@ -357,7 +402,10 @@ static char *next_id(const Qcow2 *q)
 static int add_snapshot(Qcow2 *q, Qcow2Snapshot *added)
 {
     uint32_t count = q->header.snapshot_count;
-    int rc = qcow2_store_l1(q, q->l1, q->l1_size, &added->l1_offset);
+    int rc = q->data == q->node->file ? clear_flags(q) : 0;
+    if (rc == 0) {
+        rc = qcow2_store_l1(q, q->l1, q->l1_size, &added->l1_offset);
+    }
     if (rc == 0) {
         rc = change_tree(q, q->l1, q->l1_size, 1);
     }
@@ -444,6 +492,9 @@ static int switch_to(Qcow2 *q, const Qcow2Snapshot *snapshot)
     uint64_t offset, old_offset = q->header.l1_offset;
     uint32_t old_size = q->l1_size;
     int rc = load_l1(q, snapshot, &l1);
+    for (uint32_t i = 0; rc == 0 && i < snapshot->l1_size; i++) {
+        l1[i] &= ~QCOW2_COPIED;
+    }
     if (rc == 0) {
         rc = change_tree(q, l1, snapshot->l1_size, 1);
     }
