@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 
-OPTION = re.compile(r"^  (-\S.*)$")
+OPTION = re.compile(r"^(?: {2}-| {6}--)\S.*$")
 
 
 def roff(text):
@@ -26,7 +26,10 @@ def split_option(line):
 def options(help_text):
     """The option part of -help as roff: sections, then one tagged paragraph each."""
     lines = help_text.splitlines()
-    first = next(i for i, line in enumerate(lines) if line.endswith(":") and not line.startswith(" "))
+    headings = (i for i, line in enumerate(lines) if line.endswith(":") and not line.startswith(" "))
+    first = next(headings, None)
+    if first is None:  # one list of options without headings
+        first = next(i for i, line in enumerate(lines) if OPTION.match(line))
     for line in lines[first:]:
         if line and not line.startswith(" "):
             yield f".SS {roff(line.rstrip(':'))}"

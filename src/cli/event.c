@@ -21,8 +21,9 @@
 typedef struct EventLoop {
     const CliSession *session;
     bool goes_on, has_times;
-    int arrived; /* eventfd: the first event, or the end of the connection */
-    GMutex lock; /* what follows */
+    sigset_t signals; /* that end it; blocked meanwhile */
+    int arrived;      /* eventfd: the first event, or the end of the connection */
+    GMutex lock;      /* what follows */
     unsigned count;
 } EventLoop;
 
@@ -69,14 +70,9 @@ static bool take_event(EventLoop *loop)
 /* Waits for the first event, a signal, the end of time or of the connection. */
 static const char *wait_for_end(EventLoop *loop, gint64 timeout_s)
 {
-    sigset_t set;
     const char *reason = NULL;
     gint64 deadline = g_get_monotonic_time() + timeout_s * G_USEC_PER_SEC;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    autofd signals = signalfd(-1, &set, SFD_CLOEXEC);
+    autofd signals = signalfd(-1, &loop->signals, SFD_CLOEXEC);
     struct pollfd fds[] = { { loop->arrived, POLLIN, 0 }, { signals, POLLIN, 0 } };
     while (!reason) {
         gint64 left_ms = timeout_s ? (deadline - g_get_monotonic_time()) / 1000 : 1000;
@@ -91,7 +87,6 @@ static const char *wait_for_end(EventLoop *loop, gint64 timeout_s)
             reason = "the connection to the daemon was lost";
         }
     }
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     return reason;
 }
 
@@ -116,10 +111,15 @@ static void init_loop(EventLoop *loop, CliSession *session, const CliArgs *args)
         .arrived = eventfd(0, EFD_CLOEXEC),
     };
     g_mutex_init(&loop->lock);
+    sigemptyset(&loop->signals);
+    sigaddset(&loop->signals, SIGINT);
+    sigaddset(&loop->signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &loop->signals, NULL);
 }
 
 static void clear_loop(EventLoop *loop)
 {
+    pthread_sigmask(SIG_UNBLOCK, &loop->signals, NULL);
     g_mutex_clear(&loop->lock);
     close(loop->arrived);
 }
