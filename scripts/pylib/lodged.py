@@ -66,6 +66,10 @@ class Lodged:
         with open(f"/proc/{self.process.pid}/status", encoding="utf-8") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
+    def peak_kib(self):
+        with open(f"/proc/{self.process.pid}/status", encoding="utf-8") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+
     def is_sanitized(self):
         """Sanitizers keep freed memory: how much is resident says nothing then."""
         with open(f"/proc/{self.process.pid}/maps", encoding="utf-8") as maps:

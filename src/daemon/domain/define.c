@@ -83,13 +83,12 @@ static bool define(DaemonCall *call, const char *xml, uint32_t flags, RemoteDoma
     if (!domain || !domain_begin_job(domain, "define", error)) {
         return false;
     }
-    bool was_persistent = domain->is_persistent;
     bool ok = domain_store_config(domain, def, error);
     if (ok) {
         def = NULL;
         g_mutex_lock(&domain->lock);
         domain->is_persistent = true;
-        domain_emit_locked(domain, EVENT_DEFINED, was_persistent ? DEFINED_UPDATED : DEFINED_ADDED);
+        domain_emit_locked(domain, EVENT_DEFINED, is_new ? DEFINED_ADDED : DEFINED_UPDATED);
         g_mutex_unlock(&domain->lock);
         domain_stats_prepare(domain);
         call_return_domain(call, domain, out);
@@ -234,8 +233,8 @@ static bool rename_in_job(Domain *domain, const char *name, GError **error)
     bool autostart = domain->is_autostart;
     g_autofree char *old = g_strdup(domain->name);
     g_mutex_unlock(&domain->lock);
-    if (!def || strcmp(old, name) == 0) {
-        return def != NULL;
+    if (!def) {
+        return false;
     }
     g_free(def->name);
     def->name = g_strdup(name);

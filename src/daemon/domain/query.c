@@ -321,7 +321,8 @@ bool handle_domain_get_max_vcpus(DaemonCall *call, const RemoteDomainGetMaxVcpus
         return false;
     }
     g_mutex_lock(&domain->lock);
-    bool ok = domain_facts_locked(domain, &summary, error);
+    bool ok =
+        domain_check_active_locked(domain, error) && domain_facts_locked(domain, &summary, error);
     g_mutex_unlock(&domain->lock);
     ret->num = (int32_t)summary.max_vcpus;
     return ok;
@@ -350,7 +351,13 @@ bool handle_domain_get_job_info(DaemonCall *call, const RemoteDomainGetJobInfoAr
                                 RemoteDomainGetJobInfoRet *ret, GError **error)
 {
     g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
-    return domain != NULL;
+    if (!domain) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    bool ok = domain_check_active_locked(domain, error);
+    g_mutex_unlock(&domain->lock);
+    return ok;
 }
 
 bool handle_domain_get_job_stats(DaemonCall *call, const RemoteDomainGetJobStatsArgs *args,

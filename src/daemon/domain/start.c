@@ -440,10 +440,9 @@ bool domain_start(Domain *domain, unsigned flags, DaemonClient *client, GError *
     }
     g_mutex_lock(&domain->lock);
     domain_emit_locked(domain, EVENT_STARTED, STARTED_BOOTED);
+    /* "Resumed" was told when the monitor said so. */
     if (flags & START_PAUSED) {
         domain_emit_locked(domain, EVENT_SUSPENDED, SUSPENDED_PAUSED);
-    } else {
-        domain_emit_locked(domain, EVENT_RESUMED, RESUMED_UNPAUSED);
     }
     g_mutex_unlock(&domain->lock);
     if (client && (flags & START_AUTODESTROY)) {
