@@ -78,6 +78,9 @@ static const char *wait_for_end(EventLoop *loop, gint64 timeout_s)
         gint64 left_ms = timeout_s ? (deadline - g_get_monotonic_time()) / 1000 : 1000;
         int rc = left_ms > 0 ? poll(fds, 2, (int)MIN(left_ms, 1000)) : 0;
         if (fds[1].revents && rc > 0) {
+            /* Taken, so that it is not pending once it is no longer blocked. */
+            struct signalfd_siginfo taken;
+            (void)!read(signals, &taken, sizeof(taken));
             reason = "event loop interrupted";
         } else if (fds[0].revents && rc > 0) {
             reason = "";
