@@ -152,6 +152,14 @@ BlockNode *block_graph_find_device(BlockGraph *graph, const char *name, GError *
     return node;
 }
 
+BlockNode *block_skip_implicit(BlockNode *node)
+{
+    while (node && node->is_implicit) {
+        node = node->file;
+    }
+    return node;
+}
+
 BlockNode *block_chain_next(BlockNode *node)
 {
     node = block_skip_filters(node);

@@ -54,6 +54,8 @@ bool block_graph_check_root(BlockGraph *graph, const BlockNode *node, GError **e
 BlockBackend *block_graph_backend_of(const BlockGraph *graph, const BlockNode *node);
 /* Whether @name may be a new node's; an error says why not. */
 bool block_graph_is_free_name(BlockGraph *graph, const char *name, GError **error);
+/* Below @node through filters that no user asked for. */
+BlockNode *block_skip_implicit(BlockNode *node);
 /* Whether @below is @node, or in its chain of backing files and filters. */
 bool block_chain_contains(BlockNode *node, const BlockNode *below);
 /* The next image of the chain: past filters, then backing, then filters. NULL: none. */

@@ -119,6 +119,12 @@ static bool monitor_disk(void *opaque, unsigned index, MonitorDisk *out)
     return true;
 }
 
+static BlockSpec *monitor_resolve_spec(void *opaque, const BlockSpec *spec, GError **error)
+{
+    const Control *control = opaque;
+    return machine_resolve_spec(control->machine, spec, error);
+}
+
 static CharBackend *monitor_chardev(void *opaque, unsigned index)
 {
     const Control *control = opaque;
@@ -265,6 +271,7 @@ static MonitorTarget monitor_target(Control *control)
         .cpu_model = machine_cpu_model(machine),
         .ram_bytes = config->ram_bytes,
         .fds = machine_fds(machine),
+        .graph = machine_graph(machine),
         .device = monitor_device,
         .device_add = monitor_device_add,
         .device_del = monitor_device_del,
@@ -291,6 +298,7 @@ static MonitorTarget monitor_target(Control *control)
         .translate = monitor_translate,
         .read_physical = monitor_read_physical,
         .disk = monitor_disk,
+        .resolve_spec = monitor_resolve_spec,
         .chardev = monitor_chardev,
         .netdev = monitor_netdev,
         .machine = monitor_machine,

@@ -2,6 +2,7 @@
 #ifndef LODGE_VMM_MONITOR_INTERNAL_H
 #define LODGE_VMM_MONITOR_INTERNAL_H
 
+#include "block/job/job.h"
 #include "vmm/monitor/json-frame.h"
 #include "vmm/monitor/monitor.h"
 #include "vmm/monitor/readline.h"
@@ -14,6 +15,7 @@ struct MonitorSet {
     MonitorTarget target;
     EventLoop *loop;
     GPtrArray *sessions; /* of MonitorSession */
+    JobSet *jobs;        /* NULL: there is no graph */
     LoopTimer *rtc_timer;
     bool rtc_is_pending;
     int64_t rtc_offset_s, rtc_last_ns;
@@ -100,6 +102,41 @@ JsonNode *qmp_run_set_action(MonitorSession *session, JsonObject *arguments, GEr
 JsonNode *qmp_run_set_link(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_run_stop(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_run_wakeup(MonitorSession *session, JsonObject *arguments, GError **error);
+/* block-nodes.c, block-start.c, block-jobs.c, block-transaction.c */
+JsonNode *qmp_query_block_graph(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_block_jobs(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_jobs(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_named_nodes(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_block_commit(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_block_job_cancel(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_block_job_complete(MonitorSession *session, JsonObject *arguments,
+                                     GError **error);
+JsonNode *qmp_run_block_job_dismiss(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_block_job_finalize(MonitorSession *session, JsonObject *arguments,
+                                     GError **error);
+JsonNode *qmp_run_block_job_pause(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_block_job_resume(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_block_job_set_speed(MonitorSession *session, JsonObject *arguments,
+                                      GError **error);
+JsonNode *qmp_run_block_stream(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_blockdev_add(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_blockdev_backup(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_blockdev_create(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_blockdev_del(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_blockdev_mirror(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_blockdev_reopen(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_change_backing(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_drive_backup(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_drive_mirror(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_job_cancel(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_job_complete(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_job_dismiss(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_job_finalize(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_job_pause(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_job_resume(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_snapshot(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_snapshot_sync(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_transaction(MonitorSession *session, JsonObject *arguments, GError **error);
 /* Nodes of what they return. (transfer full) */
 JsonNode *qmp_take_object(JsonObject *object);
 JsonNode *qmp_take_array(JsonArray *array);
@@ -110,6 +147,9 @@ void qmp_append_property(JsonArray *array, const char *name, const char *type,
 void qmp_append_class_properties(JsonArray *array, const Property *table);
 /* The members of query-version's "qemu": the release whose QMP this is like. */
 JsonObject *qmp_version_object(void);
+
+/* monitor.c: an event by its name. @data: (transfer full) */
+void monitor_emit_data(MonitorSet *set, const char *name, JsonObject *data);
 
 /* hmp.c */
 #define HMP_PROMPT "(lodge) "

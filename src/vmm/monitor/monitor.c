@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/clock.h"
 #include "base/log.h"
-#include "vmm/monitor/internal.h"
+#include "vmm/monitor/block.h"
 
 #include <string.h>
 
@@ -187,7 +187,7 @@ static JsonObject *event_data(const MonitorEvent *event)
     return data;
 }
 
-static void emit(MonitorSet *set, const MonitorEvent *event)
+void monitor_emit_data(MonitorSet *set, const char *name, JsonObject *data)
 {
     for (guint i = 0; i < set->sessions->len; i++) {
         MonitorSession *session = g_ptr_array_index(set->sessions, i);
@@ -196,13 +196,18 @@ static void emit(MonitorSet *set, const MonitorEvent *event)
         }
         JsonObject *message = json_object_new();
         json_object_set_object_member(message, "timestamp", qmp_timestamp());
-        json_object_set_string_member(message, "event", event_names[event->kind]);
-        JsonObject *data = event_data(event);
+        json_object_set_string_member(message, "event", name);
         if (data) {
-            json_object_set_object_member(message, "data", data);
+            json_object_set_object_member(message, "data", json_object_ref(data));
         }
         qmp_send(session, message);
     }
+    g_clear_pointer(&data, json_object_unref);
+}
+
+static void emit(MonitorSet *set, const MonitorEvent *event)
+{
+    monitor_emit_data(set, event_names[event->kind], event_data(event));
 }
 
 static void emit_rtc(void *opaque)
@@ -238,6 +243,9 @@ MonitorSet *monitor_set_new(const MonitorTarget *target, EventLoop *loop)
     set->target = *target;
     set->loop = loop;
     set->sessions = g_ptr_array_new_with_free_func(session_free);
+    if (target->graph) {
+        set->jobs = job_set_new(loop, target->graph, qmp_on_job_event, set);
+    }
     set->rtc_timer = loop_timer_new(loop, emit_rtc, set);
     if (!set->rtc_timer) {
         log_warn("no memory for the monitor's timer: RTC_CHANGE comes unlimited");
@@ -248,6 +256,7 @@ MonitorSet *monitor_set_new(const MonitorTarget *target, EventLoop *loop)
 void monitor_set_free(MonitorSet *set)
 {
     if (set) {
+        job_set_free(set->jobs);
         g_ptr_array_unref(set->sessions);
         loop_timer_free(set->rtc_timer);
         g_free(set);

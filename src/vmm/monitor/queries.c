@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "gbase/error.h"
 #include "vmm/cpu/model.h"
-#include "vmm/monitor/internal.h"
+#include "vmm/monitor/block.h"
 
 #include <errno.h>
 #include <string.h>
@@ -186,7 +186,10 @@ static const char *const limit_names[] = {
 static void set_limits(JsonObject *object, BlockBackend *backend)
 {
     ThrottleConfig config;
-    block_backend_get_throttle(backend, &config);
+    throttle_config_init(&config);
+    if (backend) {
+        block_backend_get_throttle(backend, &config);
+    }
     for (unsigned i = 0; i < G_N_ELEMENTS(limit_names); i++) {
         const ThrottleLimit *limit = &config.limits[i];
         json_object_set_int_member(object, limit_names[i], (gint64)limit->average);
@@ -205,12 +208,19 @@ static void set_limits(JsonObject *object, BlockBackend *backend)
     }
 }
 
-static JsonObject *inserted_object(BlockBackend *backend)
+static BlockCache cache_of(const BlockNode *node)
+{
+    unsigned flags = block_node_flags(node);
+    return flags & BLOCK_OPEN_NO_FLUSH ? BLOCK_CACHE_UNSAFE
+           : flags & BLOCK_OPEN_DIRECT ? BLOCK_CACHE_NONE
+                                       : BLOCK_CACHE_WRITEBACK;
+}
+
+JsonObject *qmp_block_device_object(BlockNode *node, BlockBackend *backend)
 {
     JsonObject *object = json_object_new();
-    json_object_set_string_member(object, "file", block_backend_path(backend));
-    json_object_set_boolean_member(object, "ro", block_backend_is_readonly(backend));
-    BlockNode *node = block_backend_node(backend);
+    json_object_set_string_member(object, "file", block_node_filename(node));
+    json_object_set_boolean_member(object, "ro", !block_node_is_writable(node));
     set_optional_text(object, "node-name", block_node_name(node));
     json_object_set_string_member(object, "drv", block_node_driver(node));
     if (block_node_backing(node)) {
@@ -223,7 +233,17 @@ static JsonObject *inserted_object(BlockBackend *backend)
     json_object_set_int_member(object, "write_threshold", 0);
     set_limits(object, backend);
     json_object_set_object_member(object, "image", image_object(node));
-    json_object_set_object_member(object, "cache", cache_object(block_backend_cache(backend)));
+    BlockCache cache = backend ? block_backend_cache(backend) : cache_of(node);
+    json_object_set_object_member(object, "cache", cache_object(cache));
+    return object;
+}
+
+/* Of a disk: the topmost image, whatever works above it unseen. */
+static JsonObject *inserted_object(BlockBackend *backend)
+{
+    JsonObject *object =
+        qmp_block_device_object(block_skip_implicit(block_backend_node(backend)), backend);
+    json_object_set_boolean_member(object, "ro", block_backend_is_readonly(backend));
     return object;
 }
 
@@ -362,6 +382,8 @@ JsonNode *qmp_query_blockstats(MonitorSession *session, JsonObject *arguments, G
         if (disk.qdev) {
             json_object_set_string_member(object, "qdev", disk.qdev);
         }
+        set_optional_text(object, "node-name",
+                          block_node_name(block_skip_implicit(block_backend_node(disk.backend))));
         json_object_set_object_member(object, "stats", stats_object(disk.backend));
         json_array_add_object_element(array, object);
     }

@@ -93,16 +93,18 @@ static bool check_enum(const SchemaEnum *e, const Member *member, JsonNode *node
     return true;
 }
 
-/* Lists of strings are all that commands take; an enumeration's values are the command's to check.
+/* Lists of strings, or of anything, are all that commands take; an enumeration's values are the
+ * command's to check.
  */
 static bool check_list(const Member *member, JsonNode *node, GError **error)
 {
     JsonArray *array = JSON_NODE_HOLDS_ARRAY(node) ? json_node_get_array(node) : NULL;
     bool is_right = array != NULL;
+    bool takes_all = strcmp(member->type, "[any]") == 0;
     for (guint i = 0; is_right && i < json_array_get_length(array); i++) {
         JsonNode *element = json_array_get_element(array, i);
-        is_right =
-            JSON_NODE_HOLDS_VALUE(element) && json_node_get_value_type(element) == G_TYPE_STRING;
+        is_right = takes_all || (JSON_NODE_HOLDS_VALUE(element) &&
+                                 json_node_get_value_type(element) == G_TYPE_STRING);
     }
     if (!is_right) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,

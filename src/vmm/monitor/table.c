@@ -6,6 +6,23 @@
 const QmpCommand qmp_commands[] = {
     { "add-fd", "?fdset-id:int,?opaque:str", "AddfdInfo", qmp_run_add_fd },
     { "balloon", "value:int", "", qmp_run_balloon },
+    { "block-commit",
+      "?job-id:str,device:str,?base-node:str,?base:str,?top-node:str,?top:str,"
+      "?backing-file:str,?speed:int,?on-error:BlockdevOnError,?filter-node-name:str,"
+      "?auto-finalize:bool,?auto-dismiss:bool",
+      "", qmp_run_block_commit },
+    { "block-job-cancel", "device:str,?force:bool", "", qmp_run_block_job_cancel },
+    { "block-job-complete", "device:str", "", qmp_run_block_job_complete },
+    { "block-job-dismiss", "id:str", "", qmp_run_block_job_dismiss },
+    { "block-job-finalize", "id:str", "", qmp_run_block_job_finalize },
+    { "block-job-pause", "device:str", "", qmp_run_block_job_pause },
+    { "block-job-resume", "device:str", "", qmp_run_block_job_resume },
+    { "block-job-set-speed", "device:str,speed:int", "", qmp_run_block_job_set_speed },
+    { "block-stream",
+      "?job-id:str,device:str,?base:str,?base-node:str,?backing-file:str,?bottom:str,"
+      "?speed:int,?on-error:BlockdevOnError,?filter-node-name:str,?auto-finalize:bool,"
+      "?auto-dismiss:bool",
+      "", qmp_run_block_stream },
     { "block_resize", "?device:str,?node-name:str,size:int", "", qmp_run_block_resize },
     { "block_set_io_throttle",
       "?device:str,?id:str,bps:int,bps_rd:int,bps_wr:int,iops:int,iops_rd:int,"
@@ -15,6 +32,29 @@ const QmpCommand qmp_commands[] = {
       "?iops_rd_max_length:int,?iops_wr_max:int,?iops_wr_max_length:int,"
       "?iops_size:int",
       "", qmp_run_block_set_io_throttle },
+    { "blockdev-add", "driver:str,?node-name:str,...:any", "", qmp_run_blockdev_add },
+    { "blockdev-backup",
+      "?job-id:str,device:str,target:str,sync:MirrorSyncMode,?speed:int,?bitmap:str,"
+      "?bitmap-mode:BitmapSyncMode,?compress:bool,?on-source-error:BlockdevOnError,"
+      "?on-target-error:BlockdevOnError,?auto-finalize:bool,?auto-dismiss:bool,"
+      "?filter-node-name:str,?x-perf:any",
+      "", qmp_run_blockdev_backup },
+    { "blockdev-create", "job-id:str,options:any", "", qmp_run_blockdev_create },
+    { "blockdev-del", "node-name:str", "", qmp_run_blockdev_del },
+    { "blockdev-mirror",
+      "?job-id:str,device:str,target:str,?replaces:str,sync:MirrorSyncMode,?speed:int,"
+      "?filter-node-name:str,?granularity:int,?buf-size:int,"
+      "?on-source-error:BlockdevOnError,?on-target-error:BlockdevOnError,"
+      "?copy-mode:MirrorCopyMode,?auto-finalize:bool,?auto-dismiss:bool",
+      "", qmp_run_blockdev_mirror },
+    { "blockdev-reopen", "options:[any]", "", qmp_run_blockdev_reopen },
+    { "blockdev-snapshot", "node:str,overlay:str", "", qmp_run_snapshot },
+    { "blockdev-snapshot-sync",
+      "?device:str,?node-name:str,snapshot-file:str,?snapshot-node-name:str,"
+      "?format:str,?mode:NewImageMode",
+      "", qmp_run_snapshot_sync },
+    { "change-backing-file", "device:str,image-node-name:str,backing-file:str", "",
+      qmp_run_change_backing },
     { "chardev-add", "id:str,backend:ChardevBackend", "ChardevReturn", qmp_run_chardev_add },
     { "chardev-remove", "id:str", "", qmp_run_chardev_remove },
     { "chardev-send-break", "id:str", "", qmp_run_chardev_send_break },
@@ -24,9 +64,27 @@ const QmpCommand qmp_commands[] = {
       qmp_device_list_properties },
     { "device_add", "driver:str,?bus:str,?id:str,...:any", "", qmp_run_device_add },
     { "device_del", "id:str", "", qmp_run_device_del },
+    { "drive-backup",
+      "?job-id:str,device:str,target:str,sync:MirrorSyncMode,?speed:int,?bitmap:str,"
+      "?bitmap-mode:BitmapSyncMode,?compress:bool,?on-source-error:BlockdevOnError,"
+      "?on-target-error:BlockdevOnError,?auto-finalize:bool,?auto-dismiss:bool,"
+      "?filter-node-name:str,?x-perf:any,?format:str,?mode:NewImageMode",
+      "", qmp_run_drive_backup },
+    { "drive-mirror",
+      "?job-id:str,device:str,target:str,?format:str,?node-name:str,?replaces:str,"
+      "sync:MirrorSyncMode,?mode:NewImageMode,?speed:int,?unmap:bool,?granularity:int,"
+      "?buf-size:int,?on-source-error:BlockdevOnError,?on-target-error:BlockdevOnError,"
+      "?copy-mode:MirrorCopyMode,?auto-finalize:bool,?auto-dismiss:bool",
+      "", qmp_run_drive_mirror },
     { "getfd", "fdname:str", "", qmp_run_getfd },
     { "human-monitor-command", "command-line:str,?cpu-index:int", "str", qmp_run_human },
     { "inject-nmi", "", "", qmp_run_nmi },
+    { "job-cancel", "id:str", "", qmp_run_job_cancel },
+    { "job-complete", "id:str", "", qmp_run_job_complete },
+    { "job-dismiss", "id:str", "", qmp_run_job_dismiss },
+    { "job-finalize", "id:str", "", qmp_run_job_finalize },
+    { "job-pause", "id:str", "", qmp_run_job_pause },
+    { "job-resume", "id:str", "", qmp_run_job_resume },
     { "netdev_add", "type:str,id:str,...:any", "", qmp_run_netdev_add },
     { "netdev_del", "id:str", "", qmp_run_netdev_del },
     { "object-add", "qom-type:str,id:str,...:any", "", qmp_run_object_add },
@@ -39,6 +97,7 @@ const QmpCommand qmp_commands[] = {
     { "qom-set", "path:str,property:str,value:any", "", qmp_qom_set },
     { "query-balloon", "", "BalloonInfo", qmp_query_balloon },
     { "query-block", "", "[BlockInfo]", qmp_query_block },
+    { "query-block-jobs", "", "[BlockJobInfo]", qmp_query_block_jobs },
     { "query-blockstats", "", "[BlockStats]", qmp_query_blockstats },
     { "query-chardev", "", "[ChardevInfo]", qmp_query_chardev },
     { "query-commands", "", "[CommandInfo]", qmp_run_query_commands },
@@ -49,10 +108,12 @@ const QmpCommand qmp_commands[] = {
     { "query-fdsets", "", "[FdsetInfo]", qmp_query_fdsets },
     { "query-hotpluggable-cpus", "", "[HotpluggableCPU]", qmp_query_hotpluggable_cpus },
     { "query-iothreads", "", "[IOThreadInfo]", qmp_query_iothreads },
+    { "query-jobs", "", "[JobInfo]", qmp_query_jobs },
     { "query-kvm", "", "KvmInfo", qmp_query_kvm },
     { "query-machines", "", "[MachineInfo]", qmp_query_machines },
     { "query-memory-size-summary", "", "MemoryInfo", qmp_query_memory_size },
     { "query-name", "", "NameInfo", qmp_query_name },
+    { "query-named-block-nodes", "?flat:bool", "[BlockDeviceInfo]", qmp_query_named_nodes },
     { "query-qmp-schema", "", "[SchemaInfo]", qmp_run_query_schema },
     { "query-status", "", "StatusInfo", qmp_query_status },
     { "query-target", "", "TargetInfo", qmp_query_target },
@@ -67,6 +128,8 @@ const QmpCommand qmp_commands[] = {
     { "system_powerdown", "", "", qmp_run_powerdown },
     { "system_reset", "", "", qmp_run_reset },
     { "system_wakeup", "", "", qmp_run_wakeup },
+    { "transaction", "actions:[any],?properties:any", "", qmp_run_transaction },
+    { "x-debug-query-block-graph", "", "XDbgBlockGraph", qmp_query_block_graph },
     { .name = NULL },
 };
 
@@ -89,7 +152,11 @@ const SchemaStruct schema_structs[] = {
       "failed_wr_operations:int,failed_flush_operations:int,failed_unmap_operations:int" },
     { "BlockInfo", "device:str,?qdev:str,type:str,removable:bool,locked:bool,"
                    "?inserted:BlockDeviceInfo,?io-status:BlockDeviceIoStatus" },
-    { "BlockStats", "?device:str,?qdev:str,stats:BlockDeviceStats" },
+    { "BlockJobInfo",
+      "type:str,device:str,len:int,offset:int,busy:bool,paused:bool,speed:int,"
+      "io-status:BlockDeviceIoStatus,ready:bool,status:JobStatus,auto-finalize:bool,"
+      "auto-dismiss:bool,?error:str" },
+    { "BlockStats", "?device:str,?qdev:str,?node-name:str,stats:BlockDeviceStats" },
     { "BlockdevCacheInfo", "writeback:bool,direct:bool,no-flush:bool" },
     { "ChardevBackend", "type:str,data:any" },
     { "ChardevInfo", "label:str,filename:str,frontend-open:bool" },
@@ -109,6 +176,8 @@ const SchemaStruct schema_structs[] = {
     { "ImageInfo", "filename:str,format:str,virtual-size:int,?actual-size:int,?dirty-flag:bool,"
                    "?cluster-size:int,?backing-filename:str,?full-backing-filename:str,"
                    "?backing-filename-format:str,?backing-image:ImageInfo" },
+    { "JobInfo", "id:str,type:JobType,status:JobStatus,current-progress:int,total-progress:int,"
+                 "?error:str" },
     { "KvmInfo", "enabled:bool,present:bool" },
     { "MachineInfo", "name:str,?alias:str,?is-default:bool,cpu-max:int,hotpluggable-cpus:bool,"
                      "numa-mem-supported:bool,deprecated:bool,acpi:bool" },
@@ -122,15 +191,26 @@ const SchemaStruct schema_structs[] = {
     { "UuidInfo", "UUID:str" },
     { "VersionInfo", "qemu:VersionTriple,package:str" },
     { "VersionTriple", "major:int,minor:int,micro:int" },
+    { "XDbgBlockGraph", "nodes:[XDbgBlockGraphNode],edges:[XDbgBlockGraphEdge]" },
+    { "XDbgBlockGraphEdge", "parent:int,child:int,name:str,perm:[str],shared-perm:[str]" },
+    { "XDbgBlockGraphNode", "id:int,type:str,name:str" },
     { .name = NULL },
 };
 
 const SchemaEnum schema_enums[] = {
+    { "BitmapSyncMode", "on-success,never,always" },
     { "BlockDeviceIoStatus", "ok,failed,nospace" },
     { "BlockErrorAction", "ignore,report,stop" },
+    { "BlockdevOnError", "report,ignore,enospc,stop,auto" },
     { "CpuModelExpansionType", "static,full" },
     { "GuestPanicAction", "pause,poweroff,run" },
     { "IoOperationType", "read,write" },
+    { "JobStatus", "undefined,created,running,paused,ready,standby,waiting,pending,aborting,"
+                   "concluded,null" },
+    { "JobType", "commit,stream,mirror,backup,create" },
+    { "MirrorCopyMode", "background,write-blocking" },
+    { "MirrorSyncMode", "top,full,none,incremental,bitmap" },
+    { "NewImageMode", "existing,absolute-paths" },
     { "QMPCapability", "oob" },
     { "RebootAction", "reset,shutdown" },
     { "RunState", "debug,internal-error,io-error,paused,prelaunch,running,shutdown,suspended,"
@@ -147,8 +227,14 @@ const SchemaEvent schema_events[] = {
     { "BLOCK_IO_ERROR",
       "device:str,?node-name:str,operation:IoOperationType,action:BlockErrorAction,"
       "nospace:bool,reason:str" },
+    { "BLOCK_JOB_CANCELLED", "type:JobType,device:str,len:int,offset:int,speed:int" },
+    { "BLOCK_JOB_COMPLETED", "type:JobType,device:str,len:int,offset:int,speed:int,?error:str" },
+    { "BLOCK_JOB_ERROR", "device:str,operation:IoOperationType,action:BlockErrorAction" },
+    { "BLOCK_JOB_PENDING", "type:JobType,id:str" },
+    { "BLOCK_JOB_READY", "type:JobType,device:str,len:int,offset:int,speed:int" },
     { "DEVICE_DELETED", "?device:str,path:str" },
     { "GUEST_PANICKED", "action:GuestPanicAction" },
+    { "JOB_STATUS_CHANGE", "id:str,status:JobStatus" },
     { "POWERDOWN", "" },
     { "RESET", "guest:bool,reason:ShutdownCause" },
     { "RESUME", "" },

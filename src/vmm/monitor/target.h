@@ -6,7 +6,7 @@
 #ifndef LODGE_VMM_MONITOR_TARGET_H
 #define LODGE_VMM_MONITOR_TARGET_H
 
-#include "block/backend.h"
+#include "block/graph.h"
 #include "gbase/fd-sets.h"
 #include "vmm/accel/cpu-state.h"
 #include "vmm/char/char.h"
@@ -56,7 +56,8 @@ typedef struct MonitorTarget {
     bool is_kvm, has_kvm; /* in use; on this host */
     const char *cpu_model;
     uint64_t ram_bytes;
-    FdSets *fds; /* where descriptors of peers go */
+    FdSets *fds;       /* where descriptors of peers go */
+    BlockGraph *graph; /* of the disks; NULL: nodes cannot be changed */
     DeviceFamily *const *device_families;
 
     /* Run state, by QMP's name: "running", "paused", "prelaunch", ... */
@@ -81,6 +82,8 @@ typedef struct MonitorTarget {
     /* Copies guest-physical memory, RAM only; false: some of it is none. */
     bool (*read_physical)(void *opaque, GuestAddr addr, void *buf, size_t length);
 
+    /* optional: a node's options with file names as this process opens them. (transfer full) */
+    BlockSpec *(*resolve_spec)(void *opaque, const BlockSpec *spec, GError **error);
     bool (*disk)(void *opaque, unsigned index, MonitorDisk *out);
     CharBackend *(*chardev)(void *opaque, unsigned index);
     NetBackend *(*netdev)(void *opaque, unsigned index);

@@ -1,0 +1,334 @@
+/* QMP: nodes of the block graph.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "block/driver.h"
+#include "gbase/error.h"
+#include "vmm/monitor/block.h"
+
+#include <string.h>
+
+const char *qmp_text(JsonObject *arguments, const char *name)
+{
+    return json_object_get_string_member_with_default(arguments, name, NULL);
+}
+
+bool qmp_flag(JsonObject *arguments, const char *name, bool fallback)
+{
+    return json_object_get_boolean_member_with_default(arguments, name, fallback);
+}
+
+bool qmp_size(JsonObject *arguments, const char *name, uint64_t *out_value, GError **error)
+{
+    if (!json_object_has_member(arguments, name)) {
+        return true;
+    }
+    gint64 value = json_object_get_int_member(arguments, name);
+    if (value < 0) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Parameter '%s' expects a non-negative value", name);
+        return false;
+    }
+    *out_value = (uint64_t)value;
+    return true;
+}
+
+unsigned qmp_choice(JsonObject *arguments, const char *name, const char *const *names,
+                    unsigned fallback)
+{
+    const char *value = qmp_text(arguments, name);
+    for (unsigned i = 0; value && names[i]; i++) {
+        if (strcmp(names[i], value) == 0) {
+            return i;
+        }
+    }
+    return fallback;
+}
+
+BlockGraph *qmp_graph(const MonitorSession *session, GError **error)
+{
+    BlockGraph *graph = session->set->target.graph;
+    if (!graph) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED, "this machine has no block nodes");
+    }
+    return graph;
+}
+
+BlockSpec *qmp_block_spec(const MonitorSession *session, JsonObject *object, GError **error)
+{
+    const MonitorTarget *target = &session->set->target;
+    g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+    json_node_set_object(node, object);
+    g_autofree char *text = json_to_string(node, FALSE);
+    g_autofree char *name = g_strconcat("json:", text, NULL);
+    BlockSpec *spec = block_spec_from_name(name, NULL, error);
+    if (spec && target->resolve_spec) {
+        g_autoptr(BlockSpec) given = spec;
+        spec = target->resolve_spec(target->opaque, given, error);
+    }
+    return spec;
+}
+
+JsonNode *qmp_run_blockdev_add(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    BlockGraph *graph = qmp_graph(session, error);
+    g_autoptr(BlockSpec) spec = graph ? qmp_block_spec(session, arguments, error) : NULL;
+    if (spec) {
+        block_graph_add(graph, spec, error);
+    }
+    return NULL;
+}
+
+JsonNode *qmp_run_blockdev_del(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    BlockGraph *graph = qmp_graph(session, error);
+    if (graph) {
+        block_graph_del(graph, qmp_text(arguments, "node-name"), error);
+    }
+    return NULL;
+}
+
+/* What the options say of the flags; all that is not said is as for a new node. */
+static bool wanted_flags(const BlockNode *node, const BlockSpec *spec, unsigned *out_flags,
+                         GError **error)
+{
+    bool is_readonly = false, is_direct = false, ignores_flush = false;
+    const char *discard = block_spec_get(spec, "discard");
+    unsigned flags = block_node_flags(node);
+    if (!block_spec_get_bool(spec, "read-only", &is_readonly, error) ||
+        !block_spec_get_bool(spec, "cache.direct", &is_direct, error) ||
+        !block_spec_get_bool(spec, "cache.no-flush", &ignores_flush, error)) {
+        return false;
+    }
+    flags &= ~(unsigned)(BLOCK_OPEN_WRITABLE | BLOCK_OPEN_DIRECT | BLOCK_OPEN_NO_FLUSH |
+                         BLOCK_OPEN_DISCARD);
+    flags |= (is_readonly ? 0 : BLOCK_OPEN_WRITABLE) | (is_direct ? BLOCK_OPEN_DIRECT : 0) |
+             (ignores_flush ? BLOCK_OPEN_NO_FLUSH : 0);
+    if (discard && (strcmp(discard, "unmap") == 0 || strcmp(discard, "on") == 0)) {
+        flags |= BLOCK_OPEN_DISCARD;
+    }
+    *out_flags = flags;
+    return true;
+}
+
+static const char *node_label(const BlockNode *node)
+{
+    return node ? block_node_name(node) : "none";
+}
+
+/* A reference may only say what is there, but for "backing". */
+static bool reopen_backing(BlockGraph *graph, BlockNode *node, const BlockSpec *spec,
+                           GError **error)
+{
+    const char *file = block_spec_get(spec, "file"), *backing = block_spec_get(spec, "backing");
+    if (file && block_node_file(node) && g_strcmp0(file, block_node_name(block_node_file(node)))) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "Cannot change the option 'file' of '%s' from '%s' to '%s'",
+                    block_node_name(node), node_label(block_node_file(node)), file);
+        return false;
+    }
+    if (!backing || !g_strcmp0(backing, node->backing ? block_node_name(node->backing) : "")) {
+        return true;
+    }
+    BlockNode *below = *backing ? block_graph_find(graph, backing, error) : NULL;
+    if (*backing && !below) {
+        return false;
+    }
+    if (below && block_chain_contains(below, node)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Making '%s' a backing child of '%s' would create a cycle", backing,
+                    block_node_name(node));
+        return false;
+    }
+    block_graph_set_backing(node, below);
+    return true;
+}
+
+static bool reopen_node(const MonitorSession *session, BlockGraph *graph, JsonObject *options,
+                        GError **error)
+{
+    g_autoptr(BlockSpec) spec = qmp_block_spec(session, options, error);
+    const char *name = spec ? block_spec_get(spec, "node-name") : NULL;
+    unsigned flags;
+    if (!name) {
+        if (spec) {
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                        "node-name not specified");
+        }
+        return false;
+    }
+    BlockNode *node = block_graph_find(graph, name, NULL);
+    if (!node) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Failed to find node with node-name='%s'", name);
+        return false;
+    }
+    const char *driver = block_spec_get(spec, "driver");
+    if (driver && strcmp(driver, block_node_driver(node)) != 0) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Cannot change the option 'driver'");
+        return false;
+    }
+    return block_node_check_unclaimed(node, error) && wanted_flags(node, spec, &flags, error) &&
+           block_reopen(node, flags, error) && reopen_backing(graph, node, spec, error);
+}
+
+JsonNode *qmp_run_blockdev_reopen(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    BlockGraph *graph = qmp_graph(session, error);
+    JsonArray *options = json_object_get_array_member(arguments, "options");
+    for (guint i = 0; graph && i < json_array_get_length(options); i++) {
+        JsonNode *element = json_array_get_element(options, i);
+        if (!JSON_NODE_HOLDS_OBJECT(element)) {
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                        "Invalid parameter type for 'options', expected: object");
+            break;
+        }
+        if (!reopen_node(session, graph, json_node_get_object(element), error)) {
+            break;
+        }
+    }
+    return NULL;
+}
+
+JsonNode *qmp_run_blockdev_create(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    JsonNode *options = json_object_get_member(arguments, "options");
+    if (!qmp_graph(session, error)) {
+        return NULL;
+    }
+    if (!JSON_NODE_HOLDS_OBJECT(options)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Invalid parameter type for 'options', expected: object");
+        return NULL;
+    }
+    g_autoptr(BlockSpec) spec = qmp_block_spec(session, json_node_get_object(options), error);
+    /* QEMU keeps these until they are dismissed. */
+    const JobOptions job = { .id = qmp_text(arguments, "job-id"), .keeps_concluded = true };
+    Job *created = spec ? job_create_new(session->set->jobs, &job, spec, error) : NULL;
+    if (created) {
+        job_start(created);
+    }
+    return NULL;
+}
+
+JsonNode *qmp_run_change_backing(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    BlockGraph *graph = qmp_graph(session, error);
+    const char *device = qmp_text(arguments, "device");
+    BlockNode *root = graph ? block_graph_find_device(graph, device, error) : NULL;
+    BlockNode *image =
+        root ? block_graph_find(graph, qmp_text(arguments, "image-node-name"), error) : NULL;
+    if (!image || !block_node_check_unclaimed(image, error)) {
+        return NULL;
+    }
+    if (!block_chain_contains(root, image) || !image->backing) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    image->backing ? "'%s' and image file are not in the same chain"
+                                   : "'%s': not allowing backing file change on an image without a "
+                                     "backing file",
+                    device);
+        return NULL;
+    }
+    bool was_readonly = !block_node_is_writable(image);
+    unsigned flags = block_node_flags(image);
+    if (block_reopen(image, flags | BLOCK_OPEN_WRITABLE, error)) {
+        block_change_backing(image, qmp_text(arguments, "backing-file"),
+                             block_node_driver(block_skip_filters(image->backing)), error);
+        if (was_readonly) {
+            block_reopen(image, flags, NULL);
+        }
+    }
+    return NULL;
+}
+
+JsonNode *qmp_run_snapshot(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    qmp_run_action(session, "blockdev-snapshot", arguments, error);
+    return NULL;
+}
+
+JsonNode *qmp_run_snapshot_sync(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    qmp_run_action(session, "blockdev-snapshot-sync", arguments, error);
+    return NULL;
+}
+
+JsonNode *qmp_query_named_nodes(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    BlockGraph *graph = qmp_graph(session, error);
+    if (!graph) {
+        return NULL;
+    }
+    JsonArray *array = json_array_new();
+    g_autoptr(GPtrArray) nodes = block_graph_nodes(graph);
+    for (guint i = 0; i < nodes->len; i++) {
+        JsonObject *object = qmp_block_device_object(g_ptr_array_index(nodes, i), NULL);
+        if (qmp_flag(arguments, "flat", false)) {
+            json_object_remove_member(json_object_get_object_member(object, "image"),
+                                      "backing-image");
+        }
+        json_array_add_object_element(array, object);
+    }
+    return qmp_take_array(array);
+}
+
+/* x-debug-query-block-graph */
+
+static void add_edge(JsonArray *edges, GPtrArray *nodes, gint64 parent, BlockNode *child,
+                     const char *name)
+{
+    static const char *const perms[] = { "consistent-read", "write", "resize", NULL };
+    guint index;
+    if (!child || !g_ptr_array_find(nodes, child, &index)) {
+        return;
+    }
+    JsonObject *edge = json_object_new();
+    JsonArray *used = json_array_new(), *shared = json_array_new();
+    bool is_backing = strcmp(name, "backing") == 0;
+    for (unsigned i = 0; perms[i] && i < (is_backing ? 1 : 3); i++) {
+        json_array_add_string_element(used, perms[i]);
+    }
+    json_array_add_string_element(shared, perms[0]);
+    json_object_set_int_member(edge, "parent", parent);
+    json_object_set_int_member(edge, "child", index + 1);
+    json_object_set_string_member(edge, "name", name);
+    json_object_set_array_member(edge, "perm", used);
+    json_object_set_array_member(edge, "shared-perm", shared);
+    json_array_add_object_element(edges, edge);
+}
+
+static void add_vertex(JsonArray *vertices, gint64 id, const char *type, const char *name)
+{
+    JsonObject *vertex = json_object_new();
+    json_object_set_int_member(vertex, "id", id);
+    json_object_set_string_member(vertex, "type", type);
+    json_object_set_string_member(vertex, "name", name);
+    json_array_add_object_element(vertices, vertex);
+}
+
+JsonNode *qmp_query_block_graph(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    BlockGraph *graph = qmp_graph(session, error);
+    if (!graph) {
+        return NULL;
+    }
+    JsonArray *vertices = json_array_new(), *edges = json_array_new();
+    g_autoptr(GPtrArray) nodes = block_graph_nodes(graph);
+    for (guint i = 0; i < nodes->len; i++) {
+        const BlockNode *node = g_ptr_array_index(nodes, i);
+        add_vertex(vertices, i + 1, "block-driver", block_node_name(node));
+        add_edge(edges, nodes, i + 1, node->file, "file");
+        add_edge(edges, nodes, i + 1, node->backing, "backing");
+        add_edge(edges, nodes, i + 1, node->data_file, "data-file");
+    }
+    BlockBackend *backend;
+    for (unsigned i = 0; (backend = block_graph_backend(graph, i)); i++) {
+        gint64 id = (gint64)nodes->len + 1 + i;
+        add_vertex(vertices, id, "block-backend",
+                   block_backend_is_anonymous(backend) ? "" : block_backend_id(backend));
+        add_edge(edges, nodes, id, block_backend_node(backend), "root");
+    }
+    JsonObject *object = json_object_new();
+    json_object_set_array_member(object, "nodes", vertices);
+    json_object_set_array_member(object, "edges", edges);
+    return qmp_take_object(object);
+}

@@ -1,0 +1,252 @@
+/* QMP "transaction": actions on disks that are done at one moment, all or none.
+ *
+ * No request of any disk is executed meanwhile. An action is done when it is prepared and can be
+ * undone; what cannot (a job's start, freeing) is left to the commit.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "block/driver.h"
+#include "gbase/error.h"
+#include "vmm/monitor/block.h"
+
+#include <string.h>
+
+typedef struct Action Action;
+
+typedef struct ActionClass {
+    const char *type;
+    const char *members; /* as in the table of commands */
+    /* On failure nothing is left behind. */
+    bool (*prepare)(MonitorSession *session, Action *action, JsonObject *data, GError **error);
+    void (*commit)(MonitorSession *session, Action *action); /* NULL: nothing */
+    void (*undo)(MonitorSession *session, Action *action);
+} ActionClass;
+
+struct Action {
+    const ActionClass *class;
+    Job *job;
+    BlockNode *node, *overlay; /* referenced */
+    DirtyBitmap *bitmap, *content;
+    bool was_recording;
+};
+
+/* Snapshots */
+
+static bool put_overlay(MonitorSession *session, Action *action, BlockNode *node,
+                        BlockNode *overlay, GError **error)
+{
+    if (!block_graph_snapshot(session->set->target.graph, node, overlay, error)) {
+        return false;
+    }
+    action->node = block_node_ref(node);
+    action->overlay = block_node_ref(overlay);
+    return true;
+}
+
+static bool snapshot(MonitorSession *session, Action *action, JsonObject *data, GError **error)
+{
+    BlockGraph *graph = qmp_graph(session, error);
+    BlockNode *node =
+        graph ? block_skip_implicit(block_graph_find_device(graph, qmp_text(data, "node"), error))
+              : NULL;
+    BlockNode *overlay =
+        node ? block_graph_find_device(graph, qmp_text(data, "overlay"), error) : NULL;
+    return overlay && block_node_check_unclaimed(node, error) &&
+           put_overlay(session, action, node, overlay, error);
+}
+
+static bool snapshot_sync(MonitorSession *session, Action *action, JsonObject *data, GError **error)
+{
+    BlockNode *node = NULL;
+    BlockNode *overlay = qmp_make_overlay(session, data, &node, error);
+    bool ok = overlay && put_overlay(session, action, node, overlay, error);
+    block_node_unref(overlay);
+    return ok;
+}
+
+static void undo_snapshot(MonitorSession *session, Action *action)
+{
+    block_graph_undo_snapshot(session->set->target.graph, action->node, action->overlay);
+}
+
+/* Backups */
+
+static bool backup(MonitorSession *session, Action *action, JsonObject *data, GError **error)
+{
+    action->job = qmp_new_backup(session, data, error);
+    return action->job != NULL;
+}
+
+static bool drive_backup(MonitorSession *session, Action *action, JsonObject *data, GError **error)
+{
+    action->job = qmp_new_drive_backup(session, data, error);
+    return action->job != NULL;
+}
+
+static void start_backup(MonitorSession *session, Action *action)
+{
+    job_start(action->job);
+}
+
+static void undo_backup(MonitorSession *session, Action *action)
+{
+    job_abandon(action->job);
+}
+
+static bool fail(MonitorSession *session, Action *action, JsonObject *data, GError **error)
+{
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_CANCELLED,
+                "Transaction aborted using Abort action");
+    return false;
+}
+
+#define BACKUP_MEMBERS                                                                             \
+    "?job-id:str,device:str,target:str,sync:MirrorSyncMode,?speed:int,?bitmap:str,"                \
+    "?bitmap-mode:BitmapSyncMode,?compress:bool,?on-source-error:BlockdevOnError,"                 \
+    "?on-target-error:BlockdevOnError,?auto-finalize:bool,?auto-dismiss:bool,"                     \
+    "?filter-node-name:str,?x-perf:any"
+
+static const ActionClass classes[] = {
+    { "abort", "", fail, NULL, NULL },
+    { "blockdev-backup", BACKUP_MEMBERS, backup, start_backup, undo_backup },
+    { "blockdev-snapshot", "node:str,overlay:str", snapshot, NULL, undo_snapshot },
+    { "blockdev-snapshot-sync",
+      "?device:str,?node-name:str,snapshot-file:str,?snapshot-node-name:str,?format:str,"
+      "?mode:NewImageMode",
+      snapshot_sync, NULL, undo_snapshot },
+    { "drive-backup", BACKUP_MEMBERS ",?format:str,?mode:NewImageMode", drive_backup, start_backup,
+      undo_backup },
+};
+
+static const ActionClass *find_class(const char *type, GError **error)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(classes); i++) {
+        if (g_strcmp0(classes[i].type, type) == 0) {
+            return &classes[i];
+        }
+    }
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                "Parameter 'type' does not accept value '%s'", type ? type : "");
+    return NULL;
+}
+
+static void clear_action(gpointer object)
+{
+    Action *action = object;
+    block_node_unref(action->node);
+    block_node_unref(action->overlay);
+    dirty_bitmap_unref(action->bitmap);
+    dirty_bitmap_unref(action->content);
+}
+
+static bool prepare(MonitorSession *session, GArray *actions, const char *type, JsonObject *data,
+                    GError **error)
+{
+    const ActionClass *class = find_class(type, error);
+    Action action = { .class = class };
+    if (!class || !schema_check(class->members, data, error) ||
+        !class->prepare(session, &action, data, error)) {
+        return false;
+    }
+    g_array_append_val(actions, action);
+    return true;
+}
+
+static GPtrArray *drain_all(BlockGraph *graph)
+{
+    GPtrArray *drained = g_ptr_array_new();
+    BlockBackend *backend;
+    for (unsigned i = 0; (backend = block_graph_backend(graph, i)); i++) {
+        block_backend_drain_begin(backend);
+        g_ptr_array_add(drained, backend);
+    }
+    return drained;
+}
+
+static void finish(MonitorSession *session, GArray *actions, bool ok)
+{
+    for (guint i = actions->len; !ok && i > 0; i--) {
+        Action *action = &g_array_index(actions, Action, i - 1);
+        action->class->undo(session, action);
+    }
+    for (guint i = 0; ok && i < actions->len; i++) {
+        Action *action = &g_array_index(actions, Action, i);
+        if (action->class->commit) {
+            action->class->commit(session, action);
+        }
+    }
+}
+
+/* One element of the list: "type" and "data". */
+static bool read_element(JsonNode *element, const char **out_type, JsonObject **out_data,
+                         GError **error)
+{
+    if (!JSON_NODE_HOLDS_OBJECT(element)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Invalid parameter type for 'actions', expected: object");
+        return false;
+    }
+    JsonObject *object = json_node_get_object(element);
+    if (!schema_check("type:str,data:any", object, error)) {
+        return false;
+    }
+    JsonNode *data = json_object_get_member(object, "data");
+    if (!JSON_NODE_HOLDS_OBJECT(data)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Invalid parameter type for 'data', expected: object");
+        return false;
+    }
+    *out_type = json_object_get_string_member(object, "type");
+    *out_data = json_node_get_object(data);
+    return true;
+}
+
+typedef struct Elements {
+    JsonArray *array; /* or: */
+    const char *type; /* one action */
+    JsonObject *data;
+} Elements;
+
+static bool run_all(MonitorSession *session, const Elements *elements, GError **error)
+{
+    BlockGraph *graph = qmp_graph(session, error);
+    if (!graph) {
+        return false;
+    }
+    g_autoptr(GArray) actions = g_array_new(FALSE, TRUE, sizeof(Action));
+    g_array_set_clear_func(actions, clear_action);
+    g_autoptr(GPtrArray) drained = drain_all(graph);
+    guint count = elements->array ? json_array_get_length(elements->array) : 1;
+    bool ok = true;
+    for (guint i = 0; ok && i < count; i++) {
+        const char *type = elements->type;
+        JsonObject *data = elements->data;
+        ok = (!elements->array ||
+              read_element(json_array_get_element(elements->array, i), &type, &data, error)) &&
+             prepare(session, actions, type, data, error);
+    }
+    finish(session, actions, ok);
+    for (guint i = 0; i < drained->len; i++) {
+        block_backend_drain_end(g_ptr_array_index(drained, i));
+    }
+    return ok;
+}
+
+bool qmp_run_action(MonitorSession *session, const char *type, JsonObject *data, GError **error)
+{
+    return run_all(session, &(Elements){ .type = type, .data = data }, error);
+}
+
+JsonNode *qmp_run_transaction(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    JsonNode *properties = json_object_get_member(arguments, "properties");
+    const char *mode = properties && JSON_NODE_HOLDS_OBJECT(properties)
+                           ? qmp_text(json_node_get_object(properties), "completion-mode")
+                           : NULL;
+    if (mode && strcmp(mode, "individual") != 0) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "completion-mode '%s' is not supported: jobs end individually", mode);
+        return NULL;
+    }
+    run_all(session, &(Elements){ .array = json_object_get_array_member(arguments, "actions") },
+            error);
+    return NULL;
+}
