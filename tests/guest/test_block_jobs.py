@@ -1,0 +1,336 @@
+"""Disks that change under a machine, by QMP as libvirt 9.0 writes it: snapshots, commit, mirror, stream,
+backup. Each script runs on lodge-vmm and on QEMU; replies, the order of events and images must agree.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+import json
+import os
+import subprocess
+
+import pytest
+from guest import Guest, Qmp, monitor_command, qemu_command
+from images import image
+
+MIB = 1 << 20
+SIZE = 8 * MIB
+
+
+def tool(*words):
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, (words, done.stdout, done.stderr)
+    return done.stdout
+
+
+def shape(value):
+    """The keys of a reply, nothing that differs from run to run."""
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in sorted(value.items())}
+    if isinstance(value, list):
+        return [shape(item) for item in value]
+    return type(value).__name__
+
+
+class Machine:
+    """A machine that never runs, with one disk in a folder of its own; notes what QMP answers."""
+
+    def __init__(self, engine, build, folder):
+        self.folder = str(folder)
+        self.trace = []
+        self.is_paused = False
+        self.write("base.qcow2", 0, 4, 1)
+        storage = {"driver": "file", "filename": self.path("base.qcow2"), "node-name": "libvirt-1-storage",
+                   "auto-read-only": True, "discard": "unmap"}
+        form = {"node-name": "libvirt-1-format", "read-only": False, "discard": "unmap", "driver": "qcow2",
+                "file": "libvirt-1-storage", "backing": None}
+        options = ["-m", "128", "-S", "-qmp", f"unix:{self.path('qmp')},server=on,wait=off",
+                   "-blockdev", json.dumps(storage), "-blockdev", json.dumps(form),
+                   "-device", "virtio-blk-pci,drive=libvirt-1-format,id=virtio-disk0"]
+        command = (monitor_command(build, "-accel", "xlate", "-kernel", image(build, "fetch-kernel"), *options)
+                   if engine == "lodge" else qemu_command(*options))
+        self.vm = Guest(command)
+        try:
+            self.qmp = Qmp(self.path("qmp"))
+        except OSError as problem:
+            self.vm.process.wait(10)
+            raise AssertionError(self.vm.errors()) from problem
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def write(self, name, offset, length, pattern, backing=None):
+        """An image with @length MiB of a byte at @offset MiB."""
+        tool("qemu-img", "create", "-q", "-f", "qcow2", self.path(name), str(SIZE))
+        tool("qemu-io", "-f", "qcow2", "-c", f"write -P {pattern} {offset}M {length}M", self.path(name))
+        if backing:  # it is in use: only its name is written down
+            tool("qemu-img", "rebase", "-q", "-u", "-b", self.path(backing), "-F", "qcow2", self.path(name))
+
+    def say(self, name, members=None, **arguments):
+        reply = self.qmp.raw(name, members, **arguments)
+        if "error" in reply:
+            self.trace.append((name, reply["error"]["class"]))
+        else:
+            self.trace.append((name, shape(reply["return"])))
+        return reply.get("return", reply.get("error"))
+
+    def wait_job(self, status, job="job"):
+        """The events of a job up to a status; they go to the trace."""
+        while True:
+            for index, event in enumerate(self.qmp.events):
+                if (event["event"] == "JOB_STATUS_CHANGE" and event["data"]["id"] == job and
+                        event["data"]["status"] == status):
+                    self.take_events(index + 1)
+                    return
+            reply = self.qmp._receive()
+            self.qmp.events.append(reply)
+
+    def take_events(self, count):
+        """QEMU pauses jobs for a moment when the graph changes: that is its own matter."""
+        for event in self.qmp.events[:count]:
+            data = event.get("data", {})
+            detail = data.get("status") or sorted(data)
+            if detail == "paused":
+                self.is_paused = True
+            elif detail == "running" and self.is_paused:
+                self.is_paused = False
+            else:
+                self.trace.append((event["event"], detail))
+        del self.qmp.events[:count]
+
+    def add_storage(self, number, name):
+        self.say("blockdev-add", {"driver": "file", "filename": self.path(name),
+                                  "node-name": f"libvirt-{number}-storage", "auto-read-only": True,
+                                  "discard": "unmap"})
+
+    def add_format(self, number, backing=None):
+        self.say("blockdev-add", {"node-name": f"libvirt-{number}-format", "read-only": False, "driver": "qcow2",
+                                  "file": f"libvirt-{number}-storage", "backing": backing})
+
+    def create(self, number, backing=None):
+        """Formats a storage node as libvirt does."""
+        options = {"driver": "qcow2", "file": f"libvirt-{number}-storage", "size": SIZE}
+        if backing:
+            options |= {"backing-file": self.path(backing), "backing-fmt": "qcow2"}
+        self.say("blockdev-create", {"job-id": "create", "options": options})
+        self.wait_job("concluded", "create")
+        self.say("query-jobs")
+        self.say("job-dismiss", id="create")
+
+    def snapshot(self, number, name, backing, active):
+        open(self.path(name), "w").close()
+        self.add_storage(number, name)
+        self.create(number, backing)
+        self.add_format(number)
+        self.say("transaction", {"actions": [{"type": "blockdev-snapshot", "data": {
+            "node": active, "overlay": f"libvirt-{number}-format"}}]})
+
+    def remove(self, number):
+        self.say("blockdev-del", node_name=f"libvirt-{number}-format")
+        self.say("blockdev-del", node_name=f"libvirt-{number}-storage")
+
+    def disk(self):
+        row = [disk for disk in self.qmp.command("query-block")
+               if disk.get("qdev", "").startswith(("virtio-disk0", "/machine/peripheral/virtio-disk0"))][0]
+        return row["inserted"]
+
+    def end(self):
+        self.qmp.command("quit")
+        self.vm.wait()
+
+
+@pytest.fixture
+def machine(build, tmp_path):
+    machines = []
+
+    def start(engine):
+        folder = tmp_path / f"{engine}{len(machines)}"
+        folder.mkdir()
+        machines.append(Machine(engine, build, folder))
+        return machines[-1]
+    yield start
+    for one in machines:
+        one.vm.kill()
+
+
+JOB = {"job-id": "job", "auto-finalize": True, "auto-dismiss": False}
+
+
+def snapshots_and_commit(m):
+    m.snapshot(2, "s1.qcow2", "base.qcow2", "libvirt-1-format")
+    m.snapshot(3, "s2.qcow2", "s1.qcow2", "libvirt-2-format")
+    assert m.disk()["node-name"] == "libvirt-3-format"
+    assert m.disk()["backing_file_depth"] == 2
+    # virsh blockcommit --top s1 (below the active image)
+    m.say("block-commit", JOB | {"device": "libvirt-3-format", "speed": 0, "top-node": "libvirt-2-format",
+                                 "base-node": "libvirt-1-format", "backing-file": m.path("base.qcow2")})
+    m.wait_job("concluded")
+    m.say("query-jobs")
+    m.say("job-dismiss", id="job")
+    m.wait_job("null")
+    m.remove(2)
+    # virsh blockcommit --active --pivot
+    m.say("block-commit", JOB | {"device": "libvirt-3-format", "speed": 0, "top-node": "libvirt-3-format",
+                                 "base-node": "libvirt-1-format"})
+    m.wait_job("ready")
+    m.qmp.wait_event("BLOCK_JOB_READY")
+    m.say("query-block-jobs")
+    m.say("job-complete", id="job")
+    m.wait_job("concluded")
+    m.say("job-dismiss", id="job")
+    m.wait_job("null")
+    m.remove(3)
+    assert m.disk()["node-name"] == "libvirt-1-format"
+    return ["base.qcow2"]
+
+
+def pull(m):
+    m.write("over.qcow2", 2, 3, 2, "base.qcow2")
+    m.add_storage(2, "over.qcow2")
+    m.add_format(2)
+    m.say("blockdev-snapshot", node="libvirt-1-format", overlay="libvirt-2-format")
+    m.say("block-stream", JOB | {"device": "libvirt-2-format", "speed": 0})
+    m.wait_job("concluded")
+    m.say("job-dismiss", id="job")
+    m.wait_job("null")
+    assert "backing_file" not in m.disk() and m.disk()["backing_file_depth"] == 0
+    m.remove(1)
+    return ["over.qcow2"]
+
+
+def copy(m, **more):
+    open(m.path("copy.qcow2"), "w").close()
+    m.add_storage(2, "copy.qcow2")
+    m.create(2)
+    m.add_format(2)
+    m.say("blockdev-mirror", JOB | more | {"device": "libvirt-1-format", "target": "libvirt-2-format",
+                                           "speed": 0, "sync": "full"})
+    m.wait_job("ready")
+    m.qmp.wait_event("BLOCK_JOB_READY")
+    m.say("blockdev-del", node_name="libvirt-1-format")
+    m.say("job-complete", id="job")
+    m.wait_job("concluded")
+    m.say("job-dismiss", id="job")
+    m.wait_job("null")
+    m.remove(1)
+    assert m.disk()["node-name"] == "libvirt-2-format"
+    return ["copy.qcow2", "base.qcow2"]
+
+
+def active_copy(m):
+    return copy(m, **{"copy-mode": "write-blocking"})
+
+
+def cancelled_copy(m):
+    open(m.path("copy.qcow2"), "w").close()
+    m.add_storage(2, "copy.qcow2")
+    m.create(2)
+    m.add_format(2)
+    m.say("blockdev-mirror", JOB | {"device": "libvirt-1-format", "target": "libvirt-2-format", "sync": "full",
+                                    "auto-dismiss": True, "speed": 1})
+    m.wait_job("running")
+    m.say("block-job-cancel", device="job")
+    m.wait_job("null")
+    m.say("block-job-cancel", device="job")
+    m.say("job-cancel", id="job")
+    m.remove(2)
+    assert m.disk()["node-name"] == "libvirt-1-format"
+    return ["base.qcow2"]
+
+
+def backup(m):
+    for number, name in ((2, "full.qcow2"), (3, "scratch.qcow2")):
+        open(m.path(name), "w").close()
+        m.add_storage(number, name)
+        m.create(number)
+    m.add_format(2)
+    m.add_format(3, "libvirt-1-format")
+    m.say("transaction", {"actions": [
+        {"type": "blockdev-backup", "data": JOB | {"device": "libvirt-1-format", "target": "libvirt-2-format",
+                                                   "sync": "full"}}]})
+    m.wait_job("concluded")
+    m.say("query-jobs")
+    m.say("job-dismiss", id="job")
+    m.wait_job("null")
+    m.say("blockdev-backup", JOB | {"device": "libvirt-1-format", "target": "libvirt-3-format", "sync": "none",
+                                    "auto-dismiss": True})
+    m.wait_job("running")
+    m.say("block-job-cancel", device="job", force=True)
+    m.wait_job("null")
+    m.remove(3)
+    m.remove(2)
+    return ["full.qcow2", "base.qcow2"]
+
+
+def failing_transaction(m):
+    open(m.path("s1.qcow2"), "w").close()
+    m.add_storage(2, "s1.qcow2")
+    m.create(2, "base.qcow2")
+    m.add_format(2)
+    m.say("transaction", {"actions": [
+        {"type": "blockdev-snapshot", "data": {"node": "libvirt-1-format", "overlay": "libvirt-2-format"}},
+        {"type": "blockdev-snapshot", "data": {"node": "libvirt-1-format", "overlay": "missing"}}]})
+    assert m.disk()["node-name"] == "libvirt-1-format"
+    m.say("transaction", {"actions": [
+        {"type": "blockdev-snapshot-sync", "data": {"node-name": "libvirt-1-format",
+                                                    "snapshot-file": m.path("sync.qcow2"),
+                                                    "snapshot-node-name": "sync"}}]})
+    assert m.disk()["node-name"] == "sync"
+    return ["sync.qcow2"]
+
+
+def manual_end(m):
+    open(m.path("copy.qcow2"), "w").close()
+    m.add_storage(2, "copy.qcow2")
+    m.create(2)
+    m.add_format(2)
+    m.say("blockdev-backup", {"job-id": "job", "device": "libvirt-1-format", "target": "libvirt-2-format",
+                              "sync": "full", "auto-finalize": False, "auto-dismiss": False})
+    m.wait_job("pending")
+    m.qmp.wait_event("BLOCK_JOB_PENDING")
+    m.say("query-block-jobs")
+    m.say("job-pause", id="job")
+    m.say("job-dismiss", id="job")
+    m.say("block-job-finalize", id="job")
+    m.wait_job("concluded")
+    m.say("block-job-dismiss", id="job")
+    m.wait_job("null")
+    m.say("query-block-jobs")
+    return ["copy.qcow2"]
+
+
+SCRIPTS = [snapshots_and_commit, pull, copy, active_copy, cancelled_copy, backup, failing_transaction, manual_end]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
+def test_libvirts_commands_do_what_they_do_in_qemu(machine, script):
+    traces = []
+    for engine in ("qemu", "lodge"):
+        m = machine(engine)
+        images = script(m)
+        m.end()
+        traces.append((m, images))
+    (qemu, images), (lodge, _) = traces
+    assert lodge.trace == qemu.trace
+    for name in images:
+        tool("qemu-img", "check", "-q", lodge.path(name))
+        tool("qemu-img", "compare", "-q", qemu.path(name), lodge.path(name))
+
+
+def test_nodes_come_and_go_with_devices(machine):
+    m = machine("lodge")
+    m.add_storage(2, "base.qcow2")
+    assert "in use" in m.say("blockdev-add", {"driver": "qcow2", "node-name": "twice",
+                                             "file": {"driver": "file", "filename": m.path("base.qcow2")}})["desc"]
+    m.write("second.qcow2", 0, 1, 7)
+    m.say("blockdev-add", {"driver": "file", "filename": m.path("second.qcow2"), "node-name": "second-file"})
+    m.say("blockdev-add", {"driver": "qcow2", "file": "second-file", "node-name": "second"})
+    names = [node["node-name"] for node in m.qmp.command("query-named-block-nodes", flat=True)]
+    assert {"libvirt-1-format", "libvirt-1-storage", "second", "second-file"} <= set(names)
+    m.qmp.command("blockdev-reopen", {"options": [{"driver": "qcow2", "file": "second-file", "node-name": "second",
+                                                   "read-only": True}]})
+    node = [node for node in m.qmp.command("query-named-block-nodes") if node["node-name"] == "second"][0]
+    assert node["ro"] is True
+    graph = m.qmp.command("x-debug-query-block-graph")
+    assert {"root", "file"} <= {edge["name"] for edge in graph["edges"]}
+    m.say("blockdev-del", node_name="second")
+    m.say("blockdev-del", node_name="second-file")
+    tool("qemu-img", "check", "-q", m.path("second.qcow2"))
