@@ -200,7 +200,7 @@ static void set_limits(JsonObject *object, BlockBackend *backend)
             json_object_set_int_member(object, time, (gint64)limit->burst_time);
         }
     }
-    if (block_backend_limits_name(backend)) {
+    if (backend && block_backend_limits_name(backend)) {
         json_object_set_string_member(object, "group", block_backend_limits_name(backend));
     }
     if (config.operation_size) {
