@@ -154,3 +154,46 @@ def test_parts_of_sectors_are_written(ours, disks, tmp_path):
         data[start:start + 777] = b"A" * 777
     ours("convert", *SECRETS, "--image-opts", "-O", "raw", opts("a.luks"), "plain")
     assert (tmp_path / "plain").read_bytes() == bytes(data)
+
+
+def inside(path, secret="s0"):
+    return f"driver=qcow2,encrypt.key-secret={secret},file.filename={path}"
+
+
+@pytest.mark.parametrize("which", ["ours", pytest.param("peer", marks=pytest.mark.slow)])
+def test_qcow2_keeps_its_data_encrypted(ours, peer, disks, tmp_path, which):
+    tool, other = (ours, peer) if which == "ours" else (peer, ours)
+    tool("create", "-q", "-f", "qcow2", *SECRETS, "-o", f"encrypt.format=luks,encrypt.key-secret=s0,encrypt.{QUICK}", "a.qcow2",
+         SIZE)
+    other("convert", "-n", *SECRETS, "--target-image-opts", "-f", "raw", disks(SIZE), inside("a.qcow2"))
+    # Parts of clusters, after a snapshot too: copied and encrypted at their new place.
+    other("snapshot", *SECRETS, "--image-opts", "-c", "one", inside("a.qcow2"))
+    tool("bench", "-w", "-q", *SECRETS, "--image-opts", "-c", "40", "-s", "1000", "-S", "70001", "--pattern", "65",
+         inside("a.qcow2"))
+    data = bytearray(disks(SIZE).read_bytes())
+    for i in range((SIZE - 1000) // 70001 + 1 if SIZE < 40 * 70001 else 40):
+        data[i * 70001:i * 70001 + 1000] = b"A" * 1000
+    for reader in (ours, peer):
+        reader("check", *SECRETS, "--image-opts", inside("a.qcow2"))
+        reader("convert", *SECRETS, "--image-opts", "-O", "raw", inside("a.qcow2"), "plain")
+        plain = (tmp_path / "plain").read_bytes()
+        if which == "ours":
+            assert plain == bytes(data)
+        reader("convert", *SECRETS, "--image-opts", "-l", "one", "-O", "raw", inside("a.qcow2"), "before")
+        assert (tmp_path / "before").read_bytes() == disks(SIZE).read_bytes()
+    tool("amend", *SECRETS, "--image-opts", "-o", f"encrypt.state=active,encrypt.new-secret=s1,encrypt.{QUICK}", inside("a.qcow2"))
+    for reader in (ours, peer):
+        reader("compare", *SECRETS, "--image-opts", inside("a.qcow2", "s1"), "driver=raw,file.filename=plain")
+    infos = [json.loads(reader("info", "--output", "json", "a.qcow2").stdout) for reader in (ours, peer)]
+    assert infos[0]["format-specific"] == infos[1]["format-specific"] and infos[0]["encrypted"]
+    assert b"A" * 512 not in (tmp_path / "a.qcow2").read_bytes()
+
+
+def test_qcow2_without_its_key_is_refused(ours, peer, tmp_path):
+    ours("create", "-q", "-f", "qcow2", *SECRETS, "-o", f"encrypt.format=luks,encrypt.key-secret=s0,encrypt.{QUICK}", "a.qcow2",
+         "1M")
+    assert "encrypt.key-secret" in ours("map", "a.qcow2", code=1).stderr
+    assert "Invalid password" in ours("map", *SECRETS, "--image-opts", inside("a.qcow2", "wrong"), code=1).stderr
+    peer("create", "-q", "-f", "qcow2", *SECRETS, "-o", "encrypt.format=aes,encrypt.key-secret=s0", "old.qcow2", "1M", code=None)
+    if (tmp_path / "old.qcow2").exists():
+        assert "AES" in ours("map", "old.qcow2", code=1).stderr

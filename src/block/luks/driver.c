@@ -4,23 +4,13 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/int-math.h"
 #include "block/drivers.h"
-#include "block/luks/luks.h"
+#include "block/luks/disk.h"
 #include "gbase/error.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define PIECE_BYTES (256u << 10) /* encrypted at a time */
-
-typedef struct Luks {
-    LuksHeader header;
-    CryptoVolume *volume; /* NULL: opened without a key, to tell of the header */
-    GBytes *secret;       /* that opened it */
-    /* Requests on whole sectors share it; who changes a part of one has it alone. */
-    pthread_rwlock_t sectors;
-} Luks;
-
-static Luks *luks_of(const BlockNode *node)
+static CryptoDisk *luks_of(const BlockNode *node)
 {
     return node->state;
 }
@@ -54,26 +44,9 @@ static LuksStore store_below(BlockNode *file)
     return (LuksStore){ read_below, write_below, flush_below, file };
 }
 
-static bool unlock(Luks *luks, const LuksStore *store, const BlockSpec *spec, GError **error)
-{
-    uint8_t key[CRYPTO_KEY_MAX];
-    GBytes *secret = luks_secret(spec, "key-secret", error);
-    if (!secret || !luks_unlock(store, &luks->header, secret, key, error)) {
-        return false;
-    }
-    luks->volume = crypto_volume_new(&luks->header.spec, key, error);
-    luks->secret = g_bytes_ref(secret);
-    crypto_forget(key, sizeof(key));
-    return luks->volume != NULL;
-}
-
 static int close_luks(BlockNode *node)
 {
-    Luks *luks = luks_of(node);
-    crypto_volume_free(luks->volume);
-    g_clear_pointer(&luks->secret, g_bytes_unref);
-    pthread_rwlock_destroy(&luks->sectors);
-    g_free(luks);
+    crypto_disk_free(luks_of(node));
     return 0;
 }
 
@@ -81,109 +54,32 @@ static bool open_luks(BlockNode *node, const BlockSpec *spec, unsigned flags, GE
 {
     LuksStore store = store_below(node->file);
     uint64_t room = node->file->size;
-    Luks *luks = g_new0(Luks, 1);
-    pthread_rwlock_init(&luks->sectors, NULL);
-    node->state = luks;
-    if (!luks_read(&store, room, &luks->header, error) ||
-        (!(flags & BLOCK_OPEN_NO_DATA) && !unlock(luks, &store, spec, error))) {
-        close_luks(node);
-        node->state = NULL;
+    const char *key = flags & BLOCK_OPEN_NO_DATA ? NULL : "key-secret";
+    CryptoDisk *luks = crypto_disk_open(&store, room, spec, key, error);
+    if (!luks) {
         return false;
     }
+    node->state = luks;
     node->size = round_down(room - luks->header.payload_offset, LUKS_SECTOR);
     return true;
 }
 
 /* Requests */
 
-/* Whole sectors, decrypted in a buffer of their own, or encrypted from it. */
-static int move_sectors(BlockNode *node, uint64_t offset, uint8_t *buf, size_t length,
-                        bool is_write)
-{
-    Luks *luks = luks_of(node);
-    uint64_t below = luks->header.payload_offset + offset, sector = offset / LUKS_SECTOR;
-    if (is_write) {
-        int rc = crypto_volume_run(luks->volume, true, sector, buf, length);
-        return rc < 0 ? rc : block_child_write(node->file, below, buf, length);
-    }
-    int rc = block_child_read(node->file, below, buf, length);
-    return rc < 0 ? rc : crypto_volume_run(luks->volume, false, sector, buf, length);
-}
-
-typedef struct Piece {
-    uint64_t start, end; /* whole sectors around ... */
-    uint64_t offset;     /* ... what is wanted */
-    size_t length;
-} Piece;
-
-static Piece next_piece(uint64_t offset, uint64_t length)
-{
-    Piece piece = { .start = round_down(offset, LUKS_SECTOR), .offset = offset };
-    piece.end = min_u64(round_up(offset + length, LUKS_SECTOR), piece.start + PIECE_BYTES);
-    piece.length = min_u64(length, piece.end - offset);
-    return piece;
-}
-
-static int write_piece(BlockNode *node, const Piece *piece, uint8_t *buf, const BlockVec *vec,
-                       uint64_t skip)
-{
-    uint64_t stop = piece->offset + piece->length;
-    int rc = 0;
-    if (piece->offset > piece->start) {
-        rc = move_sectors(node, piece->start, buf, LUKS_SECTOR, false);
-    }
-    if (rc == 0 && stop < piece->end &&
-        (piece->offset == piece->start || piece->end - piece->start > LUKS_SECTOR)) {
-        rc = move_sectors(node, piece->end - LUKS_SECTOR,
-                          buf + (piece->end - LUKS_SECTOR - piece->start), LUKS_SECTOR, false);
-    }
-    if (rc < 0) {
-        return rc;
-    }
-    block_vec_read(vec, skip, buf + (piece->offset - piece->start), piece->length);
-    return move_sectors(node, piece->start, buf, piece->end - piece->start, true);
-}
-
-static int transfer(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
-                    uint64_t skip, bool is_write)
-{
-    g_autofree uint8_t *buf = g_try_malloc(min_u64(PIECE_BYTES, length + 2 * LUKS_SECTOR));
-    int rc = !buf ? -ENOMEM : luks_of(node)->volume ? 0 : -EPERM;
-    while (length > 0 && rc == 0) {
-        Piece piece = next_piece(offset, length);
-        if (is_write) {
-            rc = write_piece(node, &piece, buf, vec, skip);
-        } else {
-            rc = move_sectors(node, piece.start, buf, piece.end - piece.start, false);
-            if (rc == 0) {
-                block_vec_write(vec, skip, buf + (piece.offset - piece.start), piece.length);
-            }
-        }
-        offset += piece.length;
-        length -= piece.length;
-        skip += piece.length;
-    }
-    return rc;
-}
-
 static int read_luks(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
                      uint64_t skip)
 {
-    return transfer(node, offset, length, vec, skip, false);
+    CryptoDisk *luks = luks_of(node);
+    return crypto_disk_readv(luks, node->file, luks->header.payload_offset, offset, length, vec,
+                             skip);
 }
 
 static int write_luks(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
                       uint64_t skip)
 {
-    Luks *luks = luks_of(node);
-    if (offset % LUKS_SECTOR || length % LUKS_SECTOR) {
-        pthread_rwlock_wrlock(&luks->sectors);
-    } else {
-        pthread_rwlock_rdlock(&luks->sectors);
-    }
-    int rc = transfer(node, offset, length, vec, skip, true);
-    pthread_rwlock_unlock(&luks->sectors);
-    return rc;
+    CryptoDisk *luks = luks_of(node);
+    return crypto_disk_writev(luks, node->file, luks->header.payload_offset, offset, length, vec,
+                              skip);
 }
 
 static int status_luks(BlockNode *node, uint64_t offset, uint64_t length, BlockStatus *out_status)
@@ -272,7 +168,7 @@ static bool create_luks(File *file, const char *name, const BlockSpec *options, 
 
 static bool amend_luks(BlockNode *node, const BlockSpec *options, GError **error)
 {
-    Luks *luks = luks_of(node);
+    CryptoDisk *luks = luks_of(node);
     LuksStore store = store_below(node->file);
     return luks_amend(&store, &luks->header, options, "", luks->secret, error);
 }

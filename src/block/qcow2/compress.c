@@ -150,7 +150,7 @@ int qcow2_write_compressed(BlockNode *node, uint64_t offset, const void *buf, si
 {
     Qcow2 *q = qcow2_of(node);
     const uint8_t *data = buf;
-    if (q->data != node->file) {
+    if (q->data != node->file || q->crypt) {
         return -ENOTSUP;
     }
     bool is_tail = offset + length == node->size;

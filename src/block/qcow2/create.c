@@ -26,6 +26,8 @@ const BlockCreateOption qcow2_create_options[] = {
     { "compression_type", BLOCK_OPTION_TEXT,
       "Compression method used for image cluster compression", false },
     { "extended_l2", BLOCK_OPTION_BOOL, "Extended L2 tables", false },
+    { "encrypt.format", BLOCK_OPTION_TEXT, "Encrypt the image (allowed value: luks)", false },
+    LUKS_OPTIONS("encrypt."),
     { NULL },
 };
 
@@ -358,10 +360,13 @@ static bool plan(Layout *layout, const BlockSpec *options, GError **error)
 bool qcow2_create(File *file, const char *name, const BlockSpec *options, GError **error)
 {
     Layout layout = { 0 };
-    bool ok = plan(&layout, options, error) && create_data_file(&layout, name, error) &&
+    LuksWish wish;
+    bool is_encrypted = false;
+    bool ok = qcow2_crypt_wanted(options, &wish, &is_encrypted, error) &&
+              plan(&layout, options, error) && create_data_file(&layout, name, error) &&
               write_image(file, &layout, error);
     qcow2_header_clear(&layout.header);
-    return ok;
+    return ok && (!is_encrypted || qcow2_crypt_create(file, name, &wish, options, error));
 }
 
 bool qcow2_measure(uint64_t size, uint64_t data_bytes, const BlockSpec *options,
@@ -387,6 +392,13 @@ bool qcow2_measure(uint64_t size, uint64_t data_bytes, const BlockSpec *options,
         table = div_round_up(blocks, cluster / 8);
     } while (blocks + table != before);
     out_measure->fully_allocated = (clusters + blocks + table) * cluster;
+    LuksWish wish;
+    if (block_spec_get(options, "encrypt.format")) {
+        if (!luks_wish_parse(options, "encrypt.", &wish, error)) {
+            return false;
+        }
+        out_measure->fully_allocated += round_up(luks_room(&wish), cluster);
+    }
     out_measure->required = out_measure->fully_allocated - aligned + MIN(data_bytes, aligned);
     return true;
 }

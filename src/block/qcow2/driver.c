@@ -1,7 +1,7 @@
 /* The qcow2 driver: opening, closing, its table.
  *
- * Versions 2 and 3 of docs/interop/qcow2.txt (QEMU 7.2). Left out: encryption (refused).
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * Versions 2 and 3 of docs/interop/qcow2.txt (QEMU 7.2). Left out: the old AES encryption
+ * (refused). SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/endian.h"
 #include "base/int-math.h"
 #include "block/qcow2/bitmap.h"
@@ -99,6 +99,7 @@ static void state_free(Qcow2 *q)
 {
     qcow2_snapshots_free(q);
     qcow2_codec_pool_done(&q->codecs);
+    crypto_disk_free(q->crypt);
     g_clear_pointer(&q->bitmaps, g_ptr_array_unref);
     qcow2_header_clear(&q->header);
     qcow2_cache_done(&q->l2_cache);
@@ -169,9 +170,7 @@ static bool prepare_writing(Qcow2 *q, GError **error)
 
 static bool load(Qcow2 *q, const BlockSpec *spec, unsigned flags, GError **error)
 {
-    if (q->header.crypt != QCOW2_CRYPT_NONE && !(flags & BLOCK_OPEN_NO_DATA)) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
-                    "qcow2: encrypted images are not supported yet");
+    if (!qcow2_crypt_open(q, spec, flags, error)) {
         return false;
     }
     set_geometry(q);

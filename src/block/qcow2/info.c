@@ -33,6 +33,13 @@ static void add_facts(const Qcow2 *q, GArray *facts)
     }
 }
 
+static void add_encryption(const Qcow2 *q, GArray *facts)
+{
+    if (q->crypt) {
+        luks_add_facts(&q->crypt->header, block_fact_object(facts, "encrypt"), true);
+    }
+}
+
 static void add_snapshots(const Qcow2 *q, GArray *snapshots)
 {
     for (uint32_t i = 0; i < q->header.snapshot_count; i++) {
@@ -58,6 +65,7 @@ bool qcow2_get_info(BlockNode *node, BlockInfo *info, GError **error)
     info->is_encrypted = q->header.crypt != QCOW2_CRYPT_NONE;
     info->is_dirty = q->header.incompatible & QCOW2_INCOMPATIBLE_DIRTY;
     add_facts(q, info->facts);
+    add_encryption(q, info->facts);
     add_snapshots(q, info->snapshots);
     return true;
 }
@@ -143,6 +151,9 @@ bool qcow2_amend(BlockNode *node, const BlockSpec *options, GError **error)
     }
     q->header.compatible &= ~(uint64_t)QCOW2_COMPATIBLE_LAZY_REFCOUNTS;
     q->header.compatible |= is_lazy ? QCOW2_COMPATIBLE_LAZY_REFCOUNTS : 0;
+    if (!qcow2_crypt_amend(q, options, error)) {
+        return false;
+    }
     int rc = qcow2_header_write(q);
     if (rc == 0) {
         rc = block_child_flush(node->file);

@@ -49,7 +49,7 @@ static int read_mapped(Qcow2 *q, uint64_t offset, const Qcow2Mapping *mapping, c
 {
     switch (mapping->kind) {
     case QCOW2_NORMAL:
-        return block_child_readv(q->data, mapping->host, mapping->length, vec, skip);
+        return qcow2_data_readv(q, mapping->host, mapping->length, vec, skip);
     case QCOW2_COMPRESSED_DATA:
         return read_compressed(q, offset, mapping, vec, skip);
     case QCOW2_UNALLOCATED:
@@ -105,7 +105,8 @@ int qcow2_status(BlockNode *node, uint64_t offset, uint64_t length, BlockStatus 
     *out_status = (BlockStatus){ .length = mapping.length, .offset = mapping.host };
     switch (mapping.kind) {
     case QCOW2_NORMAL:
-        out_status->flags = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_OFFSET;
+        out_status->flags =
+            BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED | (q->crypt ? 0 : BLOCK_STATUS_OFFSET);
         break;
     case QCOW2_COMPRESSED_DATA:
         out_status->flags = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_COMPRESSED;
@@ -196,7 +197,8 @@ static int allocate_host(Qcow2 *q, Step *step)
     uint64_t end = (step->allocation.first + got) << q->cluster_bits;
     step->length = MIN(step->length, end - step->offset);
     step->host = (uint64_t)host;
-    step->is_fresh = step->host >= q->fresh_from;
+    /* Zeroes that were never encrypted do not read as zeroes. */
+    step->is_fresh = step->host >= q->fresh_from && !q->crypt;
     q->fresh_from = MAX(q->fresh_from, step->host + (got << q->cluster_bits));
     return 0;
 }
@@ -296,7 +298,7 @@ static int write_joined(Qcow2 *q, const Step *step, const uint8_t *head, const u
     uint64_t from = head ? step->copy_from : step->offset;
     uint64_t host = step->host + (from - (step->allocation.first << q->cluster_bits));
     uint64_t length = step->length + (head ? head_length : 0) + (tail ? tail_length : 0);
-    return block_child_writev(q->data, host, length, &joined, 0);
+    return qcow2_data_writev(q, host, length, &joined, 0);
 }
 
 /* Writes the guest's data and what surrounds them. No lock is held. */
@@ -381,7 +383,7 @@ static int write_some(Qcow2 *q, uint64_t offset, uint64_t length, const BlockVec
         rc = q->data == q->node->file ? qcow2_check_overlap(q, mapping.host, mapping.length) : 0;
         pthread_mutex_unlock(&q->lock);
         *out_done = mapping.length;
-        return rc < 0 ? rc : block_child_writev(q->data, mapping.host, mapping.length, vec, skip);
+        return rc < 0 ? rc : qcow2_data_writev(q, mapping.host, mapping.length, vec, skip);
     }
     if (rc == 0) {
         rc = begin_step(q, offset, length, &step);

@@ -16,6 +16,7 @@
 
 #include "base/list.h"
 #include "block/driver.h"
+#include "block/luks/disk.h"
 #include "block/qcow2/cache.h"
 #include "block/qcow2/codec.h"
 #include "block/qcow2/format.h"
@@ -67,7 +68,8 @@ typedef struct Qcow2Freed {
 
 typedef struct Qcow2 {
     BlockNode *node;
-    BlockNode *data; /* where clusters of data are: the data file, or node->file */
+    BlockNode *data;   /* where clusters of data are: the data file, or node->file */
+    CryptoDisk *crypt; /* NULL: not encrypted */
     Qcow2Header header;
     bool is_writable;
 
@@ -266,5 +268,23 @@ bool qcow2_get_info(BlockNode *node, BlockInfo *info, GError **error);
 bool qcow2_change_backing(BlockNode *node, const char *filename, const char *format,
                           GError **error);
 bool qcow2_amend(BlockNode *node, const BlockSpec *options, GError **error);
+
+/* crypt.c */
+
+/* Sets q->crypt if the image is encrypted; without BLOCK_OPEN_NO_DATA it is unlocked. */
+bool qcow2_crypt_open(Qcow2 *q, const BlockSpec *spec, unsigned flags, GError **error);
+/* Changes key slots, where @options has any of "encrypt.". */
+bool qcow2_crypt_amend(Qcow2 *q, const BlockSpec *options, GError **error);
+/* Whether an image is to be encrypted, and how. */
+bool qcow2_crypt_wanted(const BlockSpec *options, LuksWish *out_wish, bool *out_wanted,
+                        GError **error);
+/* Adds the encryption header to an image without data. */
+bool qcow2_crypt_create(File *file, const char *name, const LuksWish *wish,
+                        const BlockSpec *options, GError **error);
+/* Data clusters, encrypted where the image is. @host: bytes into the file; any alignment. */
+int qcow2_data_readv(Qcow2 *q, uint64_t host, uint64_t length, const BlockVec *vec,
+                     uint64_t skip) LODGE_MUST_CHECK;
+int qcow2_data_writev(Qcow2 *q, uint64_t host, uint64_t length, const BlockVec *vec,
+                      uint64_t skip) LODGE_MUST_CHECK;
 
 #endif
