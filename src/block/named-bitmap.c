@@ -14,7 +14,8 @@ DirtyBitmap *block_bitmap_get(const BlockNode *node, const char *name, unsigned 
 {
     DirtyBitmap *bitmap = block_node_find_bitmap(node, name);
     if (!bitmap) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "Dirty bitmap '%s' not found", name);
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "Dirty bitmap '%s' not found",
+                    name);
         return NULL;
     }
     unsigned found = dirty_bitmap_flags(bitmap) & refused;

@@ -5,27 +5,17 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "block/driver.h"
 #include "gbase/error.h"
-#include "vmm/monitor/block.h"
+#include "vmm/monitor/block-action.h"
 
 #include <string.h>
 
-typedef struct Action Action;
-
-typedef struct ActionClass {
+struct ActionClass {
     const char *type;
     const char *members; /* as in the table of commands */
     /* On failure nothing is left behind. */
     bool (*prepare)(MonitorSession *session, Action *action, JsonObject *data, GError **error);
     void (*commit)(MonitorSession *session, Action *action); /* NULL: nothing */
     void (*undo)(MonitorSession *session, Action *action);
-} ActionClass;
-
-struct Action {
-    const ActionClass *class;
-    Job *job;
-    BlockNode *node, *overlay; /* referenced */
-    DirtyBitmap *bitmap, *content;
-    bool was_recording;
 };
 
 /* Snapshots */
@@ -106,6 +96,19 @@ static bool fail(MonitorSession *session, Action *action, JsonObject *data, GErr
 
 static const ActionClass classes[] = {
     { "abort", "", fail, NULL, NULL },
+    { "block-dirty-bitmap-add",
+      "node:str,name:str,?granularity:int,?persistent:bool,?disabled:bool", bitmap_action_add, NULL,
+      bitmap_action_undo_add },
+    { "block-dirty-bitmap-clear", "node:str,name:str", bitmap_action_clear, NULL,
+      bitmap_action_undo_content },
+    { "block-dirty-bitmap-disable", "node:str,name:str", bitmap_action_disable, NULL,
+      bitmap_action_undo_recording },
+    { "block-dirty-bitmap-enable", "node:str,name:str", bitmap_action_enable, NULL,
+      bitmap_action_undo_recording },
+    { "block-dirty-bitmap-merge", "node:str,target:str,bitmaps:[any]", bitmap_action_merge, NULL,
+      bitmap_action_undo_content },
+    { "block-dirty-bitmap-remove", "node:str,name:str", bitmap_action_remove,
+      bitmap_action_commit_remove, bitmap_action_undo_remove },
     { "blockdev-backup", BACKUP_MEMBERS, backup, start_backup, undo_backup },
     { "blockdev-snapshot", "node:str,overlay:str", snapshot, NULL, undo_snapshot },
     { "blockdev-snapshot-sync",
@@ -144,6 +147,7 @@ static bool prepare(MonitorSession *session, GArray *actions, const char *type, 
     Action action = { .class = class };
     if (!class || !schema_check(class->members, data, error) ||
         !class->prepare(session, &action, data, error)) {
+        clear_action(&action);
         return false;
     }
     g_array_append_val(actions, action);

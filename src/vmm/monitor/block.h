@@ -33,6 +33,9 @@ bool qmp_run_action(MonitorSession *session, const char *type, JsonObject *data,
  * shown for; NULL: none. (transfer full) */
 JsonObject *qmp_block_device_object(BlockNode *node, BlockBackend *backend);
 
+/* Adds "dirty-bitmaps", if the node has any. */
+void qmp_put_bitmaps(JsonObject *object, const BlockNode *node);
+
 /* Tells QMP peers of a job. @opaque: the MonitorSet. */
 void qmp_on_job_event(void *opaque, const JobEvent *event);
 

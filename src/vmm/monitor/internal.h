@@ -136,6 +136,12 @@ JsonNode *qmp_run_job_pause(MonitorSession *session, JsonObject *arguments, GErr
 JsonNode *qmp_run_job_resume(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_run_snapshot(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_run_snapshot_sync(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_bitmap_add(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_bitmap_remove(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_bitmap_clear(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_bitmap_enable(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_bitmap_disable(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_bitmap_merge(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_run_transaction(MonitorSession *session, JsonObject *arguments, GError **error);
 /* Nodes of what they return. (transfer full) */
 JsonNode *qmp_take_object(JsonObject *object);

@@ -235,6 +235,7 @@ JsonObject *qmp_block_device_object(BlockNode *node, BlockBackend *backend)
     json_object_set_object_member(object, "image", image_object(node));
     BlockCache cache = backend ? block_backend_cache(backend) : cache_of(node);
     json_object_set_object_member(object, "cache", cache_object(cache));
+    qmp_put_bitmaps(object, node);
     return object;
 }
 

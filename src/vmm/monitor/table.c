@@ -11,6 +11,14 @@ const QmpCommand qmp_commands[] = {
       "?backing-file:str,?speed:int,?on-error:BlockdevOnError,?filter-node-name:str,"
       "?auto-finalize:bool,?auto-dismiss:bool",
       "", qmp_run_block_commit },
+    { "block-dirty-bitmap-add",
+      "node:str,name:str,?granularity:int,?persistent:bool,?disabled:bool", "",
+      qmp_run_bitmap_add },
+    { "block-dirty-bitmap-clear", "node:str,name:str", "", qmp_run_bitmap_clear },
+    { "block-dirty-bitmap-disable", "node:str,name:str", "", qmp_run_bitmap_disable },
+    { "block-dirty-bitmap-enable", "node:str,name:str", "", qmp_run_bitmap_enable },
+    { "block-dirty-bitmap-merge", "node:str,target:str,bitmaps:[any]", "", qmp_run_bitmap_merge },
+    { "block-dirty-bitmap-remove", "node:str,name:str", "", qmp_run_bitmap_remove },
     { "block-job-cancel", "device:str,?force:bool", "", qmp_run_block_job_cancel },
     { "block-job-complete", "device:str", "", qmp_run_block_job_complete },
     { "block-job-dismiss", "id:str", "", qmp_run_block_job_dismiss },
@@ -141,6 +149,7 @@ const SchemaStruct schema_structs[] = {
       "bool,"
       "detect_zeroes:str,bps:int,bps_rd:int,bps_wr:int,iops:int,iops_rd:int,"
       "iops_wr:int,image:ImageInfo,cache:BlockdevCacheInfo,write_threshold:int,"
+      "?dirty-bitmaps:[BlockDirtyInfo],"
       "?bps_max:int,?bps_max_length:int,?bps_rd_max:int,"
       "?bps_rd_max_length:int,?bps_wr_max:int,?bps_wr_max_length:int,"
       "?iops_max:int,?iops_max_length:int,?iops_rd_max:int,"
@@ -150,6 +159,8 @@ const SchemaStruct schema_structs[] = {
       "rd_bytes:int,wr_bytes:int,unmap_bytes:int,rd_operations:int,wr_operations:int,"
       "flush_operations:int,unmap_operations:int,failed_rd_operations:int,"
       "failed_wr_operations:int,failed_flush_operations:int,failed_unmap_operations:int" },
+    { "BlockDirtyInfo", "?name:str,count:int,granularity:int,recording:bool,busy:bool,"
+                        "persistent:bool,?inconsistent:bool" },
     { "BlockInfo", "device:str,?qdev:str,type:str,removable:bool,locked:bool,"
                    "?inserted:BlockDeviceInfo,?io-status:BlockDeviceIoStatus" },
     { "BlockJobInfo",
