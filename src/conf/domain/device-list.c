@@ -264,6 +264,27 @@ DomainDevice *domain_def_remove(DomainDef *def, DomainDevice *device)
     return NULL;
 }
 
+void domain_def_replace(DomainDef *def, DomainDevice *old, DomainDevice *device)
+{
+    if (!device->alias) {
+        device->alias = g_strdup(old->alias);
+    }
+    if (device->address.type == ADDRESS_NONE) {
+        char *port = old->address.usb_port;
+        device->address = old->address;
+        device->address.usb_port = g_strdup(port);
+        device->address.cssid = device->address.ssid = device->address.devno = NULL;
+    }
+    XmlList *list = DEVICES(def, old->kind);
+    for (unsigned i = 0; i < list->count; i++) {
+        if (list->item[i] == old) {
+            list->item[i] = device;
+            domain_device_free(old);
+            return;
+        }
+    }
+}
+
 /* --- aliases --- */
 
 static char *controller_alias(const DomainController *controller)

@@ -114,6 +114,9 @@ DomainInterface *domain_def_find_interface(const DomainDef *def, const char *dev
  * target, address or alias is taken, or there is no room; @def is then unchanged.
  */
 bool domain_def_insert(DomainDef *def, DomainDevice *device, GError **error);
+/* Puts @device (transfer full), of the same kind, in the place of @old, which is freed; its alias
+ * and address are those of @old where it has none. */
+void domain_def_replace(DomainDef *def, DomainDevice *old, DomainDevice *device);
 /* Takes @device out of @def. (transfer full) */
 DomainDevice *domain_def_remove(DomainDef *def, DomainDevice *device);
 

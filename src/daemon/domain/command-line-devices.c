@@ -50,34 +50,6 @@ static char *with_boot(char *text, const DomainDevice *device)
 
 /* --- disks --- */
 
-static void append_iotune(GString *text, const DomainIotune *tune)
-{
-    const struct {
-        const char *name;
-        guint64 value;
-    } limits[] = {
-        { "bps-total", tune->total_bytes_sec },
-        { "bps-read", tune->read_bytes_sec },
-        { "bps-write", tune->write_bytes_sec },
-        { "iops-total", tune->total_iops_sec },
-        { "iops-read", tune->read_iops_sec },
-        { "iops-write", tune->write_iops_sec },
-        { "bps-total-max", tune->total_bytes_sec_max },
-        { "bps-read-max", tune->read_bytes_sec_max },
-        { "bps-write-max", tune->write_bytes_sec_max },
-        { "iops-total-max", tune->total_iops_sec_max },
-        { "iops-read-max", tune->read_iops_sec_max },
-        { "iops-write-max", tune->write_iops_sec_max },
-        { "iops-size", tune->size_iops_sec },
-    };
-    for (unsigned i = 0; i < G_N_ELEMENTS(limits); i++) {
-        if (limits[i].value) {
-            g_string_append_printf(text, ",throttling.%s=%" G_GUINT64_FORMAT, limits[i].name,
-                                   limits[i].value);
-        }
-    }
-}
-
 static const char *error_policy(DomainErrorPolicy policy)
 {
     static const char *const words[] = { [ERROR_POLICY_STOP] = "stop",
@@ -87,7 +59,7 @@ static const char *error_policy(DomainErrorPolicy policy)
     return words[policy];
 }
 
-char *command_line_disk_drive(CommandLine *line, const DomainDisk *disk, unsigned set)
+static char *disk_drive(CommandLine *line, const DomainDisk *disk, unsigned set)
 {
     const DomainDiskDriver *driver = &disk->driver;
     const char *format = driver->format ? domain_name(image_format, driver->format) : "raw";
@@ -117,9 +89,6 @@ char *command_line_disk_drive(CommandLine *line, const DomainDisk *disk, unsigne
     if (driver->rerror_policy) {
         g_string_append_printf(text, ",rerror=%s", error_policy(driver->rerror_policy));
     }
-    if (line->engine == ENGINE_QEMU) {
-        append_iotune(text, &disk->iotune);
-    }
     return g_string_free(text, FALSE);
 }
 
@@ -140,7 +109,7 @@ static char *ide_device(CommandLine *line, const DomainDisk *disk)
                            disk->device.alias);
 }
 
-char *command_line_disk_device(CommandLine *line, const DomainDisk *disk, GError **error)
+static char *disk_device(CommandLine *line, const DomainDisk *disk, GError **error)
 {
     const DomainDevice *device = &disk->device;
     g_autofree char *address = line_address(line, device);
@@ -151,6 +120,11 @@ char *command_line_disk_device(CommandLine *line, const DomainDisk *disk, GError
                                device->alias);
         if (disk->driver.queues) {
             char *longer = g_strdup_printf("%s,num-queues=%u", text, disk->driver.queues);
+            g_free(text);
+            text = longer;
+        }
+        if (disk->driver.iothread) {
+            char *longer = g_strdup_printf("%s,iothread=iothread%u", text, disk->driver.iothread);
             g_free(text);
             text = longer;
         }
@@ -198,15 +172,14 @@ static bool add_reader(CommandLine *line, unsigned set, int fd, GError **error)
     if (reader < 0) {
         return false;
     }
-    g_array_append_val(line->fds, reader);
-    line_add(line, "-add-fd", g_strdup_printf("fd=%d,set=%u", reader, set));
+    line_add_fd_to(line, set, reader);
     return true;
 }
 
 static bool add_disk(CommandLine *line, DomainDevice *device, GError **error)
 {
     DomainDisk *disk = (DomainDisk *)device;
-    g_autofree char *text = command_line_disk_device(line, disk, error);
+    g_autofree char *text = disk_device(line, disk, error);
     if (!text) {
         return false;
     }
@@ -227,7 +200,7 @@ static bool add_disk(CommandLine *line, DomainDevice *device, GError **error)
     } else if (line->engine == ENGINE_LODGE) {
         return line_refuse(line, error, "empty drive '%s'", disk->target_dev);
     }
-    line_add(line, "-drive", command_line_disk_drive(line, disk, set));
+    line_add(line, "-drive", disk_drive(line, disk, set));
     line_add(line, "-device", g_steal_pointer(&text));
     return true;
 }
@@ -250,7 +223,7 @@ static void append_forwards(GString *text, const DomainInterface *interface)
     }
 }
 
-char *command_line_netdev(CommandLine *line, DomainInterface *interface, GError **error)
+static char *netdev_backend(CommandLine *line, DomainInterface *interface, GError **error)
 {
     GString *text = g_string_new(NULL);
     switch (interface->type) {
@@ -282,7 +255,7 @@ char *command_line_netdev(CommandLine *line, DomainInterface *interface, GError 
     return NULL;
 }
 
-char *command_line_net_device(CommandLine *line, const DomainInterface *interface, GError **error)
+static char *net_device(CommandLine *line, const DomainInterface *interface, GError **error)
 {
     const char *model = interface->model ?: line->engine == ENGINE_QEMU ? "rtl8139" : "virtio";
     g_autofree char *address = line_address(line, &interface->device);
@@ -310,8 +283,8 @@ char *command_line_net_device(CommandLine *line, const DomainInterface *interfac
 static bool add_interface(CommandLine *line, DomainDevice *device, GError **error)
 {
     DomainInterface *interface = (DomainInterface *)device;
-    g_autofree char *card = command_line_net_device(line, interface, error);
-    g_autofree char *backend = card ? command_line_netdev(line, interface, error) : NULL;
+    g_autofree char *card = net_device(line, interface, error);
+    g_autofree char *backend = card ? netdev_backend(line, interface, error) : NULL;
     if (!backend) {
         return false;
     }
@@ -665,7 +638,7 @@ static char *panic_device(const DomainPanic *panic)
     return panic->model == PANIC_HYPERV ? NULL : g_strdup("pvpanic");
 }
 
-char *command_line_simple_device(CommandLine *line, DomainDevice *device, GError **error)
+static char *simple_device(CommandLine *line, DomainDevice *device, GError **error)
 {
     switch (device->kind) {
     case DEVICE_CONTROLLER:
@@ -736,7 +709,7 @@ static bool add_simple(CommandLine *line, DomainDevice *device, GError **error)
     if (device->kind == DEVICE_RNG && !add_rng_backend(line, (DomainRng *)device, error)) {
         return false;
     }
-    char *text = command_line_simple_device(line, device, &reason);
+    char *text = simple_device(line, device, &reason);
     if (text) {
         line_add(line, "-device", text);
     } else if (reason) {
@@ -783,6 +756,14 @@ static int pass_of(const DomainDevice *device)
     return ((const DomainController *)device)->type == CONTROLLER_PCI ? 0 : 1;
 }
 
+bool line_add_device(CommandLine *line, DomainDevice *device, GError **error)
+{
+    line->owner = device->alias;
+    bool ok = adder_of(device->kind)(line, device, error);
+    line->owner = NULL;
+    return ok;
+}
+
 bool line_add_devices(CommandLine *line, GError **error)
 {
     const DomainDef *def = line->def;
@@ -790,7 +771,7 @@ bool line_add_devices(CommandLine *line, GError **error)
         for (unsigned kind = 0; kind < DOMAIN_DEVICE_KINDS; kind++) {
             for (unsigned i = 0; i < def->devices[kind].count; i++) {
                 DomainDevice *device = def->devices[kind].item[i];
-                if (pass_of(device) == pass && !adder_of(kind)(line, device, error)) {
+                if (pass_of(device) == pass && !line_add_device(line, device, error)) {
                     return false;
                 }
             }

@@ -14,11 +14,15 @@ bool line_refuse(const CommandLine *line, GError **error, const char *fmt, ...) 
 /* Passes @fd (transfer full); returns its set, for /dev/fdset/SET. */
 unsigned line_add_fd(CommandLine *line, int fd);
 
+/* The same into a set that there is. */
+void line_add_fd_to(CommandLine *line, unsigned set, int fd);
+
 /* Commas doubled (transfer full). */
 char *line_escape(const char *text);
 
-/* -device and what is behind it, for all devices of the definition. */
+/* -device and what is behind it, for all devices of the definition, or for one. */
 bool line_add_devices(CommandLine *line, GError **error);
+bool line_add_device(CommandLine *line, DomainDevice *device, GError **error);
 
 /* ",bus=pci.1,addr=0x0" for a PCI address, or "". (transfer full) */
 char *line_address(const CommandLine *line, const DomainDevice *device);

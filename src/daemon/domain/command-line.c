@@ -3,6 +3,7 @@
 #include "daemon/domain/command-line-private.h"
 
 #include "base/cleanup.h"
+#include "daemon/domain/iothreads.h"
 #include "daemon/error.h"
 
 #include <string.h>
@@ -39,11 +40,18 @@ bool line_refuse(const CommandLine *line, GError **error, const char *fmt, ...)
     return false;
 }
 
+void line_add_fd_to(CommandLine *line, unsigned set, int fd)
+{
+    g_array_append_val(line->fds, fd);
+    line_add(line, "-add-fd",
+             g_strdup_printf("fd=%d,set=%u%s%s", fd, set, line->owner ? ",opaque=" : "",
+                             line->owner ?: ""));
+}
+
 unsigned line_add_fd(CommandLine *line, int fd)
 {
     unsigned set = ++line->next_set;
-    g_array_append_val(line->fds, fd);
-    line_add(line, "-add-fd", g_strdup_printf("fd=%d,set=%u", fd, set));
+    line_add_fd_to(line, set, fd);
     return set;
 }
 
@@ -163,8 +171,9 @@ static void add_memory_and_cpus(CommandLine *line)
         g_string_append_printf(smp, ",sockets=%u,cores=1,threads=1", def->vcpus);
     }
     line_add(line, "-smp", g_string_free(smp, FALSE));
-    for (unsigned i = 0; line->engine == ENGINE_QEMU && i < def->iothreads; i++) {
-        line_add(line, "-object", g_strdup_printf("iothread,id=iothread%u", i + 1));
+    for (unsigned i = 0; i < def->iothread_list.count; i++) {
+        const DomainIothread *thread = def->iothread_list.item[i];
+        line_add(line, "-object", g_strdup_printf("iothread,id=iothread%u", thread->id));
     }
 }
 
@@ -342,6 +351,9 @@ static bool build(CommandLine *line, int monitor_fd, GError **error)
     } else if (!add_lodge_machine(line, error)) {
         return false;
     }
+    if (line->engine == ENGINE_LODGE && line->def->iothreads) {
+        return line_refuse(line, error, "IOThreads");
+    }
     add_cpu(line);
     add_memory_and_cpus(line);
     add_clock(line);
@@ -365,8 +377,8 @@ static bool build(CommandLine *line, int monitor_fd, GError **error)
     return true;
 }
 
-CommandLine *command_line_build(DomainDef *def, const CommandLineOps *ops, void *opaque,
-                                const char *socket_dir, int monitor_fd, GError **error)
+static CommandLine *line_new(const DomainDef *def, const CommandLineOps *ops, void *opaque,
+                             const char *socket_dir)
 {
     CommandLine *line = g_new0(CommandLine, 1);
     line->engine = command_line_engine(def->emulator);
@@ -376,6 +388,27 @@ CommandLine *command_line_build(DomainDef *def, const CommandLineOps *ops, void 
     line->socket_dir = socket_dir;
     line->args = g_ptr_array_new_with_free_func(g_free);
     line->fds = g_array_new(FALSE, FALSE, sizeof(int));
+    return line;
+}
+
+CommandLine *command_line_for_device(DomainDef *def, DomainDevice *device,
+                                     const CommandLineOps *ops, void *opaque,
+                                     const char *socket_dir, unsigned first_set, GError **error)
+{
+    CommandLine *line = line_new(def, ops, opaque, socket_dir);
+    line->next_set = first_set;
+    if (!line_add_device(line, device, error)) {
+        command_line_free(line);
+        return NULL;
+    }
+    return line;
+}
+
+CommandLine *command_line_build(DomainDef *def, const CommandLineOps *ops, void *opaque,
+                                const char *socket_dir, int monitor_fd, GError **error)
+{
+    iothreads_fill(def);
+    CommandLine *line = line_new(def, ops, opaque, socket_dir);
     g_ptr_array_add(line->args, g_strdup(def->emulator));
     if (!build(line, monitor_fd, error)) {
         command_line_free(line);
@@ -399,11 +432,18 @@ void command_line_free(CommandLine *line)
 /* A value's JSON type: engines take "on" and digits as strings only for properties of that type. */
 static void set_member(JsonObject *object, const char *name, const char *value)
 {
+    static const char *const texts[] = { "addr", "serial", "name", "id", "fd", "port", NULL };
     char *end;
     gint64 number = g_ascii_strtoll(value, &end, 10);
-    if (strcmp(value, "on") == 0 || strcmp(value, "off") == 0) {
+    if (strcmp(name, "hostfwd") == 0) {
+        JsonArray *list = json_object_has_member(object, name)
+                              ? json_array_ref(json_object_get_array_member(object, name))
+                              : json_array_new();
+        json_array_add_object_element(list, qmp_object("s:str", value, NULL));
+        json_object_set_array_member(object, name, list);
+    } else if (strcmp(value, "on") == 0 || strcmp(value, "off") == 0) {
         json_object_set_boolean_member(object, name, value[1] == 'n');
-    } else if (*value && !*end && strcmp(name, "addr") != 0 && strcmp(name, "serial") != 0) {
+    } else if (*value && !*end && !g_strv_contains(texts, name)) {
         json_object_set_int_member(object, name, number);
     } else {
         json_object_set_string_member(object, name, value);

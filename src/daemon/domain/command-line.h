@@ -26,6 +26,7 @@ typedef struct CommandLine {
     const char *socket_dir; /* for unix sockets without a path */
     GPtrArray *args;        /* of char * */
     GArray *fds;            /* of int, owned: to be inherited */
+    const char *owner;      /* alias of the device that is added, or NULL; marks descriptor sets */
     unsigned next_set;
 } CommandLine;
 
@@ -40,24 +41,17 @@ GuestEngine command_line_engine(const char *emulator);
  */
 CommandLine *command_line_build(DomainDef *def, const CommandLineOps *ops, void *opaque,
                                 const char *socket_dir, int monitor_fd, GError **error);
+
+/* The arguments of one device alone, for a guest that runs: without a program, sets of descriptors
+ * from @first_set + 1 on. */
+CommandLine *command_line_for_device(DomainDef *def, DomainDevice *device,
+                                     const CommandLineOps *ops, void *opaque,
+                                     const char *socket_dir, unsigned first_set, GError **error);
 void command_line_free(CommandLine *line);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CommandLine, command_line_free)
 
-/* Whether @engine has all of @def; false with @error. Without opening anything. */
-bool command_line_check(const DomainDef *def, GError **error);
-
-/* --- pieces that hot-plug shares --- */
-
-/* "virtio-blk-pci,drive=..." and the like, as a QMP object too: NAME=VALUE,... */
-char *command_line_disk_device(CommandLine *line, const DomainDisk *disk, GError **error);
-char *command_line_disk_drive(CommandLine *line, const DomainDisk *disk, unsigned set);
-char *command_line_net_device(CommandLine *line, const DomainInterface *interface, GError **error);
-char *command_line_netdev(CommandLine *line, DomainInterface *interface, GError **error);
-/* Any other device without a back end of its own; NULL without @error: nothing is needed. */
-char *command_line_simple_device(CommandLine *line, DomainDevice *device, GError **error);
-
 /* Turns "driver,a=b,c=d" into the arguments of device_add or netdev_add (@first: name of the word
- * before the first comma). */
+ * before the first comma). Numbers and on/off get those types; "hostfwd" becomes a list. */
 JsonObject *command_line_to_qmp(const char *text, const char *first);
 
 #endif

@@ -3,6 +3,7 @@
 #include "daemon/domain/domain.h"
 
 #include "base/log.h"
+#include "daemon/domain/agent.h"
 #include "daemon/domain/service.h"
 #include "daemon/error.h"
 
@@ -15,6 +16,8 @@ Domain *domain_new(DomainService *service, const Uuid *uuid, const char *name)
     g_mutex_init(&domain->lock);
     g_cond_init(&domain->job_ended);
     g_cond_init(&domain->device_event);
+    g_cond_init(&domain->agent_free);
+    domain->agent_timeout_s = AGENT_TIMEOUT_DEFAULT;
     domain->name = g_strdup(name);
     domain->id = -1;
     domain->state = DOMAIN_SHUTOFF;
@@ -38,10 +41,10 @@ void domain_unref(Domain *domain)
     g_clear_pointer(&domain->parsed_config, domain_def_free);
     g_clear_pointer(&domain->config_stats, g_bytes_unref);
     g_clear_pointer(&domain->live, domain_def_free);
-    g_clear_pointer(&domain->gone_devices, g_hash_table_unref);
     g_clear_pointer(&domain->open_consoles, g_hash_table_unref);
     g_cond_clear(&domain->job_ended);
     g_cond_clear(&domain->device_event);
+    g_cond_clear(&domain->agent_free);
     g_mutex_clear(&domain->lock);
     g_free(domain->name);
     g_free(domain);
@@ -157,6 +160,28 @@ void domain_emit(Domain *domain, int event, int detail)
     g_mutex_lock(&domain->lock);
     domain_emit_locked(domain, event, detail);
     g_mutex_unlock(&domain->lock);
+}
+
+static void emit_tunable_locked(Domain *domain, TypedParam *param)
+{
+    RemoteDomainEventCallbackTunableMsg message = { .params = param, .n_params = 1 };
+    EventSubject subject = { domain->name, domain->uuid };
+    domain_to_wire_locked(domain, NULL, &message.dom);
+    event_queue_emit(domain->service->daemon->events, REMOTE_PROC_DOMAIN_EVENT_CALLBACK_TUNABLE,
+                     &subject, &message);
+}
+
+void domain_emit_tunable_locked(Domain *domain, const char *field, int number, const char *text)
+{
+    g_autofree char *name = number >= 0 ? g_strdup_printf("%s%d", field, number) : g_strdup(field);
+    TypedParam param = { .field = name, .type = TYPED_PARAM_STRING, .value.s = text };
+    emit_tunable_locked(domain, &param);
+}
+
+void domain_emit_tunable_number_locked(Domain *domain, const char *field, guint64 value)
+{
+    TypedParam param = { .field = field, .type = TYPED_PARAM_ULLONG, .value.ul = value };
+    emit_tunable_locked(domain, &param);
 }
 
 bool domain_resolve_flags_locked(Domain *domain, unsigned *flags, GError **error)

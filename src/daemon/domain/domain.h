@@ -81,12 +81,11 @@ typedef struct DomainRuntime {
     GuestProcess process;
     GuestEngine engine;
     QmpClient *monitor; /* NULL until connected and after it closed */
-    QmpClient *agent;   /* of the guest agent, when somebody asked for it */
     char *dir;          /* RUN/qemu/domain-ID-NAME: sockets */
     char *monitor_path; /* of the monitor's socket */
     LoopWatch *exit_watch;
     GHashTable *ptys;    /* device alias -> path */
-    GArray *vcpu_tids;   /* of pid_t, by number; empty: unknown */
+    GArray *vcpu_tids;   /* of pid_t, by number; 0: not plugged; empty: unknown */
     guint64 balloon_kib; /* what the guest has now */
     bool is_reconnected; /* adopted, not started by this daemon */
     bool is_starting;    /* domain_start() uses it: an end is left to it to clean up */
@@ -99,6 +98,9 @@ typedef struct DomainRuntime {
     uint64_t owner_client; /* autodestroy: client_id(), or 0 */
     unsigned owner_handle;
 } DomainRuntime;
+
+/* What a guest does with a device that is to go. */
+typedef enum DeviceLeave { DEVICE_STAYS, DEVICE_LEFT, DEVICE_REFUSED } DeviceLeave;
 
 typedef struct Domain {
     gint refs;
@@ -129,9 +131,13 @@ typedef struct Domain {
     GCond job_ended;
     const char *job;           /* its name, or NULL */
     gint64 job_since;          /* monotonic, us */
-    GCond device_event;        /* a device went, or refused to */
+    GCond device_event;        /* the device that is waited for went, or refused to */
+    const char *leaving;       /* alias of the device that a call waits for, or NULL */
+    DeviceLeave leave;         /* what became of it */
     GHashTable *open_consoles; /* aliases with a client */
-    GHashTable *gone_devices;  /* alias -> GINT 1: deleted, 2: refused */
+    GCond agent_free;
+    bool is_agent_busy;  /* a call talks to the guest agent */
+    int agent_timeout_s; /* AGENT_TIMEOUT_ or seconds */
 } Domain;
 
 /* How long a call waits for another that changes the same guest. */
@@ -169,6 +175,10 @@ void domain_set_state_locked(Domain *domain, DomainState state, int reason);
 /* Sends a lifecycle event. With lock or without, but not both at once. */
 void domain_emit_locked(Domain *domain, int event, int detail);
 void domain_emit(Domain *domain, int event, int detail);
+
+/* Event "tunable": FIELD, with its number unless -1, got that value. With lock. */
+void domain_emit_tunable_locked(Domain *domain, const char *field, int number, const char *text);
+void domain_emit_tunable_number_locked(Domain *domain, const char *field, guint64 value);
 
 /* What replies and events carry; strings go to @arena (NULL: borrowed, with lock). */
 void domain_to_wire_locked(Domain *domain, Arena *arena, RemoteDomain *out);

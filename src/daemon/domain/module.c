@@ -135,10 +135,29 @@ static bool load_all(DomainService *service, GError **error)
     return true;
 }
 
-static void reconnect(gpointer data, gpointer opaque)
+typedef struct Task {
+    Domain *domain;
+    void (*func)(Domain *domain, const char *argument);
+    char *argument;
+} Task;
+
+static void run_task(gpointer data, gpointer opaque)
 {
-    status_reconnect(data);
-    domain_unref(data);
+    Task *task = data;
+    task->func(task->domain, task->argument);
+    domain_unref(task->domain);
+    g_free(task->argument);
+    g_free(task);
+}
+
+void service_run(Domain *domain, void (*func)(Domain *domain, const char *argument),
+                 const char *argument)
+{
+    Task *task = g_new0(Task, 1);
+    task->domain = domain_ref(domain);
+    task->func = func;
+    task->argument = g_strdup(argument);
+    g_thread_pool_push(domain->service->workers, task, NULL);
 }
 
 static gpointer run_autostart(gpointer data)
@@ -179,7 +198,7 @@ static bool start(Daemon *daemon, GError **error)
     service->environment = (DomainEnvironment){ .default_emulator = default_emulator,
                                                 .canonical_machine = canonical_machine,
                                                 .opaque = service };
-    service->workers = g_thread_pool_new(reconnect, NULL, WORKERS, FALSE, NULL);
+    service->workers = g_thread_pool_new(run_task, NULL, WORKERS, FALSE, NULL);
     daemon->domains = service;
     StateStoreConfig config = {
         .files_dir = daemon->paths.config_dir,

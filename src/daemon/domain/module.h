@@ -6,10 +6,16 @@
 #include "daemon/daemon.h"
 
 extern const DaemonModule domain_module;
-extern const DaemonModule domain_query_module;     /* lists, states */
-extern const DaemonModule domain_define_module;    /* definitions */
-extern const DaemonModule domain_guest_module;     /* consoles, keys, the monitor */
-extern const DaemonModule domain_stats_module;     /* counters */
+extern const DaemonModule domain_query_module;      /* lists, states */
+extern const DaemonModule domain_define_module;     /* definitions */
+extern const DaemonModule domain_guest_module;      /* consoles, keys, the monitor */
+extern const DaemonModule domain_stats_module;      /* counters */
+extern const DaemonModule domain_devices_module;    /* devices in and out */
+extern const DaemonModule domain_interfaces_module; /* counters, limits, addresses of interfaces */
+extern const DaemonModule domain_vcpus_module;      /* vCPUs: number, places */
+extern const DaemonModule domain_iothreads_module;
+extern const DaemonModule domain_memory_module;
+extern const DaemonModule domain_blocks_module;    /* disks */
 extern const DaemonModule domain_lifecycle_module; /* start, stop, pause */
 
 #endif

@@ -3,8 +3,10 @@
 #include "daemon/domain/monitor-events.h"
 
 #include "base/log.h"
+#include "daemon/domain/hotplug.h"
 #include "daemon/domain/json-peer.h"
 #include "daemon/domain/runtime.h"
+#include "daemon/domain/vcpus.h"
 
 #include <signal.h>
 #include <string.h>
@@ -101,31 +103,70 @@ static void on_balloon(Domain *domain, JsonObject *data)
     EMIT(domain, BALLOON_CHANGE, &message);
 }
 
-static void note_device(Domain *domain, const char *device, int outcome)
+/* Tells the call that waits for it; false: none does. */
+static bool tell_waiting(Domain *domain, const char *device, DeviceLeave outcome)
 {
-    if (!domain->gone_devices) {
-        domain->gone_devices = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    bool is_awaited = domain->leaving && strcmp(domain->leaving, device) == 0;
+    if (is_awaited) {
+        domain->leave = outcome;
+        g_cond_broadcast(&domain->device_event);
     }
-    if (g_hash_table_size(domain->gone_devices) < 1024) {
-        g_hash_table_replace(domain->gone_devices, g_strdup(device), GINT_TO_POINTER(outcome));
-    }
-    g_cond_broadcast(&domain->device_event);
+    return is_awaited;
 }
 
 static void on_device_deleted(Domain *domain, JsonObject *data)
 {
     const char *device = json_peer_string(data, "device");
-    if (device) {
-        note_device(domain, device, 1);
+    if (!device || tell_waiting(domain, device, DEVICE_LEFT) || !domain->live) {
+        return;
+    }
+    if (domain_def_find_alias(domain->live, device)) {
+        service_run(domain, hotplug_device_left, device);
+    } else if (g_str_has_prefix(device, "vcpu")) {
+        service_run(domain, vcpus_note, NULL);
     }
 }
 
 static void on_unplug_error(Domain *domain, JsonObject *data)
 {
     const char *device = json_peer_string(data, "device");
-    if (device) {
-        note_device(domain, device, 2);
+    if (device && !tell_waiting(domain, device, DEVICE_REFUSED) && domain->live &&
+        domain_def_find_alias(domain->live, device)) {
+        hotplug_emit_removal_failed_locked(domain, device);
     }
+}
+
+/* The device of an event: its id, or the drive that it has. With lock. */
+static DomainDisk *event_disk(Domain *domain, JsonObject *data)
+{
+    const char *id = json_peer_string(data, "id");
+    const char *drive = json_peer_string(data, "device");
+    XmlList *disks = domain->live ? &domain->live->devices[DEVICE_DISK] : NULL;
+    for (unsigned i = 0; disks && i < disks->count; i++) {
+        DomainDisk *disk = disks->item[i];
+        const char *alias = disk->device.alias ?: "";
+        if (g_strcmp0(id, alias) == 0 || (drive && g_str_has_prefix(drive, "drive-") &&
+                                          strcmp(drive + strlen("drive-"), alias) == 0)) {
+            return disk;
+        }
+    }
+    return NULL;
+}
+
+static void on_tray(Domain *domain, JsonObject *data)
+{
+    DomainDisk *disk = event_disk(domain, data);
+    bool is_open = json_peer_bool(data, "tray-open", false);
+    if (!disk) {
+        return;
+    }
+    disk->tray = is_open ? TRAY_OPEN : TRAY_CLOSED;
+    g_cond_broadcast(&domain->device_event);
+    RemoteDomainEventCallbackTrayChangeMsg message = { 0 };
+    domain_to_wire_locked(domain, NULL, &message.msg.dom);
+    message.msg.dev_alias = disk->device.alias;
+    message.msg.reason = is_open ? 0 : 1;
+    EMIT(domain, TRAY_CHANGE, &message);
 }
 
 static void on_panic(Domain *domain, JsonObject *data)
@@ -198,6 +239,7 @@ static const struct {
     { "BALLOON_CHANGE", on_balloon },
     { "BLOCK_IO_ERROR", on_io_error },
     { "DEVICE_DELETED", on_device_deleted },
+    { "DEVICE_TRAY_MOVED", on_tray },
     { "DEVICE_UNPLUG_GUEST_ERROR", on_unplug_error },
     { "GUEST_PANICKED", on_panic },
     { "RESET", on_reset },

@@ -1,6 +1,7 @@
 /* Typed parameters. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/params.h"
 
+#include <glib.h>
 #include <string.h>
 
 static TypedParam *add(ParamList *list, const char *field, TypedParamType type)
@@ -49,6 +50,18 @@ void params_string(ParamList *list, const char *field, const char *value)
 const char *params_name(ParamList *list, const char *prefix, unsigned n, const char *name)
 {
     return arena_printf(list->arena, "%s.%u.%s", prefix, n, name);
+}
+
+bool params_return(const ParamList *list, int nparams, TypedParam **out_params, uint32_t *out_n,
+                   int32_t *out_nparams)
+{
+    *out_nparams = (int32_t)list->count;
+    if (nparams > 0) {
+        *out_params = list->items;
+        *out_n = MIN(list->count, (uint32_t)nparams);
+        *out_nparams = (int32_t)*out_n;
+    }
+    return true;
 }
 
 const TypedParam *params_find(const TypedParam *params, uint32_t n, const char *field)

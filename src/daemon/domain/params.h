@@ -27,6 +27,14 @@ void params_string(ParamList *list, const char *field, const char *value);
 /* "PREFIX.N.NAME" in the arena. */
 const char *params_name(ParamList *list, const char *prefix, unsigned n, const char *name);
 
+/* VIR_TYPED_PARAM_STRING_OKAY: the client takes strings; every one does. */
+#define PARAMS_STRING_OKAY 4u
+
+/* The reply of procedures that are asked twice: with @nparams 0 for the number alone, then for the
+ * list. Returns: true. */
+bool params_return(const ParamList *list, int nparams, TypedParam **out_params, uint32_t *out_n,
+                   int32_t *out_nparams);
+
 /* The client's parameter of that name, or NULL. */
 const TypedParam *params_find(const TypedParam *params, uint32_t n, const char *field);
 /* Its value as a number: any of the integer types. False: of another type. */

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define CONNECT_TIMEOUT_MS 30000
+#define VCPUS_MAX 4096
 #define TERM_TIMEOUT_MS 15000
 #define KILL_TIMEOUT_MS 15000
 
@@ -92,17 +93,12 @@ void runtime_ended(Domain *domain)
     loop_unwatch(runtime->exit_watch);
     runtime->exit_watch = NULL;
     QmpClient *monitor = g_steal_pointer(&runtime->monitor);
-    QmpClient *agent = g_steal_pointer(&runtime->agent);
     int detail = 0;
     judge_end_locked(domain, process_reap(&runtime->process), &detail);
     g_mutex_unlock(&domain->lock);
     if (monitor) {
         qmp_client_close(monitor);
         qmp_client_unref(monitor);
-    }
-    if (agent) {
-        qmp_client_close(agent);
-        qmp_client_unref(agent);
     }
     failpoint("end-before-status");
     status_remove(domain);
@@ -299,10 +295,16 @@ static void note_status_locked(Domain *domain, JsonObject *status)
 static void note_vcpus_locked(DomainRuntime *runtime, JsonArray *cpus)
 {
     g_array_set_size(runtime->vcpu_tids, 0);
-    for (guint i = 0; cpus && i < json_array_get_length(cpus) && i < 4096; i++) {
+    for (guint i = 0; cpus && i < json_array_get_length(cpus) && i < VCPUS_MAX; i++) {
         JsonObject *cpu = json_peer_element(cpus, i);
-        pid_t tid = (pid_t)json_peer_int(cpu, "thread-id", 0);
-        g_array_append_val(runtime->vcpu_tids, tid);
+        gint64 index = json_peer_int(cpu, "cpu-index", i);
+        if (index < 0 || index >= VCPUS_MAX) {
+            continue;
+        }
+        if (index >= runtime->vcpu_tids->len) {
+            g_array_set_size(runtime->vcpu_tids, (guint)index + 1);
+        }
+        g_array_index(runtime->vcpu_tids, pid_t, index) = (pid_t)json_peer_int(cpu, "thread-id", 0);
     }
 }
 

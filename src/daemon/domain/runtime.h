@@ -3,6 +3,7 @@
 #ifndef LODGE_DAEMON_DOMAIN_RUNTIME_H
 #define LODGE_DAEMON_DOMAIN_RUNTIME_H
 
+#include "daemon/domain/command-line.h"
 #include "daemon/domain/service.h"
 
 typedef enum StartFlags {
@@ -31,6 +32,9 @@ bool domain_start(Domain *domain, unsigned flags, DaemonClient *client, GError *
  */
 bool domain_kill(Domain *domain, bool graceful, GError **error);
 
+/* How a guest's disks, files, sockets and taps are opened; their opaque is the Domain. */
+extern const CommandLineOps domain_resources;
+
 /* The runtime of a process that this daemon, or one before it, started (transfer full). */
 DomainRuntime *runtime_new(Domain *domain, const char *run_dir, int id);
 void runtime_free(DomainRuntime *runtime);
@@ -58,8 +62,6 @@ bool runtime_refresh(Domain *domain, GError **error);
 /* Writes it. With the domain's lock. False with @error. */
 bool status_write_locked(Domain *domain, GError **error);
 void status_remove(Domain *domain);
-/* The second half of finding one again, with its job, which it ends. Not on the loop. */
-void status_reconnect(Domain *domain);
 /* Finds all guests again that still run. When the daemon starts. */
 void status_adopt_all(DomainService *service);
 

@@ -11,7 +11,7 @@ struct DomainService {
     Daemon *daemon;
     StateStore *store;
     char *lodge_vmm;      /* default emulator */
-    GThreadPool *workers; /* reconnects (Domain *) at the start */
+    GThreadPool *workers; /* of what events bring about: see service_run() */
 
     /* Taken before any domain's lock. */
     GRWLock lock;
@@ -55,6 +55,11 @@ bool service_rename(DomainService *service, Domain *domain, const char *name, GE
 /* Gives it an id (@wanted, or -1 for the next) and counts it as active; and the reverse. */
 void service_activate(DomainService *service, Domain *domain, int wanted);
 void service_deactivate(DomainService *service, Domain *domain);
+
+/* Runs @func on a worker thread of the service, with a reference on @domain; @argument: copied. Any
+ * thread, locks may be held. */
+void service_run(Domain *domain, void (*func)(Domain *domain, const char *argument),
+                 const char *argument);
 
 /* Makes the persistent definition, the autostart mark and what else is in @txn durable. */
 bool service_commit(DomainService *service, const StateTxn *txn, GError **error);

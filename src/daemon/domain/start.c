@@ -4,7 +4,10 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "block/lock.h"
+#include "daemon/domain/affinity.h"
 #include "daemon/domain/command-line.h"
+#include "daemon/domain/hotplug.h"
+#include "daemon/domain/memory.h"
 #include "daemon/domain/runtime.h"
 #include "daemon/domain/tap.h"
 #include "daemon/error.h"
@@ -125,7 +128,7 @@ static int listen_unix(void *opaque, const char *path, GError **error)
     return steal_fd(&fd);
 }
 
-static const CommandLineOps resources = {
+const CommandLineOps domain_resources = {
     .open_disk = open_disk,
     .open_file = open_file,
     .listen_unix = listen_unix,
@@ -237,8 +240,8 @@ static bool launch(Domain *domain, int log_fd, GError **error)
         cleanup_close(&monitor_fd);
         return false;
     }
-    g_autoptr(CommandLine) line =
-        command_line_build(domain->live, &resources, domain, runtime->dir, monitor_fd, error);
+    g_autoptr(CommandLine) line = command_line_build(domain->live, &domain_resources, domain,
+                                                     runtime->dir, monitor_fd, error);
     if (!line) {
         return false;
     }
@@ -294,7 +297,9 @@ static bool set_vnc_password(Domain *domain, QmpClient *monitor, GError **error)
 static bool run_guest(Domain *domain, unsigned flags, GError **error)
 {
     g_autoptr(QmpClient) monitor = domain_get_monitor(domain, error);
-    if (!monitor || !set_vnc_password(domain, monitor, error)) {
+    if (!monitor || !set_vnc_password(domain, monitor, error) ||
+        !hotplug_finish_start(domain, monitor, error) || !affinity_apply(domain, monitor, error) ||
+        !memory_apply_period(domain, monitor, error)) {
         return false;
     }
     g_mutex_lock(&domain->lock);

@@ -88,7 +88,8 @@ static bool parse(const char *text, Status *out, GError **error)
     return out->def != NULL;
 }
 
-void status_reconnect(Domain *domain)
+/* The second half of finding one again, with its job, which it ends. */
+static void reconnect(Domain *domain, const char *unused)
 {
     g_autoptr(GError) reason = NULL;
     if (!runtime_connect_monitor(domain, &reason) || !runtime_refresh(domain, &reason)) {
@@ -132,7 +133,7 @@ static bool revive(DomainService *service, Status *status, const GuestProcess *p
     domain->job = "adopt";
     domain->job_since = g_get_monotonic_time();
     g_mutex_unlock(&domain->lock);
-    g_thread_pool_push(service->workers, domain_ref(domain), NULL);
+    service_run(domain, reconnect, NULL);
     return true;
 }
 

@@ -32,6 +32,27 @@ static bool join_bridge(int control, const char *name, const char *bridge, GErro
     return true;
 }
 
+bool tap_move(const char *name, const char *from, const char *to, GError **error)
+{
+    struct ifreq request = { .ifr_ifindex = (int)if_nametoindex(name) };
+    autofd control = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (control < 0 || !request.ifr_ifindex || !if_nametoindex(to)) {
+        daemon_error_set(error, DAEMON_ERROR_SYSTEM,
+                         "cannot move '%s' to the bridge '%s': there is no such bridge", name, to);
+        return false;
+    }
+    g_strlcpy(request.ifr_name, from, IFNAMSIZ);
+    if (ioctl(control, SIOCBRDELIF, &request) < 0) {
+        lodge_error_set_errno(error, errno, "cannot take '%s' from the bridge '%s'", name, from);
+        return false;
+    }
+    if (!join_bridge(control, name, to, error)) {
+        join_bridge(control, name, from, NULL);
+        return false;
+    }
+    return true;
+}
+
 static bool bring_up(int control, const char *name, unsigned mtu, GError **error)
 {
     struct ifreq request = { 0 };

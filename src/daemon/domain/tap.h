@@ -11,4 +11,8 @@
  * descriptor is closed. A CommandLineOps function. */
 int tap_open(void *opaque, DomainInterface *interface, GError **error);
 
+/* Takes the tap out of the bridge @from and puts it into @to. False with @error: it is where it
+ * was. */
+bool tap_move(const char *name, const char *from, const char *to, GError **error);
+
 #endif

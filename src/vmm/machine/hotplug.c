@@ -224,6 +224,7 @@ bool machine_create_backend(Machine *machine, const char *kind, const BackendCon
         const char *kind;
         bool (*add)(Machine *machine, const BackendConfig *config, GError **error);
     } kinds[] = { { "chardev", machine_add_chardev },
+                  { "drive", machine_add_drive },
                   { "netdev", machine_add_netdev },
                   { "object", machine_add_object } };
     MachineBackendInfo info;

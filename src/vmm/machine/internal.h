@@ -208,6 +208,7 @@ bool machine_take_passed_fds(Machine *machine, GError **error);
 /* fd_sets_resolve() with the machine's sets: each path that users name goes through it. */
 char *machine_resolve_path(const Machine *machine, const char *path, int flags, GError **error);
 bool machine_add_object(Machine *machine, const BackendConfig *config, GError **error);
+bool machine_add_drive(Machine *machine, const BackendConfig *config, GError **error);
 bool machine_add_netdev(Machine *machine, const BackendConfig *config, GError **error);
 bool machine_add_chardev(Machine *machine, const BackendConfig *config, GError **error);
 bool machine_build_backends(Machine *machine, GError **error);

@@ -179,6 +179,14 @@ static bool add_drive(Machine *machine, const DriveConfig *config, GError **erro
     return true;
 }
 
+bool machine_add_drive(Machine *machine, const BackendConfig *config, GError **error)
+{
+    DriveConfig *drive = drive_config_new(config->id, config->options, error);
+    bool ok = drive && add_drive(machine, drive, error);
+    g_clear_pointer(&drive, drive_config_free);
+    return ok;
+}
+
 /* Character devices */
 
 static bool set_char_property(void *object, const char *name, const char *value, GError **error)

@@ -96,6 +96,34 @@ static void run_set_link(MonitorSession *session, const char *arguments, GString
     }
 }
 
+/* "0 OPTIONS": the first word, a PCI address, is not looked at, as QEMU does with if=none. */
+static void run_drive_add(MonitorSession *session, const char *arguments, GString *out)
+{
+    const MonitorTarget *target = &session->set->target;
+    g_autoptr(GError) error = NULL;
+    const char *text = strchr(arguments, ' ');
+    g_autoptr(KeyvalList) options = keyval_parse(text ? text + 1 : "", "file", &error);
+    g_autofree char *id = options ? keyval_take(options, "id") : NULL;
+    g_autofree char *interface = options ? keyval_take(options, "if") : NULL;
+    if (options && (!id || g_strcmp0(interface, "none") != 0)) {
+        g_string_append(out, "Error: id=NAME and if=none are needed\n");
+    } else if (!options ||
+               !target->backend_add(target->opaque, "drive", "drive", id, options, &error)) {
+        print_error(out, error);
+    } else {
+        g_string_append(out, "OK\n");
+    }
+}
+
+static void run_drive_del(MonitorSession *session, const char *arguments, GString *out)
+{
+    const MonitorTarget *target = &session->set->target;
+    g_autoptr(GError) error = NULL;
+    if (!target->backend_del(target->opaque, "drive", arguments, &error)) {
+        print_error(out, error);
+    }
+}
+
 static void run_commit(MonitorSession *session, const char *arguments, GString *out)
 {
     if (session->set->target.flush_disks) {
@@ -160,6 +188,9 @@ const HmpCommand hmp_commands[] = {
     { "commit", NULL, "[all]", "write what disks hold back", run_commit },
     { "cont", "c", "", "let the guest go on", run_cont },
     { "cpu", NULL, "INDEX", "choose the CPU that x and info registers look at", run_cpu },
+    { "drive_add", NULL, "0 OPTIONS", "open an image for a device to come, as -drive if=none does",
+      run_drive_add },
+    { "drive_del", NULL, "DRIVE", "close the image of a drive that no device has", run_drive_del },
     { "help", "?", "[COMMAND]", "what there is", run_help },
     { "info", NULL, "[TOPIC]", "show something of the guest", run_info },
     { "nmi", NULL, "", "interrupt the guest by an NMI", run_nmi },

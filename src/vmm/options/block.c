@@ -97,6 +97,18 @@ static bool check_drive(DriveConfig *drive, GError **error)
     return true;
 }
 
+DriveConfig *drive_config_new(const char *id, const KeyvalList *options, GError **error)
+{
+    DriveConfig *drive = g_new0(DriveConfig, 1);
+    if (!keyval_apply(options, drive_properties, drive, error) || !check_drive(drive, error)) {
+        drive_config_free(drive);
+        return NULL;
+    }
+    g_free(drive->id);
+    drive->id = g_strdup(id);
+    return drive;
+}
+
 /* The device that -drive if=virtio stands for. */
 static void add_drive_device(MachineConfig *config, DriveConfig *drive)
 {

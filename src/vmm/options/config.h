@@ -209,5 +209,8 @@ void accel_options_format_help(GString *out);
 /* For other makers of configurations (monitor): a new element, owned by the array it is put in. */
 BackendConfig *backend_config_new(const char *type, const char *id);
 DeviceConfig *device_config_new(const char *driver, const char *id);
+/* A drive by -drive's options without "id" and "if"; NULL with @error. */
+DriveConfig *drive_config_new(const char *id, const KeyvalList *options, GError **error);
+void drive_config_free(gpointer drive);
 
 #endif

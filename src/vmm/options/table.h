@@ -25,7 +25,6 @@ extern const OptionGroup network_option_group, character_option_group, device_op
 extern const OptionGroup process_option_group;
 
 /* Frees what its group put into a config. */
-void drive_config_free(gpointer drive);
 void monitor_config_free(gpointer monitor);
 void backend_config_free(gpointer backend);
 void device_config_free(gpointer device);

@@ -1,0 +1,194 @@
+/* Procedures that add, take out and change devices.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/log.h"
+#include "daemon/domain/change.h"
+#include "daemon/domain/hotplug.h"
+
+#include <string.h>
+
+enum { MODIFY_FORCE = 4, MODIFY_ALL = AFFECT_LIVE | AFFECT_CONFIG | MODIFY_FORCE };
+
+/* The device that @xml describes, for the definition of @change that it concerns. */
+static DomainDevice *parse_device(const DomainChange *change, const char *xml, bool is_new,
+                                  GError **error)
+{
+    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
+    Domain *domain = change->domain;
+    g_mutex_lock(&domain->lock);
+    const DomainDef *def = change->flags & AFFECT_LIVE ? domain->live : domain->config;
+    DomainDevice *device = domain_device_parse(
+        xml, def, is_new || !(change->flags & AFFECT_LIVE) ? DOMAIN_PARSE_INACTIVE : 0, warnings,
+        error);
+    g_mutex_unlock(&domain->lock);
+    for (guint i = 0; i < warnings->len; i++) {
+        log_write(LOG_LEVEL_WARN, "domain '%s': %s", domain->name,
+                  (const char *)g_ptr_array_index(warnings, i));
+    }
+    return device;
+}
+
+static bool insert_copy(DomainDef *def, const DomainDevice *device, GError **error)
+{
+    DomainDevice *copy = domain_device_copy(device);
+    if (!domain_def_insert(def, copy, error)) {
+        domain_device_free(copy);
+        return false;
+    }
+    return true;
+}
+
+static bool attach(DaemonCall *call, const RemoteDomain *dom, const char *xml, unsigned flags,
+                   GError **error)
+{
+    DomainChange change;
+    if (!daemon_check_flags(flags, AFFECT_LIVE | AFFECT_CONFIG, error) ||
+        !change_begin(&change, call, dom, "attach", flags, error)) {
+        return false;
+    }
+    g_autoptr(DomainDevice) device = parse_device(&change, xml, true, error);
+    bool ok = device && (!change.config || insert_copy(change.config, device, error)) &&
+              change_store(&change, error) &&
+              (!change.monitor || hotplug_attach(change.domain, change.monitor, device, error));
+    return change_end(&change, ok);
+}
+
+bool handle_domain_attach_device(DaemonCall *call, const RemoteDomainAttachDeviceArgs *args,
+                                 GError **error)
+{
+    return attach(call, &args->dom, args->xml, AFFECT_LIVE, error);
+}
+
+bool handle_domain_attach_device_flags(DaemonCall *call,
+                                       const RemoteDomainAttachDeviceFlagsArgs *args,
+                                       GError **error)
+{
+    return attach(call, &args->dom, args->xml, args->flags, error);
+}
+
+static bool remove_from(DomainDef *def, DomainDevice *device)
+{
+    domain_device_free(domain_def_remove(def, device));
+    return true;
+}
+
+/* The live device's alias (transfer full). */
+static char *find_live_alias(Domain *domain, const DomainDevice *like, GError **error)
+{
+    g_mutex_lock(&domain->lock);
+    const DomainDevice *found = domain->live ? domain_def_find(domain->live, like, error) : NULL;
+    char *alias = found ? g_strdup(found->alias) : NULL;
+    g_mutex_unlock(&domain->lock);
+    return alias;
+}
+
+static bool detach_device(DomainChange *change, const DomainDevice *like, GError **error)
+{
+    g_autofree char *alias = NULL;
+    if (change->monitor) {
+        alias = find_live_alias(change->domain, like, error);
+        if (!alias) {
+            return false;
+        }
+    }
+    if (change->config) {
+        DomainDevice *kept = domain_def_find(change->config, like, error);
+        if (!kept || !remove_from(change->config, kept)) {
+            return false;
+        }
+    }
+    return change_store(change, error) &&
+           (!alias || hotplug_detach(change->domain, change->monitor, alias, true, error));
+}
+
+static bool detach(DaemonCall *call, const RemoteDomain *dom, const char *xml, unsigned flags,
+                   GError **error)
+{
+    DomainChange change;
+    if (!daemon_check_flags(flags, MODIFY_ALL, error) ||
+        !change_begin(&change, call, dom, "detach", flags, error)) {
+        return false;
+    }
+    g_autoptr(DomainDevice) like = parse_device(&change, xml, false, error);
+    return change_end(&change, like && detach_device(&change, like, error));
+}
+
+bool handle_domain_detach_device(DaemonCall *call, const RemoteDomainDetachDeviceArgs *args,
+                                 GError **error)
+{
+    return detach(call, &args->dom, args->xml, AFFECT_LIVE, error);
+}
+
+bool handle_domain_detach_device_flags(DaemonCall *call,
+                                       const RemoteDomainDetachDeviceFlagsArgs *args,
+                                       GError **error)
+{
+    return detach(call, &args->dom, args->xml, args->flags, error);
+}
+
+/* By contract the guest is only asked: what comes of it is told by an event. */
+static bool detach_alias(DomainChange *change, const char *alias, GError **error)
+{
+    if (change->config) {
+        DomainDevice *device = domain_def_find_alias(change->config, alias);
+        if (!device) {
+            daemon_error_set(error, DAEMON_ERROR_DEVICE_MISSING,
+                             "device not found: no device found with alias '%s'", alias);
+            return false;
+        }
+        remove_from(change->config, device);
+    }
+    return change_store(change, error) &&
+           (!change->monitor ||
+            hotplug_detach(change->domain, change->monitor, alias, false, error));
+}
+
+bool handle_domain_detach_device_alias(DaemonCall *call,
+                                       const RemoteDomainDetachDeviceAliasArgs *args,
+                                       GError **error)
+{
+    DomainChange change;
+    if (!daemon_check_flags(args->flags, AFFECT_LIVE | AFFECT_CONFIG, error) ||
+        !change_begin(&change, call, &args->dom, "detach", args->flags, error)) {
+        return false;
+    }
+    return change_end(&change, detach_alias(&change, args->alias, error));
+}
+
+static bool update_config(DomainDef *def, const DomainDevice *wanted, GError **error)
+{
+    DomainDevice *old = domain_def_find(def, wanted, error);
+    if (!old) {
+        return false;
+    }
+    domain_def_replace(def, old, domain_device_copy(wanted));
+    return domain_def_assign_addresses(def, error) && domain_def_validate(def, error);
+}
+
+bool handle_domain_update_device_flags(DaemonCall *call,
+                                       const RemoteDomainUpdateDeviceFlagsArgs *args,
+                                       GError **error)
+{
+    DomainChange change;
+    if (!daemon_check_flags(args->flags, MODIFY_ALL, error) ||
+        !change_begin(&change, call, &args->dom, "update", args->flags, error)) {
+        return false;
+    }
+    g_autoptr(DomainDevice) wanted = parse_device(&change, args->xml, false, error);
+    bool ok = wanted && (!change.config || update_config(change.config, wanted, error)) &&
+              change_store(&change, error) &&
+              (!change.monitor || hotplug_update(change.domain, change.monitor, wanted,
+                                                 args->flags & MODIFY_FORCE, error));
+    return change_end(&change, ok);
+}
+
+static const DispatchEntry entries[] = {
+    HANDLER(domain_attach_device),       HANDLER(domain_attach_device_flags),
+    HANDLER(domain_detach_device),       HANDLER(domain_detach_device_alias),
+    HANDLER(domain_detach_device_flags), HANDLER(domain_update_device_flags),
+};
+
+const DaemonModule domain_devices_module = {
+    .name = "domain-devices",
+    .handlers = entries,
+    .n_handlers = G_N_ELEMENTS(entries),
+};
