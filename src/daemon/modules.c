@@ -25,5 +25,7 @@ const DaemonModule *const daemon_modules[] = {
     &domain_iothreads_module,
     &domain_memory_module,
     &domain_blocks_module,
+    &domain_agent_module,
+    &domain_guest_info_module,
     NULL,
 };

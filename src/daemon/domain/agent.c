@@ -40,9 +40,10 @@ static const DomainCharDevice *find_channel(const DomainDef *def)
     return NULL;
 }
 
-bool agent_is_configured_locked(const Domain *domain)
+bool agent_is_connected_locked(const Domain *domain)
 {
-    return domain->live && find_channel(domain->live);
+    const DomainCharDevice *channel = domain->live ? find_channel(domain->live) : NULL;
+    return channel && channel->channel_state == CHANNEL_CONNECTED;
 }
 
 /* The channel's socket (transfer full), or NULL with @error. */

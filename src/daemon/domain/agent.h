@@ -39,7 +39,7 @@ bool agent_run(Domain *domain, const char *command, JsonObject *arguments, GErro
 /* For commands that answer only when they fail, as guest-shutdown. */
 bool agent_send(Domain *domain, const char *command, JsonObject *arguments, GError **error);
 
-/* Whether the domain runs and has the channel; with lock. */
-bool agent_is_configured_locked(const Domain *domain);
+/* Whether a program in the guest has the channel open; with lock. */
+bool agent_is_connected_locked(const Domain *domain);
 
 #endif

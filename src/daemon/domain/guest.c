@@ -171,7 +171,12 @@ bool handle_qemu_domain_monitor_command(DaemonCall *call, const QemuDomainMonito
         message = qmp_object("s:execute", "human-monitor-command", "o:arguments",
                              qmp_object("s:command-line", args->cmd, NULL), NULL);
     } else {
-        message = json_peer_parse(args->cmd, strlen(args->cmd), error);
+        g_autoptr(GError) reason = NULL;
+        message = json_peer_parse(args->cmd, strlen(args->cmd), &reason);
+        if (!message) {
+            daemon_error_set(error, DAEMON_ERROR_INTERNAL, "internal error: cannot parse json: %s",
+                             reason->message);
+        }
     }
     G_GNUC_UNUSED g_autoptr(JsonObject) owned = message;
     g_autoptr(QmpClient) monitor =

@@ -1,6 +1,7 @@
 /* Procedures that start, stop and steer guests.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/log.h"
+#include "daemon/domain/agent.h"
 #include "daemon/domain/command-line.h"
 #include "daemon/domain/handlers.h"
 #include "daemon/domain/runtime.h"
@@ -138,20 +139,15 @@ static bool run_simple(DaemonCall *call, const RemoteDomain *dom, const char *jo
     return ok;
 }
 
-enum { POWER_DEFAULT = 0, POWER_ACPI = 1, POWER_AGENT = 2 };
+enum {
+    POWER_ACPI = 1 << 0,
+    POWER_AGENT = 1 << 1,
+    POWER_ALL = (1 << 5) - 1,
+};
 
-static bool power(DaemonCall *call, const RemoteDomain *dom, uint32_t flags, bool reboot,
-                  GError **error)
+/* The power button. */
+static bool press_button(Domain *domain, bool reboot, GError **error)
 {
-    g_autoptr(Domain) domain = call_domain(call, dom, error);
-    if (!domain || !daemon_check_flags(flags, 31, error)) {
-        return false;
-    }
-    if (flags && !(flags & POWER_ACPI)) {
-        daemon_error_set(error, DAEMON_ERROR_AGENT_UNRESPONSIVE,
-                         "Guest agent is not responding: only mode 'acpi' works for this guest");
-        return false;
-    }
     g_autoptr(QmpClient) monitor =
         domain_begin_monitor_job(domain, reboot ? "reboot" : "shutdown", error);
     if (!monitor) {
@@ -165,6 +161,42 @@ static bool power(DaemonCall *call, const RemoteDomain *dom, uint32_t flags, boo
     bool ok = qmp_client_run(monitor, "system_powerdown", NULL, error);
     domain_end_job(domain);
     return ok;
+}
+
+/* The agent is asked where the caller says so, or where it is known to be there. */
+static bool power(DaemonCall *call, const RemoteDomain *dom, uint32_t flags, bool reboot,
+                  GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, dom, error);
+    if (!domain || !daemon_check_flags(flags, POWER_ALL, error)) {
+        return false;
+    }
+    if (flags && !(flags & (POWER_ACPI | POWER_AGENT))) {
+        daemon_error_set(error, DAEMON_ERROR_ARGUMENT_UNSUPPORTED,
+                         "argument unsupported: only modes 'acpi' and 'agent' are for guests of "
+                         "this kind");
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    bool ok = domain_check_active_locked(domain, error);
+    bool has_agent = agent_is_connected_locked(domain);
+    g_mutex_unlock(&domain->lock);
+    if (!ok) {
+        return false;
+    }
+    if (!(flags & POWER_AGENT) && (flags || !has_agent)) {
+        return press_button(domain, reboot, error);
+    }
+    g_autoptr(GError) reason = NULL;
+    if (agent_send(domain, "guest-shutdown",
+                   qmp_object("s:mode", reboot ? "reboot" : "powerdown", NULL), &reason)) {
+        return true;
+    }
+    if (!flags || (flags & POWER_ACPI)) {
+        return press_button(domain, reboot, error);
+    }
+    g_propagate_error(error, g_steal_pointer(&reason));
+    return false;
 }
 
 bool handle_domain_shutdown(DaemonCall *call, const RemoteDomainShutdownArgs *args, GError **error)

@@ -15,7 +15,9 @@ extern const DaemonModule domain_interfaces_module; /* counters, limits, address
 extern const DaemonModule domain_vcpus_module;      /* vCPUs: number, places */
 extern const DaemonModule domain_iothreads_module;
 extern const DaemonModule domain_memory_module;
-extern const DaemonModule domain_blocks_module;    /* disks */
+extern const DaemonModule domain_blocks_module; /* disks */
+extern const DaemonModule domain_agent_module;  /* the agent in the guest */
+extern const DaemonModule domain_guest_info_module;
 extern const DaemonModule domain_lifecycle_module; /* start, stop, pause */
 
 #endif

@@ -3,6 +3,7 @@
 #include "daemon/domain/monitor-events.h"
 
 #include "base/log.h"
+#include "daemon/domain/agent.h"
 #include "daemon/domain/hotplug.h"
 #include "daemon/domain/json-peer.h"
 #include "daemon/domain/runtime.h"
@@ -153,6 +154,30 @@ static DomainDisk *event_disk(Domain *domain, JsonObject *data)
     return NULL;
 }
 
+/* A program in the guest opened or closed its end of a channel. */
+static void on_port(Domain *domain, JsonObject *data)
+{
+    enum { AGENT_CONNECTED = 1, AGENT_DISCONNECTED = 2, AGENT_REASON_CHANNEL = 2 };
+    const char *id = json_peer_string(data, "id");
+    DomainDevice *device = id && domain->live ? domain_def_find_alias(domain->live, id) : NULL;
+    if (!device || device->kind != DEVICE_CHANNEL) {
+        return;
+    }
+    DomainCharDevice *channel = (DomainCharDevice *)device;
+    bool is_open = json_peer_bool(data, "open", false);
+    channel->channel_state = is_open ? CHANNEL_CONNECTED : CHANNEL_DISCONNECTED;
+    status_write_locked(domain, NULL);
+    if (g_strcmp0(channel->channel_name, AGENT_CHANNEL) != 0) {
+        return;
+    }
+    RemoteDomainEventCallbackAgentLifecycleMsg message = {
+        .state = is_open ? AGENT_CONNECTED : AGENT_DISCONNECTED,
+        .reason = AGENT_REASON_CHANNEL,
+    };
+    domain_to_wire_locked(domain, NULL, &message.dom);
+    EMIT(domain, AGENT_LIFECYCLE, &message);
+}
+
 static void on_tray(Domain *domain, JsonObject *data)
 {
     DomainDisk *disk = event_disk(domain, data);
@@ -248,6 +273,7 @@ static const struct {
     { "SHUTDOWN", on_shutdown },
     { "STOP", on_stop },
     { "SUSPEND", on_suspend },
+    { "VSERPORT_CHANGE", on_port },
     { "WAKEUP", on_wakeup },
     { "WATCHDOG", on_watchdog },
 };

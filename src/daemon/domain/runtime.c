@@ -308,17 +308,36 @@ static void note_vcpus_locked(DomainRuntime *runtime, JsonArray *cpus)
     }
 }
 
-/* A chardev "pty:/dev/pts/N" belongs to the device that its label "charALIAS" names. */
-static void note_ptys_locked(DomainRuntime *runtime, JsonArray *chardevs)
+/* Whether a program in the guest has the channel open. lodge-vmm tells that by events alone. */
+static void note_channel_locked(Domain *domain, const char *alias, bool is_open)
 {
+    DomainDevice *device = domain->live ? domain_def_find_alias(domain->live, alias) : NULL;
+    if (!device || device->kind != DEVICE_CHANNEL) {
+        return;
+    }
+    DomainCharDevice *channel = (DomainCharDevice *)device;
+    if (domain->runtime->engine == ENGINE_QEMU || channel->channel_state == CHANNEL_STATE_NONE) {
+        channel->channel_state = is_open && domain->runtime->engine == ENGINE_QEMU
+                                     ? CHANNEL_CONNECTED
+                                     : CHANNEL_DISCONNECTED;
+    }
+}
+
+/* A chardev "pty:/dev/pts/N" belongs to the device that its label "charALIAS" names. */
+static void note_chardevs_locked(Domain *domain, JsonArray *chardevs)
+{
+    DomainRuntime *runtime = domain->runtime;
     for (guint i = 0; chardevs && i < json_array_get_length(chardevs); i++) {
         JsonObject *chardev = json_peer_element(chardevs, i);
         const char *label = json_peer_string(chardev, "label");
         const char *file = json_peer_string(chardev, "filename");
-        if (label && file && g_str_has_prefix(label, "char") &&
-            g_str_has_prefix(file, "pty:/dev/pts/")) {
+        if (!label || !g_str_has_prefix(label, "char")) {
+            continue;
+        }
+        if (file && g_str_has_prefix(file, "pty:/dev/pts/")) {
             g_hash_table_replace(runtime->ptys, g_strdup(label + 4), g_strdup(file + 4));
         }
+        note_channel_locked(domain, label + 4, json_peer_bool(chardev, "frontend-open", false));
     }
 }
 
@@ -348,7 +367,7 @@ bool runtime_refresh(Domain *domain, GError **error)
     g_mutex_lock(&domain->lock);
     DomainRuntime *runtime = domain->runtime;
     if (runtime) {
-        note_ptys_locked(runtime, array_of(chardevs));
+        note_chardevs_locked(domain, array_of(chardevs));
         note_vcpus_locked(runtime, array_of(cpus));
         if (JSON_NODE_HOLDS_OBJECT(status)) {
             note_status_locked(domain, json_node_get_object(status));
