@@ -18,6 +18,7 @@ extern const DaemonModule domain_memory_module;
 extern const DaemonModule domain_blocks_module; /* disks */
 extern const DaemonModule domain_agent_module;  /* the agent in the guest */
 extern const DaemonModule domain_guest_info_module;
+extern const DaemonModule domain_metadata_module;  /* title, description, applications' elements */
 extern const DaemonModule domain_lifecycle_module; /* start, stop, pause */
 
 #endif
