@@ -26,6 +26,7 @@ const DaemonModule *const daemon_modules[] = {
     &domain_memory_module,
     &domain_blocks_module,
     &domain_agent_module,
+    &domain_tuning_module,
     &domain_metadata_module,
     &domain_guest_info_module,
     NULL,

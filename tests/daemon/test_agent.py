@@ -148,7 +148,7 @@ def test_what_the_guest_is_told(guest, lodged):
     domain.authorizedSSHKeysSet("root", ["ssh-rsa y"])
     assert agent.calls[-1] == ("guest-ssh-add-authorized-keys", {"username": "root", "keys": ["ssh-rsa y"], "reset": True})
     assert code_of(domain.fsThaw, ["/"]) == libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED
-    assert code_of(domain.fsTrim, "/", 0) == libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED
+    assert code_of(domain.fSTrim, "/", 0) == libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED
 
 
 def test_shutdown_and_reboot_by_the_agent(guest):
@@ -162,19 +162,23 @@ def test_shutdown_and_reboot_by_the_agent(guest):
     assert code_of(domain.shutdownFlags, libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT) == AGENT_COMMAND_FAILED
 
 
-def test_a_silent_agent_is_in_nobodys_way(guest):
+def test_a_silent_agent_is_in_nobodys_way(guest, lodged):
     domain, agent = guest
     agent.silent = True
+    # A connection of its own: libvirt's client lets a second thread wait for the first one's answer.
+    connection = libvirt.open(lodged.uri)
+    beside = connection.lookupByName(domain.name())
     results = []
     waiting = threading.Thread(target=lambda: results.append(code_of(domain.hostname, libvirt.VIR_DOMAIN_GET_HOSTNAME_AGENT)))
     waiting.start()
     calls = 0
     while waiting.is_alive():  # jobs and questions go on beside it
-        domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_TITLE, str(calls), None, None, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-        domain.state()
+        beside.setMetadata(libvirt.VIR_DOMAIN_METADATA_TITLE, str(calls), None, None, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        beside.state()
         calls += 1
         time.sleep(0.05)
     agent.silent = False
+    connection.close()
     assert results == [libvirt.VIR_ERR_AGENT_UNRESPONSIVE] and calls > 3
 
 

@@ -19,6 +19,7 @@ extern const DaemonModule domain_blocks_module; /* disks */
 extern const DaemonModule domain_agent_module;  /* the agent in the guest */
 extern const DaemonModule domain_guest_info_module;
 extern const DaemonModule domain_metadata_module;  /* title, description, applications' elements */
+extern const DaemonModule domain_tuning_module;    /* control groups */
 extern const DaemonModule domain_lifecycle_module; /* start, stop, pause */
 
 #endif

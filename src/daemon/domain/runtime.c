@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "daemon/domain/json-peer.h"
 #include "daemon/domain/monitor-events.h"
+#include "daemon/domain/tuning.h"
 #include "daemon/error.h"
 #include "gbase/error.h"
 
@@ -93,6 +94,7 @@ void runtime_ended(Domain *domain)
     loop_unwatch(runtime->exit_watch);
     runtime->exit_watch = NULL;
     QmpClient *monitor = g_steal_pointer(&runtime->monitor);
+    g_autoptr(Cgroup) group = tuning_group_locked(domain);
     int detail = 0;
     judge_end_locked(domain, process_reap(&runtime->process), &detail);
     g_mutex_unlock(&domain->lock);
@@ -102,7 +104,8 @@ void runtime_ended(Domain *domain)
     }
     failpoint("end-before-status");
     status_remove(domain);
-    runtime_remove_folder(runtime->dir);
+    remove_folder(runtime->dir);
+    cgroup_remove(group);
 
     g_mutex_lock(&domain->lock);
     domain_emit_locked(domain, EVENT_STOPPED, detail);

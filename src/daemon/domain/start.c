@@ -10,6 +10,7 @@
 #include "daemon/domain/memory.h"
 #include "daemon/domain/runtime.h"
 #include "daemon/domain/tap.h"
+#include "daemon/domain/tuning.h"
 #include "daemon/error.h"
 #include "gbase/error.h"
 
@@ -299,7 +300,7 @@ static bool run_guest(Domain *domain, unsigned flags, GError **error)
     g_autoptr(QmpClient) monitor = domain_get_monitor(domain, error);
     if (!monitor || !set_vnc_password(domain, monitor, error) ||
         !hotplug_finish_start(domain, monitor, error) || !affinity_apply(domain, monitor, error) ||
-        !memory_apply_period(domain, monitor, error)) {
+        !tuning_apply(domain, monitor, error) || !memory_apply_period(domain, monitor, error)) {
         return false;
     }
     g_mutex_lock(&domain->lock);
