@@ -57,8 +57,12 @@ bool change_store(DomainChange *change, GError **error)
     }
     Domain *domain = change->domain;
     g_mutex_lock(&domain->lock);
-    change->previous = domain->config ? domain_def_copy(domain->config) : NULL;
+    const DomainDef *config = service_config_locked(domain, error);
+    change->previous = config ? domain_def_copy(config) : NULL;
     g_mutex_unlock(&domain->lock);
+    if (!change->previous) {
+        return false;
+    }
     if (!domain_store_config(domain, change->config, error)) {
         g_clear_pointer(&change->previous, domain_def_free);
         return false;

@@ -15,7 +15,7 @@ static DomainDevice *parse_device(const DomainChange *change, const char *xml, b
     g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
     Domain *domain = change->domain;
     g_mutex_lock(&domain->lock);
-    const DomainDef *def = change->flags & AFFECT_LIVE ? domain->live : domain->config;
+    const DomainDef *def = change->flags & AFFECT_LIVE ? domain->live : change->config;
     DomainDevice *device = domain_device_parse(
         xml, def, is_new || !(change->flags & AFFECT_LIVE) ? DOMAIN_PARSE_INACTIVE : 0, warnings,
         error);
