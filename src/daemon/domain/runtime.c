@@ -104,7 +104,7 @@ void runtime_ended(Domain *domain)
     }
     failpoint("end-before-status");
     status_remove(domain);
-    remove_folder(runtime->dir);
+    runtime_remove_folder(runtime->dir);
     cgroup_remove(group);
 
     g_mutex_lock(&domain->lock);
