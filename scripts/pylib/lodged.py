@@ -15,14 +15,16 @@ BUILD = os.environ.get("LODGE_BUILD", os.path.join(TOP, "build"))
 class Lodged:
     """A running daemon."""
 
-    def __init__(self, root, *options, build=BUILD):
+    def __init__(self, root, *options, build=BUILD, session=True):
         self.root = root
+        self.session = session
         self.build = build
         self.log = os.path.join(root, "lodged.log")
         self.socket = os.path.join(root, "run", "lodge-sock")
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [os.path.join(build, "bin", "lodged"), "--session", "--root", root, *options],
+                [os.path.join(build, "bin", "lodged"), *(["--session"] if session else []),
+                 "--root", root, *options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.wait_until_ready()
 
@@ -41,7 +43,7 @@ class Lodged:
 
     @property
     def uri(self):
-        return f"qemu+unix:///session?socket={self.socket}"
+        return f"qemu+unix:///{'session' if self.session else 'system'}?socket={self.socket}"
 
     def client(self, suffix=""):
         return rpc.Client(self.socket + suffix)

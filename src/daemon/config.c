@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 typedef enum ValueKind { VALUE_UINT, VALUE_BOOL, VALUE_STRING, VALUE_OCTAL, VALUE_AUTH } ValueKind;
 
@@ -31,6 +32,7 @@ static const ConfigKey keys[] = {
     KEY("ca_file", VALUE_STRING, ca_file),
     KEY("cert_file", VALUE_STRING, cert_file),
     KEY("crl_file", VALUE_STRING, crl_file),
+    KEY("guest_uids", VALUE_STRING, guest_uids),
     KEY("keepalive_count", VALUE_UINT, limits.keepalive_count),
     KEY("keepalive_interval", VALUE_UINT, limits.keepalive_interval_s),
     KEY("key_file", VALUE_STRING, key_file),
@@ -73,6 +75,9 @@ static const char *const passed_over[] = {
     NULL,
 };
 
+/* Of no user of Debian's, systemd's or containers' ranges (systemd's UIDS-GIDS). */
+#define GUEST_UIDS "1900000000-1900016383"
+
 void daemon_config_init(DaemonConfig *config, bool session)
 {
     *config = (DaemonConfig){
@@ -83,6 +88,7 @@ void daemon_config_init(DaemonConfig *config, bool session)
                     .keepalive_interval_s = 5,
                     .keepalive_count = 5,
                     .login_s = 10 },
+        .guest_uids = g_strdup(session ? "" : GUEST_UIDS),
         .tls_port = g_strdup("16514"),
         .key_file = g_strdup("/etc/pki/libvirt/private/serverkey.pem"),
         .cert_file = g_strdup("/etc/pki/libvirt/servercert.pem"),
@@ -202,6 +208,30 @@ bool daemon_config_load(DaemonConfig *config, const char *path, bool must_exist,
             return false;
         }
     }
+    return true;
+}
+
+bool daemon_config_guest_uids(const DaemonConfig *config, uid_t *out_first, unsigned *out_count,
+                              GError **error)
+{
+    const char *text = config->guest_uids;
+    guint64 first = 0, last = 0;
+    *out_first = 0;
+    *out_count = 0;
+    if (!text || !*text || geteuid() != 0) {
+        return true;
+    }
+    g_auto(GStrv) ends = g_strsplit(text, "-", 2);
+    if (g_strv_length(ends) != 2 || !str_parse_u64(ends[0], &first) ||
+        !str_parse_u64(ends[1], &last) || first == 0 || last < first || last >= G_MAXINT32) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "guest_uids: '%s' is not FIRST-LAST, as \"" GUEST_UIDS "\"; \"\" lets guests "
+                    "run as the daemon's user",
+                    text);
+        return false;
+    }
+    *out_first = (uid_t)first;
+    *out_count = (unsigned)(last - first) + 1;
     return true;
 }
 

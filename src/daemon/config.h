@@ -14,7 +14,8 @@ typedef struct DaemonConfig {
     char *key_file, *cert_file, *ca_file, *crl_file;
     bool tls_no_verify_certificate;
     AuthMethod auth_tls, auth_unix_rw, auth_unix_ro;
-    char *sasl_file; /* SCRAM credentials */
+    char *guest_uids; /* "FIRST-LAST": a user for each guest; "": the daemon's */
+    char *sasl_file;  /* SCRAM credentials */
     mode_t unix_sock_rw_perms, unix_sock_ro_perms;
 } DaemonConfig;
 
@@ -29,6 +30,10 @@ void daemon_config_init(DaemonConfig *config, bool session);
  * warning. False: @error names file and line.
  */
 bool daemon_config_load(DaemonConfig *config, const char *path, bool must_exist, GError **error);
+/* The users of guests: first and number. False with @error: it is no range. */
+bool daemon_config_guest_uids(const DaemonConfig *config, uid_t *out_first, unsigned *out_count,
+                              GError **error);
+
 void daemon_config_clear(DaemonConfig *config);
 
 /* @root: all below it, or NULL. Makes the folders. */

@@ -19,8 +19,10 @@ typedef struct DaemonPaths {
 struct Daemon {
     bool session; /* one user's daemon; else the host's */
     DaemonPaths paths;
-    char *uri;       /* what CONNECT_GET_URI answers: qemu:///system or qemu:///session */
-    EventLoop *loop; /* runs on the main thread */
+    char *uri;                /* what CONNECT_GET_URI answers: qemu:///system or qemu:///session */
+    uid_t guest_uid_first;    /* users of guests, each one's own */
+    unsigned guest_uid_count; /* 0: guests run as the daemon's user */
+    EventLoop *loop;          /* runs on the main thread */
     EventQueue *events;
     struct DaemonServer *server;
     struct EngineSet *engines;     /* set by the host module, which starts before it */

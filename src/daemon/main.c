@@ -185,7 +185,8 @@ static bool load_config(Run *run, GError **error)
     }
     run->config.libvirt_sockets |= options->libvirt_sockets;
     run->config.listen_tls |= options->listen;
-    return true;
+    return daemon_config_guest_uids(&run->config, &run->daemon.guest_uid_first,
+                                    &run->daemon.guest_uid_count, error);
 }
 
 static bool start(Run *run, GError **error)

@@ -164,8 +164,7 @@ static bool has_medium(const DomainDisk *disk)
     return disk->source.path || disk->source.type == SOURCE_NETWORK;
 }
 
-/* QEMU opens each image for reading first, and takes only a descriptor of just that mode. */
-static bool add_reader(CommandLine *line, unsigned set, int fd, GError **error)
+bool line_add_reader(CommandLine *line, unsigned set, int fd, GError **error)
 {
     g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
     int reader = line->ops->open_file(line->opaque, path, false, error);
@@ -194,7 +193,7 @@ static bool add_disk(CommandLine *line, DomainDevice *device, GError **error)
             return false;
         }
         set = line_add_fd(line, fd);
-        if (line->engine == ENGINE_QEMU && !add_reader(line, set, fd, error)) {
+        if (line->engine == ENGINE_QEMU && !line_add_reader(line, set, fd, error)) {
             return false;
         }
     } else if (line->engine == ENGINE_LODGE) {

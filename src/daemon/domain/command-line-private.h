@@ -17,6 +17,10 @@ unsigned line_add_fd(CommandLine *line, int fd);
 /* The same into a set that there is. */
 void line_add_fd_to(CommandLine *line, unsigned set, int fd);
 
+/* Adds a descriptor for reading the file of @fd to its set: QEMU opens each image for reading
+ * first, and takes only a descriptor of just that mode. */
+bool line_add_reader(CommandLine *line, unsigned set, int fd, GError **error);
+
 /* Commas doubled (transfer full). */
 char *line_escape(const char *text);
 

@@ -190,6 +190,65 @@ static bool add_boot_file(CommandLine *line, const char *option, const char *pat
     return true;
 }
 
+/* The path, or that of a copy that the guest can open (transfer full). */
+static char *lent_path(CommandLine *line, const char *path, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    int fd = line->ops->lend_file ? line->ops->lend_file(line->opaque, path, &why) : -1;
+    if (why) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return NULL;
+    }
+    if (fd >= 0) {
+        g_array_append_val(line->fds, fd);
+        return g_strdup_printf("/proc/self/fd/%d", fd);
+    }
+    return g_strdup(path);
+}
+
+/* An option that QEMU reads a file for by its name, once. */
+static bool add_lent(CommandLine *line, const char *option, const char *path, GError **error)
+{
+    g_autofree char *lent = path ? lent_path(line, path, error) : NULL;
+    if (lent) {
+        line_add(line, option, g_steal_pointer(&lent));
+        return true;
+    }
+    return !path;
+}
+
+/* Variables that the firmware keeps: a set with the two modes QEMU opens it by. */
+static bool add_nvram(CommandLine *line, const char *path, GError **error)
+{
+    int fd = line->ops->open_file(line->opaque, path, true, error);
+    if (fd < 0) {
+        return false;
+    }
+    unsigned set = line_add_fd(line, fd);
+    if (!line_add_reader(line, set, fd, error)) {
+        return false;
+    }
+    line_add(line, "-drive",
+             g_strdup_printf("file=/dev/fdset/%u,if=pflash,format=raw,unit=1", set));
+    return true;
+}
+
+static bool add_loader(CommandLine *line, GError **error)
+{
+    const DomainOs *os = &line->def->os;
+    if (os->loader_type != LOADER_PFLASH) {
+        return add_lent(line, "-bios", os->loader, error);
+    }
+    g_autofree char *lent = lent_path(line, os->loader, error);
+    if (!lent) {
+        return false;
+    }
+    g_autofree char *path = line_escape(lent);
+    line_add(line, "-drive",
+             g_strdup_printf("file=%s,if=pflash,format=raw,unit=0,readonly=on", path));
+    return !os->nvram || add_nvram(line, os->nvram, error);
+}
+
 static bool add_firmware(CommandLine *line, GError **error)
 {
     const DomainOs *os = &line->def->os;
@@ -199,25 +258,14 @@ static bool add_firmware(CommandLine *line, GError **error)
     if (line->engine == ENGINE_LODGE && os->loader) {
         return line_refuse(line, error, "firmware <loader>");
     }
-    if (os->loader && os->loader_type != LOADER_PFLASH) {
-        g_autofree char *path = line_escape(os->loader);
-        line_add(line, "-bios", g_strdup(path));
-    } else if (os->loader) {
-        g_autofree char *path = line_escape(os->loader);
-        line_add(line, "-drive",
-                 g_strdup_printf("file=%s,if=pflash,format=raw,unit=0,readonly=on", path));
-        if (os->nvram) {
-            g_autofree char *nvram = line_escape(os->nvram);
-            line_add(line, "-drive", g_strdup_printf("file=%s,if=pflash,format=raw,unit=1", nvram));
-        }
+    if (os->loader && !add_loader(line, error)) {
+        return false;
     }
     /* QEMU reads kernels by name: seeking in a set's descriptor is not all it does. */
     if (line->engine == ENGINE_QEMU) {
-        if (os->kernel) {
-            line_add(line, "-kernel", g_strdup(os->kernel));
-        }
-        if (os->initrd) {
-            line_add(line, "-initrd", g_strdup(os->initrd));
+        if (!add_lent(line, "-kernel", os->kernel, error) ||
+            !add_lent(line, "-initrd", os->initrd, error)) {
+            return false;
         }
     } else if (!add_boot_file(line, "-kernel", os->kernel, error) ||
                !add_boot_file(line, "-initrd", os->initrd, error)) {

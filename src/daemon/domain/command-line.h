@@ -14,6 +14,9 @@
 typedef struct CommandLineOps {
     int (*open_disk)(void *opaque, const DomainDisk *disk, GError **error);
     int (*open_file)(void *opaque, const char *path, bool for_writing, GError **error);
+    /* Optional. A descriptor to be opened again through /proc/self/fd where the guest cannot open
+     * @path itself; -1 without @error where it can. */
+    int (*lend_file)(void *opaque, const char *path, GError **error);
     int (*listen_unix)(void *opaque, const char *path, GError **error);
     int (*open_tap)(void *opaque, DomainInterface *interface, GError **error);
 } CommandLineOps;

@@ -81,6 +81,7 @@ typedef struct DomainRuntime {
     GuestProcess process;
     GuestEngine engine;
     QmpClient *monitor; /* NULL until connected and after it closed */
+    uid_t uid;          /* of its own; 0: the daemon's */
     char *dir;          /* RUN/qemu/domain-ID-NAME: sockets */
     char *monitor_path; /* of the monitor's socket */
     LoopWatch *exit_watch;

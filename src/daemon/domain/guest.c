@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <termios.h>
@@ -239,6 +240,29 @@ bool handle_domain_send_key(DaemonCall *call, const RemoteDomainSendKeyArgs *arg
 
 /* --- screens --- */
 
+/* Into memory that is handed over: the guest's user may have no folder to write to. Returns: a
+ * descriptor to read it from (transfer full), or -1 with @error. */
+static int take_screenshot(QmpClient *monitor, GError **error)
+{
+    autofd picture = memfd_create("screenshot", MFD_CLOEXEC);
+    g_autofree char *own = g_strdup_printf("/proc/self/fd/%d", picture);
+    autofd writer = picture >= 0 ? open(own, O_WRONLY | O_CLOEXEC) : -1;
+    if (writer < 0) {
+        lodge_error_set_errno(error, errno, "cannot make room for a screenshot");
+        return -1;
+    }
+    g_autoptr(JsonNode) added =
+        qmp_client_call(monitor, "add-fd", NULL, writer, QMP_TIMEOUT_MS, error);
+    if (!added || !JSON_NODE_HOLDS_OBJECT(added)) {
+        return -1;
+    }
+    gint64 set = json_peer_int(json_node_get_object(added), "fdset-id", -1);
+    g_autofree char *path = g_strdup_printf("/dev/fdset/%" G_GINT64_FORMAT, set);
+    bool ok = qmp_client_run(monitor, "screendump", qmp_object("s:filename", path, NULL), error);
+    qmp_client_run(monitor, "remove-fd", qmp_object("i:fdset-id", set, NULL), NULL);
+    return ok ? steal_fd(&picture) : -1;
+}
+
 bool handle_domain_screenshot(DaemonCall *call, const RemoteDomainScreenshotArgs *args,
                               RemoteDomainScreenshotRet *ret, GError **error)
 {
@@ -248,16 +272,8 @@ bool handle_domain_screenshot(DaemonCall *call, const RemoteDomainScreenshotArgs
     if (!monitor) {
         return false;
     }
-    g_autofree char *path =
-        g_strdup_printf("%s/screen-%" G_GUINT64_FORMAT ".ppm", call_daemon(call)->paths.cache_dir,
-                        client_id(call_client(call)));
-    bool ok = qmp_client_run(monitor, "screendump", qmp_object("s:filename", path, NULL), error);
+    int fd = take_screenshot(monitor, error);
     domain_end_job(domain);
-    int fd = ok ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
-    if (ok && fd < 0) {
-        lodge_error_set_errno(error, errno, "cannot open the screenshot '%s'", path);
-    }
-    unlink(path);
     if (fd < 0 || !call_open_fd_stream(call, fd, STREAM_FD_TO_CLIENT, 0, NULL, NULL, error)) {
         return false;
     }

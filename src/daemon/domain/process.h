@@ -24,6 +24,7 @@ typedef struct ProcessSpec {
     int log_fd; /* standard output and error */
     uid_t uid;  /* (uid_t)-1: the daemon's own */
     gid_t gid;
+    gid_t kvm_gid;                   /* a further group, with @uid; (gid_t)-1: none */
     const char *const *cgroup_procs; /* files to enter itself into; ends with NULL, or NULL */
 } ProcessSpec;
 

@@ -1,5 +1,6 @@
 /* Procedures that list and look up guests, and tell what is known without asking them.
  * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/guest-user.h"
 #include "daemon/domain/handlers.h"
 
 #include <string.h>
@@ -328,15 +329,21 @@ bool handle_domain_get_max_vcpus(DaemonCall *call, const RemoteDomainGetMaxVcpus
     return ok;
 }
 
-/* No security driver labels guests: an empty label. */
+/* The guest's user, where it has one of its own; else nothing labels guests. */
 bool handle_domain_get_security_label(DaemonCall *call,
                                       const RemoteDomainGetSecurityLabelArgs *args,
                                       RemoteDomainGetSecurityLabelRet *ret, GError **error)
 {
     g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
-    ret->label = arena_strdup(call_arena(call), "");
-    ret->n_label = 1;
-    return domain != NULL;
+    if (!domain) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    g_autofree char *label = guest_user_label(domain);
+    g_mutex_unlock(&domain->lock);
+    ret->label = arena_strdup(call_arena(call), label ?: "");
+    ret->n_label = (uint32_t)strlen(label ?: "") + 1;
+    return true;
 }
 
 bool handle_domain_get_messages(DaemonCall *call, const RemoteDomainGetMessagesArgs *args,

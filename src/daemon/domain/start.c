@@ -6,6 +6,7 @@
 #include "block/lock.h"
 #include "daemon/domain/affinity.h"
 #include "daemon/domain/command-line.h"
+#include "daemon/domain/guest-user.h"
 #include "daemon/domain/hotplug.h"
 #include "daemon/domain/memory.h"
 #include "daemon/domain/runtime.h"
@@ -129,7 +130,13 @@ static int listen_unix(void *opaque, const char *path, GError **error)
     return steal_fd(&fd);
 }
 
+static int lend_file(void *opaque, const char *path, GError **error)
+{
+    return guest_user_lend(opaque, path, error);
+}
+
 const CommandLineOps domain_resources = {
+    .lend_file = lend_file,
     .open_disk = open_disk,
     .open_file = open_file,
     .listen_unix = listen_unix,
@@ -190,6 +197,9 @@ static bool spawn(Domain *domain, const CommandLine *line, int log_fd, GError **
         .uid = (uid_t)-1,
     };
     GuestProcess process;
+    if (!guest_user_prepare(domain, &spec, error)) {
+        return false;
+    }
     if (!process_spawn(&spec, &process, error)) {
         return false;
     }

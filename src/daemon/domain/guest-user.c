@@ -1,0 +1,165 @@
+/* Users of guests.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/guest-user.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "daemon/error.h"
+#include "gbase/error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define COPY_MAX (1u << 30)
+
+static bool has_users(const Domain *domain)
+{
+    return domain->service->daemon->guest_uid_count != 0;
+}
+
+/* Whether a running guest, also one of a daemon before this one, has the user. */
+static bool is_taken(DomainService *service, const Domain *except, uid_t uid)
+{
+    g_autoptr(GPtrArray) all = service_all(service);
+    for (guint i = 0; i < all->len; i++) {
+        Domain *domain = all->pdata[i];
+        char path[64];
+        struct stat st;
+        if (domain == except) {
+            continue;
+        }
+        g_mutex_lock(&domain->lock);
+        pid_t pid = domain->runtime ? domain->runtime->process.pid : 0;
+        uid_t chosen = domain->runtime ? domain->runtime->uid : 0;
+        g_mutex_unlock(&domain->lock);
+        g_snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+        if (chosen == uid || (pid > 0 && stat(path, &st) == 0 && st.st_uid == uid)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The group that may open /dev/kvm, where that is what it takes. */
+static gid_t kvm_group(void)
+{
+    struct stat st;
+    bool helps = stat("/dev/kvm", &st) == 0 && st.st_gid != 0 && (st.st_mode & 0060) == 0060;
+    return helps ? st.st_gid : (gid_t)-1;
+}
+
+bool guest_user_prepare(Domain *domain, ProcessSpec *spec, GError **error)
+{
+    const Daemon *daemon = domain->service->daemon;
+    spec->uid = (uid_t)-1;
+    spec->kvm_gid = (gid_t)-1;
+    if (!has_users(domain)) {
+        return true;
+    }
+    for (unsigned i = 0; i < daemon->guest_uid_count; i++) {
+        uid_t uid = daemon->guest_uid_first +
+                    ((unsigned)MAX(domain->id, 1) - 1 + i) % daemon->guest_uid_count;
+        if (!is_taken(domain->service, domain, uid)) {
+            spec->uid = uid;
+            break;
+        }
+    }
+    if (spec->uid == (uid_t)-1) {
+        daemon_error_set(error, DAEMON_ERROR_RESOURCE_BUSY,
+                         "each of the %u users for guests has one; see guest_uids in lodged.conf",
+                         daemon->guest_uid_count);
+        return false;
+    }
+    spec->gid = spec->uid;
+    if (domain->live->virt == VIRT_KVM) {
+        spec->kvm_gid = kvm_group();
+    }
+    g_mutex_lock(&domain->lock);
+    domain->runtime->uid = spec->uid;
+    g_mutex_unlock(&domain->lock);
+    /* Sockets that the guest's process makes itself are in its folder. */
+    g_autofree char *all = g_path_get_dirname(domain->runtime->dir);
+    if (chmod(all, 0711) < 0 || chown(domain->runtime->dir, spec->uid, spec->gid) < 0) {
+        lodge_error_set_errno(error, errno, "cannot give '%s' to the guest's user",
+                              domain->runtime->dir);
+        return false;
+    }
+    return true;
+}
+
+/* By its mode and those of the folders above; access control lists are not looked at. */
+static bool is_open_to_all(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) < 0 || !(st.st_mode & S_IROTH)) {
+        return false;
+    }
+    g_autofree char *folder = g_path_get_dirname(path);
+    while (stat(folder, &st) == 0 && (st.st_mode & S_IXOTH)) {
+        if (strcmp(folder, "/") == 0) {
+            return true;
+        }
+        char *parent = g_path_get_dirname(folder);
+        g_free(folder);
+        folder = parent;
+    }
+    return false;
+}
+
+static bool copy(int from, int to, off_t size)
+{
+    char buffer[65536];
+    for (off_t done = 0; done < size;) {
+        ssize_t n = read(from, buffer, sizeof(buffer));
+        if (n <= 0 || fd_write_full(to, buffer, (size_t)n) < 0) {
+            errno = n == 0 ? EIO : errno;
+            return false;
+        }
+        done += n;
+    }
+    return true;
+}
+
+int guest_user_lend(Domain *domain, const char *path, GError **error)
+{
+    if (!has_users(domain) || is_open_to_all(path)) {
+        return -1;
+    }
+    struct stat st;
+    autofd from = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (from < 0 || fstat(from, &st) < 0) {
+        lodge_error_set_errno(error, errno, "cannot open '%s'", path);
+        return -1;
+    }
+    if (!S_ISREG(st.st_mode) || st.st_size > (off_t)COPY_MAX) {
+        daemon_error_set(error, DAEMON_ERROR_SYSTEM,
+                         "'%s' is no file of at most %u MiB, and the guest's user may not open it",
+                         path, COPY_MAX >> 20);
+        return -1;
+    }
+    g_autofree char *name = g_path_get_basename(path);
+    autofd to = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (to < 0 || !copy(from, to, st.st_size) || lseek(to, 0, SEEK_SET) < 0 ||
+        fcntl(to, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        lodge_error_set_errno(error, errno, "cannot copy '%s' for the guest", path);
+        return -1;
+    }
+    return steal_fd(&to);
+}
+
+char *guest_user_label(const Domain *domain)
+{
+    const DomainRuntime *runtime = domain->runtime;
+    char path[64];
+    struct stat st;
+    if (!has_users(domain) || !runtime || runtime->process.pid <= 0) {
+        return NULL;
+    }
+    /* Also right for one that another daemon started. */
+    g_snprintf(path, sizeof(path), "/proc/%d/status", (int)runtime->process.pid);
+    return stat(path, &st) == 0 ? g_strdup_printf("+%u:+%u", st.st_uid, st.st_gid) : NULL;
+}

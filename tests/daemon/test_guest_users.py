@@ -1,0 +1,121 @@
+"""Guests of a host's daemon: a user of its own for each, no capabilities, files of root's (15 s).
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+import os
+import subprocess
+
+import pytest
+
+import images
+from conftest import BUILD, Lodged
+
+QEMU = "/usr/bin/qemu-system-x86_64"
+FIRST = 1900000000
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give guests other users")
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory):
+    daemon = Lodged(str(tmp_path_factory.mktemp("system")), session=False)
+    yield daemon
+    daemon.stop()
+
+
+def private(daemon, name, source=None):
+    """A file that none but root may read, in a folder that none but root may search."""
+    folder = os.path.join(daemon.root, "private")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    path = os.path.join(folder, name)
+    if source:
+        with open(source, "rb") as old, open(path, "wb") as new:
+            new.write(old.read())
+    else:
+        subprocess.run([os.path.join(BUILD, "bin", "lodge-img"), "create", "-q", path, "1M"], check=True)
+    os.chmod(path, 0o600)
+    return path
+
+
+def start(daemon, name, emulator, extra=""):
+    kernel = private(daemon, "kernel", images.image(BUILD, "fetch-kernel"))
+    disk = private(daemon, f"{name}.img")
+    xml = os.path.join(daemon.root, f"{name}.xml")
+    with open(xml, "w", encoding="utf-8") as file:
+        file.write(f"""<domain type='qemu'><name>{name}</name><memory unit='MiB'>128</memory><vcpu>1</vcpu>
+<os><type arch='x86_64' machine='q35'>hvm</type><kernel>{kernel}</kernel><initrd>{kernel}</initrd></os><devices>
+{f'<emulator>{emulator}</emulator>' if emulator else ''}<console type='pty'/>{extra}
+<disk type='file'><driver name='qemu' type='raw'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>
+</devices></domain>""")
+    daemon.virsh("create", xml, "--paused")
+
+
+def process_of(daemon, name):
+    """The lines of /proc/PID/status of the guest's process."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+            if b"-name" in words and words[words.index(b"-name") + 1] in (name.encode(), f"guest={name},debug-threads=on".encode()):
+                with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+                    return dict(line.rstrip("\n").split(":", 1) for line in file)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    raise AssertionError(f"no process of {name}")
+
+
+@pytest.mark.parametrize("emulator", [None, QEMU], ids=["lodge-vmm", "qemu"])
+def test_a_guest_has_a_user_of_its_own_and_no_rights(system, emulator):
+    name = "own-qemu" if emulator else "own-lodge"
+    start(system, name, emulator)
+    status = process_of(system, name)
+    uids = {int(word) for word in status["Uid"].split()}
+    assert len(uids) == 1 and FIRST <= min(uids) < FIRST + 16384
+    assert set(status["Gid"].split()) == set(status["Uid"].split())
+    assert not status["Groups"].split()
+    for name_of_set in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status[name_of_set], 16) == 0, name_of_set
+    assert status["NoNewPrivs"].strip() == "1"
+    uid = min(uids)
+    assert f"+{uid}:+{uid}" in system.virsh("dominfo", name).stdout
+    # The console is the guest's user's, and the daemon reaches it.
+    console = system.virsh("ttyconsole", name).stdout.strip()
+    assert os.stat(console).st_uid == uid
+    system.virsh("resume", name)
+    assert system.virsh("domstate", name).stdout.strip() == "running"
+    system.virsh("destroy", name)
+
+
+def test_two_guests_have_two_users(system):
+    for name in ("one", "two"):
+        start(system, name, None)
+    assert process_of(system, "one")["Uid"] != process_of(system, "two")["Uid"]
+    for name in ("one", "two"):
+        system.virsh("destroy", name)
+
+
+def test_a_screen_is_shot_though_the_guest_may_write_nowhere(system):
+    start(system, "screen", QEMU, "<graphics type='vnc'/><video><model type='vga'/></video>")
+    shot = os.path.join(system.root, "shot.ppm")
+    system.virsh("screenshot", "screen", shot)
+    with open(shot, "rb") as file:
+        assert file.read(2) == b"P6"
+    system.virsh("destroy", "screen")
+
+
+def test_a_user_is_told_when_the_setting_is_no_range(tmp_path):
+    config = tmp_path / "lodged.conf"
+    config.write_text('guest_uids = "many"\n')
+    done = subprocess.run([os.path.join(BUILD, "bin", "lodged"), "--root", str(tmp_path), "--config", str(config)],
+                          capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode != 0 and "guest_uids: 'many' is not FIRST-LAST" in done.stderr
+
+
+def test_guests_run_as_the_daemons_user_when_told_so(tmp_path):
+    config = tmp_path / "lodged.conf"
+    config.write_text('guest_uids = ""\n')
+    daemon = Lodged(str(tmp_path), "--config", str(config), session=False)
+    start(daemon, "mine", None)
+    assert process_of(daemon, "mine")["Uid"].split()[0] == str(os.geteuid())
+    daemon.virsh("destroy", "mine")
+    daemon.stop()
