@@ -19,9 +19,10 @@ struct BlockBackend {
     WorkPool *pool;
     pthread_mutex_t lock;
     pthread_cond_t idle, opened;
-    unsigned executing; /* submitted, and memory still in use; under lock */
-    unsigned inside;    /* between enter() and leave(): they use node; under lock */
-    unsigned drains;    /* while there are any, enter() waits; under lock */
+    unsigned undelivered; /* submitted, and done() not called yet; under lock */
+    unsigned executing;   /* submitted, and memory still in use; under lock */
+    unsigned inside;      /* between enter() and leave(): they use node; under lock */
+    unsigned drains;      /* while there are any, enter() waits; under lock */
     BlockErrorHook hook;
     void *hook_opaque;
     _Atomic(int) io_error; /* positive errno that stopped the guest; 0: none */
@@ -319,6 +320,9 @@ static void request_done(Work *work)
 {
     BlockRequest *request = container_of(work, BlockRequest, work);
     BlockStats *stats = &request->backend->stats;
+    pthread_mutex_lock(&request->backend->lock);
+    request->backend->undelivered--;
+    pthread_mutex_unlock(&request->backend->lock);
     if (request->result < 0) {
         stats->failed[request->op]++;
     } else {
@@ -342,6 +346,7 @@ void block_submit(BlockBackend *backend, BlockRequest *request)
     request->result = check(backend, request);
     pthread_mutex_lock(&backend->lock);
     backend->executing++;
+    backend->undelivered++;
     pthread_mutex_unlock(&backend->lock);
     if (backend->is_throttled && request->op != BLOCK_OP_FLUSH && request->result == 0) {
         request->turn = (ThrottleRequest){ .is_write = request->op != BLOCK_OP_READ,
@@ -389,10 +394,10 @@ void block_backend_wait_idle(BlockBackend *backend)
     }
 }
 
-static bool is_executing(BlockBackend *backend)
+static bool has_undelivered(BlockBackend *backend)
 {
     LOCK_GUARD(&backend->lock);
-    return backend->executing > 0;
+    return backend->undelivered > 0;
 }
 
 void block_backend_drain(BlockBackend *backend)
@@ -400,7 +405,9 @@ void block_backend_drain(BlockBackend *backend)
     do {
         block_backend_wait_idle(backend);
         workpool_poll(backend->pool);
-    } while (is_executing(backend));
+        /* A thread that has just executed one may not have handed it back yet. */
+        sched_yield();
+    } while (has_undelivered(backend));
 }
 
 static void flush_done(BlockRequest *request, int result)

@@ -148,22 +148,35 @@ void workpool_submit(WorkPool *pool, Work *work)
     pthread_mutex_unlock(&pool->lock);
 }
 
+static unsigned count_done(WorkPool *pool)
+{
+    LOCK_GUARD(&pool->lock);
+    unsigned count = 0;
+    list_for_each(&pool->done, work, Work, node) {
+        count++;
+    }
+    return count;
+}
+
+static Work *take_done(WorkPool *pool)
+{
+    LOCK_GUARD(&pool->lock);
+    Work *work = list_first(&pool->done, Work, node);
+    if (work) {
+        list_remove(&work->node);
+    }
+    return work;
+}
+
 void workpool_poll(WorkPool *pool)
 {
     uint64_t count;
     ssize_t rc = read(pool->done_fd, &count, sizeof(count));
     (void)rc; /* EAGAIN: nothing ran since the last look */
-    List done;
-    list_init(&done);
-    pthread_mutex_lock(&pool->lock);
-    list_for_each(&pool->done, work, Work, node) {
-        list_remove(&work->node);
-        list_append(&done, &work->node);
-    }
-    pthread_mutex_unlock(&pool->lock);
-    while (!list_is_empty(&done)) {
-        Work *work = list_first(&done, Work, node);
-        list_remove(&work->node);
+    Work *work;
+    /* No more than are there: what done() submits may be done at once, again and again. One by one:
+     * done() may poll too, and then finds the others. */
+    for (unsigned left = count_done(pool); left > 0 && (work = take_done(pool)); left--) {
         work->done(work);
     }
 }
