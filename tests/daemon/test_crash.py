@@ -91,8 +91,10 @@ class Host:
         return found
 
     def files(self):
-        return sorted(os.path.relpath(os.path.join(folder, name), self.root)
-                      for folder, _, names in os.walk(self.root) for name in names)
+        """All but the cache, which may grow at any time."""
+        paths = [os.path.relpath(os.path.join(folder, name), self.root)
+                 for folder, _, names in os.walk(self.root) for name in names]
+        return sorted(path for path in paths if not path.startswith("cache/"))
 
 
 def domains(client, flags=0):

@@ -144,7 +144,7 @@ def test_events_tell_a_guests_life_in_order(lodged, connection):
     # "Resumed" comes before "started", as libvirtd's does.
     expected = [libvirt.VIR_DOMAIN_EVENT_DEFINED, libvirt.VIR_DOMAIN_EVENT_RESUMED, libvirt.VIR_DOMAIN_EVENT_STARTED,
                 libvirt.VIR_DOMAIN_EVENT_SUSPENDED, libvirt.VIR_DOMAIN_EVENT_RESUMED, libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_UNDEFINED]
-    wait_for(lambda: ("mute", libvirt.VIR_DOMAIN_EVENT_UNDEFINED) in seen, "the last event")
+    wait_for(lambda: ("mute", libvirt.VIR_DOMAIN_EVENT_UNDEFINED) in seen and other, "the last event of both")
     mine = [event for name, event in seen if name == "alive"]
     assert mine == expected
     assert other == [("mute", libvirt.VIR_DOMAIN_EVENT_UNDEFINED)]
