@@ -225,12 +225,22 @@ def census(host):
     return set(os.listdir("/sys/class/net")), [f for f in host.files() if not f.endswith(left_out)]
 
 
+def wait_for_files(host, names):
+    """Definitions are acknowledged when the journal has them; their files follow."""
+    deadline = time.monotonic() + 60
+    wanted = {os.path.join("etc", "qemu", f"{name}.xml") for name in names}
+    while not wanted <= set(host.files()):
+        assert time.monotonic() < deadline, f"without a file: {sorted(wanted - set(host.files()))}"
+        time.sleep(0.01)
+
+
 def run_kills(root, points, seed):
     host = Host(root)
     try:
         names = start_guests(host, GUESTS)
         pids = host.guests()
         assert set(pids) == set(names)
+        wait_for_files(host, names)
         net, before = census(host)
         rng = random.Random(seed)
         for i, failpoint in enumerate(points):
@@ -261,7 +271,9 @@ def finish(host, names, net, before):
     assert host.process.wait(60) == 0
     host.start()
     with host.connect() as client:
-        assert census(host) == (net, before)
+        net_after, after = census(host)
+        assert net_after == net
+        assert set(after) ^ set(before) == set(), "files that came or went"
         for name, dom in domains(client).items():
             client.call("DOMAIN_DESTROY", dom=dom)
     assert not host.guests()
