@@ -32,8 +32,6 @@ static const Lookup lookups[] = {
       "Storage pool not found: no storage pool with matching uuid", true },
     { REMOTE_PROC_STORAGE_POOL_LOOKUP_BY_TARGET_PATH, DAEMON_ERROR_NO_STORAGE_POOL,
       "Storage pool not found: no storage pool with matching target path", false },
-    { REMOTE_PROC_STORAGE_VOL_LOOKUP_BY_PATH, DAEMON_ERROR_NO_STORAGE_VOL,
-      "Storage volume not found: no storage vol with matching path", false },
     { REMOTE_PROC_STORAGE_VOL_LOOKUP_BY_KEY, DAEMON_ERROR_NO_STORAGE_VOL,
       "Storage volume not found: no storage vol with matching key", false },
     { REMOTE_PROC_INTERFACE_LOOKUP_BY_NAME, DAEMON_ERROR_NO_INTERFACE,
@@ -81,8 +79,6 @@ static bool answer_not_found(DaemonCall *call, const void *args, void *ret, GErr
         RPC_PROGRAM_REMOTE, REMOTE_PROC_##NAME, answer_not_found, true                             \
     }
 
-/* Not CONNECT_LIST_ALL_STORAGE_POOLS: by that virt-install sees that disks have no pools around
- * them; others go on with the older calls. */
 static const DispatchEntry handlers[] = {
     NONE(CONNECT_NUM_OF_NETWORKS),
     NONE(CONNECT_NUM_OF_DEFINED_NETWORKS),
@@ -103,6 +99,7 @@ static const DispatchEntry handlers[] = {
     NONE(CONNECT_LIST_NWFILTERS),
     NONE(NODE_LIST_DEVICES),
     NONE(CONNECT_LIST_ALL_NETWORKS),
+    NONE(CONNECT_LIST_ALL_STORAGE_POOLS),
     NONE(CONNECT_LIST_ALL_INTERFACES),
     NONE(CONNECT_LIST_ALL_NODE_DEVICES),
     NONE(CONNECT_LIST_ALL_NWFILTERS),
@@ -113,7 +110,6 @@ static const DispatchEntry handlers[] = {
     NOT_FOUND(STORAGE_POOL_LOOKUP_BY_NAME),
     NOT_FOUND(STORAGE_POOL_LOOKUP_BY_UUID),
     NOT_FOUND(STORAGE_POOL_LOOKUP_BY_TARGET_PATH),
-    NOT_FOUND(STORAGE_VOL_LOOKUP_BY_PATH),
     NOT_FOUND(STORAGE_VOL_LOOKUP_BY_KEY),
     NOT_FOUND(INTERFACE_LOOKUP_BY_NAME),
     NOT_FOUND(INTERFACE_LOOKUP_BY_MAC_STRING),

@@ -13,6 +13,7 @@ const DaemonModule *const daemon_modules[] = {
     &host_cpu_module,
     &host_memory_module,
     &absent_module,
+    &storage_by_path_module,
     &domain_module,
     &domain_query_module,
     &domain_define_module,

@@ -17,4 +17,6 @@ extern const DaemonModule host_cpu_module;    /* comparing processors */
 extern const DaemonModule host_memory_module; /* pages, merging, power */
 extern const DaemonModule absent_module;      /* kinds of objects that there are none of */
 
+extern const DaemonModule storage_by_path_module; /* images that no pool manages */
+
 #endif
