@@ -22,6 +22,7 @@ class Lodged:
         self.log = os.path.join(root, "lodged.log")
         self.socket = os.path.join(root, "run", "lodge-sock")
         with open(self.log, "ab") as log:
+            self.log_start = log.tell()  # of a daemon before, on the same folder, it says "ready" too
             self.process = subprocess.Popen(
                 [os.path.join(build, "bin", "lodged"), *(["--session"] if session else []),
                  "--root", root, *options],
@@ -38,8 +39,9 @@ class Lodged:
         raise AssertionError("lodged is not ready: " + self.read_log())
 
     def read_log(self):
-        with open(self.log, encoding="utf-8", errors="replace") as log:
-            return log.read()
+        with open(self.log, "rb") as log:
+            log.seek(self.log_start)
+            return log.read().decode(errors="replace")
 
     @property
     def uri(self):

@@ -246,7 +246,7 @@ static bool make_folder(const char *path, GError **error)
     return true;
 }
 
-bool daemon_paths_init(DaemonPaths *paths, bool session, const char *root, GError **error)
+void daemon_paths_init(DaemonPaths *paths, bool session, const char *root)
 {
     if (root) {
         g_autofree char *top = g_canonicalize_filename(root, NULL);
@@ -268,6 +268,10 @@ bool daemon_paths_init(DaemonPaths *paths, bool session, const char *root, GErro
                                 g_strdup("/run/lodge"), g_strdup("/var/cache/lodge"),
                                 g_strdup("/var/log/lodge") };
     }
+}
+
+bool daemon_paths_make(const DaemonPaths *paths, bool session, GError **error)
+{
     if (!make_folder(paths->config_dir, error) || !make_folder(paths->state_dir, error) ||
         !make_folder(paths->run_dir, error) || !make_folder(paths->cache_dir, error) ||
         !make_folder(paths->log_dir, error)) {

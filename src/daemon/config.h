@@ -36,8 +36,11 @@ bool daemon_config_guest_uids(const DaemonConfig *config, uid_t *out_first, unsi
 
 void daemon_config_clear(DaemonConfig *config);
 
-/* @root: all below it, or NULL. Makes the folders. */
-bool daemon_paths_init(DaemonPaths *paths, bool session, const char *root, GError **error);
+/* @root: all below it, or NULL. */
+void daemon_paths_init(DaemonPaths *paths, bool session, const char *root);
+
+/* Makes the folders. */
+bool daemon_paths_make(const DaemonPaths *paths, bool session, GError **error);
 void daemon_paths_clear(DaemonPaths *paths);
 
 #endif

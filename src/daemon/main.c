@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/config.h"
+#include "daemon/domain/recover.h"
 #include "daemon/event-queue-private.h"
 #include "daemon/modules.h"
 #include "daemon/sockets.h"
@@ -21,7 +22,7 @@
 #define IDLE_CHECK_NS NS_PER_SEC
 
 typedef struct Options {
-    bool session, background, verbose, listen, libvirt_sockets;
+    bool session, background, verbose, listen, libvirt_sockets, recover, recover_check;
     const char *root, *config, *pid_file;
     unsigned timeout_s; /* 0: stay */
 } Options;
@@ -46,11 +47,19 @@ static const char usage[] =
     "  -d, --daemon           go into the background once ready\n"
     "  -p, --pid-file FILE    write the process's number to FILE\n"
     "  -t, --timeout SECONDS  end after so long without clients and running guests\n"
+    "      --recover-check    say what is wrong with the files of a daemon that does not run, "
+    "then\n"
+    "                         end: 0 nothing, 4 something, 8 cannot tell\n"
+    "      --recover          mend it, then end: 0 nothing to do, 1 mended, 4 not all of it, 8 "
+    "cannot\n"
     "  -v, --verbose          log more\n"
     "  -V, --version          print the version\n"
     "  -h, --help             print this text\n";
 
-enum { OPTION_LIBVIRT_SOCKETS = 256 };
+enum { OPTION_LIBVIRT_SOCKETS = 256, OPTION_RECOVER, OPTION_RECOVER_CHECK };
+
+/* As fsck's. */
+enum { RECOVER_CLEAN = 0, RECOVER_MENDED = 1, RECOVER_LEFT = 4, RECOVER_FAILED = 8 };
 
 /* Returns: -1 to go on, else the exit status. */
 static int parse_options(int argc, char **argv, Options *out)
@@ -64,6 +73,8 @@ static int parse_options(int argc, char **argv, Options *out)
         { "daemon", no_argument, NULL, 'd' },
         { "pid-file", required_argument, NULL, 'p' },
         { "timeout", required_argument, NULL, 't' },
+        { "recover", no_argument, NULL, OPTION_RECOVER },
+        { "recover-check", no_argument, NULL, OPTION_RECOVER_CHECK },
         { "verbose", no_argument, NULL, 'v' },
         { "version", no_argument, NULL, 'V' },
         { "help", no_argument, NULL, 'h' },
@@ -101,6 +112,12 @@ static int parse_options(int argc, char **argv, Options *out)
                 return EXIT_FAILURE;
             }
             out->timeout_s = (unsigned)seconds;
+            break;
+        case OPTION_RECOVER:
+            out->recover = true;
+            break;
+        case OPTION_RECOVER_CHECK:
+            out->recover_check = true;
             break;
         case 'v':
             out->verbose = true;
@@ -194,8 +211,8 @@ static bool start(Run *run, GError **error)
     Daemon *daemon = &run->daemon;
     daemon->session = run->options.session;
     daemon->uri = g_strdup(daemon->session ? "qemu:///session" : "qemu:///system");
-    if (!daemon_paths_init(&daemon->paths, daemon->session, run->options.root, error) ||
-        !load_config(run, error)) {
+    daemon_paths_init(&daemon->paths, daemon->session, run->options.root);
+    if (!daemon_paths_make(&daemon->paths, daemon->session, error) || !load_config(run, error)) {
         return false;
     }
     daemon->events = event_queue_new();
@@ -312,6 +329,28 @@ static int run_daemon(Run *run, int ready_fd)
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* Returns: the exit status. */
+static int run_recovery(const Options *options)
+{
+    g_autoptr(GError) error = NULL;
+    DaemonPaths paths;
+    RecoverCounts counts;
+    daemon_paths_init(&paths, options->session, options->root);
+    bool ok = recover_state(&paths, !options->recover_check, &counts, &error);
+    daemon_paths_clear(&paths);
+    if (!ok) {
+        fprintf(stderr, "lodged: %s\n", error->message);
+        return RECOVER_FAILED;
+    }
+    printf("%u definitions, %u running or ended guests, %u changes in the journal: "
+           "%u findings, %u mended\n",
+           counts.definitions, counts.statuses, counts.journal_records, counts.found,
+           counts.mended);
+    return counts.found == 0               ? RECOVER_CLEAN
+           : counts.mended == counts.found ? RECOVER_MENDED
+                                           : RECOVER_LEFT;
+}
+
 int main(int argc, char **argv)
 {
     Run run = { 0 };
@@ -321,6 +360,9 @@ int main(int argc, char **argv)
         return status;
     }
     log_init("lodged", run.options.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    if (run.options.recover || run.options.recover_check) {
+        return run_recovery(&run.options);
+    }
     if (run.options.background && (ready_fd = go_into_background()) < 0) {
         log_error("cannot go into the background: %s", strerror(errno));
         return EXIT_FAILURE;

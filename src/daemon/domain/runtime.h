@@ -62,6 +62,17 @@ bool runtime_refresh(Domain *domain, GError **error);
 /* Writes it. With the domain's lock. False with @error. */
 bool status_write_locked(Domain *domain, GError **error);
 void status_remove(Domain *domain);
+
+typedef enum StatusVerdict {
+    STATUS_RUNS,   /* its process is there */
+    STATUS_ENDED,  /* no longer */
+    STATUS_BROKEN, /* it cannot be read */
+} StatusVerdict;
+
+/* What a status file says, without anything being done about it. @out_name (transfer full),
+ * @out_id: of the guest, unless BROKEN, which sets @error. */
+StatusVerdict status_examine(const char *path, char **out_name, int *out_id, GError **error);
+
 /* Finds all guests again that still run. When the daemon starts. */
 void status_adopt_all(DomainService *service);
 

@@ -137,7 +137,7 @@ static bool revive(DomainService *service, Status *status, const GuestProcess *p
     return true;
 }
 
-static bool adopt(DomainService *service, const char *path, GError **error)
+static bool read_status(const char *path, Status *out, GError **error)
 {
     g_autofree char *text = NULL;
     size_t size = 0;
@@ -146,15 +146,45 @@ static bool adopt(DomainService *service, const char *path, GError **error)
         lodge_error_set_errno(error, err, "cannot read it");
         return false;
     }
-    Status status = { .def = NULL };
-    if (!parse(text, &status, error)) {
-        return false;
-    }
+    *out = (Status){ .def = NULL };
+    return parse(text, out, error);
+}
+
+static bool find_process(const Status *status, GuestProcess *out)
+{
     char boot[64];
     process_boot_id(boot);
+    return strcmp(boot, status->boot) == 0 && process_adopt(status->pid, status->start_time, out);
+}
+
+StatusVerdict status_examine(const char *path, char **out_name, int *out_id, GError **error)
+{
+    Status status;
+    GuestProcess process;
+    if (!read_status(path, &status, error)) {
+        return STATUS_BROKEN;
+    }
+    bool runs = find_process(&status, &process);
+    if (runs) {
+        /* One that nobody has reaped yet is no guest either. */
+        runs = !process_wait(&process, 0);
+        process_clear(&process);
+    }
+    *out_name = g_strdup(status.def->name);
+    *out_id = status.id;
+    domain_def_free(status.def);
+    return runs ? STATUS_RUNS : STATUS_ENDED;
+}
+
+static bool adopt(DomainService *service, const char *path, GError **error)
+{
+    Status status;
     GuestProcess process;
     bool ok = true;
-    if (strcmp(boot, status.boot) == 0 && process_adopt(status.pid, status.start_time, &process)) {
+    if (!read_status(path, &status, error)) {
+        return false;
+    }
+    if (find_process(&status, &process)) {
         ok = revive(service, &status, &process, error);
     } else {
         log_write(LOG_LEVEL_INFO, "domain '%s' ended while no daemon ran", status.def->name);

@@ -221,3 +221,28 @@ bool state_store_recover(StateStore *store, GError **error)
     g_ptr_array_unref(records);
     return ok;
 }
+
+bool state_journal_examine(const char *journal_dir, StateJournalReport *out, GError **error)
+{
+    g_autofree char *path = g_strdup_printf("%s/" JOURNAL_NAME, journal_dir);
+    g_autofree char *data = NULL;
+    size_t size = 0;
+    guint64 epoch;
+    GPtrArray *records = NULL;
+    *out = (StateJournalReport){ 0 };
+    int err = file_ops_read(&file_ops_posix, path, JOURNAL_READ_MAX, &data, &size);
+    if (err == -ENOENT) {
+        return true;
+    }
+    if (err < 0) {
+        lodge_error_set_errno(error, err, "cannot read '%s'", path);
+        return false;
+    }
+    out->is_there = true;
+    out->is_valid = journal_read((const guint8 *)data, size, &epoch, &records);
+    if (out->is_valid) {
+        out->records = records->len;
+        g_ptr_array_unref(records);
+    }
+    return true;
+}

@@ -325,6 +325,37 @@ static gpointer run_writer(gpointer data)
     return NULL;
 }
 
+/* flock() was refused: by whom? */
+static void explain_lock(int fd, int err, const char *journal_dir, GError **error)
+{
+    char text[32] = "";
+    ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+    text[n > 0 ? strcspn(text, "\n") : 0] = 0;
+    if (err == EWOULDBLOCK) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY,
+                    "another lodged (pid %s) uses the state directory '%s'",
+                    *text ? text : "unknown", journal_dir);
+    } else {
+        lodge_error_set_errno(error, err, "cannot lock '%s/lodged.lock'", journal_dir);
+    }
+}
+
+bool state_store_lock_shared(const char *journal_dir, int *out_fd, GError **error)
+{
+    g_autofree char *path = g_strdup_printf("%s/lodged.lock", journal_dir);
+    *out_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (*out_fd < 0 && errno != ENOENT) {
+        lodge_error_set_errno(error, errno, "cannot open '%s'", path);
+        return false;
+    }
+    if (*out_fd >= 0 && flock(*out_fd, LOCK_SH | LOCK_NB) < 0) {
+        explain_lock(*out_fd, errno, journal_dir, error);
+        cleanup_close(out_fd);
+        return false;
+    }
+    return true;
+}
+
 static bool take_lock(StateStore *store, GError **error)
 {
     if (store->ops.open != file_ops_posix.open) {
@@ -336,18 +367,9 @@ static bool take_lock(StateStore *store, GError **error)
         lodge_error_set_errno(error, errno, "cannot open '%s'", path);
         return false;
     }
-    char text[32] = "";
+    char text[32];
     if (flock(store->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-        int err = errno;
-        ssize_t n = pread(store->lock_fd, text, sizeof(text) - 1, 0);
-        text[n > 0 ? strcspn(text, "\n") : 0] = 0;
-        if (err == EWOULDBLOCK) {
-            g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY,
-                        "another lodged (pid %s) uses the state directory '%s'",
-                        *text ? text : "unknown", store->journal_dir);
-        } else {
-            lodge_error_set_errno(error, err, "cannot lock '%s'", path);
-        }
+        explain_lock(store->lock_fd, errno, store->journal_dir, error);
         return false;
     }
     g_snprintf(text, sizeof(text), "%d\n", (int)getpid());

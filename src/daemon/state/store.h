@@ -37,6 +37,18 @@ StateStore *state_store_open(const StateStoreConfig *config, GError **error);
 void state_store_close(StateStore *store);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(StateStore, state_store_close)
 
+/* What a journal would have replayed, for those who only look. */
+typedef struct StateJournalReport {
+    bool is_there;
+    bool is_valid;    /* its header is; else it is no journal */
+    unsigned records; /* changes that the files may lack */
+} StateJournalReport;
+bool state_journal_examine(const char *journal_dir, StateJournalReport *out, GError **error);
+
+/* Keeps a daemon from opening the state until *@out_fd is closed (-1: nothing to lock yet). False
+ * with @error (BUSY: one has it). For those who only look; they write nothing. */
+bool state_store_lock_shared(const char *journal_dir, int *out_fd, GError **error);
+
 /* How many records of the journal the opening replayed. */
 unsigned state_store_replayed(const StateStore *store);
 
