@@ -16,6 +16,7 @@ extern const CliCommand cli_event_commands[];
 extern const CliCommand cli_host_commands[];
 extern const CliCommand cli_host_cpu_commands[];
 extern const CliCommand cli_host_memory_commands[];
+extern const CliCommand cli_import_commands[];
 extern const CliCommand cli_link_commands[];
 extern const CliCommand cli_list_commands[];
 extern const CliCommand cli_memory_commands[];
