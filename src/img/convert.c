@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #define SPARSE_BYTES 4096
-#define THREADS_MAX 16
 
 const ImgOption img_convert_options[] = {
     { 'f', NULL, "fmt", "format of the input" },
@@ -172,6 +171,15 @@ static bool open_target(Conversion *c, GError **error)
     return true;
 }
 
+static bool is_in_file(const BlockNode *node)
+{
+    const BlockNode *below;
+    while ((below = block_node_file(node))) {
+        node = below;
+    }
+    return strcmp(block_node_driver(node), "file") == 0;
+}
+
 /* What the target's format asks of the copy. */
 static bool examine_target(Conversion *c, GError **error)
 {
@@ -183,6 +191,11 @@ static bool examine_target(Conversion *c, GError **error)
     copy->has_backing = info.backing_filename != NULL;
     copy->is_compressed = img_args_flag(c->args, "c") || info.is_compressed;
     copy->cluster = copy->is_compressed ? info.cluster_size : 0;
+    /* A file takes one write at a time: who waits for that in line burns no time, and the image has
+     * its data in order. Compressing and encrypting is part of the write and wants all processors.
+     */
+    copy->is_ordered = !img_args_flag(c->args, "W") && !copy->is_compressed && !info.is_encrypted &&
+                       is_in_file(c->target);
     block_info_clear(&info);
     if (copy->is_compressed && !copy->cluster) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
@@ -206,7 +219,7 @@ static bool parse_numbers(Conversion *c)
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     copy->sparse = SPARSE_BYTES;
     if (!img_args_size(c->args, "S", INT32_MAX, &copy->sparse) ||
-        !img_args_number(c->args, "m", 1, THREADS_MAX, &threads) ||
+        !img_args_number(c->args, "m", 1, IMG_COPY_THREADS_MAX, &threads) ||
         !img_args_size(c->args, "r", INT64_MAX, &copy->bytes_per_second)) {
         return false;
     }

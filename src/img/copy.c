@@ -25,13 +25,13 @@ typedef enum PieceKind { PIECE_DATA, PIECE_ZERO, PIECE_BACKING } PieceKind;
 typedef struct Run {
     const ImgCopy *copy;
     pthread_mutex_t lock;
-    pthread_cond_t turn; /* .written changed */
-    uint64_t next;       /* under lock, as all below: where the next piece begins */
-    uint64_t known_end;  /* up to here the sources' status is .known */
+    uint64_t next;      /* under lock, as all below: where the next piece begins */
+    uint64_t known_end; /* up to here the sources' status is .known */
     PieceKind known;
-    const ImgSource *known_source; /* NULL: behind all sources */
-    uint64_t written;              /* ordered writes: all before it are done */
-    uint64_t done;                 /* bytes finished */
+    const ImgSource *known_source;              /* NULL: behind all sources */
+    pthread_cond_t turns[IMG_COPY_THREADS_MAX]; /* by piece: it may write, or something failed */
+    uint64_t taken, written; /* pieces handed out; ordered writes: all before are done */
+    uint64_t done;           /* bytes finished */
     int64_t started_ns;
     uint64_t throttled; /* bytes read or written so far */
     GError *error;      /* the first */
@@ -39,9 +39,23 @@ typedef struct Run {
 
 typedef struct Piece {
     PieceKind kind;
+    uint64_t number; /* counted from 0 */
     uint64_t offset, length;
     const ImgSource *source;
 } Piece;
+
+static pthread_cond_t *turn_of(Run *run, uint64_t number)
+{
+    return &run->turns[number % run->copy->threads];
+}
+
+/* Nobody waits for its turn any longer. Lock held. */
+static void wake_all(Run *run)
+{
+    for (unsigned i = 0; i < run->copy->threads; i++) {
+        pthread_cond_broadcast(&run->turns[i]);
+    }
+}
 
 static void fail(Run *run, int errnum, const char *what, uint64_t offset)
 {
@@ -49,7 +63,7 @@ static void fail(Run *run, int errnum, const char *what, uint64_t offset)
     if (!run->error) {
         lodge_error_set_errno(&run->error, errnum, "error while %s at byte %" PRIu64, what, offset);
     }
-    pthread_cond_broadcast(&run->turn);
+    wake_all(run);
 }
 
 static const ImgSource *source_at(const ImgCopy *copy, uint64_t offset, uint64_t *out_end)
@@ -126,6 +140,7 @@ static bool take_piece(Run *run, Piece *piece)
             lodge_error_set_errno(&run->error, result,
                                   "error while reading block status at offset %" PRIu64, run->next);
         }
+        wake_all(run);
         return false;
     }
     uint64_t data_bytes = copy->is_compressed ? PACKED_PIECE_BYTES : PIECE_BYTES;
@@ -141,6 +156,7 @@ static bool take_piece(Run *run, Piece *piece)
         piece->length -= (piece->offset + piece->length) % PIECE_BYTES % most;
         piece->length = piece->length ? piece->length : most;
     }
+    piece->number = run->taken++;
     run->next += piece->length;
     if (run->next > run->known_end) {
         run->known_end = run->next;
@@ -273,12 +289,12 @@ static void throttle(Run *run, uint64_t bytes)
     }
 }
 
-/* Waits until all before @offset is written. False: something failed. */
-static bool wait_turn(Run *run, uint64_t offset)
+/* Waits until all pieces before are written. False: something failed. */
+static bool wait_turn(Run *run, const Piece *piece)
 {
     LOCK_GUARD(&run->lock);
-    while (run->copy->is_ordered && run->written < offset && !run->error) {
-        pthread_cond_wait(&run->turn, &run->lock);
+    while (run->copy->is_ordered && run->written < piece->number && !run->error) {
+        pthread_cond_wait(turn_of(run, piece->number), &run->lock);
     }
     return !run->error;
 }
@@ -286,12 +302,12 @@ static bool wait_turn(Run *run, uint64_t offset)
 static void finish_piece(Run *run, const Piece *piece)
 {
     LOCK_GUARD(&run->lock);
-    run->written = piece->offset + piece->length;
+    run->written++;
     run->done += piece->length;
     if (run->copy->progress) {
         img_progress_set(run->copy->progress, run->done);
     }
-    pthread_cond_broadcast(&run->turn);
+    pthread_cond_signal(turn_of(run, piece->number + 1));
 }
 
 static bool copy_piece(Run *run, const Piece *piece, uint8_t *buf)
@@ -309,7 +325,7 @@ static bool copy_piece(Run *run, const Piece *piece, uint8_t *buf)
         }
         throttle(run, piece->length);
     }
-    if (!wait_turn(run, piece->offset)) {
+    if (!wait_turn(run, piece)) {
         return false;
     }
     if (piece->kind == PIECE_DATA) {
@@ -344,7 +360,9 @@ bool img_copy(const ImgCopy *copy, GError **error)
 {
     Run run = { .copy = copy, .started_ns = clock_monotonic_ns() };
     pthread_mutex_init(&run.lock, NULL);
-    pthread_cond_init(&run.turn, NULL);
+    for (unsigned i = 0; i < copy->threads; i++) {
+        pthread_cond_init(&run.turns[i], NULL);
+    }
     g_autofree pthread_t *threads = g_new(pthread_t, copy->threads);
     unsigned started = 0;
     while (started + 1 < copy->threads &&
@@ -355,7 +373,9 @@ bool img_copy(const ImgCopy *copy, GError **error)
     for (unsigned i = 0; i < started; i++) {
         pthread_join(threads[i], NULL);
     }
-    pthread_cond_destroy(&run.turn);
+    for (unsigned i = 0; i < copy->threads; i++) {
+        pthread_cond_destroy(&run.turns[i]);
+    }
     pthread_mutex_destroy(&run.lock);
     if (run.error) {
         g_propagate_error(error, run.error);

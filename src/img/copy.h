@@ -6,6 +6,8 @@
 #include "block/block.h"
 #include "img/progress.h"
 
+#define IMG_COPY_THREADS_MAX 16
+
 typedef struct ImgSource {
     BlockNode *node; /* borrowed */
     BlockNode *base; /* what this and the layers below have is left out; NULL: the whole chain */
@@ -24,7 +26,7 @@ typedef struct ImgCopy {
     bool has_backing;          /* what sources do not have is the target's backing file's */
     bool can_salvage;          /* unreadable parts become zeroes */
     bool is_ordered;           /* writes go upwards */
-    unsigned threads;          /* at least 1 */
+    unsigned threads;          /* 1 to IMG_COPY_THREADS_MAX */
     uint64_t bytes_per_second; /* 0: no limit */
     ImgProgress *progress;
 } ImgCopy;
