@@ -20,6 +20,8 @@
 
 #define VCPUS_MAX 1024u
 #define PHYSICAL_BITS_DEFAULT 40
+#define MOMENT_READINGS 16u
+#define MEASURE_NS (2 * NS_PER_MS)
 
 /* -- requests -- */
 
@@ -154,16 +156,40 @@ static void map_changed(void *opaque, const AddressEntry *entry, bool added)
     vm_exclusive_end(vm, NULL);
 }
 
-/* Ticks of the time-stamp counter in some milliseconds of the monotonic clock. */
-static uint64_t measure_tsc_khz(void)
+/* One moment on two clocks. */
+typedef struct Moment {
+    int64_t ns;
+    uint64_t tsc;
+} Moment;
+
+/* The best of some readings: between the two clocks of one the host may run something else. */
+static Moment read_moment(void)
 {
-    int64_t start = clock_monotonic_ns(), now;
-    uint64_t first = __rdtsc(), last;
+    Moment best = { 0 };
+    uint64_t least = UINT64_MAX;
+    for (unsigned i = 0; i < MOMENT_READINGS; i++) {
+        uint64_t before = __rdtsc();
+        int64_t ns = clock_monotonic_ns();
+        uint64_t took = __rdtsc() - before;
+        if (took < least) {
+            least = took;
+            best = (Moment){ ns, before + took / 2 };
+        }
+    }
+    return best;
+}
+
+/* The frequency of the time-stamp counter since the VM was made, which is mostly long enough ago.
+ */
+static uint64_t measure_tsc_khz(const XlateVm *vm)
+{
+    Moment first = { -vm->clock_offset_ns, -vm->tsc_offset };
+    Moment last;
     do {
-        now = clock_monotonic_ns();
-        last = __rdtsc();
-    } while (now - start < 20 * NS_PER_MS);
-    return (uint64_t)((unsigned __int128)(last - first) * 1000000 / (uint64_t)(now - start));
+        last = read_moment();
+    } while (last.ns - first.ns < MEASURE_NS);
+    return (uint64_t)((unsigned __int128)(last.tsc - first.tsc) * 1000000 /
+                      (uint64_t)(last.ns - first.ns));
 }
 
 static uint64_t tsc_khz_of(const CpuidTable *cpuid)
@@ -197,8 +223,9 @@ static Vm *xlate_vm_create(const AccelHost *host, char *message)
     }
     pthread_mutex_init(&vm->exclusive_lock, NULL);
     pthread_cond_init(&vm->exclusive_cond, NULL);
-    vm->clock_offset_ns = -clock_monotonic_ns();
-    vm->tsc_offset = -__rdtsc();
+    Moment start = read_moment();
+    vm->clock_offset_ns = -start.ns;
+    vm->tsc_offset = -start.tsc;
     if (!host->is_interpreted) {
         /* Without executable memory the guest runs all the same, slowly. */
         uint64_t bytes = host->code_cache_bytes ? host->code_cache_bytes : JIT_CACHE_BYTES_DEFAULT;
@@ -276,7 +303,7 @@ static Vcpu *xlate_vcpu_create(Vm *opaque, unsigned index, const CpuidTable *cpu
     }
     if (vm->tsc_khz == 0) {
         vm->tsc_khz = tsc_khz_of(cpuid);
-        vm->tsc_khz = vm->tsc_khz ? vm->tsc_khz : measure_tsc_khz();
+        vm->tsc_khz = vm->tsc_khz ? vm->tsc_khz : measure_tsc_khz(vm);
     }
     if (lapic) {
         vcpu->lapic_port = *lapic;
