@@ -52,19 +52,16 @@ static unsigned open_flags(const BlockOptions *options)
            (options->cache == BLOCK_CACHE_UNSAFE ? BLOCK_OPEN_NO_FLUSH : 0);
 }
 
-static void copy_key(const char *key, const char *value, void *spec)
-{
-    block_spec_set(spec, key, value);
-}
-
 static BlockSpec *make_spec(const BlockOptions *options, GError **error)
 {
     BlockSpec *spec;
     if (options->spec) {
-        spec = block_spec_new();
-        block_spec_foreach(options->spec, copy_key, spec);
+        spec = block_spec_copy(options->spec);
     } else {
         spec = block_spec_from_name(options->path, options->format, error);
+    }
+    if (spec && options->objects) {
+        block_spec_set_objects(spec, options->objects);
     }
     if (spec && options->detect_zeroes) {
         block_spec_set(spec, "detect-zeroes", options->detect_zeroes);
@@ -97,7 +94,7 @@ BlockBackend *block_backend_open(const BlockOptions *options, EventLoop *loop, G
         g_prefix_error(error, "drive '%s': ", options->id);
         return NULL;
     }
-    backend->options.is_readonly = !block_node_is_writable(backend->node);
+    backend->options.is_readonly |= !block_node_is_writable(backend->node);
     backend->pool = workpool_new(loop, THREADS_MAX);
     if (!backend->pool) {
         lodge_error_set_errno(error, errno, "drive '%s': cannot start", options->id);
@@ -187,6 +184,21 @@ bool block_backend_is_readonly(const BlockBackend *backend)
     return backend->options.is_readonly;
 }
 
+bool block_backend_is_export(const BlockBackend *backend)
+{
+    return backend->options.is_export;
+}
+
+bool block_backend_shares_writes(const BlockBackend *backend)
+{
+    return backend->options.is_shared || backend->options.is_export;
+}
+
+void block_backend_set_shares_writes(BlockBackend *backend, bool shares_writes)
+{
+    backend->options.is_shared = shares_writes;
+}
+
 BlockCache block_backend_cache(const BlockBackend *backend)
 {
     return backend->options.cache;
@@ -230,9 +242,7 @@ static int check(BlockBackend *backend, const BlockRequest *request)
     return 0;
 }
 
-/* The node, for a request that begins to use it: waits while the back end is drained. leave()
- * follows. */
-static BlockNode *enter(BlockBackend *backend)
+BlockNode *block_backend_enter(BlockBackend *backend)
 {
     LOCK_GUARD(&backend->lock);
     while (backend->drains) {
@@ -242,7 +252,7 @@ static BlockNode *enter(BlockBackend *backend)
     return backend->node;
 }
 
-static void leave(BlockBackend *backend)
+void block_backend_leave(BlockBackend *backend)
 {
     LOCK_GUARD(&backend->lock);
     if (--backend->inside == 0 && backend->drains) {
@@ -307,8 +317,8 @@ static void run_request(Work *work)
     BlockRequest *request = container_of(work, BlockRequest, work);
     BlockBackend *backend = request->backend;
     if (request->result == 0) {
-        request->result = execute(backend, enter(backend), request);
-        leave(backend);
+        request->result = execute(backend, block_backend_enter(backend), request);
+        block_backend_leave(backend);
     }
     LOCK_GUARD(&backend->lock);
     if (--backend->executing == 0) {

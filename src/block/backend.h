@@ -41,9 +41,11 @@ typedef struct BlockOptions {
     const char *format;    /* NULL: to be probed, with a warning */
     BlockNode *node;       /* open already, instead of these; referenced */
     const BlockSpec *spec; /* what to open, instead of @path and @format; borrowed for the call */
+    BlockObjects *objects; /* what @path names (json:); NULL: none */
     const char *detect_zeroes; /* "off", "on", "unmap"; NULL: as @spec says */
     bool is_readonly;
     bool is_anonymous; /* goes with the device that it was made for */
+    bool is_export;    /* of an export: nobody's device */
     bool is_shared;    /* others may write too (share-rw) */
     bool is_unlocked;  /* take no lock (locking=off) */
     bool can_discard;  /* discard=unmap: give freed space back to the host */
@@ -98,6 +100,11 @@ void block_backend_set_resize_hook(BlockBackend *backend, BlockResizeHook hook, 
 /* Bytes, a multiple of BLOCK_SECTOR: a trailing part of a sector counts whole. */
 uint64_t block_backend_size(BlockBackend *backend);
 bool block_backend_is_readonly(const BlockBackend *backend);
+bool block_backend_is_export(const BlockBackend *backend);
+/* Whether others may write to the image too (share-rw). */
+bool block_backend_shares_writes(const BlockBackend *backend);
+/* A device's own choice in place of the options'. Context: the loop. */
+void block_backend_set_shares_writes(BlockBackend *backend, bool shares_writes);
 BlockCache block_backend_cache(const BlockBackend *backend);
 bool block_backend_can_discard(const BlockBackend *backend);
 
@@ -113,6 +120,12 @@ void block_backend_wait_idle(BlockBackend *backend);
 /* As block_backend_wait_idle(), and done was called for each request that was submitted before and
  * for those that their done submitted. Context: the loop, without a device's lock. */
 void block_backend_drain(BlockBackend *backend);
+
+/* For requests that do not go through block_submit(), as those of exports: the node, until leave().
+ * enter() waits while the back end is drained. Context: any thread; the loop only where no drained
+ * section is open. */
+BlockNode *block_backend_enter(BlockBackend *backend);
+void block_backend_leave(BlockBackend *backend);
 
 /* Drain for changes of the graph: between begin and end no request uses the node or what is below
  * it; those that come, and those that wait in the pool, go on afterwards, on the node of then.

@@ -16,13 +16,22 @@ void block_node_serialize(BlockNode *node)
     pthread_rwlock_unlock(&node->lock);
 }
 
+void block_node_set_reads_wait(BlockNode *node, bool reads_wait)
+{
+    pthread_rwlock_wrlock(&node->lock);
+    __atomic_store_n(&node->reads_wait, reads_wait, __ATOMIC_RELEASE);
+    pthread_rwlock_unlock(&node->lock);
+}
+
 /* A part that this node does not have; the range is held. */
 static int copy_part(BlockNode *node, uint64_t offset, const BlockStatus *status, uint8_t *buf)
 {
     if (status->flags & BLOCK_STATUS_ZERO) {
         return block_write_zeroes(node, offset, status->length, BLOCK_IO_HELD);
     }
-    int rc = block_pread(node, offset, buf, status->length);
+    struct iovec iov = { buf, status->length };
+    BlockVec vec = { &iov, 1 };
+    int rc = block_preadv_flags(node, offset, status->length, &vec, 0, BLOCK_IO_HELD);
     return rc < 0 ? rc : block_pwrite(node, offset, buf, status->length, BLOCK_IO_HELD);
 }
 
@@ -37,7 +46,8 @@ int block_copy_up(BlockNode *node, BlockNode *base, uint64_t offset, size_t leng
     *out_copied = 0;
     range_lock_take(node->serial, &hold, offset, length);
     for (uint64_t at = offset, end = offset + length; rc == 0 && at < end; at += status.length) {
-        rc = block_status_chain(node, base, at, end - at, &status, &where, &depth);
+        rc = block_status_chain_flags(node, base, at, end - at, &status, &where, &depth,
+                                      BLOCK_IO_HELD);
         if (rc < 0 || status.length == 0) {
             break;
         }

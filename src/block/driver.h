@@ -104,6 +104,7 @@ struct BlockNode {
     bool was_probed;   /* nobody named the format */
     bool is_implicit;  /* a filter that no user asked for: not shown where disks are listed */
     RangeLock *serial; /* held over each write; NULL: nobody needs that */
+    bool reads_wait;   /* reads and looks at the status hold serial too */
     char *claim;       /* the job that relies on the node, as messages say it; NULL: none */
     BlockDetectZeroes detect_zeroes;
 
@@ -131,6 +132,17 @@ BlockNode *block_skip_filters(BlockNode *node);
 
 /* Writes to @node wait from here on for who holds their range in node->serial. */
 void block_node_serialize(BlockNode *node);
+/* As block_preadv() and block_status_chain(). @flags: BLOCK_IO_HELD: the caller holds the range in
+ * node->serial. */
+int block_preadv_flags(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                       uint64_t skip, unsigned flags) LODGE_MUST_CHECK;
+int block_status_chain_flags(BlockNode *node, BlockNode *base, uint64_t offset, uint64_t length,
+                             BlockStatus *out_status, BlockNode **out_node, unsigned *out_depth,
+                             unsigned flags) LODGE_MUST_CHECK;
+/* Reads of @node, which is serialized, and looks at its status exclude writes to the same bytes:
+ * for a node whose backing changes as soon as a write here has kept what was there. No request is
+ * on its way through @node. */
+void block_node_set_reads_wait(BlockNode *node, bool reads_wait);
 /* Copies into @node, which is serialized, what of the range it does not have and images below it
  * down to (not including) @base have. @buf: of @length bytes. *@out_copied: bytes. */
 int block_copy_up(BlockNode *node, BlockNode *base, uint64_t offset, size_t length, uint8_t *buf,

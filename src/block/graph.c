@@ -224,19 +224,34 @@ static bool check_role(BlockGraph *graph, const BlockNode *node, const char *rol
     return true;
 }
 
-bool block_graph_check_root(BlockGraph *graph, const BlockNode *node, GError **error)
+/* As messages say it. (transfer full) */
+static char *describe_backend(const BlockBackend *backend)
+{
+    return block_backend_is_export(backend)
+               ? g_strdup_printf("the export '%s'", block_backend_id(backend))
+               : g_strdup_printf("block device '%s'", block_backend_id(backend));
+}
+
+bool block_graph_check_root(BlockGraph *graph, const BlockNode *node, bool writes,
+                            bool shares_writes, GError **error)
 {
     BlockBackend *backend;
     for (unsigned i = 0; (backend = block_graph_backend(graph, i)); i++) {
-        if (block_backend_node(backend) == node) {
+        if (block_backend_node(backend) != node) {
+            continue;
+        }
+        bool other_writes = !block_backend_is_readonly(backend);
+        if ((writes && !block_backend_shares_writes(backend)) || (other_writes && !shares_writes)) {
+            g_autofree char *user = describe_backend(backend);
             g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY,
-                        "Conflicts with use by a block device as 'root', which does not allow "
-                        "'write' on %s",
-                        node->name);
+                        "Permission conflict on node '%s': it is used by %s, and who writes does "
+                        "not share it (share-rw)",
+                        node->name, user);
             return false;
         }
     }
-    return check_role(graph, node, "root", error) && block_node_check_unclaimed(node, error);
+    return !writes ||
+           (check_role(graph, node, "root", error) && block_node_check_unclaimed(node, error));
 }
 
 static BlockNode *look_up(void *opaque, const char *name, const char *role, GError **error)

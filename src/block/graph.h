@@ -48,8 +48,10 @@ GPtrArray *block_graph_nodes(BlockGraph *graph);
 BlockNode *block_graph_find(BlockGraph *graph, const char *name, GError **error);
 /* As block_graph_find(); a back end's id means its node. */
 BlockNode *block_graph_find_device(BlockGraph *graph, const char *name, GError **error);
-/* Whether a device may use @node: no format has it for its file, no other device uses it. */
-bool block_graph_check_root(BlockGraph *graph, const BlockNode *node, GError **error);
+/* Whether a device or an export may use @node. Who @writes needs it for itself: no format has it
+ * for its file, nobody writes to it or relies on its content but those who share that. */
+bool block_graph_check_root(BlockGraph *graph, const BlockNode *node, bool writes,
+                            bool shares_writes, GError **error);
 /* The back end through whose filters and backing files @node is reached first; NULL: none. */
 BlockBackend *block_graph_backend_of(const BlockGraph *graph, const BlockNode *node);
 /* Whether @name may be a new node's; an error says why not. */

@@ -60,7 +60,27 @@ static void enter_write(BlockNode *node, RangeHold *hold, uint64_t offset, uint6
     }
 }
 
-static void leave_write(BlockNode *node, RangeHold *hold)
+/* Enters @node to look at the range; on a node whose reads wait as enter_write(). */
+static void enter_read(BlockNode *node, RangeHold *hold, uint64_t offset, uint64_t length,
+                       unsigned flags)
+{
+    bool is_exempt = length == 0 || (flags & BLOCK_IO_HELD);
+    for (;;) {
+        bool waits = __atomic_load_n(&node->reads_wait, __ATOMIC_ACQUIRE);
+        hold->length = 0;
+        if (waits && !is_exempt) {
+            range_lock_take(node->serial, hold, offset, length);
+        }
+        lock_shared(node);
+        if (waits || is_exempt || !node->reads_wait) {
+            return;
+        }
+        unlock(node);
+    }
+}
+
+/* Of both. */
+static void leave(BlockNode *node, RangeHold *hold)
 {
     unlock(node);
     if (hold->length) {
@@ -70,16 +90,23 @@ static void leave_write(BlockNode *node, RangeHold *hold)
 
 /* Reading and writing */
 
-int block_preadv(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
-                 uint64_t skip)
+int block_preadv_flags(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                       uint64_t skip, unsigned flags)
 {
-    lock_shared(node);
+    RangeHold hold;
+    enter_read(node, &hold, offset, length, flags);
     int rc = check_range(node, offset, length);
     if (rc == 0 && length) {
         rc = node->driver->read(node, offset, length, vec, skip);
     }
-    unlock(node);
+    leave(node, &hold);
     return rc;
+}
+
+int block_preadv(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                 uint64_t skip)
+{
+    return block_preadv_flags(node, offset, length, vec, skip, 0);
 }
 
 int block_pread(BlockNode *node, uint64_t offset, void *buf, size_t length)
@@ -179,7 +206,7 @@ int block_pwritev(BlockNode *node, uint64_t offset, uint64_t length, const Block
         rc = write_data(node, offset, length, vec, skip);
         block_node_record(node, offset, length);
     }
-    leave_write(node, &hold);
+    leave(node, &hold);
     return finish_write(node, rc, flags);
 }
 
@@ -199,7 +226,7 @@ int block_write_zeroes(BlockNode *node, uint64_t offset, uint64_t length, unsign
         rc = make_zero(node, offset, length, flags);
         block_node_record(node, offset, length);
     }
-    leave_write(node, &hold);
+    leave(node, &hold);
     return finish_write(node, rc, flags);
 }
 
@@ -213,7 +240,7 @@ int block_discard(BlockNode *node, uint64_t offset, uint64_t length)
         rc = rc == -ENOTSUP ? 0 : rc;
         block_node_record(node, offset, length);
     }
-    leave_write(node, &hold);
+    leave(node, &hold);
     return rc;
 }
 
@@ -222,13 +249,14 @@ int block_write_compressed(BlockNode *node, uint64_t offset, const void *buf, si
     if (!node->driver->write_compressed) {
         return -ENOTSUP;
     }
-    lock_shared(node);
+    RangeHold hold;
+    enter_write(node, &hold, offset, length, 0);
     int rc = check_write(node, offset, length);
     if (rc == 0 && length) {
         rc = node->driver->write_compressed(node, offset, buf, length);
         block_node_record(node, offset, length);
     }
-    unlock(node);
+    leave(node, &hold);
     return rc;
 }
 
@@ -256,20 +284,37 @@ int block_status(BlockNode *node, uint64_t offset, uint64_t length, BlockStatus 
     return rc;
 }
 
-int block_status_chain(BlockNode *node, BlockNode *base, uint64_t offset, uint64_t length,
-                       BlockStatus *out_status, BlockNode **out_node, unsigned *out_depth)
+/* From @node on, as block_status_chain(); @depth: of @node. */
+static int find_in_chain(BlockNode *node, BlockNode *base, uint64_t offset, uint64_t length,
+                         BlockStatus *out_status, BlockNode **out_node, unsigned *out_depth,
+                         unsigned flags);
+
+/* The same, with the range held in a node whose reads wait. */
+static int find_held(BlockNode *node, BlockNode *base, uint64_t offset, uint64_t length,
+                     BlockStatus *out_status, BlockNode **out_node, unsigned *out_depth)
 {
-    uint64_t size = block_node_size(node);
-    length = offset < size ? MIN(length, size - offset) : 0;
-    *out_status = (BlockStatus){ .flags = BLOCK_STATUS_ZERO, .length = length };
-    *out_node = node;
-    *out_depth = 0;
-    for (unsigned depth = 0; node && node != base && length; node = node->backing, depth++) {
+    RangeHold hold;
+    range_lock_take(node->serial, &hold, offset, length);
+    int rc =
+        find_in_chain(node, base, offset, length, out_status, out_node, out_depth, BLOCK_IO_HELD);
+    range_lock_release(node->serial, &hold);
+    return rc;
+}
+
+static int find_in_chain(BlockNode *node, BlockNode *base, uint64_t offset, uint64_t length,
+                         BlockStatus *out_status, BlockNode **out_node, unsigned *out_depth,
+                         unsigned flags)
+{
+    for (unsigned depth = *out_depth; node && node != base && length;
+         node = node->backing, depth++, flags = 0) {
         while (node->driver->is_filter && node->file != base) {
             node = node->file;
         }
         *out_node = node;
         *out_depth = depth;
+        if (!(flags & BLOCK_IO_HELD) && __atomic_load_n(&node->reads_wait, __ATOMIC_ACQUIRE)) {
+            return find_held(node, base, offset, length, out_status, out_node, out_depth);
+        }
         if (depth > 0 && offset >= block_node_size(node)) {
             /* A short backing file: its zeroes past the end hide what lies deeper. */
             *out_status = (BlockStatus){ BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED, length, 0 };
@@ -285,11 +330,33 @@ int block_status_chain(BlockNode *node, BlockNode *base, uint64_t offset, uint64
         length = out_status->length;
         out_status->flags = BLOCK_STATUS_ZERO;
     }
+    return 0;
+}
+
+int block_status_chain_flags(BlockNode *node, BlockNode *base, uint64_t offset, uint64_t length,
+                             BlockStatus *out_status, BlockNode **out_node, unsigned *out_depth,
+                             unsigned flags)
+{
+    uint64_t size = block_node_size(node);
+    length = offset < size ? MIN(length, size - offset) : 0;
+    *out_status = (BlockStatus){ .flags = BLOCK_STATUS_ZERO, .length = length };
+    *out_node = node;
+    *out_depth = 0;
+    int rc = find_in_chain(node, base, offset, length, out_status, out_node, out_depth, flags);
+    if (rc < 0) {
+        return rc;
+    }
     out_status->flags &= ~(unsigned)BLOCK_STATUS_EOF;
     if (offset + out_status->length >= size) {
         out_status->flags |= BLOCK_STATUS_EOF;
     }
     return 0;
+}
+
+int block_status_chain(BlockNode *node, BlockNode *base, uint64_t offset, uint64_t length,
+                       BlockStatus *out_status, BlockNode **out_node, unsigned *out_depth)
+{
+    return block_status_chain_flags(node, base, offset, length, out_status, out_node, out_depth, 0);
 }
 
 /* Layers below a format */

@@ -7,20 +7,25 @@
 #include "gbase/strutil.h"
 
 #include <fcntl.h>
+#include <gcrypt.h>
 #include <string.h>
 
 #define SECRET_BYTES_MAX (64u << 10)
+#define AES_KEY_BYTES 32u
+#define AES_BLOCK_BYTES 16u
 
 struct BlockObjects {
     gint refs;
-    GHashTable *secrets; /* id -> GBytes */
-    GHashTable *tls;     /* id -> NbdTls */
+    pthread_mutex_t lock; /* for all below */
+    GHashTable *secrets;  /* id -> GBytes */
+    GHashTable *tls;      /* id -> NbdTls */
 };
 
 BlockObjects *block_objects_new(void)
 {
     BlockObjects *objects = g_new0(BlockObjects, 1);
     objects->refs = 1;
+    pthread_mutex_init(&objects->lock, NULL);
     objects->secrets =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_bytes_unref);
     objects->tls =
@@ -39,26 +44,35 @@ void block_objects_unref(BlockObjects *objects)
     if (objects && g_atomic_int_dec_and_test(&objects->refs)) {
         g_hash_table_unref(objects->secrets);
         g_hash_table_unref(objects->tls);
+        pthread_mutex_destroy(&objects->lock);
         g_free(objects);
     }
 }
 
-static bool is_free(const BlockObjects *objects, const char *id, GError **error)
+/* Puts @value (taken, also on failure) into @table. */
+static bool insert(BlockObjects *objects, GHashTable *table, const char *id, gpointer value,
+                   GDestroyNotify unref, GError **error)
 {
+    LOCK_GUARD(&objects->lock);
     if (g_hash_table_contains(objects->secrets, id) || g_hash_table_contains(objects->tls, id)) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_EXISTS, "there is an object '%s' already", id);
+        unref(value);
         return false;
     }
+    g_hash_table_insert(table, g_strdup(id), value);
     return true;
 }
 
 bool block_objects_add_secret(BlockObjects *objects, const char *id, GBytes *secret, GError **error)
 {
-    if (!is_free(objects, id, error)) {
-        return false;
-    }
-    g_hash_table_insert(objects->secrets, g_strdup(id), g_bytes_ref(secret));
-    return true;
+    return insert(objects, objects->secrets, id, g_bytes_ref(secret), (GDestroyNotify)g_bytes_unref,
+                  error);
+}
+
+bool block_objects_remove(BlockObjects *objects, const char *id)
+{
+    LOCK_GUARD(&objects->lock);
+    return g_hash_table_remove(objects->secrets, id) || g_hash_table_remove(objects->tls, id);
 }
 
 static GBytes *read_file(const char *path, GError **error)
@@ -93,25 +107,70 @@ static GBytes *decode_base64(GBytes *text, GError **error)
     return g_bytes_new_take(plain, length);
 }
 
+/* The text of @cipher (base64 decoded) by AES-256-CBC with PKCS#7's padding. */
+static GBytes *decrypt(GBytes *cipher, GBytes *key, GBytes *iv, GError **error)
+{
+    gsize length = g_bytes_get_size(cipher);
+    const char *problem = NULL;
+    gcry_cipher_hd_t handle = NULL;
+    g_autofree guchar *plain = g_memdup2(g_bytes_get_data(cipher, NULL), length);
+    if (g_bytes_get_size(key) != AES_KEY_BYTES) {
+        problem = "its key has not 32 bytes";
+    } else if (g_bytes_get_size(iv) != AES_BLOCK_BYTES) {
+        problem = "'iv' has not 16 bytes";
+    } else if (length == 0 || length % AES_BLOCK_BYTES) {
+        problem = "its length is not one of encrypted data";
+    } else if (gcry_cipher_open(&handle, GCRY_CIPHER_AES256, GCRY_CIPHER_MODE_CBC, 0) ||
+               gcry_cipher_setkey(handle, g_bytes_get_data(key, NULL), AES_KEY_BYTES) ||
+               gcry_cipher_setiv(handle, g_bytes_get_data(iv, NULL), AES_BLOCK_BYTES) ||
+               gcry_cipher_decrypt(handle, plain, length, NULL, 0)) {
+        problem = "the cipher does not work";
+    }
+    gcry_cipher_close(handle);
+    guchar padding = problem ? 0 : plain[length - 1];
+    if (!problem && (padding == 0 || padding > AES_BLOCK_BYTES)) {
+        problem = "it was encrypted with another key";
+    }
+    if (problem) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_AUTH, "the secret cannot be decrypted: %s",
+                    problem);
+        return NULL;
+    }
+    return g_bytes_new_take(g_steal_pointer(&plain), length - padding);
+}
+
+static GBytes *decrypt_by(BlockObjects *objects, GBytes *cipher, const char *key_id,
+                          const char *iv_text, GError **error)
+{
+    g_autoptr(GBytes) key = block_objects_secret(objects, key_id, error);
+    g_autoptr(GBytes) iv_base64 = g_bytes_new(iv_text, strlen(iv_text));
+    g_autoptr(GBytes) iv = key ? decode_base64(iv_base64, error) : NULL;
+    return iv ? decrypt(cipher, key, iv, error) : NULL;
+}
+
 static bool add_secret(BlockObjects *objects, const char *id, const BlockSpec *spec, GError **error)
 {
     const char *data = block_spec_get(spec, "data"), *file = block_spec_get(spec, "file");
-    const char *format = block_spec_get(spec, "format");
+    const char *format = block_spec_get(spec, "format"), *iv = block_spec_get(spec, "iv");
+    const char *key = block_spec_get(spec, "keyid");
     bool is_base64 = format && strcmp(format, "base64") == 0;
-    if (!data == !file || (format && !is_base64 && strcmp(format, "raw") != 0) ||
-        block_spec_get(spec, "keyid")) {
+    if (!data == !file || (format && !is_base64 && strcmp(format, "raw") != 0) || !key != !iv) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
-                    "either 'data' or 'file' is needed, 'format' is raw or base64, and secrets "
-                    "encrypted with another ('keyid') are not supported");
+                    "either 'data' or 'file' is needed, 'format' is raw or base64, and 'keyid' "
+                    "and 'iv' go together");
         return false;
     }
-    g_autoptr(GBytes) secret = data ? g_bytes_new(data, strlen(data)) : read_file(file, error);
+    GBytes *secret = data ? g_bytes_new(data, strlen(data)) : read_file(file, error);
     if (secret && is_base64) {
-        GBytes *plain = decode_base64(secret, error);
-        g_bytes_unref(secret);
-        secret = plain;
+        g_autoptr(GBytes) text = secret;
+        secret = decode_base64(text, error);
     }
-    return secret && block_objects_add_secret(objects, id, secret, error);
+    if (secret && key) {
+        g_autoptr(GBytes) cipher = secret;
+        secret = decrypt_by(objects, cipher, key, iv, error);
+    }
+    return secret &&
+           insert(objects, objects->secrets, id, secret, (GDestroyNotify)g_bytes_unref, error);
 }
 
 static bool add_tls(BlockObjects *objects, const char *id, const BlockSpec *spec, bool is_psk,
@@ -131,29 +190,73 @@ static bool add_tls(BlockObjects *objects, const char *id, const BlockSpec *spec
                     "'dir' is needed, and 'endpoint' is client or server");
         return false;
     }
-    if (!block_spec_get_bool(spec, "verify-peer", &verifies, error) ||
-        !is_free(objects, id, error)) {
+    if (!block_spec_get_bool(spec, "verify-peer", &verifies, error)) {
         return false;
     }
     options.accepts_anybody = !verifies;
     NbdTls *tls = nbd_tls_new(&options, error);
-    if (tls) {
-        g_hash_table_insert(objects->tls, g_strdup(id), tls);
-    }
-    return tls != NULL;
+    return tls && insert(objects, objects->tls, id, tls, (GDestroyNotify)nbd_tls_unref, error);
 }
 
-static bool add_of_type(BlockObjects *objects, const char *type, const char *id,
-                        const BlockSpec *spec, GError **error)
+static bool add_x509(BlockObjects *objects, const char *id, const BlockSpec *spec, GError **error)
 {
-    static const char *const types[] = { "secret", "tls-creds-psk", "tls-creds-x509", NULL };
-    if (strcmp(type, "secret") == 0) {
-        return add_secret(objects, id, spec, error);
+    return add_tls(objects, id, spec, false, error);
+}
+
+static bool add_psk(BlockObjects *objects, const char *id, const BlockSpec *spec, GError **error)
+{
+    return add_tls(objects, id, spec, true, error);
+}
+
+typedef struct ObjectType {
+    const char *name;
+    const char *keys; /* with a comma after each */
+    bool (*add)(BlockObjects *objects, const char *id, const BlockSpec *spec, GError **error);
+} ObjectType;
+
+static const ObjectType types[] = {
+    { "secret", "data,file,format,keyid,iv,", add_secret },
+    { "tls-creds-psk", "dir,endpoint,verify-peer,priority,username,", add_psk },
+    { "tls-creds-x509", "dir,endpoint,verify-peer,priority,sanity-check,", add_x509 },
+};
+
+typedef struct KeyCheck {
+    const ObjectType *type;
+    char *unknown; /* the first */
+} KeyCheck;
+
+static void check_key(const char *key, const char *value, void *opaque)
+{
+    KeyCheck *check = opaque;
+    g_autofree char *word = g_strconcat(key, ",", NULL);
+    const char *found = strstr(check->type->keys, word);
+    bool is_known = strcmp(key, "id") == 0 || strcmp(key, "qom-type") == 0 ||
+                    (found && (found == check->type->keys || found[-1] == ','));
+    if (!is_known && !check->unknown) {
+        check->unknown = g_strdup(key);
     }
-    if (strcmp(type, "tls-creds-psk") == 0 || strcmp(type, "tls-creds-x509") == 0) {
-        return add_tls(objects, id, spec, strcmp(type, "tls-creds-psk") == 0, error);
+}
+
+bool block_objects_add_spec(BlockObjects *objects, const char *type, const char *id,
+                            const BlockSpec *spec, GError **error)
+{
+    const char *names[G_N_ELEMENTS(types) + 1] = { NULL };
+    for (unsigned i = 0; i < G_N_ELEMENTS(types); i++) {
+        names[i] = types[i].name;
+        if (strcmp(types[i].name, type) != 0) {
+            continue;
+        }
+        KeyCheck check = { &types[i], NULL };
+        block_spec_foreach(spec, check_key, &check);
+        g_autofree char *unknown = check.unknown;
+        if (unknown) {
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                        "Property '%s.%s' not found", type, unknown);
+            return false;
+        }
+        return types[i].add(objects, id, spec, error);
     }
-    g_autofree char *hint = str_suggestion(type, types);
+    g_autofree char *hint = str_suggestion(type, names);
     g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "unknown type '%s'%s", type,
                 hint);
     return false;
@@ -175,32 +278,43 @@ bool block_objects_add(BlockObjects *objects, const char *text, GError **error)
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG, "--object: 'TYPE,id=ID,...' is needed");
         return false;
     }
-    if (!add_of_type(objects, type, id, spec, error)) {
+    if (!block_objects_add_spec(objects, type, id, spec, error)) {
         g_prefix_error(error, "--object '%s': ", id);
         return false;
     }
     return true;
 }
 
-/* Finding */
+/* Finding; no LODGE_ERROR_NOT_FOUND: QMP's class for it is GenericError */
 
-GBytes *block_objects_secret(const BlockObjects *objects, const char *id, GError **error)
+GBytes *block_objects_secret(BlockObjects *objects, const char *id, GError **error)
 {
-    GBytes *secret = objects ? g_hash_table_lookup(objects->secrets, id) : NULL;
+    GBytes *secret = NULL;
+    if (objects) {
+        LOCK_GUARD(&objects->lock);
+        secret = g_hash_table_lookup(objects->secrets, id);
+        secret = secret ? g_bytes_ref(secret) : NULL;
+    }
     if (!secret) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND,
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
                     "there is no secret '%s'; make it by --object secret,id=%s,file=PATH", id, id);
     }
     return secret;
 }
 
-NbdTls *block_objects_tls(const BlockObjects *objects, const char *id, bool is_server,
-                          GError **error)
+static NbdTls *find_tls(BlockObjects *objects, const char *id)
 {
-    NbdTls *tls = objects ? g_hash_table_lookup(objects->tls, id) : NULL;
+    LOCK_GUARD(&objects->lock);
+    NbdTls *tls = g_hash_table_lookup(objects->tls, id);
+    return tls ? nbd_tls_ref(tls) : NULL;
+}
+
+NbdTls *block_objects_tls(BlockObjects *objects, const char *id, bool is_server, GError **error)
+{
+    g_autoptr(NbdTls) tls = objects ? find_tls(objects, id) : NULL;
     const char *side = is_server ? "server" : "client";
     if (!tls) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND,
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
                     "there are no TLS credentials '%s'; make them by --object "
                     "tls-creds-x509,id=%s,dir=PATH,endpoint=%s",
                     id, id, side);
@@ -211,5 +325,5 @@ NbdTls *block_objects_tls(const BlockObjects *objects, const char *id, bool is_s
                     "the TLS credentials '%s' are not those of a %s (endpoint=%s)", id, side, side);
         return NULL;
     }
-    return tls;
+    return g_steal_pointer(&tls);
 }

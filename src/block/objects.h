@@ -6,7 +6,7 @@
 #include "block/block.h"
 #include "block/nbd/tls.h"
 
-/* Any number of specifications and threads share one; it is filled before they do. */
+/* Any number of specifications and threads share one. */
 struct BlockObjects;
 
 BlockObjects *block_objects_new(void);
@@ -17,20 +17,26 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockObjects, block_objects_unref)
 
 /**
  * block_objects_add - make an object as QEMU's -object describes it
- * @text: "secret,id=ID,(data=TEXT|file=PATH)[,format=raw|base64]",
+ * @text: "secret,id=ID,(data=TEXT|file=PATH)[,format=raw|base64][,keyid=ID,iv=TEXT]",
  *        "tls-creds-x509,id=ID,dir=PATH,endpoint=client|server[,verify-peer=on|off][,priority=TEXT]"
  *        or "tls-creds-psk,id=ID,dir=PATH,endpoint=client|server[,username=NAME][,priority=TEXT]"
  *
+ * With keyid the secret is encrypted by AES-256-CBC with another secret of 32 bytes; iv is base64.
  * Returns: false with @error: which names the object, never a secret.
  */
 bool block_objects_add(BlockObjects *objects, const char *text, GError **error);
+/* As block_objects_add(), with the options but type and id in @spec. */
+bool block_objects_add_spec(BlockObjects *objects, const char *type, const char *id,
+                            const BlockSpec *spec, GError **error);
 /* A secret that was read already. False with @error: the id is taken. */
 bool block_objects_add_secret(BlockObjects *objects, const char *id, GBytes *secret,
                               GError **error);
+/* Those who found it keep what they have. False: there is none. */
+bool block_objects_remove(BlockObjects *objects, const char *id);
 
-/* The secret of that id, borrowed; @objects may be NULL: there are none. NULL with @error. */
-GBytes *block_objects_secret(const BlockObjects *objects, const char *id, GError **error);
-NbdTls *block_objects_tls(const BlockObjects *objects, const char *id, bool is_server,
-                          GError **error);
+/* The secret of that id (transfer full); @objects may be NULL: there are none. NULL with @error. */
+GBytes *block_objects_secret(BlockObjects *objects, const char *id, GError **error);
+/* Credentials for that side of a connection (transfer full), or NULL with @error. */
+NbdTls *block_objects_tls(BlockObjects *objects, const char *id, bool is_server, GError **error);
 
 #endif

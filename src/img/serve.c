@@ -195,7 +195,7 @@ static bool add_export(Serve *serve, GError **error)
 
 /* Listening */
 
-static NbdTls *load_tls(const ImgArgs *args, const BlockObjects *objects, GError **error)
+static NbdTls *load_tls(const ImgArgs *args, BlockObjects *objects, GError **error)
 {
     const char *id = img_args_value(args, "tls-creds"), *folder = img_args_value(args, "tls-dir");
     if (id && folder) {
@@ -207,8 +207,7 @@ static NbdTls *load_tls(const ImgArgs *args, const BlockObjects *objects, GError
         NbdTlsOptions options = { .folder = folder, .is_server = true };
         return nbd_tls_new(&options, error);
     }
-    NbdTls *tls = block_objects_tls(objects, id, true, error);
-    return tls ? nbd_tls_ref(tls) : NULL;
+    return block_objects_tls(objects, id, true, error);
 }
 
 static int open_listener(const ImgArgs *args, GError **error)

@@ -272,6 +272,7 @@ static MonitorTarget monitor_target(Control *control)
         .ram_bytes = config->ram_bytes,
         .fds = machine_fds(machine),
         .graph = machine_graph(machine),
+        .block_objects = machine_block_objects(machine),
         .device = monitor_device,
         .device_add = monitor_device_add,
         .device_del = monitor_device_del,

@@ -24,3 +24,19 @@ def build():
 @pytest.fixture(scope="session")
 def vmm(build):
     return os.path.join(build, "bin", "lodge-vmm")
+
+
+@pytest.fixture
+def machine(build, tmp_path):
+    """machine("lodge") or machine("qemu"): a machine with one disk, in a folder of its own."""
+    from block_machine import Machine  # needs the path above
+    machines = []
+
+    def start(engine, *options):
+        folder = tmp_path / f"{engine}{len(machines)}"
+        folder.mkdir()
+        machines.append(Machine(engine, build, folder, *options))
+        return machines[-1]
+    yield start
+    for one in machines:
+        one.vm.kill()

@@ -7,7 +7,7 @@ import json
 import subprocess
 
 import pytest
-from test_block_jobs import JOB, Machine, tool
+from block_machine import JOB, Machine, tool
 
 NODE = "libvirt-1-format"
 

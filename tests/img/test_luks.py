@@ -168,7 +168,7 @@ def test_qcow2_keeps_its_data_encrypted(ours, peer, disks, tmp_path, which):
     other("convert", "-n", *SECRETS, "--target-image-opts", "-f", "raw", disks(SIZE), inside("a.qcow2"))
     # Parts of clusters, after a snapshot too: copied and encrypted at their new place.
     other("snapshot", *SECRETS, "--image-opts", "-c", "one", inside("a.qcow2"))
-    tool("bench", "-w", "-q", *SECRETS, "--image-opts", "-c", "40", "-s", "1000", "-S", "70001", "--pattern", "65",
+    ours("bench", "-w", "-q", *SECRETS, "--image-opts", "-c", "40", "-s", "1000", "-S", "70001", "--pattern", "65",
          inside("a.qcow2"))
     data = bytearray(disks(SIZE).read_bytes())
     for i in range((SIZE - 1000) // 70001 + 1 if SIZE < 40 * 70001 else 40):

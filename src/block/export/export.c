@@ -26,6 +26,7 @@ NbdExport *nbd_export_new(const NbdExportOptions *options, const NbdDiskSource *
     export->name = g_strdup(options->name);
     export->description = g_strdup(options->description);
     export->has_depth = options->has_depth;
+    export->is_through = options->is_through;
     export->source = *source;
     for (unsigned i = 0; i < options->bitmap_count; i++) {
         export->bitmaps[export->bitmap_count++] = dirty_bitmap_ref(options->bitmaps[i]);

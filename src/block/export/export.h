@@ -20,6 +20,7 @@ typedef struct NbdExportOptions {
     const char *name;        /* "" : what clients get that name none */
     const char *description; /* NULL: none */
     bool is_writable;
+    bool is_through;       /* each write reaches the disk before it is answered */
     bool has_depth;        /* qemu:allocation-depth */
     DirtyBitmap **bitmaps; /* qemu:dirty-bitmap:NAME; referenced */
     unsigned bitmap_count;
@@ -31,7 +32,7 @@ typedef struct NbdExport {
     bool is_removed; /* atomic: no session may begin with it */
     char *name, *description;
     uint64_t size; /* bytes, when it was made */
-    bool is_writable, has_depth;
+    bool is_writable, is_through, has_depth;
     NbdDiskSource source;
     unsigned preferred_block;
     DirtyBitmap *bitmaps[NBD_EXPORT_BITMAPS_MAX];

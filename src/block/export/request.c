@@ -266,7 +266,8 @@ static int zero(BlockNode *node, const NbdRequest *request, unsigned fua)
 static int execute_on(NbdSession *session, const NbdRequest *request, BlockNode *node, uint8_t *buf,
                       StatusAnswer *status)
 {
-    unsigned fua = request->flags & NBD_CMD_FLAG_FUA ? BLOCK_IO_FUA : 0;
+    bool is_through = request->flags & NBD_CMD_FLAG_FUA || session->export->is_through;
+    unsigned fua = is_through ? BLOCK_IO_FUA : 0;
     int rc;
     switch (request->command) {
     case NBD_CMD_READ:

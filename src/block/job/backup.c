@@ -198,6 +198,9 @@ static void end_bitmap(Backup *b, bool is_done)
 
 static void remove_filter(Backup *b)
 {
+    if (b->filter && b->target->reads_wait) {
+        block_node_set_reads_wait(b->target, false);
+    }
     if (b->filter) {
         BlockGraph *graph = job_set_graph(b->job.set);
         block_graph_replace(graph, b->filter, b->source);
@@ -315,6 +318,17 @@ static bool take_bitmap(Backup *b, const BackupOptions *options, GError **error)
     return true;
 }
 
+/* A target over its source shows what the source had, and somebody may read it meanwhile (an
+ * export): who found that the target does not have a part yet must be through with reading it from
+ * the source before a write there goes on. */
+static void guard_target(Backup *b)
+{
+    if (block_chain_contains(b->target, b->source)) {
+        block_node_serialize(b->target);
+        block_node_set_reads_wait(b->target, true);
+    }
+}
+
 static bool insert_filter(Backup *b, const BackupOptions *options, GError **error)
 {
     BlockGraph *graph = job_set_graph(b->job.set);
@@ -326,6 +340,7 @@ static bool insert_filter(Backup *b, const BackupOptions *options, GError **erro
               take_bitmap(b, options, error);
     if (ok) {
         b->filter = filter;
+        guard_target(b);
         block_graph_hold(graph, filter);
         block_graph_replace(graph, b->source, filter);
     } else {

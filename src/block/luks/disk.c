@@ -12,12 +12,12 @@ static bool unlock(CryptoDisk *disk, const LuksStore *store, const BlockSpec *sp
                    const char *name, GError **error)
 {
     uint8_t key[CRYPTO_KEY_MAX];
-    GBytes *secret = luks_secret(spec, name, error);
+    g_autoptr(GBytes) secret = luks_secret(spec, name, error);
     if (!secret || !luks_unlock(store, &disk->header, secret, key, error)) {
         return false;
     }
     disk->volume = crypto_volume_new(&disk->header.spec, key, error);
-    disk->secret = g_bytes_ref(secret);
+    disk->secret = g_steal_pointer(&secret);
     crypto_forget(key, sizeof(key));
     return disk->volume != NULL;
 }

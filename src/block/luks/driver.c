@@ -133,7 +133,7 @@ static bool create_on(BlockNode *file, const LuksWish *wish, const BlockSpec *op
     uint64_t size = 0, room = luks_room(wish);
     BlockPreallocation preallocation = BLOCK_PREALLOCATION_OFF;
     const char *mode = block_spec_get(options, "preallocation");
-    GBytes *secret = luks_secret(options, "key-secret", error);
+    g_autoptr(GBytes) secret = luks_secret(options, "key-secret", error);
     LuksStore store = store_below(file);
     if (!secret || !block_spec_get_size(options, "size", &size, error) ||
         (mode && !block_preallocation_parse(mode, &preallocation, error))) {

@@ -78,7 +78,7 @@ bool luks_amend(const LuksStore *store, LuksHeader *header, const BlockSpec *opt
 /* What `info` tells. */
 void luks_add_facts(const LuksHeader *header, GArray *facts, bool is_nested);
 
-/* The secret that the key "@prefix.key-secret" of @spec names. */
+/* The secret that @key of @spec names (transfer full), or NULL with @error. */
 GBytes *luks_secret(const BlockSpec *spec, const char *key, GError **error);
 
 /* Rows of option tables. */

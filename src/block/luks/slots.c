@@ -298,11 +298,15 @@ bool luks_amend(const LuksStore *store, LuksHeader *header, const BlockSpec *opt
         return false;
     }
     a.slot = slot ? (int)number : -1;
-    if (!find_secret(options, prefix, "new-secret", &a.new_secret, error) ||
-        !find_secret(options, prefix, "old-secret", &a.old_secret, error) ||
+    g_autoptr(GBytes) new_secret = NULL;
+    g_autoptr(GBytes) old_secret = NULL;
+    if (!find_secret(options, prefix, "new-secret", &new_secret, error) ||
+        !find_secret(options, prefix, "old-secret", &old_secret, error) ||
         !luks_iter_ms(options, prefix, &a.iter_ms, error)) {
         return false;
     }
+    a.new_secret = new_secret;
+    a.old_secret = old_secret;
     return strcmp(state, "active") == 0 ? activate(&a, unlocking, error) : deactivate(&a, error);
 }
 

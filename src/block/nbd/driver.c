@@ -91,8 +91,7 @@ static bool get_options(const BlockSpec *spec, NbdClientOptions *options, GError
         return false;
     }
     if (creds) {
-        NbdTls *tls = block_objects_tls(block_spec_objects(spec), creds, false, error);
-        options->tls = tls ? nbd_tls_ref(tls) : NULL;
+        options->tls = block_objects_tls(block_spec_objects(spec), creds, false, error);
     }
     return !creds || options->tls;
 }

@@ -115,8 +115,13 @@ bool qcow2_crypt_wanted(const BlockSpec *options, LuksWish *out_wish, bool *out_
                     "Encrypted images cannot be preallocated");
         return false;
     }
-    return !format || (luks_wish_parse(options, "encrypt.", out_wish, error) &&
-                       luks_secret(options, "encrypt.key-secret", error));
+    if (!format) {
+        return true;
+    }
+    g_autoptr(GBytes) secret = luks_wish_parse(options, "encrypt.", out_wish, error)
+                                   ? luks_secret(options, "encrypt.key-secret", error)
+                                   : NULL;
+    return secret != NULL;
 }
 
 /* Reserves the header's clusters, which read as zeroes. */
@@ -139,7 +144,7 @@ static bool add_header(Qcow2 *q, const LuksWish *wish, const BlockSpec *options,
 {
     LuksStore store = header_store(q);
     uint8_t key[CRYPTO_KEY_MAX];
-    GBytes *secret = luks_secret(options, "encrypt.key-secret", error);
+    g_autoptr(GBytes) secret = luks_secret(options, "encrypt.key-secret", error);
     int rc = secret ? reserve_header(q, luks_room(wish)) : -EINVAL;
     bool ok = rc == 0 && luks_create(&store, wish, secret, key, error);
     crypto_forget(key, sizeof(key));

@@ -141,9 +141,11 @@ static bool is_in_use(const MachineBackend *backend)
 
 bool machine_remove_backend(Machine *machine, const char *kind, const char *name, GError **error)
 {
-    static const char *const others[][2] = {
-        { "chardev", "mux" }, { "object", "memory" }, { "object", "rng" }, { "object", "secret" }
-    };
+    static const char *const others[][2] = { { "chardev", "mux" },
+                                             { "object", "memory" },
+                                             { "object", "rng" },
+                                             { "object", "credentials" },
+                                             { "object", "throttle-group" } };
     MachineBackend *backend = machine_find_backend(machine, kind, name);
     for (unsigned i = 0; !backend && i < G_N_ELEMENTS(others); i++) {
         if (!strcmp(kind, others[i][0])) {

@@ -44,6 +44,7 @@ BlockSpec *machine_resolve_spec(const Machine *machine, const BlockSpec *spec, G
         return NULL;
     }
     Resolve resolve = { machine, block_spec_new(), is_readonly ? O_RDONLY : O_RDWR, false, error };
+    block_spec_set_objects(resolve.out, machine->block_objects);
     block_spec_foreach(spec, put_option, &resolve);
     if (resolve.has_failed) {
         g_clear_pointer(&resolve.out, block_spec_free);
@@ -100,7 +101,8 @@ static BlockCache cache_of(unsigned flags)
 MachineBackend *machine_open_node_drive(Machine *machine, const char *name, GError **error)
 {
     BlockNode *node = block_graph_find(machine->graph, name, NULL);
-    if (!node || !block_graph_check_root(machine->graph, node, error)) {
+    if (!node ||
+        !block_graph_check_root(machine->graph, node, block_node_is_writable(node), false, error)) {
         return NULL;
     }
     unsigned flags = block_node_flags(node);

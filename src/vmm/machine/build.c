@@ -78,6 +78,7 @@ Machine *machine_new(const MachineConfig *config, GError **error)
     machine->devices = g_ptr_array_new();
     machine->backends = g_ptr_array_new();
     machine->graph = block_graph_new();
+    machine->block_objects = block_objects_new();
     machine->gsis = g_ptr_array_new();
     machine->fds = fd_sets_new();
     pthread_mutex_init(&machine->run_lock, NULL);
@@ -106,6 +107,7 @@ void machine_free(Machine *machine)
     machine_done_gsis(machine);
     block_graph_free(machine->graph);
     machine_done_backends(machine);
+    block_objects_unref(machine->block_objects);
     machine_done_memory(machine);
     fd_sets_free(machine->fds);
     boot_image_free(machine->boot);

@@ -114,6 +114,11 @@ bool machine_backend_at(const Machine *machine, const char *kind, unsigned index
     return false;
 }
 
+BlockObjects *machine_block_objects(const Machine *machine)
+{
+    return machine->block_objects;
+}
+
 BlockGraph *machine_graph(const Machine *machine)
 {
     return machine->graph;

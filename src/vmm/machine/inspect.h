@@ -53,6 +53,8 @@ bool machine_resume_one(Machine *machine, unsigned vcpu, GError **error);
 bool machine_backend_at(const Machine *machine, const char *kind, unsigned index,
                         MachineBackendInfo *out);
 BlockGraph *machine_graph(const Machine *machine);
+/* Secrets and credentials of -object; borrowed. */
+BlockObjects *machine_block_objects(const Machine *machine);
 /* @spec with its file names as this process opens them ("/dev/fdset/N"). (transfer full) */
 BlockSpec *machine_resolve_spec(const Machine *machine, const BlockSpec *spec, GError **error);
 /* Begins to write what the host's caches hold of the drives. */

@@ -4,6 +4,7 @@
 #define LODGE_VMM_MACHINE_INTERNAL_H
 
 #include "block/graph.h"
+#include "block/objects.h"
 #include "gbase/fd-sets.h"
 #include "vmm/accel/accel.h"
 #include "vmm/bus/pci/pci-bus.h"
@@ -107,8 +108,9 @@ struct Machine {
     GPtrArray *devices;  /* of MachineDevice, in the order made */
     GPtrArray *backends; /* of MachineBackend */
     BlockGraph *graph;
-    FdSets *fds;     /* passed by -add-fd and the monitor */
-    GPtrArray *gsis; /* of MachineGsi */
+    BlockObjects *block_objects; /* secrets and credentials */
+    FdSets *fds;                 /* passed by -add-fd and the monitor */
+    GPtrArray *gsis;             /* of MachineGsi */
     /* Known to their type's build and to lifecycle. NULL: not there. */
     Device *acpi_pm, *acpi_ged, *rtc, *fw_cfg;
 

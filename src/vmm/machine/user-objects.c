@@ -1,6 +1,6 @@
 /* What -object makes: guest RAM, sources of random numbers, secrets, limits of disks.
  *
- * Leaves out: NUMA policies, encrypted secrets (keyid=), TLS credentials, I/O threads.
+ * Leaves out: NUMA policies, I/O threads.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/machine/user-objects.h"
 
@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "block/objects.h"
 #include "gbase/error.h"
 #include "gbase/strutil.h"
 #include "vmm/machine/internal.h"
@@ -21,16 +22,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SECRET_BYTES_MAX (64 * 1024)
-
 typedef struct ObjectClass {
     const char *name, *summary;
-    const Property *properties;
+    const Property *properties; /* NULL: make() reads the options */
     size_t size_bytes;
     const char *kind; /* of the back end */
     /* optional; acquires what is behind the object. */
     bool (*open)(const Machine *machine, UserObject *object, GError **error);
     void (*close)(UserObject *object); /* optional; also after a failed open */
+    bool (*make)(const Machine *machine, UserObject *object, const BackendConfig *config,
+                 GError **error); /* without properties */
 } ObjectClass;
 
 /* Every object's struct begins with this. */
@@ -252,89 +253,53 @@ static void rng_close(UserObject *object)
     cleanup_close(&((RngObject *)object)->source.fd);
 }
 
-/* Secrets */
+/* Secrets and TLS credentials: kept where the block layer finds them */
 
-static const char *const secret_formats[] = { "raw", "base64", NULL };
-
-typedef struct SecretObject {
+typedef struct CredentialObject {
     UserObject base;
-    char *data, *file, *keyid, *iv;
-    uint32_t format;
-    GBytes *bytes;
-} SecretObject;
+    BlockObjects *objects;
+    char *id;
+} CredentialObject;
 
-#define SECRET_STRING(member, help_)                                                               \
-    {                                                                                              \
-        .name = #member, .kind = PROPERTY_STRING, .offset = offsetof(SecretObject, member),        \
-        .help = help_                                                                              \
-    }
-
-static const Property secret_properties[] = {
-    SECRET_STRING(data, "the secret itself"),
-    SECRET_STRING(file, "file that holds it"),
-    { .name = "format",
-      .kind = PROPERTY_ENUM,
-      .offset = offsetof(SecretObject, format),
-      .choices = secret_formats,
-      .help = "how it is written" },
-    SECRET_STRING(keyid, "not supported: another secret that this one is encrypted with"),
-    SECRET_STRING(iv, "not supported: goes with keyid"),
-    { .name = NULL },
-};
-
-static GBytes *read_secret_file(const Machine *machine, const char *name, GError **error)
+static BlockSpec *credential_spec(const Machine *machine, const KeyvalList *options, GError **error)
 {
-    g_autofree char *path = machine_resolve_path(machine, name, O_RDONLY, error);
-    if (!path) {
-        return NULL;
+    g_autoptr(BlockSpec) spec = block_spec_new();
+    for (guint i = 0; i < options->pairs->len; i++) {
+        const Keyval *pair = g_ptr_array_index(options->pairs, i);
+        bool is_path = strcmp(pair->key, "file") == 0;
+        g_autofree char *value = is_path
+                                     ? machine_resolve_path(machine, pair->value, O_RDONLY, error)
+                                     : g_strdup(pair->value);
+        if (!value) {
+            return NULL;
+        }
+        block_spec_set(spec, pair->key, value);
     }
-    autofd fd = fd_open(path, O_RDONLY | O_CLOEXEC, 0);
-    g_autofree char *bytes = g_malloc(SECRET_BYTES_MAX);
-    ssize_t got = fd < 0 ? fd : fd_read_full(fd, bytes, SECRET_BYTES_MAX);
-    if (got < 0) {
-        lodge_error_set_errno(error, (int)got, "cannot read '%s'", name);
-        return NULL;
-    }
-    if (got == SECRET_BYTES_MAX) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_LIMIT, "'%s' is too long for a secret", name);
-        return NULL;
-    }
-    return g_bytes_new(bytes, (gsize)got);
+    return g_steal_pointer(&spec);
 }
 
-static bool secret_open(const Machine *machine, UserObject *object, GError **error)
+static bool credential_make(const Machine *machine, UserObject *object, const BackendConfig *config,
+                            GError **error)
 {
-    SecretObject *secret = (SecretObject *)object;
-    if (secret->keyid || secret->iv) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
-                    "an encrypted secret (keyid, iv) is not supported");
+    CredentialObject *credential = (CredentialObject *)object;
+    g_autoptr(BlockSpec) spec = credential_spec(machine, config->options, error);
+    if (!spec ||
+        !block_objects_add_spec(machine->block_objects, config->type, config->id, spec, error)) {
         return false;
     }
-    if (!secret->data == !secret->file) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG, "give either 'data' or 'file'");
-        return false;
-    }
-    secret->bytes = secret->data ? g_bytes_new(secret->data, strlen(secret->data))
-                                 : read_secret_file(machine, secret->file, error);
-    if (secret->bytes && secret->format == 1) {
-        gsize length;
-        g_autofree char *text =
-            g_strndup(g_bytes_get_data(secret->bytes, NULL), g_bytes_get_size(secret->bytes));
-        g_autofree guchar *plain = g_base64_decode(text, &length);
-        g_bytes_unref(secret->bytes);
-        secret->bytes = g_bytes_new(plain, length);
-    }
-    return secret->bytes != NULL;
+    credential->objects = block_objects_ref(machine->block_objects);
+    credential->id = g_strdup(config->id);
+    return true;
 }
 
-static void secret_close(UserObject *object)
+static void credential_close(UserObject *object)
 {
-    g_clear_pointer(&((SecretObject *)object)->bytes, g_bytes_unref);
-}
-
-GBytes *user_object_secret(const UserObject *object)
-{
-    return ((const SecretObject *)object)->bytes;
+    CredentialObject *credential = (CredentialObject *)object;
+    if (credential->id) {
+        block_objects_remove(credential->objects, credential->id);
+    }
+    block_objects_unref(credential->objects);
+    g_free(credential->id);
 }
 
 /* Limits that disks share */
@@ -389,11 +354,15 @@ static const ObjectClass object_classes[] = {
       "rng", rng_builtin_open, rng_close },
     { "rng-random", "random numbers from a device of the host", rng_random_properties,
       sizeof(RngObject), "rng", rng_random_open, rng_close },
-    { "secret", "a password or key for other options", secret_properties, sizeof(SecretObject),
-      "secret", secret_open, secret_close },
+    { "secret", "a password or key for other options", NULL, sizeof(CredentialObject),
+      "credentials", NULL, credential_close, credential_make },
     { "throttle-group",
       "limits that disks share, for -drive throttling.group=", throttle_properties,
       sizeof(ThrottleObject), "throttle-group", throttle_open, throttle_close },
+    { "tls-creds-psk", "shared keys for TLS: of NBD", NULL, sizeof(CredentialObject), "credentials",
+      NULL, credential_close, credential_make },
+    { "tls-creds-x509", "certificates for TLS: of NBD", NULL, sizeof(CredentialObject),
+      "credentials", NULL, credential_close, credential_make },
 };
 
 char *machine_object_help(void)
@@ -427,8 +396,22 @@ static void object_free(void *opaque)
     if (object->class->close) {
         object->class->close(object);
     }
-    properties_clear(object->class->properties, object);
+    if (object->class->properties) {
+        properties_clear(object->class->properties, object);
+    }
     g_free(object);
+}
+
+static bool object_init(const Machine *machine, UserObject *object, const BackendConfig *config,
+                        GError **error)
+{
+    const ObjectClass *class = object->class;
+    if (class->make) {
+        return class->make(machine, object, config, error);
+    }
+    properties_set_defaults(class->properties, object);
+    return keyval_apply(config->options, class->properties, object, error) &&
+           (!class->open || class->open(machine, object, error));
 }
 
 bool machine_add_object(Machine *machine, const BackendConfig *config, GError **error)
@@ -440,9 +423,7 @@ bool machine_add_object(Machine *machine, const BackendConfig *config, GError **
     }
     UserObject *object = g_malloc0(class->size_bytes);
     object->class = class;
-    properties_set_defaults(class->properties, object);
-    if (!keyval_apply(config->options, class->properties, object, error) ||
-        (class->open && !class->open(machine, object, error))) {
+    if (!object_init(machine, object, config, error)) {
         g_prefix_error(error, "-object %s: ", config->type);
         object_free(object);
         return false;

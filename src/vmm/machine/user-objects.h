@@ -1,4 +1,4 @@
-/* What -object makes, by the kind of back end: "memory", "rng", "secret", "throttle-group".
+/* What -object makes, by the kind of back end: "memory", "rng", "credentials", "throttle-group".
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef LODGE_VMM_MACHINE_USER_OBJECTS_H
 #define LODGE_VMM_MACHINE_USER_OBJECTS_H
@@ -20,8 +20,4 @@ const RngSource *user_object_rng(const UserObject *object);
 
 /* Of kind "throttle-group"; borrowed. */
 ThrottleGroup *user_object_throttle_group(const UserObject *object);
-
-/* Of kind "secret"; borrowed. */
-GBytes *user_object_secret(const UserObject *object);
-
 #endif

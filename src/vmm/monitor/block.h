@@ -36,6 +36,8 @@ JsonObject *qmp_block_device_object(BlockNode *node, BlockBackend *backend);
 /* Adds "dirty-bitmaps", if the node has any. */
 void qmp_put_bitmaps(JsonObject *object, const BlockNode *node);
 
+/* Tells QMP peers that an export is gone. @opaque: the MonitorSet. */
+void qmp_on_export_deleted(void *opaque, const char *id);
 /* Tells QMP peers of a job. @opaque: the MonitorSet. */
 void qmp_on_job_event(void *opaque, const JobEvent *event);
 

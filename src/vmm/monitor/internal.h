@@ -2,6 +2,7 @@
 #ifndef LODGE_VMM_MONITOR_INTERNAL_H
 #define LODGE_VMM_MONITOR_INTERNAL_H
 
+#include "block/export/exports.h"
 #include "block/job/job.h"
 #include "vmm/monitor/json-frame.h"
 #include "vmm/monitor/monitor.h"
@@ -14,8 +15,9 @@
 struct MonitorSet {
     MonitorTarget target;
     EventLoop *loop;
-    GPtrArray *sessions; /* of MonitorSession */
-    JobSet *jobs;        /* NULL: there is no graph */
+    GPtrArray *sessions;   /* of MonitorSession */
+    JobSet *jobs;          /* NULL: there is no graph */
+    BlockExports *exports; /* NULL: there is no graph */
     LoopTimer *rtc_timer;
     bool rtc_is_pending;
     int64_t rtc_offset_s, rtc_last_ns;
@@ -51,6 +53,13 @@ JsonNode *qmp_qom_list(MonitorSession *session, JsonObject *arguments, GError **
 JsonNode *qmp_qom_list_types(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_qom_set(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_query_balloon(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_query_block_exports(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_block_export_add(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_block_export_del(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_nbd_server_add(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_nbd_server_remove(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_nbd_server_start(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_nbd_server_stop(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_query_block(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_query_blockstats(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_run_block_set_io_throttle(MonitorSession *session, JsonObject *arguments,

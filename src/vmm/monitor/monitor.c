@@ -245,6 +245,7 @@ MonitorSet *monitor_set_new(const MonitorTarget *target, EventLoop *loop)
     set->sessions = g_ptr_array_new_with_free_func(session_free);
     if (target->graph) {
         set->jobs = job_set_new(loop, target->graph, qmp_on_job_event, set);
+        set->exports = block_exports_new(loop, target->graph, qmp_on_export_deleted, set);
     }
     set->rtc_timer = loop_timer_new(loop, emit_rtc, set);
     if (!set->rtc_timer) {
@@ -256,6 +257,7 @@ MonitorSet *monitor_set_new(const MonitorTarget *target, EventLoop *loop)
 void monitor_set_free(MonitorSet *set)
 {
     if (set) {
+        block_exports_free(set->exports);
         job_set_free(set->jobs);
         g_ptr_array_unref(set->sessions);
         loop_timer_free(set->rtc_timer);

@@ -19,6 +19,12 @@ const QmpCommand qmp_commands[] = {
     { "block-dirty-bitmap-enable", "node:str,name:str", "", qmp_run_bitmap_enable },
     { "block-dirty-bitmap-merge", "node:str,target:str,bitmaps:[any]", "", qmp_run_bitmap_merge },
     { "block-dirty-bitmap-remove", "node:str,name:str", "", qmp_run_bitmap_remove },
+    { "block-export-add",
+      "type:BlockExportType,id:str,node-name:str,?writable:bool,?writethrough:bool,"
+      "?fixed-iothread:bool,?iothread:str,?name:str,?description:str,?bitmaps:[any],"
+      "?allocation-depth:bool",
+      "", qmp_run_block_export_add },
+    { "block-export-del", "id:str,?mode:BlockExportRemoveMode", "", qmp_run_block_export_del },
     { "block-job-cancel", "device:str,?force:bool", "", qmp_run_block_job_cancel },
     { "block-job-complete", "device:str", "", qmp_run_block_job_complete },
     { "block-job-dismiss", "id:str", "", qmp_run_block_job_dismiss },
@@ -93,6 +99,13 @@ const QmpCommand qmp_commands[] = {
     { "job-finalize", "id:str", "", qmp_run_job_finalize },
     { "job-pause", "id:str", "", qmp_run_job_pause },
     { "job-resume", "id:str", "", qmp_run_job_resume },
+    { "nbd-server-add", "device:str,?name:str,?description:str,?writable:bool,?bitmap:str", "",
+      qmp_run_nbd_server_add },
+    { "nbd-server-remove", "name:str,?mode:BlockExportRemoveMode", "", qmp_run_nbd_server_remove },
+    { "nbd-server-start",
+      "addr:SocketAddressLegacy,?tls-creds:str,?tls-authz:str,?max-connections:int", "",
+      qmp_run_nbd_server_start },
+    { "nbd-server-stop", "", "", qmp_run_nbd_server_stop },
     { "netdev_add", "type:str,id:str,...:any", "", qmp_run_netdev_add },
     { "netdev_del", "id:str", "", qmp_run_netdev_del },
     { "object-add", "qom-type:str,id:str,...:any", "", qmp_run_object_add },
@@ -105,6 +118,7 @@ const QmpCommand qmp_commands[] = {
     { "qom-set", "path:str,property:str,value:any", "", qmp_qom_set },
     { "query-balloon", "", "BalloonInfo", qmp_query_balloon },
     { "query-block", "", "[BlockInfo]", qmp_query_block },
+    { "query-block-exports", "", "[BlockExportInfo]", qmp_query_block_exports },
     { "query-block-jobs", "", "[BlockJobInfo]", qmp_query_block_jobs },
     { "query-blockstats", "", "[BlockStats]", qmp_query_blockstats },
     { "query-chardev", "", "[ChardevInfo]", qmp_query_chardev },
@@ -161,6 +175,7 @@ const SchemaStruct schema_structs[] = {
       "failed_wr_operations:int,failed_flush_operations:int,failed_unmap_operations:int" },
     { "BlockDirtyInfo", "?name:str,count:int,granularity:int,recording:bool,busy:bool,"
                         "persistent:bool,?inconsistent:bool" },
+    { "BlockExportInfo", "id:str,type:BlockExportType,node-name:str,shutting-down:bool" },
     { "BlockInfo", "device:str,?qdev:str,type:str,removable:bool,locked:bool,"
                    "?inserted:BlockDeviceInfo,?io-status:BlockDeviceIoStatus" },
     { "BlockJobInfo",
@@ -197,6 +212,7 @@ const SchemaStruct schema_structs[] = {
     { "ObjectPropertyInfo", "name:str,type:str,?description:str,?default-value:any" },
     { "ObjectTypeInfo", "name:str,?abstract:bool,?parent:str" },
     { "SchemaInfo", "name:str,meta-type:str" },
+    { "SocketAddressLegacy", "type:SocketAddressType,data:any" },
     { "StatusInfo", "running:bool,singlestep:bool,status:RunState" },
     { "TargetInfo", "arch:SysEmuTarget" },
     { "UuidInfo", "UUID:str" },
@@ -212,6 +228,8 @@ const SchemaEnum schema_enums[] = {
     { "BitmapSyncMode", "on-success,never,always" },
     { "BlockDeviceIoStatus", "ok,failed,nospace" },
     { "BlockErrorAction", "ignore,report,stop" },
+    { "BlockExportRemoveMode", "safe,hard" },
+    { "BlockExportType", "nbd" },
     { "BlockdevOnError", "report,ignore,enospc,stop,auto" },
     { "CpuModelExpansionType", "static,full" },
     { "GuestPanicAction", "pause,poweroff,run" },
@@ -229,12 +247,14 @@ const SchemaEnum schema_enums[] = {
     { "ShutdownAction", "poweroff,pause" },
     { "ShutdownCause", "none,host-error,host-qmp-quit,host-qmp-system-reset,host-signal,host-ui,"
                        "guest-shutdown,guest-reset,guest-panic,subsystem-reset" },
+    { "SocketAddressType", "inet,unix,fd" },
     { "SysEmuTarget", "x86_64" },
     { .name = NULL },
 };
 
 const SchemaEvent schema_events[] = {
     { "BALLOON_CHANGE", "actual:int" },
+    { "BLOCK_EXPORT_DELETED", "id:str" },
     { "BLOCK_IO_ERROR",
       "device:str,?node-name:str,operation:IoOperationType,action:BlockErrorAction,"
       "nospace:bool,reason:str" },

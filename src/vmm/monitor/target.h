@@ -7,6 +7,7 @@
 #define LODGE_VMM_MONITOR_TARGET_H
 
 #include "block/graph.h"
+#include "block/objects.h"
 #include "gbase/fd-sets.h"
 #include "vmm/accel/cpu-state.h"
 #include "vmm/char/char.h"
@@ -56,8 +57,9 @@ typedef struct MonitorTarget {
     bool is_kvm, has_kvm; /* in use; on this host */
     const char *cpu_model;
     uint64_t ram_bytes;
-    FdSets *fds;       /* where descriptors of peers go */
-    BlockGraph *graph; /* of the disks; NULL: nodes cannot be changed */
+    FdSets *fds;                 /* where descriptors of peers go */
+    BlockGraph *graph;           /* of the disks; NULL: nodes cannot be changed */
+    BlockObjects *block_objects; /* what nodes and the NBD server name; NULL: none */
     DeviceFamily *const *device_families;
 
     /* Run state, by QMP's name: "running", "paused", "prelaunch", ... */

@@ -1,6 +1,7 @@
 /* Jobs on a disk that a guest writes to: copies are what they should be; states, errors,
  * cancelling. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "block/drivers.h"
+#include "block/filter/filter.h"
 #include "block/job/job.h"
 #include "lib/block-bench.h"
 #include "lib/check.h"
@@ -337,6 +338,115 @@ static void a_fleecing_backup_shows_the_content_of_its_beginning(void **state)
     end(&f);
 }
 
+/* A filter whose first read lets the test act before it is carried out. */
+typedef struct Gate {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool is_inside, is_open;
+} Gate;
+
+static int gate_read(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                     uint64_t skip)
+{
+    Gate *gate = node->state;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += 200 * 1000 * 1000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&gate->lock);
+    gate->is_inside = true;
+    pthread_cond_broadcast(&gate->changed);
+    while (!gate->is_open && pthread_cond_timedwait(&gate->changed, &gate->lock, &until) == 0) {
+    }
+    gate->is_open = true;
+    pthread_mutex_unlock(&gate->lock);
+    return block_filter_read(node, offset, length, vec, skip);
+}
+
+static const BlockDriver gate_driver = {
+    .name = "gate",
+    .close = block_filter_close,
+    .read = gate_read,
+    .status = block_filter_status,
+    BLOCK_FILTER_PASSES,
+};
+
+typedef struct Look {
+    BlockNode *node;
+    uint8_t bytes[BENCH_BLOCK];
+} Look;
+
+static void *look(void *opaque)
+{
+    Look *l = opaque;
+    assert_int_equal(block_pread(l->node, 0, l->bytes, sizeof(l->bytes)), 0);
+    return NULL;
+}
+
+typedef struct Overwrite {
+    BlockRequest request;
+    Gate *gate;
+    bool is_done;
+} Overwrite;
+
+static void overwritten(BlockRequest *request, int result)
+{
+    Overwrite *o = container_of(request, Overwrite, request);
+    assert_int_equal(result, 0);
+    o->is_done = true;
+    pthread_mutex_lock(&o->gate->lock);
+    o->gate->is_open = true;
+    pthread_cond_broadcast(&o->gate->changed);
+    pthread_mutex_unlock(&o->gate->lock);
+}
+
+/* The reader has found that the scratch image does not have the block, and is about to read it from
+ * the disk, when the guest writes there. */
+static void a_write_waits_for_readers_of_a_fleecing_backup(void **state)
+{
+    Fixture f;
+    begin(&f, state);
+    fill(f.bench, 300);
+    BlockNode *source = block_backend_node(f.bench->backend);
+    Gate gate = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, false };
+    BlockNode *slow = block_filter_new(&gate_driver, source, "slow", &gate);
+    block_bench_make_image(f.bench, "scratch", "4M");
+    Look l = { .node = block_bench_add(f.bench, "scratch", ",'backing':null", NULL) };
+    block_graph_set_backing(l.node, slow);
+    const BackupOptions options = { .sync = JOB_SYNC_NONE };
+    Job *job = job_backup_new(f.set, &job_options, source, l.node, &options, NULL);
+    assert_non_null(job);
+    job_start(job);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, look, &l), 0);
+    pthread_mutex_lock(&gate.lock);
+    while (!gate.is_inside) {
+        pthread_cond_wait(&gate.changed, &gate.lock);
+    }
+    pthread_mutex_unlock(&gate.lock);
+    uint8_t later[BENCH_BLOCK];
+    memset(later, 0xee, sizeof(later));
+    struct iovec iov = { later, sizeof(later) };
+    Overwrite o = { .request = { .op = BLOCK_OP_WRITE,
+                                 .length = sizeof(later),
+                                 .iov = &iov,
+                                 .iov_count = 1,
+                                 .done = overwritten },
+                    .gate = &gate };
+    block_submit(f.bench->backend, &o.request);
+    while (!o.is_done) {
+        block_bench_turn(f.bench);
+    }
+    pthread_join(thread, NULL);
+    assert_memory_equal(l.bytes, f.bench->model, sizeof(l.bytes));
+    assert_true(job_cancel(job, true, NULL));
+    wait_end(&f);
+    block_graph_set_backing(l.node, NULL);
+    block_node_unref(slow);
+    end(&f);
+}
+
 static void an_incremental_backup_brings_the_copy_up_to_date(void **state)
 {
     Fixture f;
@@ -572,6 +682,7 @@ int main(void)
         TEST(a_stream_takes_images_out_of_the_chain),
         TEST(a_backup_has_the_content_of_its_beginning),
         TEST(a_fleecing_backup_shows_the_content_of_its_beginning),
+        TEST(a_write_waits_for_readers_of_a_fleecing_backup),
         TEST(an_incremental_backup_brings_the_copy_up_to_date),
         TEST(errors_are_handled_as_the_policy_says),
         TEST(a_guest_goes_on_when_the_backup_disk_is_full),
