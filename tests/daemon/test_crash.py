@@ -24,7 +24,7 @@ QEMU = "/usr/bin/qemu-system-x86_64"
 KERNEL = os.path.join(BUILD, "tests", "guest", "first-instruction.elf")
 PROGRAM = os.path.join(BUILD, "tests", "daemon", "lodged-failpoints")
 FAILPOINTS = ["commit-before-write", "commit-before-sync", "commit-synced", "file-before-rename", "file-written",
-              "journal-before-rename", "journal-renamed", "replay-file-written", "status-before-rename",
+              "journal-before-rename", "journal-renamed", "status-before-rename",
               "status-removed", "start-prepared", "start-spawned", "start-noted", "start-continued",
               "end-before-status"]
 

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -77,6 +78,27 @@ static void child_fail(int result_fd)
     _exit(n == sizeof(err) ? 127 : 126);
 }
 
+/* What the daemon has open is not for this process to hold on to while it waits: locks, and the
+ * ends of others' pipes. O_CLOEXEC would let go of it later. */
+static void child_close_others(const ProcessSpec *spec, int go_fd, int result_fd)
+{
+    unsigned from = 3;
+    while (from <= INT_MAX) {
+        unsigned kept = INT_MAX;
+        const int own[] = { go_fd, result_fd, spec->log_fd };
+        for (unsigned i = 0; i < G_N_ELEMENTS(own) + spec->n_fds; i++) {
+            int fd = i < G_N_ELEMENTS(own) ? own[i] : spec->fds[i - G_N_ELEMENTS(own)];
+            if ((unsigned)fd >= from && (unsigned)fd < kept) {
+                kept = (unsigned)fd;
+            }
+        }
+        if (kept > from) {
+            syscall(SYS_close_range, from, kept - 1, 0);
+        }
+        from = kept + 1;
+    }
+}
+
 static void child_signals(void)
 {
     sigset_t none;
@@ -136,6 +158,7 @@ static void run_child(const ProcessSpec *spec, int go_fd, int result_fd, char *c
 {
     char go;
     ssize_t n;
+    child_close_others(spec, go_fd, result_fd);
     do {
         n = read(go_fd, &go, 1);
     } while (n < 0 && errno == EINTR);

@@ -145,6 +145,12 @@ static char *free_name(StateStore *store, const char *path)
 char *state_store_quarantine(StateStore *store, const char *path, const char *reason,
                              GError **error)
 {
+    g_mutex_lock(&store->lock);
+    bool is_pending = find_pending(store, path) != NULL;
+    g_mutex_unlock(&store->lock);
+    if (is_pending && !state_store_flush(store, error)) {
+        return NULL;
+    }
     g_autofree char *folder = state_store_path(store, "corrupt");
     g_autofree char *from = state_store_path(store, path);
     int err = file_ops_mkdir_all(&store->ops, folder);

@@ -1,4 +1,4 @@
-/* Opening a state directory: the lock, the journal's replay, and a fresh journal.
+/* Opening a state directory: reading the journal, and making a fresh one.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/failpoint.h"
 #include "base/log.h"
@@ -129,46 +129,6 @@ static bool keep_broken_journal(StateStore *store, GError **error)
     return true;
 }
 
-static bool replay(StateStore *store, const GPtrArray *records, GError **error)
-{
-    /* The last step for each path is enough, and makes the replay the same whenever it stops. */
-    g_autoptr(GHashTable) last = g_hash_table_new(g_str_hash, g_str_equal);
-    g_autoptr(GPtrArray) order = g_ptr_array_new();
-    for (guint r = 0; r < records->len; r++) {
-        const GPtrArray *steps = g_ptr_array_index(records, r);
-        for (guint i = 0; i < steps->len; i++) {
-            Step *step = g_ptr_array_index(steps, i);
-            g_hash_table_replace(last, step->path, step);
-            g_ptr_array_add(order, step);
-        }
-        if (store->is_read_only) {
-            state_store_remember(store, steps);
-        }
-    }
-    for (guint i = 0; i < order->len && !store->is_read_only; i++) {
-        const Step *step = g_ptr_array_index(order, i);
-        if (g_hash_table_lookup(last, step->path) != step) {
-            continue;
-        }
-        int err = state_store_apply(store, step);
-        failpoint("replay-file-written");
-        if (err < 0) {
-            lodge_error_set_errno(error, err, "cannot write '%s/%s' from the journal",
-                                  store->files_dir, step->path);
-            return false;
-        }
-    }
-    if (order->len && !store->is_read_only) {
-        int err = store->ops.sync_all(&store->ops, store->files_dir);
-        if (err < 0) {
-            lodge_error_set_errno(error, err, "cannot sync '%s'", store->files_dir);
-            return false;
-        }
-    }
-    store->replayed = records->len;
-    return true;
-}
-
 /* Takes a journal that a clean end left. Behind its header it must be all zeros: of what a torn
  * batch left, later records might be taken for those of a new one. */
 static void reuse_journal(StateStore *store, const char *data, size_t size)
@@ -214,12 +174,17 @@ bool state_store_recover(StateStore *store, GError **error)
     if (!journal_read((const guint8 *)data, size, &store->epoch, &records)) {
         return store->is_read_only || keep_broken_journal(store, error);
     }
-    bool ok = replay(store, records, error);
-    if (ok && records->len == 0 && !store->is_read_only) {
+    /* What the journal says is as good as written: files follow as after any commit, and before
+     * a new journal takes the place of this one. */
+    for (guint r = 0; r < records->len; r++) {
+        state_store_remember(store, g_ptr_array_index(records, r));
+    }
+    store->replayed = records->len;
+    if (records->len == 0 && !store->is_read_only) {
         reuse_journal(store, data, size);
     }
     g_ptr_array_unref(records);
-    return ok;
+    return true;
 }
 
 bool state_journal_examine(const char *journal_dir, StateJournalReport *out, GError **error)

@@ -28,6 +28,7 @@ struct StateStore {
     bool is_read_only;
     unsigned journal_size; /* preallocated; a checkpoint follows */
     unsigned replayed;
+    bool begins_without; /* a journal that may be used on */
     int lock_fd;
 
     GMutex lock;
@@ -61,8 +62,8 @@ void state_store_remember(StateStore *store, const GPtrArray *steps);
 /* Replaces the journal by an empty one of the next epoch. Returns: 0 or -errno. */
 int state_store_renew_journal(StateStore *store);
 
-/* Replays the journal, if there is one. False with @error. Afterwards @journal_fd is open when that
- * journal is empty and may be used on, and else one must be made. */
+/* Remembers what the journal holds, if there is one. False with @error. Afterwards @journal_fd is
+ * open when that journal is empty and may be used on; else the next commit makes one. */
 bool state_store_recover(StateStore *store, GError **error);
 
 #endif

@@ -13,6 +13,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -21,6 +23,8 @@
 #define RETRY_DELAY_US (1000 * 1000)
 #define FAILURES_MAX 3
 #define BATCH_MAX (8u << 20)
+#define LOCK_WAIT_US (5 * 1000 * 1000)
+#define LOCK_POLL_US 1000
 
 StateTxn *state_txn_new(void)
 {
@@ -296,11 +300,16 @@ bool state_store_flush(StateStore *store, GError **error)
     return err == 0;
 }
 
-/* Writes files a moment after commits. */
+/* Writes files a moment after commits. What was found at the opening is written at once, and a
+ * journal made before the first commit needs one. */
 static gpointer run_writer(gpointer data)
 {
     StateStore *store = data;
     bool has_warned = false;
+    g_autoptr(GError) error = NULL;
+    if (store->begins_without && !state_store_flush(store, &error)) {
+        log_write(LOG_LEVEL_WARN, "state: %s; trying again with the next change", error->message);
+    }
     g_mutex_lock(&store->lock);
     while (!store->is_closing) {
         if (g_hash_table_size(store->latest) == 0) {
@@ -325,19 +334,38 @@ static gpointer run_writer(gpointer data)
     return NULL;
 }
 
-/* flock() was refused: by whom? */
-static void explain_lock(int fd, int err, const char *journal_dir, GError **error)
+/* Who has the lock, from its file; 0: nobody says. */
+static guint64 holder_of(int fd)
 {
     char text[32] = "";
     ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
-    text[n > 0 ? strcspn(text, "\n") : 0] = 0;
-    if (err == EWOULDBLOCK) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY,
-                    "another lodged (pid %s) uses the state directory '%s'",
-                    *text ? text : "unknown", journal_dir);
-    } else {
-        lodge_error_set_errno(error, err, "cannot lock '%s/lodged.lock'", journal_dir);
+    text[n > 0 ? n : 0] = 0;
+    return g_ascii_strtoull(text, NULL, 10);
+}
+
+/* A daemon that was killed may have left processes that were being made and have not let go of what
+ * they inherited: those are waited for. */
+static bool lock_file(int fd, int operation, const char *journal_dir, GError **error)
+{
+    gint64 until = g_get_monotonic_time() + LOCK_WAIT_US;
+    while (flock(fd, operation | LOCK_NB) < 0) {
+        int err = errno;
+        guint64 pid = holder_of(fd);
+        bool is_gone = pid > 0 && pid <= INT_MAX && kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+        if (err != EWOULDBLOCK) {
+            lodge_error_set_errno(error, err, "cannot lock '%s/lodged.lock'", journal_dir);
+            return false;
+        }
+        if (!is_gone || g_get_monotonic_time() > until) {
+            g_autofree char *name = pid ? g_strdup_printf("%" G_GUINT64_FORMAT, pid) : NULL;
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY,
+                        "another lodged (pid %s) uses the state directory '%s'", name ?: "unknown",
+                        journal_dir);
+            return false;
+        }
+        g_usleep(LOCK_POLL_US);
     }
+    return true;
 }
 
 bool state_store_lock_shared(const char *journal_dir, int *out_fd, GError **error)
@@ -348,8 +376,7 @@ bool state_store_lock_shared(const char *journal_dir, int *out_fd, GError **erro
         lodge_error_set_errno(error, errno, "cannot open '%s'", path);
         return false;
     }
-    if (*out_fd >= 0 && flock(*out_fd, LOCK_SH | LOCK_NB) < 0) {
-        explain_lock(*out_fd, errno, journal_dir, error);
+    if (*out_fd >= 0 && !lock_file(*out_fd, LOCK_SH, journal_dir, error)) {
         cleanup_close(out_fd);
         return false;
     }
@@ -367,11 +394,10 @@ static bool take_lock(StateStore *store, GError **error)
         lodge_error_set_errno(error, errno, "cannot open '%s'", path);
         return false;
     }
-    char text[32];
-    if (flock(store->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-        explain_lock(store->lock_fd, errno, store->journal_dir, error);
+    if (!lock_file(store->lock_fd, LOCK_EX, store->journal_dir, error)) {
         return false;
     }
+    char text[32];
     g_snprintf(text, sizeof(text), "%d\n", (int)getpid());
     if (ftruncate(store->lock_fd, 0) < 0 ||
         pwrite(store->lock_fd, text, strlen(text), 0) != (ssize_t)strlen(text)) {
@@ -398,15 +424,8 @@ static bool start(StateStore *store, const StateStoreConfig *config, GError **er
     if (!state_store_recover(store, error)) {
         return false;
     }
-    if (config->is_read_only) {
-        return true;
-    }
-    int err = store->journal_fd >= 0 ? 0 : state_store_renew_journal(store);
-    if (err < 0) {
-        lodge_error_set_errno(error, err, "cannot create '%s'", store->journal_path);
-        return false;
-    }
-    if (!config->is_synchronous) {
+    store->begins_without = store->journal_fd < 0;
+    if (!config->is_read_only && !config->is_synchronous) {
         store->thread = g_thread_new("state", run_writer, store);
     }
     return true;

@@ -3,7 +3,7 @@
  *
  * A commit is answered once its record is in the journal and synced; commits of several threads
  * share one sync. The files follow within a tenth of a second, and until they are known to be on
- * the disk the journal is the truth: opening the store replays it. One process at a time.
+ * the disk the journal is the truth: opening the store reads it. One process at a time.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef LODGE_DAEMON_STATE_STORE_H
 #define LODGE_DAEMON_STATE_STORE_H
@@ -27,7 +27,7 @@ typedef struct StateStoreConfig {
 } StateStoreConfig;
 
 /**
- * state_store_open - take the directory and finish what a crash interrupted
+ * state_store_open - take the directory; files that a crash kept from being written follow
  *
  * Returns: NULL with @error (BUSY: another process has it, and its pid is named).
  */
@@ -49,7 +49,7 @@ bool state_journal_examine(const char *journal_dir, StateJournalReport *out, GEr
  * with @error (BUSY: one has it). For those who only look; they write nothing. */
 bool state_store_lock_shared(const char *journal_dir, int *out_fd, GError **error);
 
-/* How many records of the journal the opening replayed. */
+/* How many records the journal held. */
 unsigned state_store_replayed(const StateStore *store);
 
 /* A list of changes that happen all or not at all. Paths are relative: "qemu/NAME.xml". */
