@@ -294,7 +294,7 @@ void qmp_client_unref(QmpClient *client)
     g_free(client);
 }
 
-bool qmp_client_negotiate(QmpClient *client, int timeout_ms, GError **error)
+bool qmp_client_await_greeting(QmpClient *client, int timeout_ms, GError **error)
 {
     gint64 until = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
     g_mutex_lock(&client->lock);
@@ -309,12 +309,7 @@ bool qmp_client_negotiate(QmpClient *client, int timeout_ms, GError **error)
                     "the guest's monitor sent no greeting");
     }
     g_mutex_unlock(&client->lock);
-    if (!ok) {
-        return false;
-    }
-    g_autoptr(JsonNode) answer =
-        qmp_client_call(client, "qmp_capabilities", NULL, -1, timeout_ms, error);
-    return answer != NULL;
+    return ok;
 }
 
 /* Sends the first bytes with a descriptor; with lock. Returns bytes sent, or -errno. */
@@ -374,39 +369,91 @@ static bool send_message(QmpClient *client, const char *text, int fd, GError **e
     return true;
 }
 
+/* Adds the line of a message, whose "id" is replaced, to @text; with lock. */
+static void begin(QmpClient *client, Pending *pending, JsonObject *message, GString *text)
+{
+    pending->id = client->next_id++;
+    json_object_set_int_member(message, "id", pending->id);
+    g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), message);
+    g_autofree char *line = json_to_string(node, FALSE);
+    g_string_append_printf(text, "%s\n", line);
+}
+
+/* Waits for the answer to what was sent; with lock. False with @error. */
+static bool finish(QmpClient *client, Pending *pending, gint64 until, int timeout_ms,
+                   GError **error)
+{
+    bool in_time = true;
+    while (!pending->is_done && client->fd >= 0 && in_time) {
+        in_time = g_cond_wait_until(&client->changed, &client->lock, until);
+    }
+    if (pending->is_done) {
+        return true;
+    }
+    g_hash_table_remove(client->pending, &pending->id);
+    if (client->fd < 0) {
+        g_propagate_error(error, g_error_copy(client->reason));
+    } else {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_TIMEOUT,
+                    "the guest's monitor gave no answer within %d seconds",
+                    (timeout_ms + 999) / 1000);
+    }
+    return false;
+}
+
 /* The whole answer to a message whose "id" is replaced (transfer full). */
 static JsonObject *exchange(QmpClient *client, JsonObject *message, int fd, int timeout_ms,
                             GError **error)
 {
     gint64 until = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
     Pending pending = { 0 };
+    g_autoptr(GString) text = g_string_new(NULL);
     g_mutex_lock(&client->lock);
-    pending.id = client->next_id++;
-    json_object_set_int_member(message, "id", pending.id);
-    g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), message);
-    g_autofree char *text = json_to_string(node, FALSE);
-    g_autofree char *line = g_strconcat(text, "\n", NULL);
-    if (!send_message(client, line, fd, error)) {
-        g_mutex_unlock(&client->lock);
-        return NULL;
-    }
-    g_hash_table_insert(client->pending, &pending.id, &pending);
-    bool in_time = true;
-    while (!pending.is_done && client->fd >= 0 && in_time) {
-        in_time = g_cond_wait_until(&client->changed, &client->lock, until);
-    }
-    if (!pending.is_done) {
-        g_hash_table_remove(client->pending, &pending.id);
-        if (client->fd < 0) {
-            g_propagate_error(error, g_error_copy(client->reason));
-        } else {
-            g_set_error(error, LODGE_ERROR, LODGE_ERROR_TIMEOUT,
-                        "the guest's monitor gave no answer within %d seconds",
-                        (timeout_ms + 999) / 1000);
-        }
+    begin(client, &pending, message, text);
+    if (send_message(client, text->str, fd, error)) {
+        g_hash_table_insert(client->pending, &pending.id, &pending);
+        finish(client, &pending, until, timeout_ms, error);
     }
     g_mutex_unlock(&client->lock);
     return pending.answer;
+}
+
+bool qmp_client_query(QmpClient *client, const char *const *commands, JsonNode **results,
+                      int timeout_ms, GError **error)
+{
+    gint64 until = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
+    Pending pending[QMP_QUERY_MAX] = { 0 };
+    g_autoptr(GString) text = g_string_new(NULL);
+    unsigned count = g_strv_length((char **)commands);
+    lodge_assert(count <= QMP_QUERY_MAX);
+    g_mutex_lock(&client->lock);
+    for (unsigned i = 0; i < count; i++) {
+        g_autoptr(JsonObject) message = qmp_object("s:execute", commands[i], NULL);
+        begin(client, &pending[i], message, text);
+    }
+    bool ok = send_message(client, text->str, -1, error);
+    for (unsigned i = 0; ok && i < count; i++) {
+        g_hash_table_insert(client->pending, &pending[i].id, &pending[i]);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        results[i] = NULL;
+        if (ok && !finish(client, &pending[i], until, timeout_ms, error)) {
+            g_prefix_error(error, "monitor command '%s': ", commands[i]);
+            ok = false;
+        }
+    }
+    /* After a failure the rest may still be answered: to nobody. */
+    for (unsigned i = 0; i < count; i++) {
+        g_hash_table_remove(client->pending, &pending[i].id);
+    }
+    g_mutex_unlock(&client->lock);
+    for (unsigned i = 0; i < count; i++) {
+        JsonNode *result =
+            pending[i].answer ? json_object_get_member(pending[i].answer, "return") : NULL;
+        results[i] = result ? json_node_ref(result) : NULL;
+        g_clear_pointer(&pending[i].answer, json_object_unref);
+    }
+    return ok;
 }
 
 static void set_command_error(const char *command, JsonObject *answer, GError **error)

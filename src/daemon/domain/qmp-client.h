@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #define QMP_TIMEOUT_MS 30000
+#define QMP_QUERY_MAX 8
 
 typedef struct QmpClient QmpClient;
 
@@ -26,8 +27,8 @@ typedef struct QmpClientOps {
  * qmp_client_new - speak to the monitor at the other end of @fd
  * @fd: (transfer full) connected stream socket; made non-blocking
  *
- * Negotiation follows by qmp_client_negotiate(). Context: any thread that does not hold what the
- * functions of @ops take. NULL with @error.
+ * Negotiation follows: qmp_client_await_greeting(), then "qmp_capabilities". Context: any thread
+ * that does not hold what the functions of @ops take. NULL with @error.
  */
 QmpClient *qmp_client_new(EventLoop *loop, int fd, const QmpClientOps *ops, void *opaque,
                           GError **error);
@@ -41,8 +42,19 @@ QmpClient *qmp_client_ref(QmpClient *client);
 void qmp_client_unref(QmpClient *client);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(QmpClient, qmp_client_unref)
 
-/* Waits for the greeting and leaves negotiation. Context: not the loop's thread. */
-bool qmp_client_negotiate(QmpClient *client, int timeout_ms, GError **error);
+/* Waits until the monitor may be spoken to. Context: not the loop's thread. */
+bool qmp_client_await_greeting(QmpClient *client, int timeout_ms, GError **error);
+
+/**
+ * qmp_client_query - run commands without arguments, sent all at once
+ * @commands: ends with NULL; at most QMP_QUERY_MAX
+ * @results:  (out) for each its "return" (transfer full), or NULL where it failed
+ *
+ * Context: not the loop's thread. Returns: false with @error (TIMEOUT, CONNECTION) when not all
+ * were answered; @results are set all the same.
+ */
+bool qmp_client_query(QmpClient *client, const char *const *commands, JsonNode **results,
+                      int timeout_ms, GError **error);
 
 /**
  * qmp_client_call - run a command and wait for its answer

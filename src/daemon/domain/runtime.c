@@ -269,7 +269,7 @@ bool runtime_connect_monitor(Domain *domain, GError **error)
         daemon_error_set(error, DAEMON_ERROR_OPERATION_FAILED, "the guest's process ended");
         return false;
     }
-    return qmp_client_negotiate(monitor, CONNECT_TIMEOUT_MS, error);
+    return qmp_client_await_greeting(monitor, CONNECT_TIMEOUT_MS, error);
 }
 
 static void note_status_locked(Domain *domain, JsonObject *status)
@@ -344,42 +344,65 @@ static void note_chardevs_locked(Domain *domain, JsonArray *chardevs)
     }
 }
 
-static JsonNode *ask(QmpClient *monitor, const char *command, GError **error)
-{
-    return qmp_client_call(monitor, command, NULL, -1, QMP_TIMEOUT_MS, error);
-}
-
 static JsonArray *array_of(JsonNode *node)
 {
     return node && JSON_NODE_HOLDS_ARRAY(node) ? json_node_get_array(node) : NULL;
 }
 
-bool runtime_refresh(Domain *domain, GError **error)
+static JsonObject *object_of(JsonNode *node)
 {
+    return node && JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
+}
+
+enum { CAPABILITIES, CHARDEVS, CPUS, STATUS, BALLOON, QUERIES };
+
+/* Asks, in one round. False with @error when what must be answered is not. */
+static bool ask(Domain *domain, RefreshKind kind, JsonNode **answers, GError **error)
+{
+    static const char *const names[QUERIES + 1] = { "qmp_capabilities", "query-chardev",
+                                                    "query-cpus-fast",  "query-status",
+                                                    "query-balloon",    NULL };
     g_autoptr(QmpClient) monitor = domain_get_monitor(domain, error);
     if (!monitor) {
         return false;
     }
-    g_autoptr(JsonNode) chardevs = ask(monitor, "query-chardev", error);
-    g_autoptr(JsonNode) cpus = chardevs ? ask(monitor, "query-cpus-fast", error) : NULL;
-    g_autoptr(JsonNode) status = cpus ? ask(monitor, "query-status", error) : NULL;
-    g_autoptr(JsonNode) balloon = status ? ask(monitor, "query-balloon", NULL) : NULL;
-    if (!status) {
+    /* A guest that has just been made is known to wait, with all of its memory. */
+    const char *started[] = { names[CAPABILITIES], names[CHARDEVS], names[CPUS], NULL };
+    unsigned first = kind == REFRESH_CONNECTED ? CHARDEVS : CAPABILITIES;
+    if (!qmp_client_query(monitor, kind == REFRESH_STARTED ? started : names + first,
+                          answers + first, QMP_TIMEOUT_MS, error)) {
         return false;
     }
+    for (unsigned i = first; i <= (kind == REFRESH_STARTED ? CPUS : STATUS); i++) {
+        if (!answers[i]) {
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_PROTOCOL, "monitor command '%s' failed",
+                        names[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool runtime_refresh(Domain *domain, RefreshKind kind, GError **error)
+{
+    JsonNode *answers[QUERIES] = { NULL };
+    bool ok = ask(domain, kind, answers, error);
     g_mutex_lock(&domain->lock);
     DomainRuntime *runtime = domain->runtime;
-    if (runtime) {
-        note_chardevs_locked(domain, array_of(chardevs));
-        note_vcpus_locked(runtime, array_of(cpus));
-        if (JSON_NODE_HOLDS_OBJECT(status)) {
-            note_status_locked(domain, json_node_get_object(status));
+    if (ok && runtime) {
+        note_chardevs_locked(domain, array_of(answers[CHARDEVS]));
+        note_vcpus_locked(runtime, array_of(answers[CPUS]));
+        if (object_of(answers[STATUS])) {
+            note_status_locked(domain, object_of(answers[STATUS]));
         }
-        if (balloon && JSON_NODE_HOLDS_OBJECT(balloon)) {
-            gint64 bytes = json_peer_int(json_node_get_object(balloon), "actual", 0);
+        if (object_of(answers[BALLOON])) {
+            gint64 bytes = json_peer_int(object_of(answers[BALLOON]), "actual", 0);
             runtime->balloon_kib = (guint64)MAX(bytes, 0) / 1024;
         }
     }
     g_mutex_unlock(&domain->lock);
-    return true;
+    for (unsigned i = 0; i < QUERIES; i++) {
+        g_clear_pointer(&answers[i], json_node_unref);
+    }
+    return ok;
 }

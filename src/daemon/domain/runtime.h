@@ -45,7 +45,8 @@ void runtime_remove_folder(const char *path);
 /* Begins to watch for the end of the process. Any thread, without locks. */
 bool runtime_watch_exit(Domain *domain, GError **error);
 
-/* Connects the monitor by the runtime's path. False with @error. Not on the loop. */
+/* Connects the monitor by the runtime's path; runtime_refresh() comes next. False with @error. Not
+ * on the loop. */
 bool runtime_connect_monitor(Domain *domain, GError **error);
 
 /* Cleans up after the process has ended and says so. On the loop's thread. */
@@ -54,8 +55,14 @@ void runtime_ended(Domain *domain);
 /* Waits until runtime_ended() is through. False: it is not after @timeout_ms. Not on the loop. */
 bool runtime_wait_ended(Domain *domain, int timeout_ms);
 
+typedef enum RefreshKind {
+    REFRESH_CONNECTED, /* in the course of things */
+    REFRESH_STARTED,   /* the first words to a new guest, which waits to be let go */
+    REFRESH_FOUND,     /* the first words to one that was found again */
+} RefreshKind;
+
 /* Asks the monitor for what the daemon keeps of it: status, vCPU threads, balloon, ptys. */
-bool runtime_refresh(Domain *domain, GError **error);
+bool runtime_refresh(Domain *domain, RefreshKind kind, GError **error);
 
 /* --- the status file: what a later daemon needs to find the guest again --- */
 

@@ -259,7 +259,7 @@ static bool launch(Domain *domain, int log_fd, GError **error)
     failpoint("start-prepared");
     log_command(log_fd, (char *const *)line->args->pdata);
     return spawn(domain, line, log_fd, error) && runtime_connect_monitor(domain, error) &&
-           runtime_refresh(domain, error);
+           runtime_refresh(domain, REFRESH_STARTED, error);
 }
 
 /* Puts what the engine chose into the live definition. With lock. */

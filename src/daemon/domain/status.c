@@ -92,7 +92,8 @@ static bool parse(const char *text, Status *out, GError **error)
 static void reconnect(Domain *domain, const char *unused)
 {
     g_autoptr(GError) reason = NULL;
-    if (!runtime_connect_monitor(domain, &reason) || !runtime_refresh(domain, &reason)) {
+    if (!runtime_connect_monitor(domain, &reason) ||
+        !runtime_refresh(domain, REFRESH_FOUND, &reason)) {
         log_write(LOG_LEVEL_WARN, "domain '%s': found again, but %s", domain->name,
                   reason->message);
     }

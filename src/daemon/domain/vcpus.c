@@ -132,7 +132,8 @@ static bool switch_slot(Domain *domain, QmpClient *monitor, const GPtrArray *slo
 /* Threads and number of vCPUs as they are, whether all went well or not. */
 static bool note_vcpus(Domain *domain, QmpClient *monitor, GError **error)
 {
-    if (!runtime_refresh(domain, error) || !affinity_apply(domain, monitor, error)) {
+    if (!runtime_refresh(domain, REFRESH_CONNECTED, error) ||
+        !affinity_apply(domain, monitor, error)) {
         return false;
     }
     g_mutex_lock(&domain->lock);
