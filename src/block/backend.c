@@ -16,7 +16,9 @@ struct BlockBackend {
     char *id;
     BlockOptions options; /* its pointers are not used after opening */
     BlockNode *node;      /* changed on the loop under lock while drained */
+    EventLoop *loop;
     WorkPool *pool;
+    FileRing *ring; /* of the loop; NULL: the host has none for us */
     pthread_mutex_t lock;
     pthread_cond_t idle, opened;
     unsigned undelivered; /* submitted, and done() not called yet; under lock */
@@ -71,8 +73,12 @@ static BlockSpec *make_spec(const BlockOptions *options, GError **error)
 
 static BlockNode *open_node(const BlockOptions *options, GError **error)
 {
+    unsigned flags = open_flags(options);
+    if (options->aio && !block_aio_parse(options->aio, &flags, error)) {
+        return NULL;
+    }
     g_autoptr(BlockSpec) spec = make_spec(options, error);
-    BlockNode *node = spec ? block_open(spec, open_flags(options), error) : NULL;
+    BlockNode *node = spec ? block_open(spec, flags, error) : NULL;
     if (node && block_node_was_probed(node) && strcmp(block_node_driver(node), "raw") == 0) {
         log_warn("drive '%s': the format of '%s' was not given and looks like raw; the guest may "
                  "not write there what would look like another format: give format=raw",
@@ -95,10 +101,16 @@ BlockBackend *block_backend_open(const BlockOptions *options, EventLoop *loop, G
         return NULL;
     }
     backend->options.is_readonly |= !block_node_is_writable(backend->node);
+    backend->loop = loop;
     backend->pool = workpool_new(loop, THREADS_MAX);
     if (!backend->pool) {
         lodge_error_set_errno(error, errno, "drive '%s': cannot start", options->id);
         return NULL;
+    }
+    backend->ring = file_ring_new(loop);
+    if (!backend->ring) {
+        log_debug("drive '%s': no io_uring (%s); threads do all requests", options->id,
+                  strerror(errno));
     }
     ThrottleConfig none;
     throttle_config_init(&none);
@@ -120,6 +132,7 @@ void block_backend_close(BlockBackend *backend)
         throttle_group_leave(&backend->member);
         throttle_group_unref(backend->limits);
     }
+    file_ring_free(backend->ring);
     workpool_free(backend->pool);
     block_node_unref(backend->node);
     pthread_cond_destroy(&backend->opened);
@@ -234,7 +247,8 @@ static int check(BlockBackend *backend, const BlockRequest *request)
         return -EPERM;
     }
     bool has_data = request->op == BLOCK_OP_READ || request->op == BLOCK_OP_WRITE;
-    if (request->offset % BLOCK_SECTOR || request->length % BLOCK_SECTOR ||
+    if ((!backend->options.takes_bytes &&
+         (request->offset % BLOCK_SECTOR || request->length % BLOCK_SECTOR)) ||
         !range_fits(request->offset, request->length, block_backend_size(backend)) ||
         (has_data && iov_bytes(request) != request->length)) {
         return -EINVAL;
@@ -262,8 +276,11 @@ void block_backend_leave(BlockBackend *backend)
 
 void block_backend_drain_begin(BlockBackend *backend)
 {
-    LOCK_GUARD(&backend->lock);
+    pthread_mutex_lock(&backend->lock);
     backend->drains++;
+    pthread_mutex_unlock(&backend->lock);
+    file_rings_settle();
+    LOCK_GUARD(&backend->lock);
     while (backend->inside) {
         pthread_cond_wait(&backend->idle, &backend->lock);
     }
@@ -287,13 +304,18 @@ BlockNode *block_backend_replace_node(BlockBackend *backend, BlockNode *node)
     return before;
 }
 
+static bool reaches_disk(const BlockBackend *backend, const BlockRequest *request)
+{
+    BlockCache cache = backend->options.cache;
+    return cache != BLOCK_CACHE_UNSAFE && (request->must_reach_disk || is_write_through(cache));
+}
+
 static int execute(BlockBackend *backend, BlockNode *node, const BlockRequest *request)
 {
     BlockCache cache = backend->options.cache;
     BlockVec vec = { request->iov, request->iov_count };
     uint64_t offset = request->offset, length = request->length;
-    bool is_through = request->must_reach_disk || is_write_through(cache);
-    unsigned flags = is_through && cache != BLOCK_CACHE_UNSAFE ? BLOCK_IO_FUA : 0;
+    unsigned flags = reaches_disk(backend, request) ? BLOCK_IO_FUA : 0;
     switch (request->op) {
     case BLOCK_OP_READ:
         return block_preadv(node, offset, length, &vec, 0);
@@ -312,6 +334,14 @@ static int execute(BlockBackend *backend, BlockNode *node, const BlockRequest *r
     return -EINVAL;
 }
 
+static void note_executed(BlockBackend *backend)
+{
+    LOCK_GUARD(&backend->lock);
+    if (--backend->executing == 0) {
+        pthread_cond_broadcast(&backend->idle);
+    }
+}
+
 static void run_request(Work *work)
 {
     BlockRequest *request = container_of(work, BlockRequest, work);
@@ -320,15 +350,11 @@ static void run_request(Work *work)
         request->result = execute(backend, block_backend_enter(backend), request);
         block_backend_leave(backend);
     }
-    LOCK_GUARD(&backend->lock);
-    if (--backend->executing == 0) {
-        pthread_cond_broadcast(&backend->idle);
-    }
+    note_executed(backend);
 }
 
-static void request_done(Work *work)
+static void report(BlockRequest *request)
 {
-    BlockRequest *request = container_of(work, BlockRequest, work);
     BlockStats *stats = &request->backend->stats;
     pthread_mutex_lock(&request->backend->lock);
     request->backend->undelivered--;
@@ -342,17 +368,92 @@ static void request_done(Work *work)
     request->done(request, request->result);
 }
 
+static void on_work_done(Work *work)
+{
+    report(container_of(work, BlockRequest, work));
+}
+
+/* Requests without a thread */
+
+static void on_transfer_finished(FileTransfer *transfer, int result)
+{
+    BlockRequest *request = container_of(transfer, BlockRequest, transfer);
+    request->result = result;
+    block_leave(&request->place, request->offset, request->length, transfer->is_write);
+    block_backend_leave(request->backend);
+    note_executed(request->backend);
+}
+
+static void on_transfer_done(FileTransfer *transfer)
+{
+    report(container_of(transfer, BlockRequest, transfer));
+}
+
+/* As enter(), without waiting. NULL: the back end is drained. */
+static BlockNode *try_enter(BlockBackend *backend)
+{
+    LOCK_GUARD(&backend->lock);
+    if (backend->drains) {
+        return NULL;
+    }
+    backend->inside++;
+    return backend->node;
+}
+
+static bool may_go_without_thread(const BlockBackend *backend, const BlockRequest *request)
+{
+    return backend->ring && request->result == 0 &&
+           (request->op == BLOCK_OP_READ ||
+            (request->op == BLOCK_OP_WRITE && !reaches_disk(backend, request))) &&
+           loop_is_current(backend->loop);
+}
+
+/* Starts @request by the ring; false: it needs a thread. */
+static bool start_transfer(BlockBackend *backend, BlockRequest *request)
+{
+    BlockNode *node = may_go_without_thread(backend, request) ? try_enter(backend) : NULL;
+    if (!node) {
+        return false;
+    }
+    bool is_write = request->op == BLOCK_OP_WRITE;
+    request->place.count = 0;
+    if (!block_place(node, request->offset, request->length, is_write, &request->place)) {
+        block_backend_leave(backend);
+        return false;
+    }
+    request->transfer = (FileTransfer){ .file = request->place.file,
+                                        .is_write = is_write,
+                                        .offset = request->place.offset,
+                                        .iov = request->iov,
+                                        .count = request->iov_count,
+                                        .finished = on_transfer_finished,
+                                        .done = on_transfer_done };
+    if (file_ring_submit(backend->ring, &request->transfer)) {
+        return true;
+    }
+    block_release(&request->place);
+    block_backend_leave(backend);
+    return false;
+}
+
+static void start(BlockBackend *backend, BlockRequest *request)
+{
+    if (!start_transfer(backend, request)) {
+        workpool_submit(backend->pool, &request->work);
+    }
+}
+
 /* The limits let it go. */
 static void start_request(ThrottleRequest *turn)
 {
     BlockRequest *request = container_of(turn, BlockRequest, turn);
-    workpool_submit(request->backend->pool, &request->work);
+    start(request->backend, request);
 }
 
 void block_submit(BlockBackend *backend, BlockRequest *request)
 {
     request->backend = backend;
-    request->work = (Work){ .run = run_request, .done = request_done };
+    request->work = (Work){ .run = run_request, .done = on_work_done };
     request->result = check(backend, request);
     pthread_mutex_lock(&backend->lock);
     backend->executing++;
@@ -364,7 +465,7 @@ void block_submit(BlockBackend *backend, BlockRequest *request)
                                            .go = start_request };
         throttle_group_submit(&backend->member, &request->turn);
     } else {
-        workpool_submit(backend->pool, &request->work);
+        start(backend, request);
     }
 }
 
@@ -398,6 +499,7 @@ void block_backend_get_throttle(BlockBackend *backend, ThrottleConfig *out_confi
 void block_backend_wait_idle(BlockBackend *backend)
 {
     throttle_group_release(&backend->member);
+    file_rings_settle();
     LOCK_GUARD(&backend->lock);
     while (backend->executing) {
         pthread_cond_wait(&backend->idle, &backend->lock);
@@ -415,6 +517,9 @@ void block_backend_drain(BlockBackend *backend)
     do {
         block_backend_wait_idle(backend);
         workpool_poll(backend->pool);
+        if (backend->ring && loop_is_current(backend->loop)) {
+            file_ring_poll(backend->ring);
+        }
         /* A thread that has just executed one may not have handed it back yet. */
         sched_yield();
     } while (has_undelivered(backend));

@@ -1,13 +1,16 @@
 /* Block back ends: disk images behind a guest's disk, read and written asynchronously.
  *
- * The front of the node graph (block.h) for devices: requests are executed by a pool of threads and
- * reported on the loop. While a back end is open the image is locked as QEMU locks it, so that
- * neither program opens for writing what the other has in use.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * The front of the node graph (block.h) for devices. A request that comes on the loop's thread and
+ * only moves bytes of a file (see BlockDriver.place) goes to the kernel by io_uring, if the file is
+ * one for that; all others are executed by a pool of threads. Both are reported on the loop. While
+ * a back end is open the image is locked as QEMU locks it, so that neither program opens for
+ * writing what the other has in use. SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef LODGE_BLOCK_BACKEND_H
 #define LODGE_BLOCK_BACKEND_H
 
 #include "block/block.h"
+#include "block/driver.h"
+#include "block/file/ring.h"
 #include "block/throttle-group.h"
 #include "event/loop.h"
 #include "event/workpool.h"
@@ -42,12 +45,14 @@ typedef struct BlockOptions {
     BlockNode *node;       /* open already, instead of these; referenced */
     const BlockSpec *spec; /* what to open, instead of @path and @format; borrowed for the call */
     BlockObjects *objects; /* what @path names (json:); NULL: none */
+    const char *aio;       /* "threads", "native", "io_uring"; NULL: as @spec says */
     const char *detect_zeroes; /* "off", "on", "unmap"; NULL: as @spec says */
     bool is_readonly;
     bool is_anonymous; /* goes with the device that it was made for */
     bool is_export;    /* of an export: nobody's device */
     bool is_shared;    /* others may write too (share-rw) */
     bool is_unlocked;  /* take no lock (locking=off) */
+    bool takes_bytes;  /* requests of any alignment, not only of sectors */
     bool can_discard;  /* discard=unmap: give freed space back to the host */
     BlockCache cache;
     BlockErrorAction on_write_error, on_read_error;
@@ -76,8 +81,10 @@ struct BlockRequest {
     /* private */
     BlockBackend *backend;
     int result;
-    ThrottleRequest turn; /* while the limits hold it back */
-    Work work;
+    ThrottleRequest turn;  /* while the limits hold it back */
+    Work work;             /* by a thread */
+    FileTransfer transfer; /* or without one, where place says */
+    BlockPlace place;
 };
 
 /* Opens and locks an image with its backing files. Returns: the back end, or NULL with @error: no

@@ -77,8 +77,16 @@ enum {
     BLOCK_OPEN_DISCARD = 1u << 6,    /* discards reach the host */
     BLOCK_OPEN_REPAIR = 1u << 7,     /* also what is marked as corrupt, for check */
     BLOCK_OPEN_NO_DATA = 1u << 8,    /* metadata alone is wanted: no data file, no key */
+    BLOCK_OPEN_THREADS = 1u << 10,   /* aio=threads: never by io_uring */
+    BLOCK_OPEN_NATIVE = 1u << 11,    /* aio=native: by io_uring, direct only */
+    BLOCK_OPEN_URING = 1u << 12,     /* aio=io_uring; none of the three: as is fastest */
     BLOCK_OPEN_AUTO = 1u << 9,       /* becomes writable when something above it is to write */
 };
+
+#define BLOCK_OPEN_AIO (BLOCK_OPEN_THREADS | BLOCK_OPEN_NATIVE | BLOCK_OPEN_URING)
+/* "threads", "native", "io_uring" as the flag of that name, in *@flags in place of any before.
+ * False with @error: none of them. */
+bool block_aio_parse(const char *text, unsigned *flags, GError **error);
 
 /* Opens a chain and locks its files. Returns: the top node, or NULL with @error, which names the
  * file and the layer. */

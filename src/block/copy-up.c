@@ -11,7 +11,7 @@ void block_node_serialize(BlockNode *node)
     }
     RangeLock *serial = g_new0(RangeLock, 1);
     range_lock_init(serial);
-    pthread_rwlock_wrlock(&node->lock);
+    block_node_lock_alone(node);
     __atomic_store_n(&node->serial, serial, __ATOMIC_RELEASE);
     pthread_rwlock_unlock(&node->lock);
 }

@@ -17,6 +17,17 @@
 /* Certainty of a probe. */
 enum { BLOCK_PROBE_NO = 0, BLOCK_PROBE_MAYBE = 1, BLOCK_PROBE_SURE = 100 };
 
+/* Layers of a chain that block_place() goes through at most. */
+#define BLOCK_PLACE_DEPTH 8
+
+/* Where the bytes of a request lie in a file, for who moves them without a thread (file/ring.h). */
+typedef struct BlockPlace {
+    File *file;
+    uint64_t offset;
+    BlockNode *held[BLOCK_PLACE_DEPTH]; /* entered: they change nothing of it until block_leave() */
+    unsigned count;
+} BlockPlace;
+
 struct BlockDriver {
     const char *name;
     bool is_protocol; /* opens files itself; has no node below */
@@ -43,6 +54,13 @@ struct BlockDriver {
     /* NULL: read-only format. FUA is done by io.c through flush. */
     int (*write)(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
                  uint64_t skip);
+    /* Without waiting: finds where all of the range lies in one run of a file, if reading or
+     * writing it there is all that there is to do. True: *@place says so, and it stays so until
+     * leave(). False: it is not so, or not known without waiting; read or write does it then. NULL:
+     * never. */
+    bool (*place)(BlockNode *node, uint64_t offset, uint64_t length, bool is_write,
+                  BlockPlace *place);
+    void (*leave)(BlockNode *node); /* NULL: nothing to do */
     /* NULL or -ENOTSUP: io.c writes zeroes. @flags: BLOCK_IO_MAY_UNMAP. */
     int (*write_zeroes)(BlockNode *node, uint64_t offset, uint64_t length, unsigned flags);
     int (*discard)(BlockNode *node, uint64_t offset, uint64_t length);
@@ -110,6 +128,7 @@ struct BlockNode {
 
     /* io.c's */
     unsigned refs;         /* atomic */
+    unsigned alone_wanted; /* atomic; wait to enter it alone: block_place() then gives way */
     unsigned bitmap_count; /* atomic; of bitmaps */
     GPtrArray *bitmaps;    /* of DirtyBitmap, owned; may be NULL; changed under bitmaps_lock */
     pthread_mutex_t bitmaps_lock;
@@ -127,6 +146,24 @@ File *block_node_below_file(const BlockNode *node);
 
 /* Below @node through filters: what they show. @node itself if it is none. */
 BlockNode *block_skip_filters(BlockNode *node);
+
+/* io.c */
+
+/**
+ * block_place - where the bytes of a read or write lie, for moving them without a thread
+ * @place: zeroed
+ *
+ * True: they may be moved there until block_leave(), which the same thread calls. Never waits.
+ */
+bool block_place(BlockNode *node, uint64_t offset, uint64_t length, bool is_write,
+                 BlockPlace *place) LODGE_MUST_CHECK;
+/* They were moved, or some of them; the arguments are those of block_place(). */
+void block_leave(BlockPlace *place, uint64_t offset, uint64_t length, bool is_write);
+/* They were not. */
+void block_release(BlockPlace *place);
+/* Enters @node for what runs alone. Transfers that the calling thread has in flight are finished
+ * first: they hold their nodes. Ended by pthread_rwlock_unlock(). */
+void block_node_lock_alone(BlockNode *node);
 
 /* copy-up.c */
 
@@ -158,6 +195,9 @@ int block_child_readv(BlockNode *child, uint64_t offset, uint64_t length, const 
 int block_child_writev(BlockNode *child, uint64_t offset, uint64_t length, const BlockVec *vec,
                        uint64_t skip) LODGE_MUST_CHECK;
 /* As block_write_zeroes(), block_discard(), block_flush(). */
+/* As BlockDriver.place, of a layer below. */
+bool block_child_place(BlockNode *child, uint64_t offset, uint64_t length, bool is_write,
+                       BlockPlace *place);
 int block_child_zero(BlockNode *child, uint64_t offset, uint64_t length,
                      unsigned flags) LODGE_MUST_CHECK;
 int block_child_discard(BlockNode *child, uint64_t offset, uint64_t length) LODGE_MUST_CHECK;

@@ -424,7 +424,7 @@ bool block_graph_check_replace(BlockGraph *graph, BlockNode *from, const BlockNo
 static void exchange(BlockNode *parent, BlockNode **slot, BlockNode *to)
 {
     BlockNode *before = *slot;
-    pthread_rwlock_wrlock(&parent->lock);
+    block_node_lock_alone(parent);
     *slot = to ? block_node_ref(to) : NULL;
     pthread_rwlock_unlock(&parent->lock);
     block_node_unref(before);

@@ -74,7 +74,7 @@ bool block_get_info(BlockNode *node, BlockInfo *out_info, GError **error)
         .snapshots = g_array_new(FALSE, TRUE, sizeof(BlockSnapshot)),
     };
     g_array_set_clear_func(out_info->snapshots, clear_snapshot);
-    pthread_rwlock_wrlock(&node->lock);
+    block_node_lock_alone(node);
     bool ok = !node->driver->get_info || node->driver->get_info(node, out_info, error);
     pthread_rwlock_unlock(&node->lock);
     if (!ok) {

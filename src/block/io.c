@@ -3,6 +3,7 @@
 #include "base/int-math.h"
 #include "block/dirty-bitmap.h"
 #include "block/drivers.h"
+#include "block/file/ring.h"
 #include "gbase/error.h"
 
 #include <errno.h>
@@ -25,14 +26,19 @@ static int check_write(const BlockNode *node, uint64_t offset, uint64_t length)
     return check_range(node, offset, length);
 }
 
+/* A writer that waits for this thread's transfers could wait for ever if the thread waits too. */
 static void lock_shared(BlockNode *node)
 {
+    file_rings_settle();
     pthread_rwlock_rdlock(&node->lock);
 }
 
-static void lock_alone(BlockNode *node)
+void block_node_lock_alone(BlockNode *node)
 {
+    file_rings_settle();
+    __atomic_add_fetch(&node->alone_wanted, 1, __ATOMIC_SEQ_CST);
     pthread_rwlock_wrlock(&node->lock);
+    __atomic_sub_fetch(&node->alone_wanted, 1, __ATOMIC_SEQ_CST);
 }
 
 static void unlock(BlockNode *node)
@@ -260,6 +266,46 @@ int block_write_compressed(BlockNode *node, uint64_t offset, const void *buf, si
     return rc;
 }
 
+/* Requests that need no thread */
+
+bool block_place(BlockNode *node, uint64_t offset, uint64_t length, bool is_write,
+                 BlockPlace *place)
+{
+    if (!node->driver->place || place->count == BLOCK_PLACE_DEPTH || length == 0 ||
+        __atomic_load_n(&node->alone_wanted, __ATOMIC_RELAXED) ||
+        pthread_rwlock_tryrdlock(&node->lock) != 0) {
+        return false;
+    }
+    place->held[place->count++] = node;
+    bool is_plain = !is_write || (!node->serial && node->detect_zeroes == BLOCK_DETECT_ZEROES_OFF);
+    int rc = is_write ? check_write(node, offset, length) : check_range(node, offset, length);
+    if (rc == 0 && is_plain && node->driver->place(node, offset, length, is_write, place)) {
+        return true;
+    }
+    place->count--;
+    unlock(node);
+    return false;
+}
+
+void block_release(BlockPlace *place)
+{
+    while (place->count > 0) {
+        BlockNode *node = place->held[--place->count];
+        if (node->driver->leave) {
+            node->driver->leave(node);
+        }
+        unlock(node);
+    }
+}
+
+void block_leave(BlockPlace *place, uint64_t offset, uint64_t length, bool is_write)
+{
+    if (is_write) {
+        block_node_record(place->held[0], offset, length);
+    }
+    block_release(place);
+}
+
 /* Status */
 
 int block_status(BlockNode *node, uint64_t offset, uint64_t length, BlockStatus *out_status)
@@ -417,6 +463,15 @@ int block_child_write(BlockNode *child, uint64_t offset, const void *buf, size_t
     return block_child_writev(child, offset, length, &vec, 0);
 }
 
+bool block_child_place(BlockNode *child, uint64_t offset, uint64_t length, bool is_write,
+                       BlockPlace *place)
+{
+    bool lies_within = range_fits(offset, length, block_node_size(child)) ||
+                       (can_grow(child) && range_fits(offset, length, INT64_MAX));
+    return child->driver->place && lies_within && (!is_write || block_node_is_writable(child)) &&
+           child->driver->place(child, offset, length, is_write, place);
+}
+
 int block_child_zero(BlockNode *child, uint64_t offset, uint64_t length, unsigned flags)
 {
     int rc = check_child_write(child, offset, length);
@@ -512,7 +567,7 @@ bool block_truncate(BlockNode *node, uint64_t size, BlockPreallocation prealloca
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "the new size is too large");
         return false;
     }
-    lock_alone(node);
+    block_node_lock_alone(node);
     bool ok = resize_bitmaps(node, size, error) &&
               node->driver->truncate(node, size, preallocation, error);
     if (!ok) {
@@ -530,7 +585,7 @@ int block_check(BlockNode *node, BlockCheck *check, unsigned fix)
     if (fix && !block_node_is_writable(node)) {
         return -EPERM;
     }
-    lock_alone(node);
+    block_node_lock_alone(node);
     int rc = node->driver->check(node, check, fix);
     unlock(node);
     return rc;
@@ -541,7 +596,7 @@ bool block_amend(BlockNode *node, const BlockSpec *options, GError **error)
     if (!needs_write(node, node->driver->amend, "amending", error)) {
         return false;
     }
-    lock_alone(node);
+    block_node_lock_alone(node);
     bool ok = node->driver->amend(node, options, error);
     unlock(node);
     return ok;
@@ -552,7 +607,7 @@ bool block_change_backing(BlockNode *node, const char *filename, const char *for
     if (!needs_write(node, node->driver->change_backing, "backing files", error)) {
         return false;
     }
-    lock_alone(node);
+    block_node_lock_alone(node);
     bool ok = node->driver->change_backing(node, filename, format, error);
     unlock(node);
     return ok;
@@ -565,7 +620,7 @@ static bool run_snapshot(BlockNode *node, const char *which,
     if (!needs_write(node, run, "snapshots", error)) {
         return false;
     }
-    lock_alone(node);
+    block_node_lock_alone(node);
     bool ok = run(node, which, error);
     unlock(node);
     return ok;
@@ -594,7 +649,7 @@ bool block_snapshot_load(BlockNode *node, const char *which, GError **error)
                     node->driver->name);
         return false;
     }
-    lock_alone(node);
+    block_node_lock_alone(node);
     bool ok = node->driver->snapshot_load(node, which, error);
     unlock(node);
     return ok;

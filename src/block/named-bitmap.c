@@ -113,7 +113,7 @@ bool block_bitmap_remove(BlockNode *node, const char *name, GError **error)
         block_bitmap_get(node, name, DIRTY_BITMAP_BUSY | DIRTY_BITMAP_READONLY, error);
     bool ok = bitmap != NULL;
     if (ok && dirty_bitmap_flags(bitmap) & DIRTY_BITMAP_PERSISTENT) {
-        pthread_rwlock_wrlock(&node->lock);
+        block_node_lock_alone(node);
         ok = node->driver->bitmap_remove(node, name, error);
         pthread_rwlock_unlock(&node->lock);
     }

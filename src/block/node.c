@@ -127,6 +127,25 @@ static bool apply_detect_zeroes(const BlockSpec *spec, BlockDetectZeroes *out, G
     return !value;
 }
 
+bool block_aio_parse(const char *text, unsigned *flags, GError **error)
+{
+    static const struct {
+        const char *name;
+        unsigned flag;
+    } modes[] = { { "threads", BLOCK_OPEN_THREADS },
+                  { "native", BLOCK_OPEN_NATIVE },
+                  { "io_uring", BLOCK_OPEN_URING } };
+    for (unsigned i = 0; i < G_N_ELEMENTS(modes); i++) {
+        if (strcmp(modes[i].name, text) == 0) {
+            *flags = (*flags & ~(unsigned)BLOCK_OPEN_AIO) | modes[i].flag;
+            return true;
+        }
+    }
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                "Invalid aio option '%s'; supported: threads, native, io_uring", text);
+    return false;
+}
+
 /* What @spec says itself goes before @flags. */
 static bool apply_flags(const BlockSpec *spec, unsigned *flags, GError **error)
 {
@@ -143,6 +162,10 @@ static bool apply_flags(const BlockSpec *spec, unsigned *flags, GError **error)
     const char *locking = block_spec_get(spec, "locking");
     if (locking && strcmp(locking, "off") == 0) {
         *flags |= BLOCK_OPEN_UNLOCKED;
+    }
+    const char *aio = block_spec_get(spec, "aio");
+    if (aio && !block_aio_parse(aio, flags, error)) {
+        return false;
     }
     return flag_from(spec, "read-only", false, BLOCK_OPEN_WRITABLE, flags, error) &&
            flag_from(spec, "cache.direct", true, BLOCK_OPEN_DIRECT, flags, error) &&
@@ -270,7 +293,7 @@ static BlockNode *open_backing(const BlockNode *node, const BlockSpec *spec, uns
     }
     block_spec_set_objects(sub, block_spec_objects(spec));
     unsigned keep = BLOCK_OPEN_SHARED | BLOCK_OPEN_UNLOCKED | BLOCK_OPEN_DIRECT |
-                    BLOCK_OPEN_NO_FLUSH | BLOCK_OPEN_NO_DATA;
+                    BLOCK_OPEN_NO_FLUSH | BLOCK_OPEN_NO_DATA | BLOCK_OPEN_AIO;
     BlockNode *backing =
         open_at(sub, flags & keep, &(OpenContext){ at->depth + 1, at->lookup }, error);
     if (!backing) {

@@ -106,7 +106,7 @@ static bool reopen_to(BlockNode *node, const BlockSpec *spec, unsigned flags, GE
     if (becomes_writable && file && !block_reopen(file, file->flags | BLOCK_OPEN_WRITABLE, error)) {
         return false;
     }
-    pthread_rwlock_wrlock(&node->lock);
+    block_node_lock_alone(node);
     bool ok = reopen_alone(node, spec, flags, error);
     pthread_rwlock_unlock(&node->lock);
     if (file && (ok ? becomes_readonly : becomes_writable)) {

@@ -51,6 +51,7 @@ struct EventLoop {
     List watches;
     List dead_watches; /* freed between rounds: an event of this round may still name them */
     List timers;
+    List hooks;
     pthread_mutex_t lock;
     List calls; /* under lock */
     atomic_bool quit;
@@ -67,6 +68,7 @@ EventLoop *loop_new(void)
     list_init(&loop->watches);
     list_init(&loop->dead_watches);
     list_init(&loop->timers);
+    list_init(&loop->hooks);
     list_init(&loop->calls);
     pthread_mutex_init(&loop->lock, NULL);
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -99,6 +101,9 @@ void loop_free(EventLoop *loop)
     free_watches(&loop->dead_watches);
     list_for_each(&loop->timers, timer, LoopTimer, node) {
         list_remove(&timer->node);
+    }
+    list_for_each(&loop->hooks, hook, LoopHook, node) {
+        list_remove(&hook->node);
     }
     list_for_each(&loop->calls, call, PostedCall, node) {
         list_remove(&call->node);
@@ -180,6 +185,24 @@ void loop_timer_free(LoopTimer *timer)
 {
     loop_timer_cancel(timer);
     free(timer);
+}
+
+void loop_hook_init(LoopHook *hook, LoopFunc func, void *opaque)
+{
+    *hook = (LoopHook){ .func = func, .opaque = opaque };
+    list_init(&hook->node);
+}
+
+void loop_hook_set(EventLoop *loop, LoopHook *hook)
+{
+    if (list_is_empty(&hook->node)) {
+        list_append(&loop->hooks, &hook->node);
+    }
+}
+
+void loop_hook_cancel(LoopHook *hook)
+{
+    list_remove(&hook->node);
 }
 
 static int post(EventLoop *loop, LoopFunc func, void *opaque, CallWaiter *waiter)
@@ -312,9 +335,28 @@ static void run_timers(EventLoop *loop)
     }
 }
 
+/* Runs the hooks that are armed now. */
+static void run_hooks(EventLoop *loop)
+{
+    List armed;
+    list_init(&armed);
+    list_for_each(&loop->hooks, hook, LoopHook, node) {
+        list_remove(&hook->node);
+        list_append(&armed, &hook->node);
+    }
+    while (!list_is_empty(&armed)) {
+        LoopHook *hook = list_first(&armed, LoopHook, node);
+        list_remove(&hook->node);
+        hook->func(hook->opaque);
+    }
+}
+
 static struct timespec wait_time(const EventLoop *loop, int timeout_ms)
 {
     int64_t wait_ns = timeout_ms < 0 ? INT64_MAX : timeout_ms * NS_PER_MS;
+    if (!list_is_empty(&loop->hooks)) {
+        return (struct timespec){ 0 };
+    }
     if (!list_is_empty(&loop->timers)) {
         int64_t left =
             list_first(&loop->timers, LoopTimer, node)->deadline_ns - clock_monotonic_ns();
@@ -326,7 +368,7 @@ static struct timespec wait_time(const EventLoop *loop, int timeout_ms)
 static int wait_events(EventLoop *loop, struct epoll_event *events, int timeout_ms)
 {
     struct timespec wait = wait_time(loop, timeout_ms);
-    bool forever = timeout_ms < 0 && list_is_empty(&loop->timers);
+    bool forever = timeout_ms < 0 && list_is_empty(&loop->timers) && list_is_empty(&loop->hooks);
     int n = epoll_pwait2(loop->epoll_fd, events, EVENTS_PER_ROUND, forever ? NULL : &wait, NULL);
     return n >= 0 ? n : errno == EINTR ? 0 : -errno;
 }
@@ -346,6 +388,7 @@ int loop_run_once(EventLoop *loop, int timeout_ms)
     struct epoll_event events[EVENTS_PER_ROUND];
     bool entered = enter(loop);
     loop->depth++;
+    run_hooks(loop);
     int n = wait_events(loop, events, timeout_ms);
     run_calls(loop);
     run_timers(loop);

@@ -7,6 +7,7 @@
 #define LODGE_EVENT_LOOP_H
 
 #include "base/compiler.h"
+#include "base/list.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -72,6 +73,20 @@ int loop_call_wait(EventLoop *loop, LoopFunc func, void *opaque) LODGE_MUST_CHEC
 /* Drops the calls posted for @opaque that have not begun; nobody may wait for one. Context: the
  * loop's thread, or while none runs it. */
 void loop_cancel_calls(EventLoop *loop, void *opaque);
+
+/* A function to be called once, before the loop waits again: what piled up in a round is then
+ * handed on together. Embedded in its owner. */
+typedef struct LoopHook {
+    LoopFunc func;
+    void *opaque;
+    List node; /* of the loop; unlinked when not armed */
+} LoopHook;
+
+void loop_hook_init(LoopHook *hook, LoopFunc func, void *opaque);
+/* Arms @hook; twice counts once. One that arms itself runs again after the next events, for which
+ * the loop then does not wait. */
+void loop_hook_set(EventLoop *loop, LoopHook *hook);
+void loop_hook_cancel(LoopHook *hook);
 
 /* Makes a waiting loop_run_once() return. Context: any thread, also a signal handler. */
 void loop_wake(EventLoop *loop);

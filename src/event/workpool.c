@@ -34,10 +34,14 @@ static void announce(WorkPool *pool)
     (void)rc; /* EAGAIN: the counter is full, so the loop is awake already */
 }
 
+/* The loop takes all that are there, so it is told of the first alone. */
 static void finish(WorkPool *pool, Work *work)
 {
+    bool is_first = list_is_empty(&pool->done);
     list_append(&pool->done, &work->node);
-    announce(pool);
+    if (is_first) {
+        announce(pool);
+    }
 }
 
 static void *worker(void *opaque)
@@ -158,12 +162,16 @@ static unsigned count_done(WorkPool *pool)
     return count;
 }
 
-static Work *take_done(WorkPool *pool)
+/* @is_last: of this round; the loop is told of those that came meanwhile. */
+static Work *take_done(WorkPool *pool, bool is_last)
 {
     LOCK_GUARD(&pool->lock);
     Work *work = list_first(&pool->done, Work, node);
     if (work) {
         list_remove(&work->node);
+    }
+    if (is_last && !list_is_empty(&pool->done)) {
+        announce(pool);
     }
     return work;
 }
@@ -176,7 +184,8 @@ void workpool_poll(WorkPool *pool)
     Work *work;
     /* No more than are there: what done() submits may be done at once, again and again. One by one:
      * done() may poll too, and then finds the others. */
-    for (unsigned left = count_done(pool); left > 0 && (work = take_done(pool)); left--) {
+    for (unsigned left = count_done(pool); left > 0 && (work = take_done(pool, left == 1));
+         left--) {
         work->done(work);
     }
 }

@@ -2,14 +2,17 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/int-math.h"
+#include "block/backend.h"
 #include "img/commands.h"
 #include "img/common.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#define DEPTH_MAX 64
+#define DEPTH_MAX 1024
+#define DEPTH 64
 
 const ImgOption img_bench_options[] = {
     IMG_OPTION_FORMAT,
@@ -22,8 +25,8 @@ const ImgOption img_bench_options[] = {
     { 0, "pattern", "pattern", "the byte to write (0)" },
     { 0, "flush-interval", "count", "flush after so many writes" },
     { 0, "no-drain", NULL, "go on while a flush runs" },
-    { 'n', NULL, NULL, "accepted for compatibility (native AIO)" },
-    { 'i', NULL, "aio", "accepted for compatibility: threads, native, io_uring" },
+    { 'n', NULL, NULL, "as -i native" },
+    { 'i', NULL, "aio", "threads, io_uring, or native: io_uring, for direct I/O only (-t none)" },
     IMG_OPTION_CACHE,
     IMG_OPTION_QUIET,
     IMG_OPTION_SHARE,
@@ -32,61 +35,141 @@ const ImgOption img_bench_options[] = {
     IMG_OPTIONS_END,
 };
 
-typedef struct Bench {
-    BlockNode *node;
-    uint64_t count, depth, bytes, step, offset, pattern, flush_interval;
-    bool is_write;
-    uint64_t size;
-    _Atomic(uint64_t) next; /* request number */
-    _Atomic(int) error;
-} Bench;
+typedef struct Bench Bench;
 
-static uint64_t request_offset(const Bench *bench, uint64_t number)
+/* One of the requests in flight. */
+typedef struct Slot {
+    BlockRequest request;
+    Bench *bench;
+    struct iovec iov;
+} Slot;
+
+struct Bench {
+    EventLoop *loop;
+    BlockBackend *backend;
+    uint64_t count, depth, bytes, step, offset, pattern, flush_interval;
+    bool is_write, drains;
+    uint64_t size;
+    uint64_t left;        /* requests to be started */
+    uint64_t until_flush; /* writes before the next flush */
+    uint64_t in_flight;   /* flushes too */
+    bool is_flush_due;    /* nothing starts before it */
+    int error;
+    uint8_t *buf;
+    Slot *slots;
+    Slot flush;
+    GPtrArray *idle; /* of Slot */
+};
+
+static void go_on(Bench *bench);
+
+static void on_done(BlockRequest *request, int result)
 {
-    uint64_t slots = (bench->size - bench->bytes) / bench->step + 1;
-    uint64_t first = bench->offset / bench->step;
-    return (first + number) % slots * bench->step;
+    Slot *slot = container_of(request, Slot, request);
+    Bench *bench = slot->bench;
+    bench->in_flight--;
+    if (result < 0 && !bench->error) {
+        bench->error = result;
+    }
+    if (slot != &bench->flush) {
+        g_ptr_array_add(bench->idle, slot);
+    }
+    go_on(bench);
 }
 
-static void *work(void *opaque)
+/* As qemu-img goes through the image; where it would read past the end this begins anew. */
+static uint64_t next_offset(Bench *bench)
 {
-    Bench *bench = opaque;
-    autofree uint8_t *buf = aligned_alloc(4096, round_up(bench->bytes, 4096));
-    if (!buf) {
-        bench->error = -12;
-        return NULL;
+    uint64_t offset = bench->offset % bench->size;
+    if (offset + bench->bytes > bench->size) {
+        offset = 0;
     }
-    memset(buf, (int)bench->pattern, bench->bytes);
-    for (;;) {
-        uint64_t number = bench->next++;
-        if (number >= bench->count || bench->error) {
-            return NULL;
-        }
-        uint64_t offset = request_offset(bench, number);
-        int result = bench->is_write ? block_pwrite(bench->node, offset, buf, bench->bytes, 0)
-                                     : block_pread(bench->node, offset, buf, bench->bytes);
-        if (result == 0 && bench->flush_interval && (number + 1) % bench->flush_interval == 0) {
-            result = block_flush(bench->node);
-        }
-        if (result < 0) {
-            bench->error = result;
-        }
+    bench->offset = offset + bench->step;
+    return offset;
+}
+
+static void start_slot(Bench *bench, Slot *slot)
+{
+    slot->iov.iov_base = bench->buf + (size_t)(slot - bench->slots) * bench->bytes;
+    slot->iov.iov_len = bench->bytes;
+    slot->request = (BlockRequest){ .op = bench->is_write ? BLOCK_OP_WRITE : BLOCK_OP_READ,
+                                    .offset = next_offset(bench),
+                                    .length = bench->bytes,
+                                    .iov = &slot->iov,
+                                    .iov_count = 1,
+                                    .done = on_done };
+    bench->left--;
+    bench->in_flight++;
+    if (bench->flush_interval && --bench->until_flush == 0) {
+        bench->until_flush = bench->flush_interval;
+        bench->is_flush_due = true;
     }
+    block_submit(bench->backend, &slot->request);
+}
+
+static void start_flush(Bench *bench)
+{
+    bench->is_flush_due = false;
+    bench->flush.request = (BlockRequest){ .op = BLOCK_OP_FLUSH, .done = on_done };
+    bench->flush.bench = bench;
+    bench->in_flight++;
+    block_submit(bench->backend, &bench->flush.request);
+}
+
+/* Starts what may start. A flush waits for the writes before it, unless --no-drain was given, and
+ * for the flush before it. */
+static void go_on(Bench *bench)
+{
+    bool is_flushing = bench->in_flight + bench->idle->len > bench->depth;
+    while (!bench->error) {
+        if (bench->is_flush_due) {
+            if (is_flushing || (bench->drains && bench->in_flight)) {
+                return;
+            }
+            start_flush(bench);
+            is_flushing = true;
+        }
+        if (bench->left == 0 || bench->idle->len == 0 || (is_flushing && bench->drains)) {
+            break;
+        }
+        start_slot(bench, g_ptr_array_steal_index_fast(bench->idle, bench->idle->len - 1));
+    }
+    if (bench->in_flight == 0) {
+        loop_quit(bench->loop);
+    }
+}
+
+static void begin(void *opaque)
+{
+    go_on(opaque);
 }
 
 static int run(Bench *bench)
 {
-    pthread_t threads[DEPTH_MAX];
-    unsigned started = 0;
+    size_t bytes = round_up(bench->depth * bench->bytes, 4096);
+    autofree uint8_t *buf = aligned_alloc(4096, bytes);
+    g_autofree Slot *slots = g_new0(Slot, bench->depth);
+    g_autoptr(GPtrArray) idle = g_ptr_array_new();
+    if (!buf) {
+        img_error("no memory for %" PRIu64 " requests", bench->depth);
+        return 1;
+    }
+    memset(buf, (int)bench->pattern, bytes);
+    for (uint64_t i = 0; i < bench->depth; i++) {
+        slots[i].bench = bench;
+        g_ptr_array_add(idle, &slots[i]);
+    }
+    bench->buf = buf;
+    bench->slots = slots;
+    bench->idle = idle;
+    bench->left = bench->count;
+    bench->until_flush = bench->flush_interval;
     int64_t start = clock_monotonic_ns();
-    while (started + 1 < bench->depth &&
-           pthread_create(&threads[started], NULL, work, bench) == 0) {
-        started++;
+    if (loop_call(bench->loop, begin, bench) < 0) {
+        img_error("no memory");
+        return 1;
     }
-    work(bench);
-    for (unsigned i = 0; i < started; i++) {
-        pthread_join(threads[i], NULL);
-    }
+    loop_run(bench->loop);
     if (bench->error) {
         img_error("Failed request: %s", g_strerror(-bench->error));
         return 1;
@@ -96,13 +179,45 @@ static int run(Bench *bench)
     return 0;
 }
 
+static int run_on(Bench *bench, BlockNode *node)
+{
+    g_autoptr(GError) error = NULL;
+    BlockOptions options = { .id = "bench", .node = node, .takes_bytes = true };
+    bench->loop = loop_new();
+    bench->backend = bench->loop ? block_backend_open(&options, bench->loop, &error) : NULL;
+    int status = 1;
+    if (bench->backend) {
+        status = run(bench);
+    } else {
+        img_error("%s", error ? error->message : g_strerror(errno));
+    }
+    block_backend_close(bench->backend);
+    loop_free(bench->loop);
+    return status;
+}
+
+static bool parse_aio(const ImgArgs *args, unsigned *flags)
+{
+    g_autoptr(GError) error = NULL;
+    const char *aio = img_args_value(args, "i");
+    if (img_args_flag(args, "n")) {
+        *flags |= BLOCK_OPEN_NATIVE;
+    }
+    if (aio && !block_aio_parse(aio, flags, &error)) {
+        img_error("%s", error->message);
+        return false;
+    }
+    return true;
+}
+
 int img_bench(const ImgArgs *args)
 {
     unsigned flags;
-    Bench bench = { .count = 75000, .depth = DEPTH_MAX, .bytes = 4096 };
+    Bench bench = { .count = 75000, .depth = DEPTH, .bytes = 4096 };
     bench.is_write = img_args_flag(args, "w");
+    bench.drains = !img_args_flag(args, "no-drain");
     if (!img_common_options(args) || !img_cache_flags(img_args_value(args, "t"), &flags) ||
-        !img_args_number(args, "c", 1, INT32_MAX, &bench.count) ||
+        !parse_aio(args, &flags) || !img_args_number(args, "c", 1, INT32_MAX, &bench.count) ||
         !img_args_number(args, "d", 1, DEPTH_MAX, &bench.depth) ||
         !img_args_size(args, "s", GIB, &bench.bytes) ||
         !img_args_size(args, "S", INT64_MAX, &bench.step) ||
@@ -119,7 +234,6 @@ int img_bench(const ImgArgs *args)
     if (!node) {
         return 1;
     }
-    bench.node = node;
     bench.size = block_node_size(node);
     if (!bench.bytes || bench.bytes > bench.size) {
         img_error("the image is smaller than one request of %" PRIu64 " bytes", bench.bytes);
@@ -131,5 +245,5 @@ int img_bench(const ImgArgs *args)
                bench.count, bench.is_write ? "write" : "read", bench.bytes, bench.depth,
                bench.offset, bench.step);
     }
-    return run(&bench);
+    return run_on(&bench, node);
 }

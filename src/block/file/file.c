@@ -14,6 +14,7 @@ void file_init(File *file, const FileOps *ops)
     file->ops = ops;
     file->alignment = 1;
     file->is_block_device = false;
+    file->uses_ring = false;
     pthread_mutex_init(&file->edge_lock, NULL);
 }
 

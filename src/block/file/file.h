@@ -58,6 +58,7 @@ struct File {
     /* Offsets, lengths and memory of reads and writes are multiples of this; 1 without direct I/O.
      */
     unsigned alignment;
+    bool uses_ring;       /* transfers may go by a FileRing (posix files alone) */
     bool is_block_device; /* cannot grow */
     /* Held over read-modify-write of what is not aligned, so that no neighbour's write is lost. */
     pthread_mutex_t edge_lock;

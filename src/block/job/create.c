@@ -46,7 +46,7 @@ static bool format_node(Create *c, const BlockSpec *options, GError **error)
     bool ok = block_create_on_file(format, file, c->file->filename, options, error);
     uint64_t size;
     if (file_size(file, &size) == 0) {
-        pthread_rwlock_wrlock(&c->file->lock);
+        block_node_lock_alone(c->file);
         __atomic_store_n(&c->file->size, size, __ATOMIC_RELAXED);
         pthread_rwlock_unlock(&c->file->lock);
     }

@@ -230,6 +230,13 @@ static bool host_is_sane(const Qcow2 *q, Qcow2Entry entry)
            (!(entry.word & QCOW2_L2_RESERVED) && qcow2_in_cluster(q, host) == 0);
 }
 
+bool qcow2_is_mapped_in_memory(Qcow2 *q, uint64_t offset)
+{
+    uint64_t index = qcow2_cluster_of(q, offset) >> q->l2_bits;
+    uint64_t table = index < q->l1_size ? q->l1[index] & QCOW2_OFFSET_MASK : 0;
+    return table == 0 || qcow2_cache_holds(&q->l2_cache, table);
+}
+
 int qcow2_map(Qcow2 *q, uint64_t offset, uint64_t length, Qcow2Mapping *out_mapping)
 {
     Qcow2Table *table;

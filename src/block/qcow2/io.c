@@ -420,6 +420,72 @@ int qcow2_write(BlockNode *node, uint64_t offset, uint64_t length, const BlockVe
     return rc;
 }
 
+/* Requests without a thread */
+
+static bool is_being_allocated(Qcow2 *q, uint64_t offset, uint64_t length)
+{
+    uint64_t first = qcow2_cluster_of(q, offset), last = qcow2_cluster_of(q, offset + length - 1);
+    list_for_each(&q->allocations, other, Qcow2Allocation, node) {
+        if (last >= other->first && first < other->first + other->count) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What is in one run of data clusters, this image's own if it is to be written, with an L2 table
+ * that is in memory. The lock is held. */
+static bool find_run(Qcow2 *q, uint64_t offset, uint64_t length, bool is_write,
+                     Qcow2Mapping *mapping)
+{
+    if (q->is_corrupt || q->crypt || !qcow2_is_mapped_in_memory(q, offset) ||
+        qcow2_map(q, offset, length, mapping) < 0 || mapping->length < length) {
+        return false;
+    }
+    if (!is_write) {
+        return mapping->kind == QCOW2_NORMAL || mapping->kind == QCOW2_UNALLOCATED;
+    }
+    return mapping->kind == QCOW2_NORMAL && mapping->is_exclusive &&
+           !is_being_allocated(q, offset, length) &&
+           (q->data != q->node->file || qcow2_check_overlap(q, mapping->host, length) == 0);
+}
+
+static bool place_in(Qcow2 *q, uint64_t offset, uint64_t length, bool is_write, BlockPlace *place)
+{
+    Qcow2Mapping mapping;
+    if (pthread_mutex_trylock(&q->lock) != 0) {
+        return false;
+    }
+    bool is_found = find_run(q, offset, length, is_write, &mapping);
+    pthread_mutex_unlock(&q->lock);
+    if (!is_found) {
+        return false;
+    }
+    BlockNode *backing = q->node->backing;
+    return mapping.kind == QCOW2_NORMAL
+               ? block_child_place(q->data, mapping.host, length, is_write, place)
+               : backing && block_place(backing, offset, length, false, place);
+}
+
+bool qcow2_place(BlockNode *node, uint64_t offset, uint64_t length, bool is_write,
+                 BlockPlace *place)
+{
+    Qcow2 *q = qcow2_of(node);
+    if (pthread_rwlock_tryrdlock(&q->in_flight) != 0) {
+        return false;
+    }
+    bool is_found = place_in(q, offset, length, is_write, place);
+    if (!is_found) {
+        pthread_rwlock_unlock(&q->in_flight);
+    }
+    return is_found;
+}
+
+void qcow2_leave(BlockNode *node)
+{
+    pthread_rwlock_unlock(&qcow2_of(node)->in_flight);
+}
+
 /* Flushing */
 
 int qcow2_flush_alone(Qcow2 *q)

@@ -189,6 +189,9 @@ typedef struct Qcow2Mapping {
  * marked so). */
 int qcow2_map(Qcow2 *q, uint64_t offset, uint64_t length, Qcow2Mapping *out_mapping);
 
+/* Whether qcow2_map() says it without reading a table. */
+bool qcow2_is_mapped_in_memory(Qcow2 *q, uint64_t offset);
+
 /* An L2 entry with its subcluster bits (0 without them). */
 typedef struct Qcow2Entry {
     uint64_t word, bits;
@@ -220,6 +223,9 @@ int qcow2_read(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec
                uint64_t skip);
 int qcow2_write(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
                 uint64_t skip);
+bool qcow2_place(BlockNode *node, uint64_t offset, uint64_t length, bool is_write,
+                 BlockPlace *place);
+void qcow2_leave(BlockNode *node);
 int qcow2_status(BlockNode *node, uint64_t offset, uint64_t length, BlockStatus *out_status);
 int qcow2_flush(BlockNode *node);
 /* The same with in_flight held by the caller (alone). */

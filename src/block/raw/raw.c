@@ -83,6 +83,14 @@ static int write_raw(BlockNode *node, uint64_t offset, uint64_t length, const Bl
     return block_child_writev(node->file, raw_of(node)->offset + offset, length, vec, skip);
 }
 
+static bool place_raw(BlockNode *node, uint64_t offset, uint64_t length, bool is_write,
+                      BlockPlace *place)
+{
+    bool may_disguise = is_write && node->was_probed && offset < PROBE_BYTES;
+    return !may_disguise && block_child_place(node->file, raw_of(node)->offset + offset, length,
+                                              is_write, place);
+}
+
 static int zero_raw(BlockNode *node, uint64_t offset, uint64_t length, unsigned flags)
 {
     return block_child_zero(node->file, raw_of(node)->offset + offset, length, flags);
@@ -191,6 +199,7 @@ const BlockDriver block_driver_raw = {
     .close = close_raw,
     .read = read_raw,
     .write = write_raw,
+    .place = place_raw,
     .write_zeroes = zero_raw,
     .discard = discard_raw,
     .status = status_raw,

@@ -166,6 +166,7 @@ static bool add_drive(Machine *machine, const DriveConfig *config, GError **erro
         .path = path,
         .format = config->format,
         .objects = machine->block_objects,
+        .aio = config->aio ? drive_aios[config->aio] : NULL,
         .detect_zeroes = drive_detect_zeroes[config->detect_zeroes],
         .is_readonly = config->readonly,
         .can_discard = config->discard <= 1, /* unmap, on */

@@ -7,7 +7,7 @@
 const char *const drive_interfaces[] = { "none", "virtio", NULL };
 const char *const drive_caches[] = { "writeback",  "none",   "writethrough",
                                      "directsync", "unsafe", NULL };
-const char *const drive_aios[] = { "threads", "io_uring", "native", NULL };
+const char *const drive_aios[] = { "auto", "threads", "io_uring", "native", NULL };
 const char *const drive_medias[] = { "disk", NULL };
 const char *const drive_discards[] = { "unmap", "on", "ignore", "off", NULL };
 const char *const drive_detect_zeroes[] = { "off", "on", "unmap", NULL };
@@ -31,7 +31,9 @@ static const Property drive_properties[] = {
     DRIVE_STRING("serial", serial, "serial number that the guest sees"),
     DRIVE_ENUM("if", interface, drive_interfaces, "none: for a -device; virtio: makes a device"),
     DRIVE_ENUM("cache", cache, drive_caches, "use of the host's cache"),
-    DRIVE_ENUM("aio", aio, drive_aios, "how the host reads and writes"),
+    DRIVE_ENUM("aio", aio, drive_aios,
+               "threads, io_uring, native (io_uring, for cache=none and directsync), or as is "
+               "fastest (auto)"),
     DRIVE_ENUM("media", media, drive_medias, "kind of drive"),
     DRIVE_ENUM("discard", discard, drive_discards, "what becomes of discarded blocks"),
     DRIVE_ENUM("detect-zeroes", detect_zeroes, drive_detect_zeroes,
