@@ -331,6 +331,9 @@ bool block_snapshot_load(BlockNode *node, const char *which, GError **error);
 /* Names of all drivers that can open images; ends with NULL. (free the array with g_free) */
 const char **block_formats(void);
 bool block_format_is_known(const char *format);
+/* Whether its images take compressed writes, and can be created over a backing file. */
+bool block_format_compresses(const char *format);
+bool block_format_has_backing(const char *format);
 /* The format that the first bytes look like; "raw" if none. Static. */
 const char *block_probe(const uint8_t *bytes, size_t length, const char *filename);
 

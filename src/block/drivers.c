@@ -51,6 +51,21 @@ bool block_format_is_known(const char *format)
     return driver && !driver->is_protocol;
 }
 
+bool block_format_compresses(const char *format)
+{
+    const BlockDriver *driver = block_driver_find(format);
+    return driver && driver->write_compressed;
+}
+
+bool block_format_has_backing(const char *format)
+{
+    const BlockCreateOption *option = block_create_options(format);
+    while (option && option->name && strcmp(option->name, "backing_file") != 0) {
+        option++;
+    }
+    return option && option->name;
+}
+
 const char *block_probe(const uint8_t *bytes, size_t length, const char *filename)
 {
     const char *best = "raw";

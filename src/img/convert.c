@@ -2,6 +2,7 @@
 #include "base/int-math.h"
 #include "block/named-bitmap.h"
 #include "gbase/error.h"
+#include "gbase/strutil.h"
 #include "img/bitmap.h"
 #include "img/commands.h"
 #include "img/common.h"
@@ -47,7 +48,7 @@ const ImgOption img_convert_options[] = {
 
 typedef struct Conversion {
     const ImgArgs *args;
-    const char *format, *output, *backing;
+    const char *format, *output;
     unsigned source_count, target_flags, source_flags;
     ImgSource *sources;
     BlockNode *target;
@@ -119,7 +120,8 @@ static bool open_sources(Conversion *c, GError **error)
     return true;
 }
 
-static bool create_target(Conversion *c, GError **error)
+/* What -B, -F and -o say of a backing file goes together. */
+static bool set_backing(Conversion *c, GError **error)
 {
     const char *backing = img_args_value(c->args, "B");
     backing = backing ? backing : img_args_value(c->args, "b");
@@ -128,6 +130,35 @@ static bool create_target(Conversion *c, GError **error)
     }
     if (img_args_flag(c->args, "F")) {
         block_spec_set(c->options, "backing_fmt", img_args_value(c->args, "F"));
+    }
+    const char *format = block_spec_get(c->options, "backing_fmt");
+    backing = block_spec_get(c->options, "backing_file");
+    g_autofree char *problem = NULL;
+    if (!backing) {
+        return true;
+    }
+    if (!block_format_has_backing(c->format)) {
+        problem = g_strdup_printf("Backing file not supported for file format '%s'", c->format);
+    } else if (c->source_count > 1) {
+        problem = g_strdup("Having a backing file for the target makes no sense when concatenating "
+                           "multiple input images");
+    } else if (!format) {
+        problem = g_strdup("Use of backing file requires explicit backing format; say it with -F");
+    } else if (!block_format_is_known(format)) {
+        g_autofree const char **formats = block_formats();
+        g_autofree char *hint = str_suggestion(format, formats);
+        problem = g_strdup_printf("Unknown backing format '%s'%s", format, hint);
+    }
+    if (problem) {
+        g_set_error_literal(error, LODGE_ERROR, LODGE_ERROR_CONFIG, problem);
+    }
+    return !problem;
+}
+
+static bool create_target(Conversion *c, GError **error)
+{
+    if (block_format_is_known(c->format) && !set_backing(c, error)) {
+        return false;
     }
     if (!block_spec_get(c->options, "size")) {
         g_autofree char *text = g_strdup_printf("%" PRIu64, c->size);
@@ -171,6 +202,16 @@ static bool open_target(Conversion *c, GError **error)
     return true;
 }
 
+static bool can_compress(const char *format, GError **error)
+{
+    if (!block_format_compresses(format)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "Compression not supported for this file format");
+        return false;
+    }
+    return true;
+}
+
 static bool is_in_file(const BlockNode *node)
 {
     const BlockNode *below;
@@ -198,8 +239,9 @@ static bool examine_target(Conversion *c, GError **error)
                        is_in_file(c->target);
     block_info_clear(&info);
     if (copy->is_compressed && !copy->cluster) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
-                    "Compression not supported for this file format");
+        copy->is_compressed = false; /* a vmdk image that has no grains to compress */
+    }
+    if (img_args_flag(c->args, "c") && !can_compress(block_node_driver(c->target), error)) {
         return false;
     }
     bool is_new = !img_args_flag(c->args, "n");
@@ -242,9 +284,6 @@ static bool check_arguments(const Conversion *c)
     const char *problem = NULL;
     if (img_args_flag(args, "target-is-zero") && !is_existing) {
         problem = "--target-is-zero requires use of -n flag";
-    } else if (img_args_flag(args, "c") && img_args_value(args, "S") &&
-               strcmp(img_args_value(args, "S"), "0") == 0) {
-        problem = NULL;
     } else if (img_args_flag(args, "target-image-opts") && !is_existing) {
         problem = "--target-image-opts requires use of -n flag";
     } else if (img_args_flag(args, "skip-broken-bitmaps") && !img_args_flag(args, "bitmaps")) {
@@ -255,6 +294,12 @@ static bool check_arguments(const Conversion *c)
         problem = "Cannot enable copy offloading when -S is used";
     } else if (img_args_flag(args, "C") && img_args_flag(args, "c")) {
         problem = "Cannot enable copy offloading when -c is used";
+    } else if (img_args_flag(args, "C") && img_args_flag(args, "salvage")) {
+        problem = "Cannot use copy offloading in salvaging mode";
+    } else if (is_existing && img_args_flag(args, "o")) {
+        problem = "-o has no effect when skipping image creation";
+    } else if (img_args_flag(args, "target-image-opts") && img_args_flag(args, "O")) {
+        problem = "--target-image-opts and -O are mutually exclusive: it has the key driver";
     }
     if (problem) {
         img_error("%s", problem);
@@ -278,8 +323,13 @@ static bool check_bitmaps(const Conversion *c, GError **error)
 
 static bool convert(Conversion *c, GError **error)
 {
+    bool is_new = !img_args_flag(c->args, "n");
+    bool is_known = c->format && block_format_is_known(c->format);
+    if (is_new && is_known && img_args_flag(c->args, "c") && !can_compress(c->format, error)) {
+        return false;
+    }
     if (!open_sources(c, error) || !check_bitmaps(c, error) ||
-        (!img_args_flag(c->args, "n") && !create_target(c, error)) || !open_target(c, error) ||
+        (is_new && !create_target(c, error)) || !open_target(c, error) ||
         !examine_target(c, error)) {
         return false;
     }

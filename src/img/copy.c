@@ -99,9 +99,8 @@ static int look(Run *run)
         }
     }
     bool is_backing = copy->has_backing && source && !(status.flags & BLOCK_STATUS_ALLOCATED);
-    run->known = is_backing                         ? PIECE_BACKING
-                 : status.flags & BLOCK_STATUS_ZERO ? PIECE_ZERO
-                                                    : PIECE_DATA;
+    bool is_zero = (status.flags & BLOCK_STATUS_ZERO) && copy->sparse;
+    run->known = is_backing ? PIECE_BACKING : is_zero ? PIECE_ZERO : PIECE_DATA;
     run->known_source = source;
     run->known_end = run->next + status.length;
     return result < 0 ? result : status.length ? 0 : -EIO;

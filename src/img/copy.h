@@ -20,7 +20,7 @@ typedef struct ImgCopy {
     BlockNode *target;
     uint64_t size;    /* bytes of the target; behind the last source are zeroes */
     uint64_t cluster; /* bytes; compressed writes go in these; 0: none */
-    uint64_t sparse;  /* runs of zeroes of so many bytes are left out; 0: none are */
+    uint64_t sparse;  /* runs of zeroes of so many bytes are left out; 0: holes are written too */
     bool is_compressed;
     bool is_zeroed;            /* the target reads as zeroes */
     bool has_backing;          /* what sources do not have is the target's backing file's */

@@ -457,7 +457,9 @@ static int vmdk_write_compressed(BlockNode *node, uint64_t offset, const void *b
     Vmdk *vmdk = node->state;
     const uint8_t *from = buf;
     if (!vmdk->is_compressed) {
-        return -ENOTSUP;
+        struct iovec iov = { (void *)buf, length };
+        BlockVec vec = { &iov, 1 };
+        return vmdk_write(node, offset, length, &vec, 0);
     }
     note_write(vmdk);
     while (length > 0) {
