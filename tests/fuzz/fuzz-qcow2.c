@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static File *close_and_copy(WriteLog *log, BlockNode *node)
 {
     block_node_unref(node);
-    File *copy = write_log_replay(log, NULL, 0, SIZE_MAX, 0);
+    File *copy = write_log_replay(log, 0, NULL, 0, SIZE_MAX, 0);
     lodge_assert(copy);
     write_log_free(log);
     return copy;
@@ -29,7 +29,7 @@ static File *make_good_image(void)
     uint8_t bytes[PIECE];
     g_autoptr(BlockSpec) options = block_spec_from_text("size=128k,cluster_size=512", NULL);
     WriteLog *log = write_log_new();
-    File *file = file_record_new(file_memory_new(NULL, 0, LIMIT), log);
+    File *file = file_record_new(file_memory_new(NULL, 0, LIMIT), log, 0);
     bool ok = block_create_on_file("qcow2", file, "fuzz", options, NULL);
     lodge_assert(ok);
     BlockNode *node = block_open_file(file, "fuzz", "qcow2", BLOCK_OPEN_WRITABLE, NULL);

@@ -122,8 +122,10 @@ const uint8_t *file_memory_data(File *file, size_t *out_size);
 
 typedef struct WriteLog WriteLog;
 
-/* Passes everything on to @below (taken) and notes writes, zeroes, discards, sizes and flushes. */
-File *file_record_new(File *below, WriteLog *log) LODGE_MUST_CHECK;
+/* Passes everything on to @below (taken) and notes writes, zeroes, discards, sizes and flushes.
+ * @number: of the file in the log, which may be of several. Threads: a flush covers what was
+ * complete when it began. */
+File *file_record_new(File *below, WriteLog *log, unsigned number) LODGE_MUST_CHECK;
 WriteLog *write_log_new(void) LODGE_MUST_CHECK;
 void write_log_free(WriteLog *log);
 /* Entries so far; flushes count too. */
@@ -132,17 +134,18 @@ size_t write_log_length(const WriteLog *log);
 bool write_log_is_flush(const WriteLog *log, size_t index);
 void write_log_drop(WriteLog *log, size_t index);
 /**
- * write_log_replay - the file after a power cut
+ * write_log_replay - a file after a power cut
+ * @number: which one
  * @base:   its content before the first entry
- * @length: entries that had been submitted
- * @seed:   chooses which of the entries after the last flush reached the disk, in what order of
- *          sectors they were torn; 0: all of them did, whole
+ * @length: entries, of all files, that had been submitted
+ * @seed:   chooses which of the entries that no flush covers reached the disk, and which sectors of
+ *          them; 0: all of them did, whole
  *
- * Entries before the last flush among the first @length are applied whole and in order. Returns: a
- * memory file, or NULL when memory is short.
+ * Entries that one of the first @length flushed are applied whole; all are applied in order.
+ * Returns: a memory file, or NULL when memory is short.
  */
-File *write_log_replay(const WriteLog *log, const void *base, size_t base_size, size_t length,
-                       uint64_t seed);
+File *write_log_replay(const WriteLog *log, unsigned number, const void *base, size_t base_size,
+                       size_t length, uint64_t seed);
 
 /* fault.c */
 

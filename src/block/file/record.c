@@ -1,8 +1,8 @@
-/* The write log: what a program did to a file, and any state that a power cut could leave.
+/* The write log: what a program did to files, and any state that a power cut could leave.
  *
- * Model: entries before the last finished flush are on disk. Of the later ones any subset may be; a
- * write that is there may be torn: any of its 512-byte sectors, a sector being whole or not there.
- * Sizes, zeroes and discards are there whole or not at all.
+ * Model: a flush has on disk what was complete when it began. Of the other entries any subset may
+ * be; a write that is there may be torn: any of its 512-byte sectors, a sector being whole or not
+ * there. Sizes, zeroes and discards are there whole or not at all.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/int-math.h"
 #include "block/file/file.h"
@@ -18,14 +18,18 @@ typedef enum EntryKind { ENTRY_WRITE, ENTRY_ZERO, ENTRY_SIZE, ENTRY_FLUSH } Entr
 
 typedef struct Entry {
     EntryKind kind;
+    unsigned file;
     uint64_t offset, length;
     uint8_t *data; /* ENTRY_WRITE */
+    /* Times: when it was done (UINT64_MAX: not yet, or it failed); when a flush began. */
+    uint64_t done, begun;
 } Entry;
 
 struct WriteLog {
     pthread_mutex_t lock;
     Entry *entries;
     size_t count, room;
+    uint64_t clock;
     bool has_failed; /* memory was short: the log is of no use */
 };
 
@@ -33,6 +37,7 @@ typedef struct RecordFile {
     File base;
     File *below;
     WriteLog *log;
+    unsigned number;
 } RecordFile;
 
 WriteLog *write_log_new(void)
@@ -71,11 +76,29 @@ void write_log_drop(WriteLog *log, size_t index)
 {
     Entry *entry = &log->entries[index];
     free(entry->data);
-    *entry = (Entry){ .kind = ENTRY_WRITE };
+    *entry = (Entry){ .kind = ENTRY_WRITE, .file = entry->file };
 }
 
-static void note(WriteLog *log, Entry entry)
+static RecordFile *record_of(File *file)
 {
+    return (RecordFile *)file;
+}
+
+static uint64_t tell_time(WriteLog *log)
+{
+    pthread_mutex_lock(&log->lock);
+    uint64_t now = log->clock++;
+    pthread_mutex_unlock(&log->lock);
+    return now;
+}
+
+/* Returns: the number of the entry, SIZE_MAX when memory is short. */
+static size_t note(const RecordFile *record, Entry entry)
+{
+    WriteLog *log = record->log;
+    size_t index = SIZE_MAX;
+    entry.file = record->number;
+    entry.done = UINT64_MAX;
     pthread_mutex_lock(&log->lock);
     if (log->count == log->room) {
         size_t room = log->room ? log->room * 2 : 64;
@@ -86,17 +109,25 @@ static void note(WriteLog *log, Entry entry)
         }
     }
     if (log->count < log->room) {
-        log->entries[log->count++] = entry;
+        index = log->count++;
+        log->entries[index] = entry;
     } else {
         log->has_failed = true;
         free(entry.data);
     }
     pthread_mutex_unlock(&log->lock);
+    return index;
 }
 
-static RecordFile *record_of(File *file)
+/* Entry @index was carried out if @rc says so; one that failed may be there in part for ever. */
+static void note_end(const RecordFile *record, size_t index, ssize_t rc)
 {
-    return (RecordFile *)file;
+    WriteLog *log = record->log;
+    pthread_mutex_lock(&log->lock);
+    if (rc >= 0 && index != SIZE_MAX) {
+        log->entries[index].done = log->clock++;
+    }
+    pthread_mutex_unlock(&log->lock);
 }
 
 static ssize_t record_preadv(File *file, const struct iovec *iov, unsigned count, uint64_t offset)
@@ -122,16 +153,20 @@ static ssize_t record_pwritev(File *file, const struct iovec *iov, unsigned coun
         at += iov[i].iov_len;
     }
     /* Noted before it is done: a cut during the write may leave some of it. */
-    note(record->log, (Entry){ ENTRY_WRITE, offset, total, data });
-    return record->below->ops->pwritev(record->below, iov, count, offset);
+    size_t index =
+        note(record, (Entry){ ENTRY_WRITE, .offset = offset, .length = total, .data = data });
+    ssize_t rc = record->below->ops->pwritev(record->below, iov, count, offset);
+    note_end(record, index, rc);
+    return rc;
 }
 
 static int record_flush(File *file)
 {
     RecordFile *record = record_of(file);
+    uint64_t begun = tell_time(record->log);
     int rc = record->below->ops->flush(record->below);
     if (rc == 0) {
-        note(record->log, (Entry){ .kind = ENTRY_FLUSH });
+        note(record, (Entry){ .kind = ENTRY_FLUSH, .begun = begun });
     }
     return rc;
 }
@@ -139,33 +174,44 @@ static int record_flush(File *file)
 static int record_truncate(File *file, uint64_t size)
 {
     RecordFile *record = record_of(file);
-    note(record->log, (Entry){ .kind = ENTRY_SIZE, .offset = size });
-    return record->below->ops->truncate(record->below, size);
+    size_t index = note(record, (Entry){ .kind = ENTRY_SIZE, .offset = size });
+    int rc = record->below->ops->truncate(record->below, size);
+    note_end(record, index, rc);
+    return rc;
 }
 
 static int record_allocate(File *file, uint64_t offset, uint64_t length)
 {
     RecordFile *record = record_of(file);
     uint64_t size;
+    size_t index = SIZE_MAX;
     int rc = record->below->ops->size(record->below, &size);
     if (rc == 0 && offset + length > size) {
-        note(record->log, (Entry){ .kind = ENTRY_SIZE, .offset = offset + length });
+        index = note(record, (Entry){ .kind = ENTRY_SIZE, .offset = offset + length });
     }
-    return rc < 0 ? rc : record->below->ops->allocate(record->below, offset, length);
+    if (rc == 0) {
+        rc = record->below->ops->allocate(record->below, offset, length);
+        note_end(record, index, rc);
+    }
+    return rc;
 }
 
 static int record_zero(File *file, uint64_t offset, uint64_t length, unsigned flags)
 {
     RecordFile *record = record_of(file);
-    note(record->log, (Entry){ ENTRY_ZERO, offset, length, NULL });
-    return record->below->ops->zero(record->below, offset, length, flags);
+    size_t index = note(record, (Entry){ ENTRY_ZERO, .offset = offset, .length = length });
+    int rc = record->below->ops->zero(record->below, offset, length, flags);
+    note_end(record, index, rc);
+    return rc;
 }
 
 static int record_discard(File *file, uint64_t offset, uint64_t length)
 {
     RecordFile *record = record_of(file);
-    note(record->log, (Entry){ ENTRY_ZERO, offset, length, NULL });
-    return record->below->ops->discard(record->below, offset, length);
+    size_t index = note(record, (Entry){ ENTRY_ZERO, .offset = offset, .length = length });
+    int rc = record->below->ops->discard(record->below, offset, length);
+    note_end(record, index, rc);
+    return rc;
 }
 
 static int record_extent(File *file, uint64_t offset, uint64_t length, FileExtentKind *out_kind,
@@ -209,7 +255,7 @@ static const FileOps record_ops = {
     .close = record_close,
 };
 
-File *file_record_new(File *below, WriteLog *log)
+File *file_record_new(File *below, WriteLog *log, unsigned number)
 {
     RecordFile *record = calloc(1, sizeof(*record));
     if (record) {
@@ -218,6 +264,7 @@ File *file_record_new(File *below, WriteLog *log)
         record->base.is_block_device = below->is_block_device;
         record->below = below;
         record->log = log;
+        record->number = number;
     }
     return &record->base;
 }
@@ -271,21 +318,33 @@ static int apply_maybe(File *file, const Entry *entry, uint64_t *random)
                                                    : apply(file, entry);
 }
 
-File *write_log_replay(const WriteLog *log, const void *base, size_t base_size, size_t length,
-                       uint64_t seed)
+/* All that was done before this time is on disk. */
+static uint64_t flushed_before(const WriteLog *log, unsigned number, size_t length)
 {
-    File *file = log->has_failed ? NULL : file_memory_new(base, base_size, SIZE_MAX / 2);
-    size_t flushed = 0;
-    uint64_t random = seed;
-    length = min_u64(length, log->count);
+    uint64_t time = 0;
     for (size_t i = 0; i < length; i++) {
-        if (log->entries[i].kind == ENTRY_FLUSH) {
-            flushed = i;
+        const Entry *entry = &log->entries[i];
+        if (entry->kind == ENTRY_FLUSH && entry->file == number && entry->begun > time) {
+            time = entry->begun;
         }
     }
+    return time;
+}
+
+File *write_log_replay(const WriteLog *log, unsigned number, const void *base, size_t base_size,
+                       size_t length, uint64_t seed)
+{
+    File *file = log->has_failed ? NULL : file_memory_new(base, base_size, SIZE_MAX / 2);
+    uint64_t random = seed;
+    length = min_u64(length, log->count);
+    uint64_t flushed = flushed_before(log, number, length);
     for (size_t i = 0; file && i < length; i++) {
-        int rc = i < flushed || seed == 0 ? apply(file, &log->entries[i])
-                                          : apply_maybe(file, &log->entries[i], &random);
+        const Entry *entry = &log->entries[i];
+        if (entry->file != number) {
+            continue;
+        }
+        int rc = entry->done < flushed || seed == 0 ? apply(file, entry)
+                                                    : apply_maybe(file, entry, &random);
         if (rc < 0) {
             file_close(file);
             file = NULL;

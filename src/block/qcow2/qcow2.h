@@ -110,6 +110,13 @@ static inline Qcow2 *qcow2_of(const BlockNode *node)
     return node->state;
 }
 
+/* Whether data are in a file of their own: then nothing counts them, and COPIED says that they are
+ * there. */
+static inline bool qcow2_has_data_file(const Qcow2 *q)
+{
+    return q->header.incompatible & QCOW2_INCOMPATIBLE_DATA_FILE;
+}
+
 static inline uint64_t qcow2_cluster_of(const Qcow2 *q, uint64_t offset)
 {
     return offset >> q->cluster_bits;

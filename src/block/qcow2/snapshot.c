@@ -1,14 +1,12 @@
 /* qcow2 snapshots: the table of them; creating, applying, deleting.
  *
- * These change refcounts and COPIED flags all over the image, which no order of writes makes
- * atomic: version 3 images are marked dirty meanwhile, so that after a power cut the next writer
- * (ours or QEMU's) repairs them; what they hold is never at stake, as each step keeps refcounts at
- * or above the number of references, and flags go before refcounts rise and come after they have
- * fallen. In version 2 images, which cannot be marked, a power cut leaves leaks and COPIED flags
- * that are missing, which cost a copy and no data. SPDX-License-Identifier: GPL-2.0-or-later */
+ * Each is done or not done, whatever happens (switch.h). A snapshot takes over the active L1 table;
+ * an L2 table stays shared if its COPIED flags need no change, else the active one is a copy. Flags
+ * in tables that only snapshots use are left as they are: they are put right when a snapshot is
+ * applied, by us and by QEMU. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/endian.h"
 #include "base/int-math.h"
-#include "block/qcow2/qcow2.h"
+#include "block/qcow2/switch.h"
 #include "gbase/error.h"
 
 #include <errno.h>
@@ -129,49 +127,33 @@ static void put_one(GByteArray *table, const Qcow2Snapshot *snapshot)
     g_byte_array_append(table, padding, (8 - table->len % 8) % 8);
 }
 
-/* Writes the table to new clusters and switches the header to it, and to an L1 table: q->header's
- * l1_offset, l1_size and size are what the caller wants. */
-static int store_table(Qcow2 *q, const Qcow2Snapshot *snapshots, uint32_t count)
+/* The bytes of the table. NULL: too many. */
+static GByteArray *format_table(const Qcow2Snapshot *snapshots, uint32_t count)
 {
     g_autoptr(GByteArray) table = g_byte_array_new();
-    uint64_t old_offset = q->header.snapshots_offset, old_length = q->snapshots_length;
-    uint32_t old_count = q->header.snapshot_count;
-    int64_t offset = 0;
     for (uint32_t i = 0; i < count; i++) {
         put_one(table, &snapshots[i]);
     }
-    if (table->len > QCOW2_SNAPSHOT_TABLE_BYTES_MAX) {
-        return -EFBIG;
-    }
+    return table->len > QCOW2_SNAPSHOT_TABLE_BYTES_MAX ? NULL : g_steal_pointer(&table);
+}
+
+/* Writes the table where @change has taken space for it, and frees the old one. */
+static int replace_table(Qcow2Switch *change, GByteArray *table, uint32_t count)
+{
+    Qcow2 *q = change->q;
     int rc = 0;
     if (count) {
-        uint64_t clusters = div_round_up(table->len, q->cluster_size);
-        offset = qcow2_alloc_exact(q, clusters);
-        if (offset < 0) {
-            return (int)offset;
-        }
-        q->fresh_from = MAX(q->fresh_from, (uint64_t)offset + (clusters << q->cluster_bits));
-        g_autofree uint8_t *padded = g_malloc0(clusters << q->cluster_bits);
-        memcpy(padded, table->data, table->len);
-        rc =
-            block_child_write(q->node->file, (uint64_t)offset, padded, clusters << q->cluster_bits);
+        uint64_t padded = round_up(table->len, q->cluster_size);
+        g_autofree uint8_t *raw = g_malloc0(padded);
+        memcpy(raw, table->data, table->len);
+        rc = block_child_write(q->node->file, change->snapshots_offset, raw, padded);
     }
-    if (rc < 0) {
-        return rc;
+    if (rc == 0 && q->header.snapshot_count) {
+        rc = qcow2_free_now(q, q->header.snapshots_offset, q->snapshots_length);
     }
-    q->header.snapshots_offset = (uint64_t)offset;
+    q->header.snapshots_offset = change->snapshots_offset;
     q->header.snapshot_count = count;
-    rc = qcow2_switch_header(q);
-    if (rc < 0) {
-        q->header.snapshots_offset = old_offset;
-        q->header.snapshot_count = old_count;
-        return rc;
-    }
-    q->snapshots_length = table->len;
-    if (old_count) {
-        qcow2_free_later(q, old_offset, round_up(old_length, q->cluster_size));
-    }
-    return 0;
+    return rc;
 }
 
 /* Refcounts of trees */
@@ -181,20 +163,15 @@ static int change_entry(Qcow2 *q, Qcow2Entry entry, int delta)
     uint64_t offset = entry.word & QCOW2_OFFSET_MASK, length = q->cluster_size;
     if (qcow2_entry_is_compressed(entry)) {
         qcow2_compressed_place(q, entry.word, &offset, &length);
-    } else if (offset == 0 || q->data != q->node->file) {
+    } else if (offset == 0 || qcow2_has_data_file(q)) {
         return 0;
     } else if (qcow2_in_cluster(q, offset)) {
         return qcow2_corrupt(q, "L2 entry %#" G_GINT64_MODIFIER "x is invalid", entry.word);
     }
-    if (delta < 0) {
-        qcow2_free_later(q, offset, length);
-        return 0;
-    }
     return qcow2_refcount_change(q, offset, length, delta);
 }
 
-/* Adds @delta to the refcounts of all that an L1 table refers to; -1 takes effect with the release.
- */
+/* Adds @delta to the refcounts of all that an L1 table refers to. */
 static int change_tree(Qcow2 *q, const uint64_t *l1, uint32_t entries, int delta)
 {
     for (uint32_t i = 0; i < entries; i++) {
@@ -223,135 +200,29 @@ static int change_tree(Qcow2 *q, const uint64_t *l1, uint32_t entries, int delta
     return 0;
 }
 
-static int fix_flag(Qcow2 *q, uint64_t *word, bool *out_changed)
-{
-    uint64_t count, offset = *word & QCOW2_OFFSET_MASK;
-    int rc = qcow2_refcount_get(q, qcow2_cluster_of(q, offset), &count);
-    uint64_t with = count == 1 ? *word | QCOW2_COPIED : *word & ~QCOW2_COPIED;
-    *out_changed = with != *word;
-    *word = with;
-    return rc;
-}
-
-static int fix_table_flags(Qcow2 *q, uint64_t offset)
-{
-    Qcow2Table *table;
-    int rc = qcow2_cache_get(&q->l2_cache, offset, &table);
-    for (unsigned i = 0; rc == 0 && i < 1u << q->l2_bits; i++) {
-        bool changed = false;
-        Qcow2Entry entry = qcow2_entry_get(q, table, i);
-        if ((entry.word & QCOW2_OFFSET_MASK) && !qcow2_entry_is_compressed(entry) &&
-            q->data == q->node->file) {
-            rc = fix_flag(q, &entry.word, &changed);
-        }
-        if (rc == 0 && changed) {
-            qcow2_entry_set(q, table, i, entry);
-        }
-    }
-    return rc;
-}
-
-static int clear_table_flags(Qcow2 *q, uint64_t offset)
-{
-    Qcow2Table *table;
-    int rc = qcow2_cache_get(&q->l2_cache, offset, &table);
-    for (unsigned i = 0; rc == 0 && i < 1u << q->l2_bits; i++) {
-        Qcow2Entry entry = qcow2_entry_get(q, table, i);
-        if (entry.word & QCOW2_COPIED && !qcow2_entry_is_compressed(entry)) {
-            entry.word &= ~QCOW2_COPIED;
-            qcow2_entry_set(q, table, i, entry);
-        }
-    }
-    return rc;
-}
-
-/* Takes the COPIED flags off the active tables, on disk: before refcounts go up, so that at no time
- * a cluster that is shared says that it may be written in place. */
-static int clear_flags(Qcow2 *q)
+/* Makes the flags of a new L1 table and of its L2 tables fit the refcounts. */
+static int fit_tables(Qcow2Switch *change, uint64_t *l1, uint32_t entries)
 {
     int rc = 0;
-    for (uint32_t i = 0; i < q->l1_size && rc == 0; i++) {
-        uint64_t offset = q->l1[i] & QCOW2_OFFSET_MASK;
-        if (offset == 0 || qcow2_in_cluster(q, offset)) {
-            continue;
-        }
-        rc = clear_table_flags(q, offset);
-        if (rc == 0 && q->l1[i] & QCOW2_COPIED) {
-            q->l1[i] &= ~QCOW2_COPIED;
-            rc = qcow2_write_l1_entry(q, i);
-        }
+    for (uint32_t i = 0; i < entries && rc == 0; i++) {
+        rc = qcow2_switch_fit_table(change, &l1[i]);
     }
-    if (rc == 0) {
-        rc = qcow2_write_metadata(q);
-    }
-    return rc < 0 ? rc : block_child_flush(q->node->file);
+    return rc;
 }
 
-/* Makes the active tables' COPIED flags fit the refcounts. */
-static int fix_flags(Qcow2 *q)
+static uint64_t count_tables(const Qcow2 *q)
 {
+    uint64_t count = 0;
     for (uint32_t i = 0; i < q->l1_size; i++) {
-        uint64_t offset = q->l1[i] & QCOW2_OFFSET_MASK;
-        bool changed;
-        if (offset == 0) {
-            continue;
-        }
-        int rc = fix_flag(q, &q->l1[i], &changed);
-        if (rc == 0 && changed) {
-            rc = qcow2_write_l1_entry(q, i);
-        }
-        if (rc == 0) {
-            rc = fix_table_flags(q, offset);
-        }
-        if (rc < 0) {
-            return rc;
-        }
+        count += q->l1[i] != 0;
     }
-    return 0;
+    return count;
 }
 
-/* Brackets of the operations. The lock is held, and in_flight is not: the node is locked alone. */
-
-static int begin(Qcow2 *q)
+/* The L1 table of @entries at @offset is no longer there. */
+static int free_l1(Qcow2 *q, uint64_t offset, uint32_t entries)
 {
-    int rc = q->is_corrupt ? -EIO : qcow2_write_metadata(q);
-    if (rc == 0) {
-        rc = qcow2_release_freed(q);
-    }
-    if (rc == 0) {
-        rc = qcow2_write_metadata(q);
-    }
-    if (rc == 0) {
-        rc = block_child_flush(q->node->file);
-    }
-    return rc < 0 ? rc : qcow2_set_incompatible(q, QCOW2_INCOMPATIBLE_DIRTY, 0);
-}
-
-static int end(Qcow2 *q, int rc)
-{
-    if (rc == 0) {
-        rc = qcow2_write_metadata(q);
-    }
-    if (rc == 0) {
-        rc = qcow2_release_freed(q);
-    }
-    /* Flags are set when the counts that allow them are on disk. */
-    if (rc == 0) {
-        rc = qcow2_write_metadata(q);
-    }
-    if (rc == 0) {
-        rc = block_child_flush(q->node->file);
-    }
-    if (rc == 0) {
-        rc = fix_flags(q);
-    }
-    if (rc == 0) {
-        rc = qcow2_write_metadata(q);
-    }
-    if (rc == 0) {
-        rc = block_child_flush(q->node->file);
-    }
-    return rc < 0 ? rc : qcow2_set_incompatible(q, 0, QCOW2_INCOMPATIBLE_DIRTY);
+    return entries ? qcow2_free_now(q, offset, entries * 8ull) : 0;
 }
 
 static int find(const Qcow2 *q, const char *which)
@@ -399,31 +270,52 @@ static char *next_id(const Qcow2 *q)
     return g_strdup_printf("%lu", highest + 1);
 }
 
+/* The active L1 table becomes the snapshot's, and a copy the active one. */
+static int build_snapshot(Qcow2Switch *change, uint64_t *l1, GByteArray *table)
+{
+    Qcow2 *q = change->q;
+    int rc = change_tree(q, l1, q->l1_size, 1);
+    if (rc == 0) {
+        rc = fit_tables(change, l1, q->l1_size);
+    }
+    return rc < 0 ? rc : replace_table(change, table, q->header.snapshot_count + 1);
+}
+
+/* @added: its fields are taken when this returns 0. */
 static int add_snapshot(Qcow2 *q, Qcow2Snapshot *added)
 {
+    Qcow2Switch change;
     uint32_t count = q->header.snapshot_count;
-    int rc = q->data == q->node->file ? clear_flags(q) : 0;
-    if (rc == 0) {
-        rc = qcow2_store_l1(q, q->l1, q->l1_size, &added->l1_offset);
-    }
-    if (rc == 0) {
-        rc = change_tree(q, q->l1, q->l1_size, 1);
-    }
-    if (rc < 0) {
-        return rc;
-    }
-    Qcow2Snapshot *snapshots = g_new0(Qcow2Snapshot, count + 1);
+    g_autofree Qcow2Snapshot *snapshots = g_new0(Qcow2Snapshot, count + 1);
     if (count) {
         memcpy(snapshots, q->snapshots, count * sizeof(*snapshots));
     }
+    added->l1_offset = q->l1_size ? q->header.l1_offset : 0;
     snapshots[count] = *added;
-    rc = store_table(q, snapshots, count + 1);
+    g_autoptr(GByteArray) table = format_table(snapshots, count + 1);
+    g_autofree uint64_t *l1 = g_try_malloc0(q->l1_size * 8ull + 1);
+    if (!table || !l1) {
+        return table ? -ENOMEM : -EFBIG;
+    }
+    Qcow2SwitchSpace space = { q->l1_size, table->len, count_tables(q) };
+    int rc = qcow2_switch_begin(&change, q, &space);
     if (rc < 0) {
-        g_free(snapshots);
         return rc;
     }
+    memcpy(l1, q->l1, q->l1_size * 8ull);
+    rc = build_snapshot(&change, l1, table);
+    if (rc < 0) {
+        qcow2_switch_abort(&change);
+        return rc;
+    }
+    rc = qcow2_switch_commit(&change, l1, q->l1_size);
+    if (rc < 0) {
+        return rc;
+    }
+    memcpy(q->l1, l1, q->l1_size * 8ull);
     g_free(q->snapshots);
-    q->snapshots = snapshots;
+    q->snapshots = g_steal_pointer(&snapshots);
+    q->snapshots_length = table->len;
     return 0;
 }
 
@@ -431,7 +323,7 @@ bool qcow2_snapshot_create(BlockNode *node, const char *name, GError **error)
 {
     Qcow2 *q = qcow2_of(node);
     struct timeval now;
-    if (q->data != node->file) {
+    if (qcow2_has_data_file(q)) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
                     "Snapshots of images with an external data file are not supported");
         return false;
@@ -452,17 +344,11 @@ bool qcow2_snapshot_create(BlockNode *node, const char *name, GError **error)
         .date_nanoseconds = (uint32_t)now.tv_usec * 1000,
     };
     pthread_mutex_lock(&q->lock);
-    int rc = begin(q);
-    if (rc == 0) {
-        rc = add_snapshot(q, &added);
-        if (rc < 0) {
-            clear_snapshot(&added);
-        }
-        rc = end(q, rc);
-    } else {
+    int rc = add_snapshot(q, &added);
+    pthread_mutex_unlock(&q->lock);
+    if (rc < 0) {
         clear_snapshot(&added);
     }
-    pthread_mutex_unlock(&q->lock);
     return report(q, rc, "create", name, error);
 }
 
@@ -486,40 +372,72 @@ static int load_l1(Qcow2 *q, const Qcow2Snapshot *snapshot, uint64_t **out_l1)
     return rc;
 }
 
+/* Takes the COPIED flags, which mean nothing in a snapshot's tables, off them. */
+static int clear_flags(Qcow2 *q, uint64_t *l1, uint32_t entries)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < entries && rc == 0; i++) {
+        uint64_t offset = l1[i] & QCOW2_OFFSET_MASK;
+        Qcow2Table *table;
+        l1[i] &= ~QCOW2_COPIED;
+        if (offset == 0 || qcow2_in_cluster(q, offset) || qcow2_has_data_file(q)) {
+            continue; /* the second is found later */
+        }
+        rc = qcow2_cache_get(&q->l2_cache, offset, &table);
+        for (unsigned index = 0; rc == 0 && index < 1u << q->l2_bits; index++) {
+            Qcow2Entry entry = qcow2_entry_get(q, table, index);
+            if (entry.word & QCOW2_COPIED && !qcow2_entry_is_compressed(entry)) {
+                entry.word &= ~QCOW2_COPIED;
+                qcow2_entry_set(q, table, index, entry);
+            }
+        }
+    }
+    return rc;
+}
+
+static int build_active(Qcow2Switch *change, const Qcow2Snapshot *snapshot, uint64_t *l1)
+{
+    Qcow2 *q = change->q;
+    int rc = change_tree(q, l1, snapshot->l1_size, 1);
+    if (rc == 0) {
+        rc = change_tree(q, q->l1, q->l1_size, -1);
+    }
+    if (rc == 0) {
+        rc = free_l1(q, q->header.l1_offset, q->l1_size);
+    }
+    q->header.size = snapshot->disk_size;
+    return rc < 0 ? rc : fit_tables(change, l1, snapshot->l1_size);
+}
+
 static int switch_to(Qcow2 *q, const Qcow2Snapshot *snapshot)
 {
     g_autofree uint64_t *l1 = NULL;
-    uint64_t offset, old_offset = q->header.l1_offset;
-    uint32_t old_size = q->l1_size;
-    int rc = load_l1(q, snapshot, &l1);
-    for (uint32_t i = 0; rc == 0 && i < snapshot->l1_size; i++) {
-        l1[i] &= ~QCOW2_COPIED;
+    Qcow2Switch change;
+    Qcow2SwitchSpace space = { .l1_entries = snapshot->l1_size };
+    int rc = q->is_corrupt ? -EIO : load_l1(q, snapshot, &l1);
+    if (rc == 0) {
+        rc = clear_flags(q, l1, snapshot->l1_size);
     }
     if (rc == 0) {
-        rc = change_tree(q, l1, snapshot->l1_size, 1);
-    }
-    if (rc == 0) {
-        rc = qcow2_store_l1(q, l1, snapshot->l1_size, &offset);
+        rc = qcow2_switch_begin(&change, q, &space);
     }
     if (rc < 0) {
         return rc;
     }
-    q->header.l1_offset = offset;
-    q->header.l1_size = snapshot->l1_size;
-    q->header.size = snapshot->disk_size;
-    rc = qcow2_switch_header(q);
+    rc = build_active(&change, snapshot, l1);
+    if (rc < 0) {
+        qcow2_switch_abort(&change);
+        return rc;
+    }
+    rc = qcow2_switch_commit(&change, l1, snapshot->l1_size);
     if (rc < 0) {
         return rc;
     }
-    g_autofree uint64_t *old = q->l1;
+    g_free(q->l1);
     q->l1 = g_steal_pointer(&l1);
     q->l1_size = snapshot->l1_size;
     __atomic_store_n(&q->node->size, q->header.size, __ATOMIC_RELAXED);
-    rc = change_tree(q, old, old_size, -1);
-    if (rc == 0 && old_offset) {
-        qcow2_free_later(q, old_offset, round_up(MAX(old_size, 1) * 8ull, q->cluster_size));
-    }
-    return rc;
+    return 0;
 }
 
 bool qcow2_snapshot_apply(BlockNode *node, const char *which, GError **error)
@@ -534,39 +452,63 @@ bool qcow2_snapshot_apply(BlockNode *node, const char *which, GError **error)
         return false;
     }
     pthread_mutex_lock(&q->lock);
-    int rc = begin(q);
-    if (rc == 0) {
-        rc = end(q, switch_to(q, &q->snapshots[index]));
-    }
+    int rc = switch_to(q, &q->snapshots[index]);
     pthread_mutex_unlock(&q->lock);
     return report(q, rc, "apply", which, error);
 }
 
+/* @active: a copy of the active L1 table. */
+static int build_without(Qcow2Switch *change, const Qcow2Snapshot *removed,
+                         const uint64_t *removed_l1, uint64_t *active, GByteArray *table)
+{
+    Qcow2 *q = change->q;
+    int rc = change_tree(q, removed_l1, removed->l1_size, -1);
+    if (rc == 0) {
+        rc = free_l1(q, removed->l1_offset, removed->l1_size);
+    }
+    if (rc == 0) {
+        rc = fit_tables(change, active, q->l1_size);
+    }
+    if (rc == 0) {
+        rc = free_l1(q, q->header.l1_offset, q->l1_size);
+    }
+    return rc < 0 ? rc : replace_table(change, table, q->header.snapshot_count - 1);
+}
+
 static int remove_snapshot(Qcow2 *q, unsigned index)
 {
-    g_autofree uint64_t *l1 = NULL;
+    g_autofree uint64_t *removed_l1 = NULL, *active = g_try_malloc0(q->l1_size * 8ull + 1);
     Qcow2Snapshot removed = q->snapshots[index];
     uint32_t count = q->header.snapshot_count;
-    int rc = load_l1(q, &removed, &l1);
-    if (rc < 0) {
-        return rc;
-    }
+    Qcow2Switch change;
     g_autofree Qcow2Snapshot *rest = g_new0(Qcow2Snapshot, count);
     memcpy(rest, q->snapshots, index * sizeof(*rest));
     memcpy(rest + index, q->snapshots + index + 1, (count - index - 1) * sizeof(*rest));
-    rc = store_table(q, rest, count - 1);
+    g_autoptr(GByteArray) table = format_table(rest, count - 1);
+    int rc = active && table ? load_l1(q, &removed, &removed_l1) : -ENOMEM;
+    if (rc == 0) {
+        Qcow2SwitchSpace space = { q->l1_size, table->len, count_tables(q) };
+        rc = qcow2_switch_begin(&change, q, &space);
+    }
     if (rc < 0) {
         return rc;
     }
+    memcpy(active, q->l1, q->l1_size * 8ull);
+    rc = build_without(&change, &removed, removed_l1, active, table);
+    if (rc < 0) {
+        qcow2_switch_abort(&change);
+        return rc;
+    }
+    rc = qcow2_switch_commit(&change, active, q->l1_size);
+    if (rc < 0) {
+        return rc;
+    }
+    memcpy(q->l1, active, q->l1_size * 8ull);
     g_free(q->snapshots);
     q->snapshots = g_steal_pointer(&rest);
-    rc = change_tree(q, l1, removed.l1_size, -1);
-    if (rc == 0 && removed.l1_offset) {
-        qcow2_free_later(q, removed.l1_offset,
-                         round_up(MAX(removed.l1_size, 1) * 8ull, q->cluster_size));
-    }
+    q->snapshots_length = table->len;
     clear_snapshot(&removed);
-    return rc;
+    return 0;
 }
 
 bool qcow2_snapshot_delete(BlockNode *node, const char *which, GError **error)
@@ -577,10 +519,7 @@ bool qcow2_snapshot_delete(BlockNode *node, const char *which, GError **error)
         return false;
     }
     pthread_mutex_lock(&q->lock);
-    int rc = begin(q);
-    if (rc == 0) {
-        rc = end(q, remove_snapshot(q, (unsigned)index));
-    }
+    int rc = remove_snapshot(q, (unsigned)index);
     pthread_mutex_unlock(&q->lock);
     return report(q, rc, "delete", which, error);
 }

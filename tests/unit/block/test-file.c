@@ -110,7 +110,7 @@ static void a_planned_fault_hits_the_counted_operation_alone(void **state)
 static uint8_t byte_after_cut(const WriteLog *log, size_t length, uint64_t seed, size_t at)
 {
     size_t size;
-    File *file = write_log_replay(log, NULL, 0, length, seed);
+    File *file = write_log_replay(log, 0, NULL, 0, length, seed);
     assert_non_null(file);
     const uint8_t *data = file_memory_data(file, &size);
     uint8_t byte = at < size ? data[at] : 0;
@@ -121,7 +121,7 @@ static uint8_t byte_after_cut(const WriteLog *log, size_t length, uint64_t seed,
 static void a_power_cut_loses_only_what_was_not_flushed(void **state)
 {
     WriteLog *log = write_log_new();
-    File *file = file_record_new(file_memory_new(NULL, 0, BYTES), log);
+    File *file = file_record_new(file_memory_new(NULL, 0, BYTES), log, 0);
     uint8_t old[2048], new[2048];
     unsigned lost = 0, kept = 0, torn = 0;
     memset(old, 1, sizeof(old));
@@ -143,6 +143,103 @@ static void a_power_cut_loses_only_what_was_not_flushed(void **state)
     assert_true(lost > 50 && kept > 50 && torn > 20);
     assert_int_equal(byte_after_cut(log, length, 0, 0), 2);
     file_close(file);
+    write_log_free(log);
+}
+
+/* A memory file of which one flush lasts until another thread has written. */
+typedef struct SlowFlush {
+    File file;
+    File *below;
+    pthread_barrier_t begun, go_on;
+    bool is_slow;
+} SlowFlush;
+
+static ssize_t slow_pwritev(File *file, const struct iovec *iov, unsigned count, uint64_t offset)
+{
+    File *below = ((SlowFlush *)file)->below;
+    return below->ops->pwritev(below, iov, count, offset);
+}
+
+static int slow_flush(File *file)
+{
+    SlowFlush *slow = (SlowFlush *)file;
+    if (slow->is_slow) {
+        pthread_barrier_wait(&slow->begun);
+        pthread_barrier_wait(&slow->go_on);
+    }
+    return 0;
+}
+
+static void slow_close(File *file)
+{
+    file_done(file);
+}
+
+static void *flush_it(void *file)
+{
+    assert_int_equal(file_flush(file), 0);
+    return NULL;
+}
+
+static void a_flush_covers_what_was_written_before_it_began(void **state)
+{
+    static const FileOps ops = { .pwritev = slow_pwritev,
+                                 .flush = slow_flush,
+                                 .close = slow_close };
+    SlowFlush slow = { .below = file_memory_new(NULL, 0, BYTES), .is_slow = true };
+    file_init(&slow.file, &ops);
+    slow.file.alignment = 1;
+    pthread_barrier_init(&slow.begun, NULL, 2);
+    pthread_barrier_init(&slow.go_on, NULL, 2);
+    WriteLog *log = write_log_new();
+    File *file = file_record_new(&slow.file, log, 0);
+    pthread_t thread;
+    assert_int_equal(file_write(file, 0, "a", 1), 0);
+    assert_int_equal(pthread_create(&thread, NULL, flush_it, file), 0);
+    pthread_barrier_wait(&slow.begun);
+    assert_int_equal(file_write(file, 512, "b", 1), 0); /* done while the flush runs */
+    pthread_barrier_wait(&slow.go_on);
+    pthread_join(thread, NULL);
+    unsigned lost = 0, kept = 0;
+    for (uint64_t seed = 1; seed < 50; seed++) {
+        assert_int_equal(byte_after_cut(log, 3, seed, 0), 'a');
+        unsigned late = byte_after_cut(log, 3, seed, 512);
+        lost += late == 0;
+        kept += late == 'b';
+    }
+    assert_true(lost > 0 && kept > 0);
+    slow.is_slow = false;
+    assert_int_equal(file_flush(file), 0);
+    for (uint64_t seed = 1; seed < 50; seed++) {
+        assert_int_equal(byte_after_cut(log, 4, seed, 512), 'b');
+    }
+    file_close(file);
+    file_close(slow.below);
+    write_log_free(log);
+    pthread_barrier_destroy(&slow.begun);
+    pthread_barrier_destroy(&slow.go_on);
+}
+
+static void a_flush_of_one_file_leaves_the_other_unflushed(void **state)
+{
+    WriteLog *log = write_log_new();
+    File *one = file_record_new(file_memory_new(NULL, 0, BYTES), log, 0);
+    File *two = file_record_new(file_memory_new(NULL, 0, BYTES), log, 1);
+    assert_int_equal(file_write(one, 0, "a", 1), 0);
+    assert_int_equal(file_write(two, 0, "b", 1), 0);
+    assert_int_equal(file_flush(two), 0);
+    unsigned lost = 0;
+    for (uint64_t seed = 1; seed < 50; seed++) {
+        File *replayed = write_log_replay(log, 1, NULL, 0, 3, seed);
+        uint8_t byte;
+        assert_int_equal(file_read(replayed, 0, &byte, 1), 0);
+        assert_int_equal(byte, 'b');
+        file_close(replayed);
+        lost += byte_after_cut(log, 3, seed, 0) == 0;
+    }
+    assert_true(lost > 0);
+    file_close(one);
+    file_close(two);
     write_log_free(log);
 }
 
@@ -182,6 +279,8 @@ int main(void)
         cmocka_unit_test(what_lies_past_the_end_reads_as_zeroes),
         cmocka_unit_test(a_planned_fault_hits_the_counted_operation_alone),
         cmocka_unit_test(a_power_cut_loses_only_what_was_not_flushed),
+        cmocka_unit_test(a_flush_covers_what_was_written_before_it_began),
+        cmocka_unit_test(a_flush_of_one_file_leaves_the_other_unflushed),
         cmocka_unit_test(a_hole_of_a_file_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

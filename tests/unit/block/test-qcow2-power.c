@@ -219,7 +219,7 @@ static void set_up(Rig *rig, const Shape *shape, uint64_t seed)
     const uint8_t *data = file_memory_data(file, &rig->base_size);
     rig->base = g_memdup2(data, rig->base_size);
     rig->log = write_log_new();
-    rig->node = open_image(rig, file_record_new(file, rig->log), NULL);
+    rig->node = open_image(rig, file_record_new(file, rig->log, 0), NULL);
     assert_non_null(rig->node);
     run_workload(rig);
 }
@@ -308,7 +308,7 @@ static void note_finding(void *opaque, const char *text)
 /* One state after a cut. Returns: what is wrong with it, or NULL. */
 static char *state_problem(const Rig *rig, size_t cut, uint64_t seed, unsigned number)
 {
-    File *file = write_log_replay(rig->log, rig->base, rig->base_size, cut, seed);
+    File *file = write_log_replay(rig->log, 0, rig->base, rig->base_size, cut, seed);
     assert_non_null(file);
     keep_state(file, rig->shape->options, number);
     g_autoptr(GError) error = NULL;
@@ -316,20 +316,13 @@ static char *state_problem(const Rig *rig, size_t cut, uint64_t seed, unsigned n
     if (!node) {
         return g_strdup(error->message);
     }
-    BlockInfo info;
-    assert_true(block_get_info(node, &info, NULL));
-    bool is_dirty = info.is_dirty;
-    block_info_clear(&info);
     BlockCheck check = { 0 }, repair = { 0 }, again = { 0 };
     char *problem = NULL;
     Findings findings = { 0 };
     check.report = note_finding;
     check.opaque = &findings;
     int rc = block_check(node, &check, 0);
-    /* Version 2 has no dirty bit: flags that are missing are harmless. */
-    uint64_t harmless = is_dirty ? check.corruptions : findings.missing_flags;
-    if (rc < 0 || check.corruptions > harmless || findings.wrong_flags || findings.low_counts ||
-        check.check_errors) {
+    if (rc < 0 || check.corruptions || check.check_errors) {
         problem = g_strdup_printf("check gives %d, %lu corruptions, of them %u flags missing, %u "
                                   "wrong, %u refcounts too low",
                                   rc, (unsigned long)check.corruptions, findings.missing_flags,
