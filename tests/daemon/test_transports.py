@@ -60,6 +60,16 @@ key_file = "{pki}/serverkey.pem"
     return daemon
 
 
+def maps_gnutls(daemon):
+    with open(f"/proc/{daemon.process.pid}/maps", encoding="utf-8") as maps:
+        return "libgnutls" in maps.read()
+
+
+def test_the_library_for_tls_is_loaded_when_it_is_needed(lodged, tls_daemon):
+    assert not maps_gnutls(lodged)
+    assert maps_gnutls(tls_daemon)
+
+
 def test_libvirts_client_connects_by_tls(tls_daemon, pki):
     connection = libvirt.open(f"qemu+tls://localhost:{tls_daemon.port}/system?pkipath={pki}")
     assert connection.getType() == "QEMU" and connection.isSecure() == 1
