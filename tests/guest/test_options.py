@@ -243,7 +243,8 @@ def test_the_line_that_libvirt_writes_runs_a_guest(vmm, build, tmp_path):
     disk.write_bytes(bytes(1 << 20))
     command = [vmm, *libvirt_command_line(tmp_path, disk), "-kernel", image(build, "fetch-kernel"),
                "-initrd", image(build, "make-initramfs"), "-append", "console=ttyS0 lodge.hold lodge.shell"]
-    with Guest(command) as vm:
+    # The sandbox forbids ptrace, by which a build with sanitizers looks for leaks as it ends.
+    with Guest(command, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}) as vm:
         qmp = Qmp(str(tmp_path / "monitor.sock"))
         assert qmp.command("query-status")["status"] == "prelaunch"
         qmp.command("cont")
