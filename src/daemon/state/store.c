@@ -209,7 +209,8 @@ static void lead(StateStore *store)
             g_mutex_unlock(&store->lock);
             err = append_batch(store, commits, count);
             g_mutex_lock(&store->lock);
-            if (err < 0 && store->journal_fd < 0) {
+            /* A full disk is not a broken one: somebody may make room. */
+            if (err < 0 && store->journal_fd < 0 && err != -ENOSPC && err != -EDQUOT) {
                 store->failures++;
             } else if (err == 0) {
                 store->failures = 0;
