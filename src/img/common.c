@@ -136,12 +136,24 @@ bool img_wants_options_help(const char *text)
            g_strv_contains((const char *const *)words, "?");
 }
 
+static bool has_amendable(const BlockCreateOption *options)
+{
+    while (options->name && !options->can_amend) {
+        options++;
+    }
+    return options->name != NULL;
+}
+
 int img_print_options(const char *format, bool is_amend)
 {
     static const char *const kinds[] = { "size", "str", "bool (on/off)", "num" };
     const BlockCreateOption *options = block_create_options(format);
     if (!options) {
         img_error("Format driver '%s' does not support image creation", format);
+        return 1;
+    }
+    if (is_amend && !has_amendable(options)) {
+        img_error("Format driver '%s' does not support option amendment", format);
         return 1;
     }
     printf(is_amend ? "Amend options for '%s':\n" : "Supported %s options:\n", format);

@@ -1,6 +1,7 @@
 /* lodge-img resize and amend. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "img/commands.h"
 #include "img/common.h"
+#include "img/progress.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -121,9 +122,10 @@ int img_amend(const ImgArgs *args)
     if (!node) {
         return 1;
     }
-    if (!img_check_options(block_node_driver(node), options, true, &error) ||
-        !block_amend(node, options, &error)) {
-        return img_fail(error);
-    }
-    return 0;
+    ImgProgress progress;
+    img_progress_init(&progress, img_args_flag(args, "p") && !img_args_flag(args, "q"), 1);
+    bool ok = img_check_options(block_node_driver(node), options, true, &error) &&
+              block_amend(node, options, &error);
+    img_progress_end(&progress, ok);
+    return ok ? 0 : img_fail(error);
 }

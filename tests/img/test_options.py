@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import time
 
+import cases
 import pytest
 
 CONVERT = """
@@ -139,11 +140,24 @@ amend -o lazy_refcounts=on b.qcow2
 amend -o refcount_bits=3 b.qcow2
 amend -o size=8M b.qcow2
 amend -o size=x b.qcow2
+amend -o backing_file=a.raw,backing_fmt=raw b.qcow2
+amend -o data_file_raw=on b.qcow2
+amend -o data_file=x b.qcow2
 amend -o preallocation=off b.qcow2
 amend -o encrypt.state=active b.qcow2
 amend -p -o size=8M b.qcow2
 amend -q -o size=8M b.qcow2
 amend -t nothing -o size=8M b.qcow2
+amend -f raw -o help
+amend -o compat=0.10 b.qcow2
+amend -o compat=0.10 top.qcow2
+amend -o compat=0.10,refcount_bits=32 b.qcow2
+amend -o compat=1.1,refcount_bits=32 b.qcow2
+amend -o refcount_bits=1 a.qcow2
+amend -o refcount_bits=1 b.qcow2
+amend -o refcount_bits=64 a.qcow2
+amend -o compat=1.1,lazy_refcounts=on b.qcow2
+amend -o compat=0.10,lazy_refcounts=on b.qcow2
 amend -f qcow2
 amend --force -o lazy_refcounts=on b.qcow2
 amend --image-opts -o lazy_refcounts=on driver=qcow2,file.filename=b.qcow2
@@ -178,6 +192,17 @@ def template(disks, tmp_path_factory):
 def images(peer, template, tmp_path):
     """Copies them to a folder of @name."""
     return lambda name: shutil.copytree(template, tmp_path / name)
+
+
+@pytest.fixture
+def qemu_io(tmp_path):
+    """Runs commands of qemu-io on the image that is named last."""
+    def execute(*words):
+        commands = [part for word in words[:-1] for part in ("-c", word)]
+        done = subprocess.run(["qemu-io", *commands, words[-1]], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return execute
 
 
 def run(tool, folder, words):
@@ -265,3 +290,76 @@ def test_a_terminal_shows_share_rate_and_time_left(ours, disks, tmp_path):
 
 def test_a_quiet_convert_shows_no_progress(ours, disks, tmp_path):
     assert read_terminal([ours.path, "convert", "-p", "-q", "-f", "raw", "-O", "raw", disks(24 << 20), "o"], tmp_path) == ""
+
+
+OLD = [{}, {"refcount_bits": 1}, {"refcount_bits": 64, "cluster_size": 512}, {"cluster_size": 4096}, {"extended_l2": "on"},
+       {"compat": "0.10"}]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16, 32, 64])
+@pytest.mark.parametrize("old", OLD, ids=cases.text)
+def test_refcounts_of_another_width_count_the_same(ours, peer, disks, tmp_path, old, bits):
+    source = disks(4 << 20)
+    peer("convert", "-f", "raw", "-O", "qcow2", *cases.flags(old), source, "a.qcow2")
+    ours("amend", "-o", f"compat=1.1,refcount_bits={bits}", "a.qcow2")
+    assert json.loads(peer("info", "--output", "json", "a.qcow2").stdout)["format-specific"]["data"]["refcount-bits"] == bits
+    for tool in (ours, peer):
+        tool("check", "a.qcow2")
+        tool("compare", "-f", "raw", "-F", "qcow2", source, "a.qcow2")
+    for tool in (ours, peer):
+        tool("bench", "-q", "-w", "-c", "8", "-s", "65536", "-S", "262144", "--pattern", "17", "a.qcow2")
+        tool("check", "a.qcow2")
+
+
+def test_refcounts_that_do_not_fit_a_width_stay(ours, peer, disks, tmp_path):
+    peer("convert", "-f", "raw", "-O", "qcow2", disks(4 << 20), "a.qcow2")
+    peer("snapshot", "-c", "one", "a.qcow2")
+    for tool in (ours, peer):
+        tool("amend", "-o", "refcount_bits=1", "a.qcow2", code=1)
+        peer("check", "a.qcow2")
+    ours("amend", "-o", "refcount_bits=2", "a.qcow2")
+    peer("check", "a.qcow2")
+    peer("snapshot", "-d", "one", "a.qcow2")
+    ours("check", "a.qcow2")
+
+
+@pytest.mark.parametrize("has_backing", [False, True])
+def test_zero_clusters_stay_zeroes_in_version_2(ours, peer, qemu_io, disks, tmp_path, has_backing):
+    source = disks(4 << 20)
+    peer("convert", "-f", "raw", "-O", "qcow2", source, "base.qcow2")
+    if has_backing:
+        peer("create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "a.qcow2")
+    else:
+        peer("convert", "-f", "raw", "-O", "qcow2", source, "a.qcow2")
+    qemu_io("write -z 0 1M", "write -z -u 1M 1M", "write -P 5 64k 64k", "write -z 3M 512", "a.qcow2")
+    peer("convert", "-O", "raw", "a.qcow2", "before.raw")
+    ours("amend", "-o", "compat=0.10", "a.qcow2")
+    assert json.loads(peer("info", "--output", "json", "a.qcow2").stdout)["format-specific"]["data"]["compat"] == "0.10"
+    for tool in (ours, peer):
+        tool("check", "a.qcow2")
+        tool("compare", "-f", "raw", "-F", "qcow2", "before.raw", "a.qcow2")
+
+
+@pytest.mark.parametrize("options", ["extended_l2=on", "compression_type=zstd", "refcount_bits=8", "data_file=a.data", ""])
+def test_what_version_2_cannot_say_keeps_version_3(ours, peer, tmp_path, options):
+    """zstd and bitmaps, which qemu-img 7.2 loses, as well."""
+    peer("create", "-q", "-f", "qcow2", *(["-o", options] if options else []), "a.qcow2", "4M")
+    if not options:
+        peer("bitmap", "--add", "a.qcow2", "bm")
+    ours("amend", "-o", "compat=0.10", "a.qcow2", code=1)
+    assert json.loads(peer("info", "--output", "json", "a.qcow2").stdout)["format-specific"]["data"]["compat"] == "1.1"
+    peer("check", "a.qcow2")
+
+
+@pytest.mark.parametrize("compat", ["0.10", "1.1"])
+def test_a_snapshot_with_zero_clusters_outlives_a_downgrade_or_prevents_it(ours, peer, qemu_io, disks, tmp_path, compat):
+    peer("convert", "-f", "raw", "-O", "qcow2", disks(4 << 20), "a.qcow2")
+    qemu_io("write -P 7 0 1M", *(["write -z 2M 1M"] if compat == "1.1" else []), "a.qcow2")
+    peer("snapshot", "-c", "one", "a.qcow2")
+    qemu_io("write -z 1M 1M", "a.qcow2")
+    peer("convert", "-l", "one", "-O", "raw", "a.qcow2", "before.raw")
+    ours("amend", "-o", "compat=0.10", "a.qcow2", code=None)
+    assert json.loads(peer("info", "--output", "json", "a.qcow2").stdout)["format-specific"]["data"]["compat"] == compat
+    peer("check", "a.qcow2")
+    peer("convert", "-l", "one", "-O", "raw", "a.qcow2", "after.raw")
+    peer("compare", "-f", "raw", "-F", "raw", "before.raw", "after.raw")

@@ -406,7 +406,8 @@ static int check_flags(Checker *checker)
     return 0;
 }
 
-static int count_all(Checker *checker)
+/* Counts all but the refcount structures themselves. */
+static int count_content(Checker *checker)
 {
     const Qcow2 *q = checker->q;
     refer(checker, 0, q->cluster_size, "the header");
@@ -420,8 +421,25 @@ static int count_all(Checker *checker)
     if (q->header.crypt_length) {
         refer(checker, q->header.crypt_offset, q->header.crypt_length, "the encryption header");
     }
+    return rc;
+}
+
+static int count_all(Checker *checker)
+{
+    int rc = count_content(checker);
     check_reftable(checker);
     return rc;
+}
+
+/* New refcount structures. The old ones' clusters are not counted: they are free afterwards. */
+static int rebuild(Checker *checker, BlockCheck *quiet)
+{
+    memset(checker->counts, 0, checker->clusters * sizeof(checker->counts[0]));
+    Checker again = {
+        .q = checker->q, .check = quiet, .counts = checker->counts, .clusters = checker->clusters
+    };
+    int rc = count_content(&again);
+    return rc < 0 ? rc : qcow2_rebuild_refcounts(checker->q, checker->counts, checker->clusters);
 }
 
 static int repair_structures(Checker *checker)
@@ -430,27 +448,8 @@ static int repair_structures(Checker *checker)
         return 0;
     }
     say(checker, "Rebuilding refcount structure");
-    /* The old structures' own clusters are not counted: they are free afterwards. */
-    Qcow2 *q = checker->q;
-    memset(checker->counts, 0, checker->clusters * sizeof(checker->counts[0]));
     BlockCheck quiet = { 0 };
-    Checker again = {
-        .q = q, .check = &quiet, .counts = checker->counts, .clusters = checker->clusters
-    };
-    refer(&again, 0, q->cluster_size, "the header");
-    int rc = check_l1(&again, q->header.l1_offset, q->l1_size, true);
-    if (rc == 0) {
-        rc = check_snapshots(&again);
-    }
-    if (rc == 0) {
-        rc = check_bitmaps(&again);
-    }
-    if (q->header.crypt_length) {
-        refer(&again, q->header.crypt_offset, q->header.crypt_length, "the encryption header");
-    }
-    if (rc == 0) {
-        rc = qcow2_rebuild_refcounts(q, checker->counts, checker->clusters);
-    }
+    int rc = rebuild(checker, &quiet);
     if (rc == 0) {
         checker->check->corruptions_fixed = checker->check->corruptions - quiet.corruptions;
         checker->check->leaks_fixed = checker->check->leaks;
@@ -479,29 +478,70 @@ static int finish(Checker *checker)
     return rc;
 }
 
-int qcow2_check(BlockNode *node, BlockCheck *check, unsigned fix)
+/* @checker->counts: to be freed. */
+static int begin(Qcow2 *q, Checker *checker)
 {
-    Qcow2 *q = qcow2_of(node);
     uint64_t size;
     int rc = q->is_writable && !q->is_corrupt ? qcow2_flush_alone(q) : 0;
     if (rc == 0) {
-        rc = block_child_size(node->file, &size);
+        rc = block_child_size(q->node->file, &size);
     }
     if (rc < 0) {
         return rc;
     }
-    Checker checker = {
-        .q = q,
-        .check = check,
-        .fix = fix,
-        .clusters = div_round_up(size, q->cluster_size),
-    };
-    if (checker.clusters > CLUSTERS_MAX) {
+    checker->q = q;
+    checker->clusters = div_round_up(size, q->cluster_size);
+    if (checker->clusters > CLUSTERS_MAX) {
         return -EFBIG;
     }
-    checker.counts = g_try_new0(uint64_t, checker.clusters + 1);
-    if (!checker.counts) {
-        return -ENOMEM;
+    checker->counts = g_try_new0(uint64_t, checker->clusters + 1);
+    return checker->counts ? 0 : -ENOMEM;
+}
+
+static void set_refcount_bits(Qcow2 *q, unsigned bits)
+{
+    q->header.refcount_order = (uint32_t)g_bit_nth_lsf(bits, -1);
+    q->refcount_bits = bits;
+    q->refblock_bits = q->cluster_bits + 3 - q->header.refcount_order;
+}
+
+int qcow2_change_refcount_bits(Qcow2 *q, unsigned bits)
+{
+    BlockCheck check = { 0 };
+    unsigned before = q->refcount_bits;
+    Checker checker = { .check = &check };
+    int rc = begin(q, &checker);
+    if (rc < 0) {
+        return rc;
+    }
+    pthread_mutex_lock(&q->lock);
+    rc = count_all(&checker);
+    if (rc == 0) {
+        rc = compare_counts(&checker);
+    }
+    if (rc == 0 && (check.corruptions || check.leaks || check.check_errors)) {
+        rc = -EUCLEAN;
+    }
+    if (rc == 0) {
+        set_refcount_bits(q, bits);
+        rc = rebuild(&checker, &check);
+    }
+    if (rc < 0) {
+        set_refcount_bits(q, before);
+    }
+    q->free_hint = q->compressed_at = 0;
+    pthread_mutex_unlock(&q->lock);
+    g_free(checker.counts);
+    return rc;
+}
+
+int qcow2_check(BlockNode *node, BlockCheck *check, unsigned fix)
+{
+    Qcow2 *q = qcow2_of(node);
+    Checker checker = { .check = check, .fix = fix };
+    int rc = begin(q, &checker);
+    if (rc < 0) {
+        return rc;
     }
     check->total_clusters = div_round_up(q->header.size, q->cluster_size);
     pthread_mutex_lock(&q->lock);

@@ -276,10 +276,16 @@ bool qcow2_snapshot_load(BlockNode *node, const char *which, GError **error);
 /* check.c */
 int qcow2_check(BlockNode *node, BlockCheck *check, unsigned fix);
 
+/* Replaces the refcount structures by ones of @bits a count. -EUCLEAN: the old ones are wrong;
+ * -EOVERFLOW: a count does not fit; the image stays as it was. in_flight is held alone. */
+int qcow2_change_refcount_bits(Qcow2 *q, unsigned bits);
+
 /* info.c */
 bool qcow2_get_info(BlockNode *node, BlockInfo *info, GError **error);
 bool qcow2_change_backing(BlockNode *node, const char *filename, const char *format,
                           GError **error);
+
+/* amend.c */
 bool qcow2_amend(BlockNode *node, const BlockSpec *options, GError **error);
 
 /* crypt.c */
