@@ -21,7 +21,7 @@ const CliGroup cli_groups[] = {
     { "host", "Host and Hypervisor",
       TABLES(cli_host_commands, cli_host_cpu_commands, cli_host_memory_commands) },
     { "lodge", "Lodge itself",
-      TABLES(cli_doctor_commands, cli_import_commands, cli_run_commands, cli_self_commands,
-             cli_top_commands) },
+      TABLES(cli_doctor_commands, cli_import_commands, cli_passwd_commands, cli_run_commands,
+             cli_self_commands, cli_top_commands) },
     { NULL },
 };

@@ -25,6 +25,7 @@ extern const CliCommand cli_monitor_commands[];
 extern const CliCommand cli_monitor_event_commands[];
 extern const CliCommand cli_doctor_commands[];
 extern const CliCommand cli_run_commands[];
+extern const CliCommand cli_passwd_commands[];
 extern const CliCommand cli_save_commands[];
 extern const CliCommand cli_top_commands[];
 extern const CliCommand cli_self_commands[];

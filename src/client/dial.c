@@ -220,20 +220,30 @@ static int dial_tcp(const char *host, const char *port, GError **error)
     return found;
 }
 
-/* What runs on the other host: our helper where it is, else netcat. (transfer full) */
+/* netcat, which must end when we do: by -q0 where it knows that. */
+#define NETCAT                                                                                     \
+    "if nc -q 2>&1 | grep -q 'requires an argument'; then set -- -q0; fi; exec nc \"$@\" -U"
+
+/* What runs on the other host: the helper where it is, else netcat. For a socket that is named
+ * netcat is first, as libvirt's own helper passes over the name. (transfer full) */
 static char *remote_command(const DialTarget *target)
 {
-    g_autofree char *uri = g_shell_quote(target->name);
-    const char *path = target->socket    ? target->socket
-                       : target->session ? "$XDG_RUNTIME_DIR/lodge/lodge-sock"
-                                         : "/run/lodge/lodge-sock";
-    g_autofree char *quoted = target->socket ? g_shell_quote(path) : g_strdup(path);
+    const char *option = target->read_only ? "-r " : "";
     if (target->socket) {
-        return g_strdup_printf("exec nc -U %s", quoted);
+        g_autofree char *path = g_uri_escape_string(target->socket, "/", TRUE);
+        g_autofree char *uri = g_strdup_printf("%s?socket=%s", target->name, path);
+        g_autofree char *quoted_uri = g_shell_quote(uri);
+        g_autofree char *quoted = g_shell_quote(target->socket);
+        return g_strdup_printf("set --; if command -v nc >/dev/null; then " NETCAT
+                               " %s; else exec virt-ssh-helper %s%s; fi",
+                               quoted, option, quoted_uri);
     }
-    return g_strdup_printf("if command -v virt-ssh-helper >/dev/null; then exec virt-ssh-helper %s "
-                           "%s; else exec nc -U \"%s\"; fi",
-                           target->read_only ? "-r" : "", uri, quoted);
+    g_autofree char *uri = g_shell_quote(target->name);
+    const char *path =
+        target->session ? "$XDG_RUNTIME_DIR/lodge/lodge-sock" : "/run/lodge/lodge-sock";
+    return g_strdup_printf("set --; if command -v virt-ssh-helper >/dev/null; then exec "
+                           "virt-ssh-helper %s%s; else " NETCAT " \"%s\"; fi",
+                           option, uri, path);
 }
 
 static void use_as_standard_io(void *opaque)

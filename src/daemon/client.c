@@ -181,6 +181,12 @@ static void on_secured(void *opaque)
     DaemonClient *client = opaque;
     client->identity.x509_name =
         g_strdup(rpc_tls_peer_name(rpc_connection_tls(client->connection)));
+    if (!server_allows(client->server->tls_names, client->identity.x509_name)) {
+        log_warn("a client is refused: its certificate's name '%s' is not on tls_allowed_dn_list",
+                 client->identity.x509_name ? client->identity.x509_name : "(none)");
+        rpc_connection_abort(client->connection, "its certificate's name is not allowed");
+        return;
+    }
     rpc_connection_send(client->connection, rpc_message_new_byte(1));
     if (client->auth == AUTH_METHOD_NONE) {
         client_set_authenticated(client);

@@ -12,7 +12,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-typedef enum ValueKind { VALUE_UINT, VALUE_BOOL, VALUE_STRING, VALUE_OCTAL, VALUE_AUTH } ValueKind;
+typedef enum ValueKind {
+    VALUE_UINT,
+    VALUE_BOOL,
+    VALUE_STRING,
+    VALUE_LIST, /* of strings, in brackets */
+    VALUE_OCTAL,
+    VALUE_AUTH,
+} ValueKind;
+
+#define LIST_MAX_BYTES 65536u
 
 typedef struct ConfigKey {
     const char *name;
@@ -44,9 +53,12 @@ static const ConfigKey keys[] = {
     KEY("max_client_requests", VALUE_UINT, limits.max_client_requests),
     KEY("max_clients", VALUE_UINT, limits.max_clients),
     KEY("max_workers", VALUE_UINT, limits.max_workers),
+    KEY("sasl_allowed_username_list", VALUE_LIST, sasl_allowed_username_list),
     KEY("sasl_file", VALUE_STRING, sasl_file),
+    KEY("tls_allowed_dn_list", VALUE_LIST, tls_allowed_dn_list),
     KEY("tls_no_verify_certificate", VALUE_BOOL, tls_no_verify_certificate),
     KEY("tls_port", VALUE_STRING, tls_port),
+    KEY("unix_sock_group", VALUE_STRING, unix_sock_group),
     KEY("unix_sock_ro_perms", VALUE_OCTAL, unix_sock_ro_perms),
     KEY("unix_sock_rw_perms", VALUE_OCTAL, unix_sock_rw_perms),
 };
@@ -71,7 +83,6 @@ static const char *const passed_over[] = {
     "tcp_port",
     "unix_sock_admin_perms",
     "unix_sock_dir",
-    "unix_sock_group",
     NULL,
 };
 
@@ -103,6 +114,8 @@ void daemon_config_clear(DaemonConfig *config)
     for (unsigned i = 0; i < G_N_ELEMENTS(keys); i++) {
         if (keys[i].kind == VALUE_STRING) {
             g_clear_pointer((char **)((char *)config + keys[i].offset), g_free);
+        } else if (keys[i].kind == VALUE_LIST) {
+            g_clear_pointer((GStrv *)((char *)config + keys[i].offset), g_strfreev);
         }
     }
 }
@@ -119,6 +132,39 @@ static bool set_auth(AuthMethod *slot, const char *value)
     return false;
 }
 
+/* [ "one", "two" ]. NULL: it is none. (transfer full) */
+static GStrv parse_list(const char *text)
+{
+    g_autoptr(GPtrArray) words = g_ptr_array_new_with_free_func(g_free);
+    bool wants_word = true;
+    if (*text++ != '[') {
+        return NULL;
+    }
+    for (;;) {
+        text += strspn(text, " \t\n");
+        if (*text == ']') {
+            break;
+        }
+        if (*text == ',' && !wants_word) {
+            wants_word = true;
+            text++;
+            continue;
+        }
+        const char *end = *text == '"' && wants_word ? strchr(text + 1, '"') : NULL;
+        if (!end) {
+            return NULL;
+        }
+        g_ptr_array_add(words, g_strndup(text + 1, (gsize)(end - text) - 1));
+        wants_word = false;
+        text = end + 1;
+    }
+    if (text[1]) {
+        return NULL;
+    }
+    g_ptr_array_add(words, NULL);
+    return (GStrv)g_ptr_array_free(g_steal_pointer(&words), FALSE);
+}
+
 /* False: the value is not of its kind. */
 static bool set_value(DaemonConfig *config, const ConfigKey *key, const char *value)
 {
@@ -129,6 +175,10 @@ static bool set_value(DaemonConfig *config, const ConfigKey *key, const char *va
         g_free(*(char **)slot);
         *(char **)slot = g_strdup(value);
         return true;
+    case VALUE_LIST:
+        g_strfreev(*(GStrv *)slot);
+        *(GStrv *)slot = parse_list(value);
+        return *(GStrv *)slot != NULL;
     case VALUE_BOOL:
         return str_parse_bool(value, slot);
     case VALUE_UINT:
@@ -189,6 +239,23 @@ static bool apply_line(DaemonConfig *config, char *line, GError **error)
     return false;
 }
 
+static bool is_open_list(const char *line)
+{
+    const char *equals = strchr(line, '=');
+    line += strspn(line, " \t");
+    if (*line == '#' || !equals || equals[1 + strspn(equals + 1, " \t")] != '[') {
+        return false;
+    }
+    bool is_quoted = false;
+    for (const char *at = equals; *at; at++) {
+        is_quoted ^= *at == '"';
+        if (*at == ']' && !is_quoted) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool daemon_config_load(DaemonConfig *config, const char *path, bool must_exist, GError **error)
 {
     g_autofree char *text = NULL;
@@ -203,8 +270,14 @@ bool daemon_config_load(DaemonConfig *config, const char *path, bool must_exist,
     }
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
     for (unsigned i = 0; lines[i]; i++) {
-        if (!apply_line(config, lines[i], error)) {
-            g_prefix_error(error, "%s:%u: ", path, i + 1);
+        unsigned first = i;
+        g_autoptr(GString) line = g_string_new(lines[i]);
+        /* A list ends with its bracket, maybe lines later. */
+        while (is_open_list(line->str) && lines[i + 1] && line->len < LIST_MAX_BYTES) {
+            g_string_append_printf(line, "\n%s", lines[++i]);
+        }
+        if (!apply_line(config, line->str, error)) {
+            g_prefix_error(error, "%s:%u: ", path, first + 1);
             return false;
         }
     }

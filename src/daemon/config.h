@@ -16,6 +16,8 @@ typedef struct DaemonConfig {
     AuthMethod auth_tls, auth_unix_rw, auth_unix_ro;
     char *guest_uids; /* "FIRST-LAST": a user for each guest; "": the daemon's */
     char *sasl_file;  /* SCRAM credentials */
+    GStrv sasl_allowed_username_list, tls_allowed_dn_list; /* globs; NULL: all */
+    char *unix_sock_group;                                 /* of sockets but the admin's; or NULL */
     mode_t unix_sock_rw_perms, unix_sock_ro_perms;
 } DaemonConfig;
 
@@ -26,8 +28,9 @@ void daemon_config_init(DaemonConfig *config, bool session);
  * daemon_config_load - read lines "name = value" as of libvirtd.conf
  * @must_exist: whether a missing file is an error
  *
- * Values are numbers or quoted strings; names that only libvirtd has are passed over with a
- * warning. False: @error names file and line.
+ * Values are numbers, quoted strings or lists of these in brackets, which may go over several
+ * lines; names that only libvirtd has are passed over with a warning. False: @error names file and
+ * line.
  */
 bool daemon_config_load(DaemonConfig *config, const char *path, bool must_exist, GError **error);
 /* The users of guests: first and number. False with @error: it is no range. */

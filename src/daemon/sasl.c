@@ -2,6 +2,7 @@
  *
  * One failure ends the connection; a new one counts against max_anonymous_clients.
  * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/log.h"
 #include "daemon/error.h"
 #include "daemon/modules.h"
 #include "daemon/server.h"
@@ -52,6 +53,13 @@ static bool step(DaemonCall *call, const char *data, uint32_t size, int32_t *out
     *out_data = arena_take(call_arena(call), reply, NULL);
     *out_size = (uint32_t)strlen(reply);
     *out_complete = complete;
+    if (complete && !server_allows(client->server->sasl_users, scram_server_user(client->scram))) {
+        log_warn("user '%s' is refused: not on sasl_allowed_username_list",
+                 scram_server_user(client->scram));
+        daemon_error_set(error, DAEMON_ERROR_AUTH_FAILED, "authentication failed");
+        close_after_reply(client);
+        return false;
+    }
     if (complete) {
         client->identity.sasl_name = g_strdup(scram_server_user(client->scram));
         g_clear_pointer(&client->scram, scram_server_free);

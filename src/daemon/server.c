@@ -136,6 +136,16 @@ void server_remove_client(DaemonServer *server, DaemonClient *client)
     client_unref(client);
 }
 
+bool server_allows(const char *const *allowed, const char *name)
+{
+    for (unsigned i = 0; allowed && allowed[i]; i++) {
+        if (name && g_pattern_match_simple(allowed[i], name)) {
+            return true;
+        }
+    }
+    return !allowed;
+}
+
 unsigned server_count_unauthenticated(DaemonServer *server)
 {
     unsigned n = 0;
@@ -299,7 +309,7 @@ static bool is_alive(const struct sockaddr_un *address)
                           errno == EAGAIN);
 }
 
-int server_bind_unix(const char *path, mode_t mode, GError **error)
+int server_bind_unix(const char *path, mode_t mode, gid_t group, GError **error)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     if (g_strlcpy(address.sun_path, path, sizeof(address.sun_path)) >= sizeof(address.sun_path)) {
@@ -319,7 +329,8 @@ int server_bind_unix(const char *path, mode_t mode, GError **error)
     autofd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     /* Nobody can connect between bind() and chmod(): it does not listen yet. */
     if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
-        chmod(path, mode) < 0 || listen(fd, 128) < 0) {
+        (group != (gid_t)-1 && chown(path, (uid_t)-1, group) < 0) || chmod(path, mode) < 0 ||
+        listen(fd, 128) < 0) {
         lodge_error_set_errno(error, errno, "cannot listen on '%s'", path);
         return -1;
     }

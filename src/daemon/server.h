@@ -37,6 +37,8 @@ struct DaemonServer {
     LoopTimer *tick;
     const DispatchEntry **tables[3]; /* by program, then number */
     ScramStore *scram_store;         /* NULL: no SASL */
+    const char *const *sasl_users;   /* globs of names that may come in; NULL: all; borrowed */
+    const char *const *tls_names;    /* the same of certificates' names */
     int64_t idle_since_ns;           /* monotonic; last client left */
 };
 
@@ -54,8 +56,9 @@ const DispatchEntry *server_find_handler(DaemonServer *server, uint32_t program,
 /* Accepts on @fd (transfer full, listening). */
 bool server_listen(DaemonServer *server, int fd, const ListenOptions *options, GError **error);
 
-/* A listening socket at @path with @mode. One left behind by a dead daemon is replaced. */
-int server_bind_unix(const char *path, mode_t mode, GError **error);
+/* A listening socket at @path with @mode, of @group ((gid_t)-1: as it comes). One left behind by a
+ * dead daemon is replaced. */
+int server_bind_unix(const char *path, mode_t mode, gid_t group, GError **error);
 
 /* Listening sockets of all addresses of @host (NULL: any) are added. */
 bool server_listen_tcp(DaemonServer *server, const char *host, const char *port,
@@ -63,5 +66,8 @@ bool server_listen_tcp(DaemonServer *server, const char *host, const char *port,
 
 void server_remove_client(DaemonServer *server, DaemonClient *client);
 unsigned server_count_unauthenticated(DaemonServer *server);
+
+/* Whether one of the globs @allowed matches @name; NULL allows all, an empty list nobody. */
+bool server_allows(const char *const *allowed, const char *name);
 
 #endif

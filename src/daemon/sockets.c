@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -44,6 +45,20 @@ static ListenOptions options_of(const Daemon *daemon, const DaemonConfig *config
                             .same_user_only = daemon->session || name->admin };
 }
 
+static bool find_group(const char *name, gid_t *out, GError **error)
+{
+    enum { ENTRY_BYTES = 65536 }; /* with all its members */
+    g_autofree char *buffer = g_malloc(ENTRY_BYTES);
+    struct group entry, *found = NULL;
+    if (getgrnam_r(name, &entry, buffer, ENTRY_BYTES, &found) != 0 || !found) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "unix_sock_group: there is no group '%s'", name);
+        return false;
+    }
+    *out = entry.gr_gid;
+    return true;
+}
+
 static bool listen_on(Daemon *daemon, const DaemonConfig *config, const char *folder,
                       const SocketName *name, GError **error)
 {
@@ -52,7 +67,12 @@ static bool listen_on(Daemon *daemon, const DaemonConfig *config, const char *fo
                   : name->read_only ? config->unix_sock_ro_perms
                                     : config->unix_sock_rw_perms;
     ListenOptions options = options_of(daemon, config, name);
-    int fd = server_bind_unix(path, mode, error);
+    gid_t group = (gid_t)-1;
+    if (!name->admin && config->unix_sock_group &&
+        !find_group(config->unix_sock_group, &group, error)) {
+        return false;
+    }
+    int fd = server_bind_unix(path, mode, group, error);
     return fd >= 0 && server_listen(daemon->server, fd, &options, error);
 }
 
@@ -133,6 +153,8 @@ bool daemon_sockets_open(Daemon *daemon, const DaemonConfig *config, GError **er
         !(daemon->server->scram_store = scram_store_load(config->sasl_file, error))) {
         return false;
     }
+    daemon->server->sasl_users = (const char *const *)config->sasl_allowed_username_list;
+    daemon->server->tls_names = (const char *const *)config->tls_allowed_dn_list;
     unsigned n = activated_count();
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");

@@ -166,7 +166,7 @@ static int set_up(void **state)
     f->daemon.server = server_new(&f->daemon, &limits);
     server_add_handlers(f->daemon.server, handlers, G_N_ELEMENTS(handlers));
     server_add_handlers(f->daemon.server, connect_module.handlers, connect_module.n_handlers);
-    int fd = server_bind_unix(f->path, 0700, NULL);
+    int fd = server_bind_unix(f->path, 0700, (gid_t)-1, NULL);
     assert_true(fd >= 0 && server_listen(f->daemon.server, fd, &options, NULL));
     assert_int_equal(pthread_create(&f->thread, NULL, run_loop, f->daemon.loop), 0);
     f->client = dial(f);
