@@ -87,8 +87,8 @@ static bool place_raw(BlockNode *node, uint64_t offset, uint64_t length, bool is
                       BlockPlace *place)
 {
     bool may_disguise = is_write && node->was_probed && offset < PROBE_BYTES;
-    return !may_disguise && block_child_place(node->file, raw_of(node)->offset + offset, length,
-                                              is_write, place);
+    return !may_disguise &&
+           block_child_place(node->file, raw_of(node)->offset + offset, length, is_write, place);
 }
 
 static int zero_raw(BlockNode *node, uint64_t offset, uint64_t length, unsigned flags)
