@@ -152,6 +152,11 @@ bool machine_remove_backend(Machine *machine, const char *kind, const char *name
             backend = machine_find_backend(machine, others[i][1], name);
         }
     }
+    if (!backend && !strcmp(kind, "object")) {
+        /* No LODGE_ERROR_NOT_FOUND: QMP's class for it is GenericError. */
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "object '%s' not found", name);
+        return false;
+    }
     if (!backend) {
         set_missing_error(machine, kind, name, error);
         return false;
