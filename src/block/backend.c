@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/int-math.h"
 #include "base/log.h"
+#include "block/filter/filter.h"
 #include "gbase/error.h"
 
 #include <string.h>
@@ -71,6 +72,20 @@ static BlockSpec *make_spec(const BlockOptions *options, GError **error)
     return spec;
 }
 
+/* The filter copy-on-read above @node (taken). */
+static BlockNode *add_copy_on_read(BlockNode *node, GError **error)
+{
+    if (!block_node_is_writable(node)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "Can't use copy-on-read on read-only device");
+        block_node_unref(node);
+        return NULL;
+    }
+    BlockNode *filter = block_filter_new(&block_driver_copy_on_read, node, NULL, NULL);
+    block_node_unref(node);
+    return filter;
+}
+
 static BlockNode *open_node(const BlockOptions *options, GError **error)
 {
     unsigned flags = open_flags(options);
@@ -84,7 +99,7 @@ static BlockNode *open_node(const BlockOptions *options, GError **error)
                  "not write there what would look like another format: give format=raw",
                  options->id, block_node_filename(node));
     }
-    return node;
+    return node && options->copies_up ? add_copy_on_read(node, error) : node;
 }
 
 BlockBackend *block_backend_open(const BlockOptions *options, EventLoop *loop, GError **error)
@@ -205,11 +220,6 @@ bool block_backend_is_export(const BlockBackend *backend)
 bool block_backend_shares_writes(const BlockBackend *backend)
 {
     return backend->options.is_shared || backend->options.is_export;
-}
-
-void block_backend_set_shares_writes(BlockBackend *backend, bool shares_writes)
-{
-    backend->options.is_shared = shares_writes;
 }
 
 BlockCache block_backend_cache(const BlockBackend *backend)

@@ -53,6 +53,7 @@ typedef struct BlockOptions {
     bool is_shared;    /* others may write too (share-rw) */
     bool is_unlocked;  /* take no lock (locking=off) */
     bool takes_bytes;  /* requests of any alignment, not only of sectors */
+    bool copies_up;    /* copy-on-read: what is read from backing files is written to the image */
     bool can_discard;  /* discard=unmap: give freed space back to the host */
     BlockCache cache;
     BlockErrorAction on_write_error, on_read_error;
@@ -110,8 +111,6 @@ bool block_backend_is_readonly(const BlockBackend *backend);
 bool block_backend_is_export(const BlockBackend *backend);
 /* Whether others may write to the image too (share-rw). */
 bool block_backend_shares_writes(const BlockBackend *backend);
-/* A device's own choice in place of the options'. Context: the loop. */
-void block_backend_set_shares_writes(BlockBackend *backend, bool shares_writes);
 BlockCache block_backend_cache(const BlockBackend *backend);
 bool block_backend_can_discard(const BlockBackend *backend);
 

@@ -6,19 +6,21 @@
 
 void block_node_serialize(BlockNode *node)
 {
-    if (node->serial) {
+    if (__atomic_load_n(&node->serial, __ATOMIC_ACQUIRE)) {
         return;
     }
-    RangeLock *serial = g_new0(RangeLock, 1);
-    range_lock_init(serial);
     block_node_lock_alone(node);
-    __atomic_store_n(&node->serial, serial, __ATOMIC_RELEASE);
+    if (!node->serial) {
+        RangeLock *serial = g_new0(RangeLock, 1);
+        range_lock_init(serial);
+        __atomic_store_n(&node->serial, serial, __ATOMIC_RELEASE);
+    }
     pthread_rwlock_unlock(&node->lock);
 }
 
 void block_node_set_reads_wait(BlockNode *node, bool reads_wait)
 {
-    pthread_rwlock_wrlock(&node->lock);
+    block_node_lock_alone(node);
     __atomic_store_n(&node->reads_wait, reads_wait, __ATOMIC_RELEASE);
     pthread_rwlock_unlock(&node->lock);
 }

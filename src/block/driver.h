@@ -167,7 +167,8 @@ void block_node_lock_alone(BlockNode *node);
 
 /* copy-up.c */
 
-/* Writes to @node wait from here on for who holds their range in node->serial. */
+/* Writes to @node wait from here on for who holds their range in node->serial. Context: any thread
+ * that is not within a request of @node. */
 void block_node_serialize(BlockNode *node);
 /* As block_preadv() and block_status_chain(). @flags: BLOCK_IO_HELD: the caller holds the range in
  * node->serial. */

@@ -39,4 +39,7 @@ void block_file_remove(const char *filename);
  * not on failure). */
 BlockNode *block_file_node(File *file, const char *name, unsigned flags, GError **error);
 
+/* spec-keys.c: false with @error: @spec says what a node of @driver does not have. */
+bool block_spec_check_keys(const BlockSpec *spec, const BlockDriver *driver, GError **error);
+
 #endif

@@ -314,6 +314,29 @@ BlockNode *block_graph_add(BlockGraph *graph, const BlockSpec *spec, GError **er
     return node;
 }
 
+/* Who has @node; for messages. (transfer full) */
+static char *describe_user(BlockGraph *graph, const BlockNode *node)
+{
+    g_autoptr(GPtrArray) nodes = block_graph_nodes(graph);
+    BlockBackend *backend;
+    for (unsigned i = 0; (backend = block_graph_backend(graph, i)); i++) {
+        if (block_backend_node(backend) == node) {
+            return describe_backend(backend);
+        }
+    }
+    for (guint i = 0; i < nodes->len; i++) {
+        const BlockNode *parent = g_ptr_array_index(nodes, i);
+        const char *role = parent->file == node        ? "file"
+                           : parent->backing == node   ? "backing"
+                           : parent->data_file == node ? "data-file"
+                                                       : NULL;
+        if (role) {
+            return g_strdup_printf("node '%s' as its '%s'", parent->name, role);
+        }
+    }
+    return g_strdup("a job");
+}
+
 bool block_graph_del(BlockGraph *graph, const char *name, GError **error)
 {
     BlockNode *node = find(graph, name);
@@ -326,7 +349,9 @@ bool block_graph_del(BlockGraph *graph, const char *name, GError **error)
         return false;
     }
     if (__atomic_load_n(&node->refs, __ATOMIC_RELAXED) > 1) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY, "Block device %s is in use", name);
+        g_autofree char *user = describe_user(graph, node);
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY, "Block device %s is in use by %s", name,
+                    user);
         return false;
     }
     if (!g_ptr_array_remove(graph->owned, node)) {

@@ -277,7 +277,8 @@ bool block_place(BlockNode *node, uint64_t offset, uint64_t length, bool is_writ
         return false;
     }
     place->held[place->count++] = node;
-    bool is_plain = !is_write || (!node->serial && node->detect_zeroes == BLOCK_DETECT_ZEROES_OFF);
+    bool is_plain = is_write ? !node->serial && node->detect_zeroes == BLOCK_DETECT_ZEROES_OFF
+                             : !node->reads_wait;
     int rc = is_write ? check_write(node, offset, length) : check_range(node, offset, length);
     if (rc == 0 && is_plain && node->driver->place(node, offset, length, is_write, place)) {
         return true;

@@ -353,7 +353,8 @@ static BlockNode *open_at(const BlockSpec *spec, unsigned flags, const OpenConte
                     "the backing chain is longer than %u images, or names itself", DEPTH_MAX);
         return NULL;
     }
-    if (!apply_flags(spec, &flags, error) || (format && !(driver = find_driver(format, error)))) {
+    if (!apply_flags(spec, &flags, error) || (format && !(driver = find_driver(format, error))) ||
+        (driver && !block_spec_check_keys(spec, driver, error))) {
         return NULL;
     }
     if (driver && driver->is_protocol) {
@@ -369,6 +370,10 @@ static BlockNode *open_at(const BlockSpec *spec, unsigned flags, const OpenConte
         if (!driver) {
             g_set_error(error, LODGE_ERROR, LODGE_ERROR_IO, "Could not read '%s' for its format",
                         file->filename);
+            block_node_unref(file);
+            return NULL;
+        }
+        if (!block_spec_check_keys(spec, driver, error)) {
             block_node_unref(file);
             return NULL;
         }

@@ -48,6 +48,7 @@ static int read_filter(BlockNode *node, uint64_t offset, uint64_t length, const 
     if (has_backing && block_node_is_writable(file) &&
         (block_status(file, offset, length, &status) < 0 || status.length < length ||
          !(status.flags & BLOCK_STATUS_ALLOCATED))) {
+        block_node_serialize(file); /* an overlay may have come in between */
         copy_up(file, offset, length);
     }
     return block_preadv(file, offset, length, vec, skip);

@@ -95,7 +95,7 @@ void *machine_use_backend(Machine *machine, const MachineDevice *user, const cha
     }
     if (!backend && !strcmp(kind, "drive")) {
         g_autoptr(GError) reason = NULL;
-        backend = machine_open_node_drive(machine, name, &reason);
+        backend = machine_open_node_drive(machine, user, name, &reason);
         if (reason) {
             g_propagate_error(error, g_steal_pointer(&reason));
             return NULL;
@@ -154,7 +154,8 @@ bool machine_remove_backend(Machine *machine, const char *kind, const char *name
     }
     if (!backend && !strcmp(kind, "object")) {
         /* No LODGE_ERROR_NOT_FOUND: QMP's class for it is GenericError. */
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "object '%s' not found", name);
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "object '%s' not found",
+                    name);
         return false;
     }
     if (!backend) {

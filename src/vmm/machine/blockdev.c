@@ -98,11 +98,20 @@ static BlockCache cache_of(unsigned flags)
                                        : BLOCK_CACHE_WRITEBACK;
 }
 
-MachineBackend *machine_open_node_drive(Machine *machine, const char *name, GError **error)
+/* The device's property share-rw. */
+static bool shares_writes(const Device *dev)
+{
+    const Property *property = property_find(dev->class->properties, "share-rw");
+    return property && *(const bool *)((const char *)dev + property->offset);
+}
+
+MachineBackend *machine_open_node_drive(Machine *machine, const MachineDevice *user,
+                                        const char *name, GError **error)
 {
     BlockNode *node = block_graph_find(machine->graph, name, NULL);
-    if (!node ||
-        !block_graph_check_root(machine->graph, node, block_node_is_writable(node), false, error)) {
+    bool is_shared = user && shares_writes(user->device);
+    if (!node || !block_graph_check_root(machine->graph, node, block_node_is_writable(node),
+                                         is_shared, error)) {
         return NULL;
     }
     unsigned flags = block_node_flags(node);
@@ -110,6 +119,7 @@ MachineBackend *machine_open_node_drive(Machine *machine, const char *name, GErr
         .id = name,
         .node = node,
         .is_anonymous = true,
+        .is_shared = is_shared,
         .can_discard = flags & BLOCK_OPEN_DISCARD,
         .cache = cache_of(flags),
         .on_write_error = BLOCK_ERROR_ENOSPC,

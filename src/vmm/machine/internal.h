@@ -250,7 +250,8 @@ bool machine_open_drive(Machine *machine, const BlockOptions *options, GError **
 /* @texts: of char *, arguments of -blockdev. */
 bool machine_open_blockdevs(Machine *machine, const GPtrArray *texts, GError **error);
 /* A drive on the node @name for a device. NULL with @error, or without: there is no such node. */
-MachineBackend *machine_open_node_drive(Machine *machine, const char *name, GError **error);
+MachineBackend *machine_open_node_drive(Machine *machine, const MachineDevice *user,
+                                        const char *name, GError **error);
 /* What drives began is done, and told to their devices. */
 void machine_drain_drives(Machine *machine);
 /* Memory, devices and vCPUs as after power on, boot data loaded. */

@@ -169,6 +169,7 @@ static bool add_drive(Machine *machine, const DriveConfig *config, GError **erro
         .aio = config->aio ? drive_aios[config->aio] : NULL,
         .detect_zeroes = drive_detect_zeroes[config->detect_zeroes],
         .is_readonly = config->readonly,
+        .copies_up = config->copies_on_read,
         .can_discard = config->discard <= 1, /* unmap, on */
         .cache = cache_mode(config->cache),
         .on_write_error = error_action(config->werror, BLOCK_ERROR_ENOSPC),

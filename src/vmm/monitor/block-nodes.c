@@ -1,6 +1,6 @@
 /* QMP: nodes of the block graph.
  * SPDX-License-Identifier: GPL-2.0-or-later */
-#include "block/driver.h"
+#include "block/drivers.h"
 #include "gbase/error.h"
 #include "vmm/monitor/block.h"
 
@@ -167,7 +167,8 @@ static bool reopen_node(const MonitorSession *session, BlockGraph *graph, JsonOb
                     "Cannot change the option 'driver'");
         return false;
     }
-    return block_node_check_unclaimed(node, error) && wanted_flags(node, spec, &flags, error) &&
+    return block_spec_check_keys(spec, node->driver, error) &&
+           block_node_check_unclaimed(node, error) && wanted_flags(node, spec, &flags, error) &&
            block_reopen(node, flags, error) && reopen_backing(graph, node, spec, error);
 }
 

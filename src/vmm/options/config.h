@@ -75,7 +75,7 @@ typedef enum DriveInterface { DRIVE_NONE, DRIVE_VIRTIO } DriveInterface;
 typedef struct DriveConfig {
     char *id, *file, *format, *serial;
     uint32_t interface, cache, aio, media, discard, detect_zeroes, werror, rerror;
-    bool readonly, snapshot;
+    bool readonly, snapshot, copies_on_read;
     uint64_t index;
     ThrottleConfig limits;
     char *limits_group; /* name that drives share limits by, or NULL */

@@ -647,9 +647,11 @@ static void images_are_created_by_a_job(void **state)
     g_autoptr(BlockSpec) file = block_bench_spec(text);
     job_start(job_create_new(f.set, &job_options, file, &error));
     wait_end(&f);
-    block_spec_set(file, "node-name", "new-file");
-    block_spec_set(file, "auto-read-only", "on");
-    assert_non_null(block_graph_add(f.bench->graph, file, &error));
+    g_autofree char *node_text = g_strdup_printf(
+        "{'driver':'file','filename':'%s/new','node-name':'new-file','auto-read-only':true}",
+        f.bench->folder);
+    g_autoptr(BlockSpec) below = block_bench_spec(node_text);
+    assert_non_null(block_graph_add(f.bench->graph, below, &error));
     g_autoptr(BlockSpec) format = block_bench_spec(
         "{'driver':'qcow2','file':'new-file','size':1048576,'version':'v3','cluster-size':4096}");
     Job *job =

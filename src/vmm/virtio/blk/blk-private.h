@@ -18,6 +18,7 @@ typedef struct VirtioBlk {
     uint32_t cache_choice;   /* property write-cache: auto, on, off */
     uint32_t werror, rerror; /* properties: auto, report, ignore, stop, enospc */
     bool offers_discard, offers_write_zeroes, offers_config_wce;
+    bool shares_writes; /* property share-rw; the machine reads it when it gives the back end */
     uint64_t boot_index;
 
     BlockBackend *backend; /* borrowed */

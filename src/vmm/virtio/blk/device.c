@@ -228,10 +228,10 @@ static const VirtioDeviceClass blk_class = {
         .name = name_, .kind = PROPERTY_UINT, .offset = offsetof(VirtioBlk, member), .min = min_,  \
         .max = max_, .fallback = default_, .help = help_                                           \
     }
-#define BLK_BOOL(name_, member, help_)                                                             \
+#define BLK_BOOL(name_, member, fallback_, help_)                                                  \
     {                                                                                              \
         .name = name_, .kind = PROPERTY_BOOL, .offset = offsetof(VirtioBlk, member),               \
-        .fallback = "on", .help = help_                                                            \
+        .fallback = fallback_, .help = help_                                                       \
     }
 static const char *const error_choices[] = { "auto", "report", "ignore", "stop", "enospc", NULL };
 static const char *const cache_choices[] = { "auto", "on", "off", NULL };
@@ -270,9 +270,10 @@ static const char *const cache_choices[] = { "auto", "on", "off", NULL };
         BLK_UINT("physical_block_size", physical_block_size, 512, 32768, "512",                    \
                  "unit of access that is fast, bytes"),                                            \
         BLK_UINT("bootindex", boot_index, 0, INT32_MAX, "0", "boot order for the firmware"),       \
-        BLK_BOOL("discard", offers_discard, "offer discard requests"),                             \
-        BLK_BOOL("write-zeroes", offers_write_zeroes, "offer write-zeroes requests"),              \
-        BLK_BOOL("config-wce", offers_config_wce, "let the driver switch the write cache")
+        BLK_BOOL("discard", offers_discard, "on", "offer discard requests"),                       \
+        BLK_BOOL("write-zeroes", offers_write_zeroes, "on", "offer write-zeroes requests"),        \
+        BLK_BOOL("config-wce", offers_config_wce, "on", "let the driver switch the write cache"),  \
+        BLK_BOOL("share-rw", shares_writes, "off", "others of this machine may write to the node")
 
 static const Property pci_properties[] = { BLK_PROPERTIES, VIRTIO_PCI_PROPERTIES, { 0 } };
 static const Property mmio_properties[] = { BLK_PROPERTIES, VIRTIO_MMIO_PROPERTIES, { 0 } };

@@ -1,0 +1,65 @@
+"""Nodes and devices that come and go, and options that nobody knows, on lodge-vmm and on QEMU.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+import pytest
+from block_machine import tool
+
+
+def unknown_options(m):
+    m.write("two.qcow2", 0, 1, 2)
+    good = {"driver": "qcow2", "node-name": "n", "file": {"driver": "file", "filename": m.path("two.qcow2")}}
+    for more in ({"colour": "red"}, {"size": 5}, {"key-secret": "s"}, {"cache": {"direct": False, "size": 3}}):
+        m.say("blockdev-add", good | more)
+    m.say("blockdev-add", good | {"file": good["file"] | {"lockin": "off"}})
+    m.say("blockdev-add", good | {"file": good["file"] | {"backing": "x"}})
+    m.say("blockdev-add", {"driver": "raw", "node-name": "n", "file": good["file"], "backing": None})
+    m.say("blockdev-add", good | {"l2-cache-size": 65536, "discard": "unmap", "detect-zeroes": "on",
+                                  "cache": {"direct": False, "no-flush": False}})
+    m.say("blockdev-reopen", {"options": [good | {"colour": "red"}]})
+    m.say("blockdev-del", node_name="n")
+    return []
+
+
+def shared_disk(m):
+    """Two devices on one node: only if both share."""
+    m.write("two.qcow2", 0, 1, 2)
+    m.add_storage(2, "two.qcow2")
+    m.add_format(2)
+    device = {"driver": "virtio-blk-pci", "drive": "libvirt-2-format"}
+    m.say("device_add", device | {"id": "d1", "bus": "port1", "share-rw": True})
+    m.say("device_add", device | {"id": "d2", "bus": "port2"})
+    m.say("device_add", device | {"id": "d2", "bus": "port2", "share-rw": True})
+    m.say("blockdev-del", node_name="libvirt-2-format")
+    m.say("nbd-server-start", {"addr": {"type": "unix", "data": {"path": m.path("nbd")}}})
+    m.say("block-export-add", {"type": "nbd", "id": "e", "node-name": "libvirt-2-format", "writable": True})
+    m.say("block-export-add", {"type": "nbd", "id": "e2", "node-name": "libvirt-1-format", "writable": True})
+    m.say("nbd-server-stop")
+    m.wait_export("e")
+    return []
+
+
+@pytest.mark.parametrize("script", [unknown_options, shared_disk], ids=lambda script: script.__name__)
+def test_nodes_are_qemus(machine, script):
+    machines = []
+    for engine in ("qemu", "lodge"):
+        m = machine(engine, "-device", "pcie-root-port,id=port1,chassis=1", "-device", "pcie-root-port,id=port2,chassis=2")
+        images = script(m)
+        m.end()
+        machines.append(m)
+    qemu, lodge = machines
+    assert lodge.trace == qemu.trace
+    for name in images:
+        tool("qemu-img", "compare", "-q", qemu.path(name), lodge.path(name))
+
+
+def test_a_node_in_use_stays_and_its_user_is_named(machine):
+    m = machine("lodge")
+    assert "by block device" in m.say("blockdev-del", node_name="libvirt-1-format")["desc"]
+    assert "by node 'libvirt-1-format' as its 'file'" in m.say("blockdev-del", node_name="libvirt-1-storage")["desc"]
+    m.say("nbd-server-start", {"addr": {"type": "unix", "data": {"path": m.path("nbd")}}})
+    m.write("two.qcow2", 0, 1, 2)
+    m.add_storage(2, "two.qcow2")
+    m.add_format(2)
+    m.say("block-export-add", {"type": "nbd", "id": "e", "node-name": "libvirt-2-format"})
+    assert "by the export 'e'" in m.say("blockdev-del", node_name="libvirt-2-format")["desc"]
