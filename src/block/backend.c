@@ -35,7 +35,7 @@ struct BlockBackend {
     char *limits_name;          /* of a group that is shared, or NULL */
     ThrottleMember member;      /* of limits; NULL group: not joined yet */
     _Atomic(bool) is_throttled; /* requests go through the limits */
-    BlockStats stats;           /* on the loop */
+    BlockStats stats;           /* under lock */
 };
 
 /* Opening */
@@ -116,16 +116,8 @@ BlockBackend *block_backend_open(const BlockOptions *options, EventLoop *loop, G
         return NULL;
     }
     backend->options.is_readonly |= !block_node_is_writable(backend->node);
-    backend->loop = loop;
-    backend->pool = workpool_new(loop, THREADS_MAX);
-    if (!backend->pool) {
-        lodge_error_set_errno(error, errno, "drive '%s': cannot start", options->id);
+    if (!block_backend_move(backend, loop, error)) {
         return NULL;
-    }
-    backend->ring = file_ring_new(loop);
-    if (!backend->ring) {
-        log_debug("drive '%s': no io_uring (%s); threads do all requests", options->id,
-                  strerror(errno));
     }
     ThrottleConfig none;
     throttle_config_init(&none);
@@ -136,6 +128,28 @@ BlockBackend *block_backend_open(const BlockOptions *options, EventLoop *loop, G
     }
     throttle_group_join(backend->limits, &backend->member);
     return g_steal_pointer(&backend);
+}
+
+bool block_backend_move(BlockBackend *backend, EventLoop *loop, GError **error)
+{
+    if (backend->loop == loop) {
+        return true;
+    }
+    WorkPool *pool = workpool_new(loop, THREADS_MAX);
+    if (!pool) {
+        lodge_error_set_errno(error, errno, "drive '%s': cannot start", backend->id);
+        return false;
+    }
+    file_ring_free(backend->ring);
+    workpool_free(backend->pool);
+    backend->pool = pool;
+    backend->loop = loop;
+    backend->ring = file_ring_new(loop);
+    if (!backend->ring) {
+        log_debug("drive '%s': no io_uring (%s); threads do all requests", backend->id,
+                  strerror(errno));
+    }
+    return true;
 }
 
 void block_backend_close(BlockBackend *backend)
@@ -368,13 +382,13 @@ static void report(BlockRequest *request)
     BlockStats *stats = &request->backend->stats;
     pthread_mutex_lock(&request->backend->lock);
     request->backend->undelivered--;
-    pthread_mutex_unlock(&request->backend->lock);
     if (request->result < 0) {
         stats->failed[request->op]++;
     } else {
         stats->operations[request->op]++;
         stats->bytes[request->op] += request->op == BLOCK_OP_FLUSH ? 0 : request->length;
     }
+    pthread_mutex_unlock(&request->backend->lock);
     request->done(request, request->result);
 }
 
@@ -522,8 +536,9 @@ static bool has_undelivered(BlockBackend *backend)
     return backend->undelivered > 0;
 }
 
-void block_backend_drain(BlockBackend *backend)
+static void drain_here(void *opaque)
 {
+    BlockBackend *backend = opaque;
     do {
         block_backend_wait_idle(backend);
         workpool_poll(backend->pool);
@@ -533,6 +548,13 @@ void block_backend_drain(BlockBackend *backend)
         /* A thread that has just executed one may not have handed it back yet. */
         sched_yield();
     } while (has_undelivered(backend));
+}
+
+void block_backend_drain(BlockBackend *backend)
+{
+    while (loop_call_wait(backend->loop, drain_here, backend) < 0) {
+        sched_yield(); /* memory is short: others give some back */
+    }
 }
 
 static void flush_done(BlockRequest *request, int result)
@@ -602,7 +624,8 @@ void block_backend_tell_error(BlockBackend *backend, bool is_write, BlockErrorAc
     }
 }
 
-void block_backend_get_stats(const BlockBackend *backend, BlockStats *out_stats)
+void block_backend_get_stats(BlockBackend *backend, BlockStats *out_stats)
 {
+    LOCK_GUARD(&backend->lock);
     *out_stats = backend->stats;
 }

@@ -124,7 +124,8 @@ void block_submit(BlockBackend *backend, BlockRequest *request);
 void block_backend_wait_idle(BlockBackend *backend);
 
 /* As block_backend_wait_idle(), and done was called for each request that was submitted before and
- * for those that their done submitted. Context: the loop, without a device's lock. */
+ * for those that their done submitted. Context: the loop, or a thread that its thread does not wait
+ * for; without a device's lock. */
 void block_backend_drain(BlockBackend *backend);
 
 /* For requests that do not go through block_submit(), as those of exports: the node, until leave().
@@ -140,6 +141,11 @@ void block_backend_drain_begin(BlockBackend *backend);
 void block_backend_drain_end(BlockBackend *backend);
 /* @node (taken) in place of the node, which is returned (transfer full). Drained. */
 BlockNode *block_backend_replace_node(BlockBackend *backend, BlockNode *node);
+
+/* Requests are executed and reported on @loop from here on. No request is in flight; throttling
+ * stays with the loop of opening. Neither loop's thread is in a handler: it is the caller's or
+ * pauses. False with @error: as before. */
+bool block_backend_move(BlockBackend *backend, EventLoop *loop, GError **error);
 
 /* Begins to write what the host's cache holds of the image; a failure is logged. Context: the loop.
  */
@@ -181,8 +187,8 @@ typedef struct BlockStats {
     uint64_t failed[BLOCK_OP_WRITE_ZEROES + 1];
 } BlockStats;
 
-/* Context: the loop. */
-void block_backend_get_stats(const BlockBackend *backend, BlockStats *out_stats);
+/* Context: any thread. */
+void block_backend_get_stats(BlockBackend *backend, BlockStats *out_stats);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockBackend, block_backend_close)
 

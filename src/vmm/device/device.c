@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/device/device.h"
 
-#include "base/cleanup.h"
 #include "base/log.h"
 #include "gbase/error.h"
 #include "gbase/strutil.h"
@@ -17,6 +16,11 @@ Device *device_new(const DeviceClass *class, const char *id)
     pthread_mutex_init(&dev->lock, NULL);
     properties_set_defaults(class->properties, dev);
     return dev;
+}
+
+EventLoop *device_loop(const Device *dev)
+{
+    return dev->thread ? loop_thread_loop(dev->thread) : dev->host->loop;
 }
 
 const char *device_label(const Device *dev)
@@ -78,8 +82,11 @@ void device_unrealize(Device *dev)
         return;
     }
     if (dev->class->unrealize) {
+        loop_thread_pause(dev->thread);
         dev->class->unrealize(dev);
+        loop_thread_continue(dev->thread);
     }
+    dev->thread = NULL;
     dev->is_realized = false;
     dev->host = NULL;
 }
@@ -96,48 +103,66 @@ void device_free(Device *dev)
     g_free(dev);
 }
 
+/* Alone with the device: its thread pauses, its registers wait. */
+static void enter(Device *dev)
+{
+    loop_thread_pause(dev->thread);
+    pthread_mutex_lock(&dev->lock);
+}
+
+static void leave(Device *dev)
+{
+    pthread_mutex_unlock(&dev->lock);
+    loop_thread_continue(dev->thread);
+}
+
 void device_reset(Device *dev, ResetKind kind)
 {
     lodge_assert(dev->is_realized);
     if (dev->class->reset) {
-        LOCK_GUARD(&dev->lock);
+        enter(dev);
         dev->class->reset(dev, kind);
+        leave(dev);
     }
 }
 
 void device_quiesce(Device *dev)
 {
     if (dev->class->quiesce) {
-        LOCK_GUARD(&dev->lock);
+        enter(dev);
         dev->class->quiesce(dev);
+        leave(dev);
     }
 }
 
 bool device_is_drained(Device *dev)
 {
-    LOCK_GUARD(&dev->lock);
-    return !dev->class->is_drained || dev->class->is_drained(dev);
+    enter(dev);
+    bool is_drained = !dev->class->is_drained || dev->class->is_drained(dev);
+    leave(dev);
+    return is_drained;
 }
 
 void device_resume(Device *dev)
 {
     if (dev->class->resume) {
-        LOCK_GUARD(&dev->lock);
+        enter(dev);
         dev->class->resume(dev);
+        leave(dev);
     }
 }
 
 void device_save(Device *dev, GByteArray *out)
 {
-    LOCK_GUARD(&dev->lock);
+    enter(dev);
     if (dev->class->state) {
         state_save(dev->class->state, dev, out);
     }
+    leave(dev);
 }
 
-bool device_load(Device *dev, const uint8_t *bytes, size_t length, GError **error)
+static bool load(Device *dev, const uint8_t *bytes, size_t length, GError **error)
 {
-    LOCK_GUARD(&dev->lock);
     if (!dev->class->state) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED, "device '%s' has no state: %s",
                     device_label(dev), dev->class->unmigratable);
@@ -149,4 +174,12 @@ bool device_load(Device *dev, const uint8_t *bytes, size_t length, GError **erro
         return false;
     }
     return true;
+}
+
+bool device_load(Device *dev, const uint8_t *bytes, size_t length, GError **error)
+{
+    enter(dev);
+    bool ok = load(dev, bytes, length, error);
+    leave(dev);
+    return ok;
 }

@@ -53,7 +53,13 @@ struct Device {
     const DeviceHost *host; /* set before realize; borrowed */
     pthread_mutex_t lock;   /* taken by the bus around register handlers */
     bool is_realized;
+    /* That its descriptors and back ends are served by; set by realize; NULL: host->loop's. All
+     * functions below make it pause: what they call may count on being alone. */
+    LoopThread *thread;
 };
+
+/* The loop that serves the device's descriptors and back ends. */
+EventLoop *device_loop(const Device *dev);
 
 /* A new instance with default properties. @id may be NULL. */
 Device *device_new(const DeviceClass *class, const char *id);

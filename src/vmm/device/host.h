@@ -3,7 +3,7 @@
 #ifndef LODGE_VMM_DEVICE_HOST_H
 #define LODGE_VMM_DEVICE_HOST_H
 
-#include "event/loop.h"
+#include "event/loop-thread.h"
 #include "vmm/bus/region.h"
 #include "vmm/irq/line.h"
 #include "vmm/memory/guest-memory.h"

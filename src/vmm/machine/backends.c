@@ -15,6 +15,7 @@ static void backend_free(gpointer object)
     if (backend->free) {
         backend->free(backend->object);
     }
+    g_clear_pointer(&backend->sharers, g_ptr_array_unref);
     g_free(backend->kind);
     g_free(backend->name);
     g_free(backend);
@@ -105,12 +106,17 @@ void *machine_use_backend(Machine *machine, const MachineDevice *user, const cha
         set_missing_error(machine, kind, name, error);
         return NULL;
     }
-    if (backend->user && backend->user != user && !backend->is_shareable) {
+    if (backend->user && backend->user != user) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY, "%s '%s' is used by another device", kind,
                     name);
         return NULL;
     }
-    backend->user = user;
+    if (!backend->is_shareable) {
+        backend->user = user;
+    } else if (user) {
+        backend->sharers = backend->sharers ? backend->sharers : g_ptr_array_new();
+        g_ptr_array_add(backend->sharers, (void *)user);
+    }
     return backend->object;
 }
 
@@ -119,6 +125,8 @@ void machine_leave_backends(const MachineDevice *user)
     Machine *machine = user->machine;
     for (guint i = machine->backends->len; i > 0; i--) {
         MachineBackend *backend = g_ptr_array_index(machine->backends, i - 1);
+        while (backend->sharers && g_ptr_array_remove(backend->sharers, (void *)user)) {
+        }
         if (backend->user != user) {
             continue;
         }
@@ -136,16 +144,17 @@ static bool is_in_use(const MachineBackend *backend)
     if (!strcmp(backend->kind, "chardev")) {
         return ((const CharBackend *)backend->object)->has_frontend;
     }
-    return backend->user || !strcmp(backend->kind, "mux") || !strcmp(backend->kind, "memory");
+    bool is_shared = backend->sharers && backend->sharers->len > 0;
+    return backend->user || is_shared || !strcmp(backend->kind, "mux") ||
+           !strcmp(backend->kind, "memory");
 }
 
 bool machine_remove_backend(Machine *machine, const char *kind, const char *name, GError **error)
 {
-    static const char *const others[][2] = { { "chardev", "mux" },
-                                             { "object", "memory" },
-                                             { "object", "rng" },
-                                             { "object", "credentials" },
-                                             { "object", "throttle-group" } };
+    static const char *const others[][2] = {
+        { "chardev", "mux" }, { "object", "iothread" },    { "object", "memory" },
+        { "object", "rng" },  { "object", "credentials" }, { "object", "throttle-group" }
+    };
     MachineBackend *backend = machine_find_backend(machine, kind, name);
     for (unsigned i = 0; !backend && i < G_N_ELEMENTS(others); i++) {
         if (!strcmp(kind, others[i][0])) {

@@ -8,6 +8,7 @@
 #include "vmm/machine/internal.h"
 #include "vmm/machine/pc.h"
 #include "vmm/machine/user-objects.h"
+#include "vmm/virtio/blk/blk.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -93,6 +94,9 @@ static void *host_find_backend(void *opaque, const char *kind, const char *name,
 {
     const MachineDevice *md = opaque;
     void *object = machine_use_backend(md->machine, md, kind, name, error);
+    if (object && !strcmp(kind, VIRTIO_BLK_IOTHREAD)) {
+        return user_object_iothread(object);
+    }
     bool is_source = object && !strcmp(kind, "rng");
     return is_source ? (void *)user_object_rng(object) : object;
 }

@@ -27,6 +27,13 @@ typedef struct MachineBackendInfo {
     const char *user; /* id of the device that uses it, or NULL */
 } MachineBackendInfo;
 
+/* Of a back end of kind "iothread". */
+typedef struct MachineIothreadInfo {
+    int64_t thread_id;
+    uint64_t poll_max_ns, poll_grow, poll_shrink, batch;
+} MachineIothreadInfo;
+void machine_iothread_info(const void *object, MachineIothreadInfo *out);
+
 const char *machine_type_name(const Machine *machine);
 /* False: past the last. */
 bool machine_type_at(unsigned index, MachineTypeInfo *out);

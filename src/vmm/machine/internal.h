@@ -49,6 +49,7 @@ typedef struct MachineBackend {
     void (*free)(void *object); /* NULL: borrowed */
     const MachineDevice *user;
     bool is_shareable;
+    GPtrArray *sharers; /* of MachineDevice, in place of user where it is shareable; may be NULL */
 } MachineBackend;
 
 typedef struct MachineGsi MachineGsi;

@@ -1,6 +1,6 @@
 /* What -object makes: guest RAM, sources of random numbers, secrets, limits of disks.
  *
- * Leaves out: NUMA policies, I/O threads.
+ * Leaves out: NUMA policies, polling of I/O threads.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/machine/user-objects.h"
 
@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "block/file/ring.h"
 #include "block/objects.h"
 #include "gbase/error.h"
 #include "gbase/strutil.h"
@@ -341,9 +342,63 @@ ThrottleGroup *user_object_throttle_group(const UserObject *object)
     return ((const ThrottleObject *)object)->group;
 }
 
+/* I/O threads */
+
+typedef struct IothreadObject {
+    UserObject base;
+    LoopThread *thread;
+    uint64_t poll_max_ns, poll_grow, poll_shrink, batch;
+} IothreadObject;
+
+#define IOTHREAD_NUMBER(name_, member)                                                             \
+    {                                                                                              \
+        .name = name_, .kind = PROPERTY_UINT, .offset = offsetof(IothreadObject, member),          \
+        .max = INT64_MAX, .fallback = "0", .help = "accepted: the thread waits, it does not poll"  \
+    }
+
+static const Property iothread_properties[] = {
+    IOTHREAD_NUMBER("poll-max-ns", poll_max_ns),
+    IOTHREAD_NUMBER("poll-grow", poll_grow),
+    IOTHREAD_NUMBER("poll-shrink", poll_shrink),
+    IOTHREAD_NUMBER("aio-max-batch", batch),
+    { .name = NULL },
+};
+
+static bool iothread_open(const Machine *machine, UserObject *object, GError **error)
+{
+    IothreadObject *iothread = (IothreadObject *)object;
+    iothread->thread = loop_thread_new("iothread", file_rings_settle);
+    if (!iothread->thread) {
+        lodge_error_set_errno(error, errno, "cannot start a thread");
+    }
+    return iothread->thread != NULL;
+}
+
+static void iothread_close(UserObject *object)
+{
+    loop_thread_free(((IothreadObject *)object)->thread);
+}
+
+LoopThread *user_object_iothread(const UserObject *object)
+{
+    return ((const IothreadObject *)object)->thread;
+}
+
+void machine_iothread_info(const void *object, MachineIothreadInfo *out)
+{
+    const IothreadObject *iothread = object;
+    *out = (MachineIothreadInfo){ .thread_id = loop_thread_id(iothread->thread),
+                                  .poll_max_ns = iothread->poll_max_ns,
+                                  .poll_grow = iothread->poll_grow,
+                                  .poll_shrink = iothread->poll_shrink,
+                                  .batch = iothread->batch };
+}
+
 /* Classes */
 
 static const ObjectClass object_classes[] = {
+    { "iothread", "a thread that serves disks, for -device virtio-blk-pci,iothread=",
+      iothread_properties, sizeof(IothreadObject), "iothread", iothread_open, iothread_close },
     { "memory-backend-file", "guest RAM in a file or of large pages", file_properties,
       sizeof(MemoryObject), "memory", NULL, NULL },
     { "memory-backend-memfd", "anonymous guest RAM, for -machine memory-backend=", memfd_properties,
@@ -429,5 +484,8 @@ bool machine_add_object(Machine *machine, const BackendConfig *config, GError **
         return false;
     }
     machine_add_backend(machine, class->kind, config->id, object, object_free);
+    if (class->open == iothread_open) {
+        machine_find_backend(machine, class->kind, config->id)->is_shareable = true;
+    }
     return true;
 }

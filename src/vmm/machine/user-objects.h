@@ -1,5 +1,5 @@
-/* What -object makes, by the kind of back end: "memory", "rng", "credentials", "throttle-group".
- * SPDX-License-Identifier: GPL-2.0-or-later */
+/* What -object makes, by the kind of back end: "credentials", "iothread", "memory", "rng",
+ * "throttle-group". SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef LODGE_VMM_MACHINE_USER_OBJECTS_H
 #define LODGE_VMM_MACHINE_USER_OBJECTS_H
 
@@ -20,4 +20,8 @@ const RngSource *user_object_rng(const UserObject *object);
 
 /* Of kind "throttle-group"; borrowed. */
 ThrottleGroup *user_object_throttle_group(const UserObject *object);
+
+/* Of kind "iothread"; borrowed. */
+LoopThread *user_object_iothread(const UserObject *object);
+
 #endif

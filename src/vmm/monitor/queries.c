@@ -576,7 +576,22 @@ JsonNode *qmp_query_hotpluggable_cpus(MonitorSession *session, JsonObject *argum
 /* Disks are served by the main thread and the workers behind it. */
 JsonNode *qmp_query_iothreads(MonitorSession *session, JsonObject *arguments, GError **error)
 {
-    return qmp_take_array(json_array_new());
+    JsonArray *array = json_array_new();
+    MachineBackendInfo backend;
+    for (unsigned i = 0; machine_backend_at(session->set->target.machine, "iothread", i, &backend);
+         i++) {
+        MachineIothreadInfo info;
+        JsonObject *object = json_object_new();
+        machine_iothread_info(backend.object, &info);
+        json_object_set_string_member(object, "id", backend.name);
+        json_object_set_int_member(object, "thread-id", info.thread_id);
+        json_object_set_int_member(object, "poll-max-ns", (gint64)info.poll_max_ns);
+        json_object_set_int_member(object, "poll-grow", (gint64)info.poll_grow);
+        json_object_set_int_member(object, "poll-shrink", (gint64)info.poll_shrink);
+        json_object_set_int_member(object, "aio-max-batch", (gint64)info.batch);
+        json_array_add_object_element(array, object);
+    }
+    return qmp_take_array(array);
 }
 
 JsonNode *qmp_query_memory_size(MonitorSession *session, JsonObject *arguments, GError **error)

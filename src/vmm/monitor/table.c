@@ -198,7 +198,8 @@ const SchemaStruct schema_structs[] = {
     { "FdsetFdInfo", "fd:int,?opaque:str" },
     { "FdsetInfo", "fdset-id:int,fds:[FdsetFdInfo]" },
     { "HotpluggableCPU", "type:str,vcpus-count:int,props:CpuInstanceProperties,?qom-path:str" },
-    { "IOThreadInfo", "id:str,thread-id:int" },
+    { "IOThreadInfo",
+      "id:str,thread-id:int,poll-max-ns:int,poll-grow:int,poll-shrink:int,aio-max-batch:int" },
     { "ImageInfo", "filename:str,format:str,virtual-size:int,?actual-size:int,?dirty-flag:bool,"
                    "?cluster-size:int,?backing-filename:str,?full-backing-filename:str,"
                    "?backing-filename-format:str,?backing-image:ImageInfo" },

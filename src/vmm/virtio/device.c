@@ -162,7 +162,7 @@ static bool start_queue_watch(VirtioQueue *queue, GError **error)
 {
     queue->notify_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (queue->notify_fd >= 0) {
-        queue->watch = loop_watch(queue->dev->device.host->loop, queue->notify_fd, EPOLLIN,
+        queue->watch = loop_watch(device_loop(&queue->dev->device), queue->notify_fd, EPOLLIN,
                                   on_notified, queue);
     }
     if (!queue->watch) {
@@ -170,6 +170,17 @@ static bool start_queue_watch(VirtioQueue *queue, GError **error)
         return false;
     }
     return true;
+}
+
+static bool start_queue_watches(VirtioDevice *dev, GError **error)
+{
+    bool ok = true;
+    loop_thread_pause(dev->device.thread);
+    for (unsigned i = 0; i < dev->queue_count && ok; i++) {
+        ok = start_queue_watch(&dev->queue[i], error);
+    }
+    loop_thread_continue(dev->device.thread);
+    return ok;
 }
 
 static void stop_queue_watches(VirtioDevice *dev)
@@ -195,11 +206,11 @@ bool virtio_realize(VirtioDevice *dev, const VirtioTransport *transport, GError 
     if (!dev->class->realize(dev, error)) {
         return false;
     }
-    for (unsigned i = 0; i < dev->queue_count; i++) {
-        if (!start_queue_watch(&dev->queue[i], error)) {
-            virtio_unrealize(dev);
-            return false;
-        }
+    if (!start_queue_watches(dev, error)) {
+        loop_thread_pause(dev->device.thread);
+        virtio_unrealize(dev);
+        loop_thread_continue(dev->device.thread);
+        return false;
     }
     dev->offered = all_features(dev);
     return true;
@@ -327,7 +338,7 @@ static void do_status_write(void *opaque)
 void virtio_write_status(VirtioDevice *dev, uint8_t status)
 {
     StatusWrite write = { dev, status };
-    if (loop_call_wait(dev->device.host->loop, do_status_write, &write) < 0) {
+    if (loop_call_wait(device_loop(&dev->device), do_status_write, &write) < 0) {
         log_warn("%s: no memory to change the device status", device_label(&dev->device));
     }
 }

@@ -13,7 +13,7 @@
 typedef struct VirtioBlk {
     VirtioDevice virtio;
     /* Properties */
-    char *drive, *serial;
+    char *drive, *serial, *iothread;
     uint64_t queue_count, queue_size, logical_block_size, physical_block_size;
     uint32_t cache_choice;   /* property write-cache: auto, on, off */
     uint32_t werror, rerror; /* properties: auto, report, ignore, stop, enospc */

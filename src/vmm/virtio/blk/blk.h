@@ -8,6 +8,8 @@
 
 #include "vmm/device/device.h"
 
+/* Kind of back end that its iothread= names: a LoopThread. */
+#define VIRTIO_BLK_IOTHREAD "iothread"
 #define VIRTIO_BLK_BACKEND "drive"
 
 extern const DeviceClass virtio_blk_pci_class;

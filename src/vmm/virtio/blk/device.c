@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/endian.h"
 #include "base/int-math.h"
+#include "base/log.h"
 #include "gbase/error.h"
 #include "vmm/virtio/blk/blk-private.h"
 
@@ -139,6 +140,16 @@ static void on_resize(void *opaque)
     virtio_config_changed(&blk->virtio);
 }
 
+/* The device's thread pauses meanwhile. */
+static bool move_backend(VirtioBlk *blk, EventLoop *loop, GError **error)
+{
+    LoopThread *thread = blk->virtio.device.thread;
+    loop_thread_pause(thread);
+    bool ok = block_backend_move(blk->backend, loop, error);
+    loop_thread_continue(thread);
+    return ok;
+}
+
 static bool blk_realize(VirtioDevice *dev, GError **error)
 {
     VirtioBlk *blk = (VirtioBlk *)dev;
@@ -152,10 +163,20 @@ static bool blk_realize(VirtioDevice *dev, GError **error)
     if (!blk->backend) {
         return false;
     }
+    if (blk->iothread) {
+        dev->device.thread =
+            host->find_backend(host->opaque, VIRTIO_BLK_IOTHREAD, blk->iothread, error);
+        if (!dev->device.thread) {
+            return false;
+        }
+    }
     if (block_backend_size(blk->backend) % blk->logical_block_size) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
                     "the size of '%s' is not a multiple of logical_block_size",
                     block_backend_path(blk->backend));
+        return false;
+    }
+    if (!move_backend(blk, device_loop(&dev->device), error)) {
         return false;
     }
     blk->is_writeback = has_cache(blk);
@@ -173,7 +194,11 @@ static void blk_unrealize(VirtioDevice *dev)
 {
     VirtioBlk *blk = (VirtioBlk *)dev;
     if (blk->backend) {
+        g_autoptr(GError) error = NULL;
         block_backend_set_resize_hook(blk->backend, NULL, NULL);
+        if (!move_backend(blk, dev->device.host->loop, &error)) {
+            log_error("%s: %s", device_label(&dev->device), error->message);
+        }
     }
     g_clear_pointer(&blk->failed_chains, g_free);
     blk->failed_length = 0;
@@ -240,6 +265,10 @@ static const char *const cache_choices[] = { "auto", "on", "off", NULL };
       .kind = PROPERTY_LINK,                                                                       \
       .offset = offsetof(VirtioBlk, drive),                                                        \
       .help = "id of a drive" },                                                                   \
+        { .name = "iothread",                                                                      \
+          .kind = PROPERTY_LINK,                                                                   \
+          .offset = offsetof(VirtioBlk, iothread),                                                 \
+          .help = "id of the -object iothread that serves the disk" },                             \
         { .name = "serial",                                                                        \
           .kind = PROPERTY_STRING,                                                                 \
           .offset = offsetof(VirtioBlk, serial),                                                   \
