@@ -199,7 +199,10 @@ bool block_backend_resize(BlockBackend *backend, uint64_t size_bytes, GError **e
                     "the size of a disk must be a multiple of %d bytes", BLOCK_SECTOR);
         return false;
     }
-    if (!block_truncate(backend->node, size_bytes, BLOCK_PREALLOCATION_OFF, error)) {
+    block_backend_drain_begin(backend);
+    bool ok = block_truncate(backend->node, size_bytes, BLOCK_PREALLOCATION_OFF, error);
+    block_backend_drain_end(backend);
+    if (!ok) {
         g_prefix_error(error, "drive '%s': ", backend->id);
         return false;
     }

@@ -139,6 +139,24 @@ static NetBackend *monitor_netdev(void *opaque, unsigned index)
     return machine_backend_at(control->machine, "netdev", index, &info) ? info.object : NULL;
 }
 
+static bool monitor_iothread(void *opaque, unsigned index, MonitorIothread *out)
+{
+    const Control *control = opaque;
+    MachineBackendInfo backend;
+    MachineIothreadInfo info;
+    if (!machine_backend_at(control->machine, "iothread", index, &backend)) {
+        return false;
+    }
+    machine_iothread_info(backend.object, &info);
+    *out = (MonitorIothread){ .id = backend.name,
+                              .thread_id = info.thread_id,
+                              .poll_max_ns = info.poll_max_ns,
+                              .poll_grow = info.poll_grow,
+                              .poll_shrink = info.poll_shrink,
+                              .batch = info.batch };
+    return true;
+}
+
 static bool monitor_machine(void *opaque, unsigned index, MonitorMachineType *out)
 {
     MachineTypeInfo info;
@@ -273,6 +291,7 @@ static MonitorTarget monitor_target(Control *control)
         .fds = machine_fds(machine),
         .graph = machine_graph(machine),
         .block_objects = machine_block_objects(machine),
+        .iothread = monitor_iothread,
         .device = monitor_device,
         .device_add = monitor_device_add,
         .device_del = monitor_device_del,

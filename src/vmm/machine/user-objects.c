@@ -12,6 +12,7 @@
 #include "block/objects.h"
 #include "gbase/error.h"
 #include "gbase/strutil.h"
+#include "vmm/machine/inspect.h"
 #include "vmm/machine/internal.h"
 #include "vmm/options/throttle.h"
 

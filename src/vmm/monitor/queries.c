@@ -325,15 +325,42 @@ JsonNode *qmp_run_block_set_io_throttle(MonitorSession *session, JsonObject *arg
     return NULL;
 }
 
+/* The disk whose image is @node; NULL: none. */
+static BlockBackend *find_disk_of(const MonitorTarget *target, const BlockNode *node)
+{
+    MonitorDisk disk;
+    for (unsigned i = 0; target->disk(target->opaque, i, &disk); i++) {
+        if (disk.backend && block_skip_implicit(block_backend_node(disk.backend)) == node) {
+            return disk.backend;
+        }
+    }
+    return NULL;
+}
+
+static void resize_node(const MonitorTarget *target, const char *name, uint64_t bytes,
+                        GError **error)
+{
+    BlockNode *node = block_graph_find(target->graph, name, error);
+    BlockBackend *backend = node ? find_disk_of(target, node) : NULL;
+    if (backend) {
+        block_backend_resize(backend, bytes, error);
+    } else if (node && block_node_check_unclaimed(node, error)) {
+        block_truncate(node, bytes, BLOCK_PREALLOCATION_OFF, error);
+    }
+}
+
 JsonNode *qmp_run_block_resize(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     const char *device = json_object_get_string_member_with_default(arguments, "device", NULL);
-    const char *name = json_object_get_string_member_with_default(arguments, "node-name", device);
+    const char *name = json_object_get_string_member_with_default(arguments, "node-name", NULL);
     gint64 bytes = json_object_get_int_member(arguments, "size");
-    BlockBackend *backend = name ? find_disk(&session->set->target, name) : NULL;
+    const MonitorTarget *target = &session->set->target;
+    BlockBackend *backend = device ? find_disk(target, device) : NULL;
     if (bytes < 0) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
                     "Parameter 'size' expects a >0 size");
+    } else if (!device && name && target->graph) {
+        resize_node(target, name, (uint64_t)bytes, error);
     } else if (!backend) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND,
                     "Cannot find device='%s' nor node-name='%s'", device ? device : "",
@@ -344,7 +371,7 @@ JsonNode *qmp_run_block_resize(MonitorSession *session, JsonObject *arguments, G
     return NULL;
 }
 
-static JsonObject *stats_object(const BlockBackend *backend)
+static JsonObject *stats_object(BlockBackend *backend)
 {
     static const struct {
         BlockOp op;
@@ -576,19 +603,17 @@ JsonNode *qmp_query_hotpluggable_cpus(MonitorSession *session, JsonObject *argum
 /* Disks are served by the main thread and the workers behind it. */
 JsonNode *qmp_query_iothreads(MonitorSession *session, JsonObject *arguments, GError **error)
 {
+    const MonitorTarget *target = &session->set->target;
     JsonArray *array = json_array_new();
-    MachineBackendInfo backend;
-    for (unsigned i = 0; machine_backend_at(session->set->target.machine, "iothread", i, &backend);
-         i++) {
-        MachineIothreadInfo info;
+    MonitorIothread thread;
+    for (unsigned i = 0; target->iothread && target->iothread(target->opaque, i, &thread); i++) {
         JsonObject *object = json_object_new();
-        machine_iothread_info(backend.object, &info);
-        json_object_set_string_member(object, "id", backend.name);
-        json_object_set_int_member(object, "thread-id", info.thread_id);
-        json_object_set_int_member(object, "poll-max-ns", (gint64)info.poll_max_ns);
-        json_object_set_int_member(object, "poll-grow", (gint64)info.poll_grow);
-        json_object_set_int_member(object, "poll-shrink", (gint64)info.poll_shrink);
-        json_object_set_int_member(object, "aio-max-batch", (gint64)info.batch);
+        json_object_set_string_member(object, "id", thread.id);
+        json_object_set_int_member(object, "thread-id", thread.thread_id);
+        json_object_set_int_member(object, "poll-max-ns", (gint64)thread.poll_max_ns);
+        json_object_set_int_member(object, "poll-grow", (gint64)thread.poll_grow);
+        json_object_set_int_member(object, "poll-shrink", (gint64)thread.poll_shrink);
+        json_object_set_int_member(object, "aio-max-batch", (gint64)thread.batch);
         json_array_add_object_element(array, object);
     }
     return qmp_take_array(array);

@@ -48,6 +48,13 @@ typedef struct MonitorActions {
     bool shutdown_is_pause;  /* shutdown=pause, else poweroff */
 } MonitorActions;
 
+/* A thread that serves disks (-object iothread). */
+typedef struct MonitorIothread {
+    const char *id;
+    int64_t thread_id;
+    uint64_t poll_max_ns, poll_grow, poll_shrink, batch; /* as they were given */
+} MonitorIothread;
+
 typedef struct MonitorTarget {
     /* Facts; strings are borrowed for the target's life. */
     const char *name; /* of the guest, or NULL */
@@ -90,6 +97,7 @@ typedef struct MonitorTarget {
     CharBackend *(*chardev)(void *opaque, unsigned index);
     NetBackend *(*netdev)(void *opaque, unsigned index);
     bool (*machine)(void *opaque, unsigned index, MonitorMachineType *out); /* known types */
+    bool (*iothread)(void *opaque, unsigned index, MonitorIothread *out);   /* optional */
 
     /* All devices of the guest. */
     const Device *(*device)(void *opaque, unsigned index);
