@@ -1,8 +1,11 @@
 /* Faults: the n-th operation of a kind fails, once or from then on.
  * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/int-math.h"
 #include "block/file/file.h"
 
 #include <stdlib.h>
+
+#define SECTOR 512u
 
 typedef struct FaultFile {
     File base;
@@ -31,11 +34,21 @@ static int fault_error(File *file)
     return -fault_of(file)->plan->error;
 }
 
+/* What a short operation moves: at least a byte. */
+static struct iovec first_half(const struct iovec *iov)
+{
+    return (struct iovec){ iov->iov_base, iov->iov_len > 1 ? iov->iov_len / 2 : iov->iov_len };
+}
+
 static ssize_t fault_preadv(File *file, const struct iovec *iov, unsigned count, uint64_t offset)
 {
     File *below = fault_of(file)->below;
-    return strikes(file, FAULT_READ) ? fault_error(file)
-                                     : below->ops->preadv(below, iov, count, offset);
+    if (!strikes(file, FAULT_READ)) {
+        return below->ops->preadv(below, iov, count, offset);
+    }
+    struct iovec half = first_half(iov);
+    return fault_of(file)->plan->is_short ? below->ops->preadv(below, &half, 1, offset)
+                                          : fault_error(file);
 }
 
 static ssize_t fault_pwritev(File *file, const struct iovec *iov, unsigned count, uint64_t offset)
@@ -44,10 +57,14 @@ static ssize_t fault_pwritev(File *file, const struct iovec *iov, unsigned count
     if (!strikes(file, FAULT_WRITE)) {
         return below->ops->pwritev(below, iov, count, offset);
     }
-    if (fault_of(file)->plan->is_torn && count > 0) {
-        struct iovec half = { iov[0].iov_base, iov[0].iov_len / 2 };
-        ssize_t torn = half.iov_len ? below->ops->pwritev(below, &half, 1, offset) : 0;
-        (void)torn;
+    struct iovec half = first_half(iov);
+    if (fault_of(file)->plan->is_short) {
+        return below->ops->pwritev(below, &half, 1, offset);
+    }
+    uint64_t end = round_down(offset + half.iov_len, SECTOR);
+    if (fault_of(file)->plan->is_torn && end > offset) {
+        half.iov_len = end - offset;
+        (void)!below->ops->pwritev(below, &half, 1, offset);
     }
     return fault_error(file);
 }

@@ -161,7 +161,8 @@ typedef struct FaultPlan {
     uint64_t at;    /* the n-th of them fails; counted from 1; 0: none */
     bool is_sticky; /* all later ones too */
     int error;      /* errno */
-    bool is_torn;   /* half of a write reaches the file first */
+    bool is_torn;   /* half of a write, of whole sectors, reaches the file first */
+    bool is_short;  /* reads and writes do not fail: half of the first buffer is moved */
     uint64_t seen;  /* counted so far */
 } FaultPlan;
 

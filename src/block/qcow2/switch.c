@@ -323,8 +323,11 @@ int qcow2_switch_commit(Qcow2Switch *change, const uint64_t *l1, uint32_t entrie
         rc = block_child_flush(q->node->file);
     }
     if (rc < 0) {
-        q->is_corrupt = true; /* nobody knows which header is there */
+        /* Nobody knows which header is there. What the old one leads to can still be read. */
+        q->is_corrupt = true;
+        qcow2_switch_abort(change);
+        return rc;
     }
     done(change);
-    return rc;
+    return 0;
 }

@@ -332,25 +332,93 @@ static int check_map(Vdi *vdi, BlockCheck *check, uint8_t *used, uint32_t *out_c
     return 0;
 }
 
+static int write_count(BlockNode *node, Vdi *vdi, uint32_t count)
+{
+    uint8_t raw[sizeof(uint32_t)];
+    le32_put(raw, count);
+    int result = block_child_write(node->file, H_ALLOCATED, raw, sizeof(raw));
+    if (result == 0) {
+        vdi->allocated = count;
+        vdi->is_header_dirty = false;
+        result = block_child_flush(node->file);
+    }
+    return result;
+}
+
+static int move_block(BlockNode *node, const Vdi *vdi, uint32_t from, uint32_t to)
+{
+    autofree uint8_t *data = malloc(BLOCK_BYTES);
+    int result = !data ? -ENOMEM
+                       : block_child_read(node->file, vdi->data_offset + from * BLOCK_BYTES, data,
+                                          BLOCK_BYTES);
+    if (result == 0) {
+        result =
+            block_child_write(node->file, vdi->data_offset + to * BLOCK_BYTES, data, BLOCK_BYTES);
+    }
+    return result;
+}
+
+/* Moves the blocks that lie behind the first @count places into the gaps among these: the header's
+ * number is both that of the blocks and the next place. @used: the places named by the map. */
+static int close_gaps(BlockNode *node, Vdi *vdi, const uint8_t *used, uint32_t count)
+{
+    uint32_t gap = 0;
+    int result = 0;
+    for (uint32_t block = 0; block < vdi->blocks && result == 0; block++) {
+        uint64_t place = vdi->map_offset + (uint64_t)block * sizeof(uint32_t);
+        uint8_t raw[sizeof(uint32_t)];
+        result = table_cache_get(vdi->tables, place, raw, sizeof(raw));
+        uint32_t at = le32_get(raw);
+        if (result < 0 || at >= BLOCK_DISCARDED || at < count) {
+            continue;
+        }
+        while (used[gap / 8] & 1u << gap % 8) {
+            gap++;
+        }
+        le32_put(raw, gap);
+        result = move_block(node, vdi, at, gap++);
+        if (result == 0) {
+            result = table_cache_put(vdi->tables, place, raw, sizeof(raw));
+        }
+    }
+    if (result == 0) {
+        result = block_child_flush(node->file);
+    }
+    if (result == 0) {
+        result = table_cache_flush(vdi->tables);
+    }
+    return result < 0 ? result : block_child_flush(node->file);
+}
+
+static int check_count(BlockNode *node, Vdi *vdi, BlockCheck *check, const uint8_t *used,
+                       uint32_t count, unsigned fix)
+{
+    uint8_t raw[sizeof(uint32_t)];
+    int result = block_child_read(node->file, H_ALLOCATED, raw, sizeof(raw));
+    if (result < 0 || le32_get(raw) == count) {
+        return result;
+    }
+    bool can_fix = fix & BLOCK_FIX_ERRORS && check->corruptions == 0;
+    report(check, "ERROR: allocated blocks mismatch, is %" PRIu32 ", should be %" PRIu32,
+           le32_get(raw), count);
+    if (can_fix) {
+        result = close_gaps(node, vdi, used, count);
+        if (result == 0) {
+            result = write_count(node, vdi, count);
+        }
+        check->corruptions_fixed += result == 0;
+    }
+    return result;
+}
+
 static int vdi_check(BlockNode *node, BlockCheck *check, unsigned fix)
 {
     Vdi *vdi = node->state;
-    if (fix) {
-        return -ENOTSUP;
-    }
     LOCK_GUARD(&vdi->mapped.lock);
     uint32_t count = 0;
     autofree uint8_t *used = calloc(1, vdi->blocks / 8 + 1);
-    uint8_t raw[sizeof(uint32_t)];
     int result = used ? check_map(vdi, check, used, &count) : -ENOMEM;
-    if (result == 0) {
-        result = block_child_read(node->file, H_ALLOCATED, raw, sizeof(raw));
-    }
-    if (result == 0 && le32_get(raw) != count) {
-        report(check, "ERROR: allocated blocks mismatch, is %" PRIu32 ", should be %" PRIu32,
-               le32_get(raw), count);
-    }
-    return result;
+    return result < 0 ? result : check_count(node, vdi, check, used, count, fix);
 }
 
 static const BlockCreateOption create_options[] = {
