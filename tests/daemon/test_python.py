@@ -152,6 +152,15 @@ def test_events_tell_a_guests_life_in_order(lodged, connection):
     connection.domainEventDeregisterAny(handle)
 
 
+@pytest.mark.parametrize("prefix, uri", [("a b", "urn:x"), ("<a>", "urn:x"), ("p", ""), ("p", "\x01"), ("", "urn:x")])
+def test_a_prefix_that_is_none_cannot_break_the_definition(lodged, connection, prefix, uri):
+    domain = connection.defineXML(guest_xml("prefix"))
+    with pytest.raises(libvirt.libvirtError):
+        domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, "<a/>", prefix, uri)
+    assert "<metadata>" not in domain.XMLDesc()
+    domain.undefine()
+
+
 def test_metadata_events_carry_what_changed(lodged, connection):
     seen = []
     handle = connection.domainEventRegisterAny(

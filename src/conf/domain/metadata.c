@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/domain/metadata.h"
 
+#include "conf/error.h"
 #include "conf/xml.h"
 
 #include <string.h>
@@ -29,6 +30,12 @@ char *domain_def_get_metadata(const DomainDef *def, const char *uri)
 /* The client's element with its namespace said on it, as the text of a child of <metadata>. */
 static char *bind_namespace(const char *uri, const char *prefix, const char *xml, GError **error)
 {
+    if (!*uri || !prefix || xmlValidateNCName((const xmlChar *)prefix, 0) != 0) {
+        conf_error_set(error, CONF_ERROR_INVALID_ARG,
+                       "metadata: '%s' cannot be a prefix for the namespace '%s'", prefix ?: "",
+                       uri);
+        return NULL;
+    }
     g_autoptr(XmlDoc) doc = xml_doc_parse(xml, "metadata_xml", error);
     xmlNode *root = doc ? xml_doc_root(doc) : NULL;
     if (!root) {
@@ -37,6 +44,12 @@ static char *bind_namespace(const char *uri, const char *prefix, const char *xml
     xmlNs *space = xmlNewNs(root, (const xmlChar *)uri, (const xmlChar *)prefix);
     if (!space) {
         space = xmlSearchNs(root->doc, root, (const xmlChar *)prefix);
+    }
+    if (!space || strcmp((const char *)space->href, uri) != 0) {
+        conf_error_set(error, CONF_ERROR_INVALID_ARG,
+                       "metadata: the element uses the prefix '%s' for another namespace than '%s'",
+                       prefix, uri);
+        return NULL;
     }
     xmlSetNs(root, space);
     return xml_node_to_text(root, 2);
@@ -64,6 +77,11 @@ bool domain_def_set_metadata(DomainDef *def, const char *uri, const char *prefix
         is_empty = false;
     }
     g_string_append(text, "  </metadata>");
+    /* A namespace may hold what no XML can. */
+    g_autoptr(XmlDoc) whole = xml_doc_parse(text->str, "metadata", error);
+    if (!whole) {
+        return false;
+    }
     g_free(def->metadata);
     def->metadata = is_empty ? NULL : g_strdup(text->str);
     return true;

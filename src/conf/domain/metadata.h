@@ -13,7 +13,8 @@ char *domain_def_get_metadata(const DomainDef *def, const char *uri);
  * @xml:    the element; NULL: takes it out
  * @prefix: of the namespace, with @xml
  *
- * False with @error (CONF_ERROR): @xml is not well-formed; @def is unchanged.
+ * False with @error (CONF_ERROR): @xml is not well-formed, or @prefix is none for @uri; @def is
+ * unchanged.
  */
 bool domain_def_set_metadata(DomainDef *def, const char *uri, const char *prefix, const char *xml,
                              GError **error);
