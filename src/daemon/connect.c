@@ -27,17 +27,6 @@ bool handle_auth_list(DaemonCall *call, RemoteAuthListRet *ret, GError **error)
     return ret->types != NULL;
 }
 
-bool handle_auth_polkit(DaemonCall *call, RemoteAuthPolkitRet *ret, GError **error)
-{
-    if (!call->client->authenticated) {
-        daemon_error_set(error, DAEMON_ERROR_AUTH_UNAVAILABLE,
-                         "polkit cannot be asked here; connect as root or as the daemon's user");
-        return false;
-    }
-    ret->complete = 1;
-    return true;
-}
-
 /* qemu:///system and the like, also lodge:///...; an empty name leaves it to the daemon. */
 static bool is_our_uri(const char *name)
 {
@@ -319,7 +308,6 @@ bool handle_qemu_connect_domain_monitor_event_deregister(
 
 static const DispatchEntry handlers[] = {
     HANDLER_INLINE(auth_list),
-    HANDLER_INLINE(auth_polkit),
     HANDLER_INLINE(connect_open),
     HANDLER_INLINE(connect_close),
     HANDLER_INLINE(connect_get_type),

@@ -7,6 +7,7 @@
 const DaemonModule *const daemon_modules[] = {
     &connect_module,
     &sasl_module,
+    &polkit_module,
     &admin_module,
     &host_module,
     &host_node_module,

@@ -10,6 +10,7 @@ extern const DaemonModule *const daemon_modules[];
 
 extern const DaemonModule connect_module;     /* the connection itself */
 extern const DaemonModule sasl_module;        /* authentication */
+extern const DaemonModule polkit_module;      /* the same, of local users */
 extern const DaemonModule admin_module;       /* the daemon itself, on the admin socket */
 extern const DaemonModule host_module;        /* engines; what host and guests can do */
 extern const DaemonModule host_node_module;   /* facts about the host */
