@@ -1,0 +1,114 @@
+"""A guest's process that was taken over answers its monitor with anything: the daemon carries on.
+
+Every procedure for guests is called while hostile-engine.py makes up events and answers. The quick
+run does 600 calls (10 s), the slow one 20,000; $LODGE_SEED chooses them.
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+import os
+import random
+import tempfile
+import uuid
+
+import pytest
+import rpc
+from test_crash import guest_xml
+
+from lodged import Lodged
+
+ENGINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hostile-engine.py")
+# What waits for a guest that never answers in the end, or would only end the fun.
+LEFT_OUT = ("DESTROY", "UNDEFINE", "DETACH", "MIGRATE", "OPEN_", "CREATE", "RENAME", "SCREENSHOT", "SHUTDOWN", "REBOOT",
+            "DEVICE_ALIAS", "AGENT", "PM_", "_FS", "GUEST_INFO", "TIME", "ABORT")
+TEXTS = ["", "x", "vda", "serial0", "net0", "charserial0", "drive", "52:54:00:11:22:33", "<disk/>", '{"execute":"query-status"}']
+NUMBERS = [0, 0, 0, 1, 2, 3, 4, 8, 255, 1024, 0x7fffffff]
+DEVICES = """<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>
+<interface type='user'><mac address='52:54:00:11:22:33'/><model type='virtio'/></interface><memballoon model='virtio'/></devices>"""
+
+
+def procedures():
+    return [p for p in rpc.Protocol().procedures
+            if p.program in ("remote", "qemu") and "dom:D" in p.args and not set("ERWc") & set(p.flags)
+            and not any(word in p.name for word in LEFT_OUT)]
+
+
+def random_values(client, procedure, rng):
+    values = {}
+    for name, kind, suffix in client.protocol.members(procedure.args):
+        if kind in rpc.SIMPLE and not suffix:
+            values[name] = rng.choice(NUMBERS) if kind not in ("uc", "c") else 1
+        elif kind == "s" and (not suffix or suffix == "?"):
+            values[name] = rng.choice(TEXTS)
+    return values
+
+
+def start(client, dom):
+    try:
+        client.call("DOMAIN_CREATE", dom=dom)
+    except rpc.RpcError:
+        pass  # it said something that no guest says
+
+
+def state_of(client, dom):
+    return client.call("DOMAIN_GET_STATE", dom=dom, flags=0)["state"]
+
+
+def run_calls(daemon, folder, count):
+    rng = random.Random(int(os.environ.get("LODGE_SEED", "1")))
+    disk = folder / "disk.img"
+    disk.write_bytes(bytes(1 << 20))
+    xml = guest_xml("taken", ENGINE).replace("</devices>", DEVICES.format(disk=disk))
+    client = daemon.client().open("qemu:///session")
+    dom = client.call("DOMAIN_DEFINE_XML", xml=xml)["dom"]
+    xml = xml.replace("<memory", f"<uuid>{uuid.UUID(bytes=bytes(dom['uuid']))}</uuid><memory", 1)
+    good = client.call("DOMAIN_CREATE_XML", xml_desc=guest_xml("good"))["dom"]
+    all_of_them, answered, starts = procedures(), 0, 0
+    assert len(all_of_them) > 80
+    rss = None
+    for i in range(count):
+        if i % 100 == 0:
+            if state_of(client, dom) != 5:
+                client.call("DOMAIN_DESTROY", dom=dom)
+            client.call("DOMAIN_DEFINE_XML", xml=xml)  # calls have changed what is defined
+        if i % 20 == 0 and state_of(client, dom) == 5:
+            for _ in range(5):
+                if state_of(client, dom) == 5:
+                    start(client, dom)
+            starts += state_of(client, dom) != 5
+            rss = rss or daemon.rss_kib()
+        procedure = rng.choice(all_of_them)
+        try:
+            client.call(procedure.name, procedure.program, dom=dom, **random_values(client, procedure, rng))
+            answered += 1
+        except rpc.RpcError:
+            pass
+        if i % 50 == 0:
+            client.call("CONNECT_GET_ALL_DOMAIN_STATS")
+            assert state_of(client, good) == 1
+    assert starts and answered > count // 20, (starts, answered)
+    assert daemon.is_sanitized() or daemon.rss_kib() - rss < 32 << 10
+    for each in (dom, good):
+        try:
+            client.call("DOMAIN_DESTROY", dom=each)
+        except rpc.RpcError as error:
+            assert error.code == 55, error
+    print(f"{count} calls, {answered} answered with a result, {starts} starts")
+    client.call("DOMAIN_UNDEFINE", dom=dom)
+    client.close()
+
+
+@pytest.fixture
+def daemon():
+    """A short path: names of sockets hold 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="lodge-") as folder:
+        running = Lodged(folder)
+        yield running
+        running.stop()
+
+
+def test_no_answer_of_a_monitor_harms_the_daemon(daemon, tmp_path):
+    run_calls(daemon, tmp_path, 600)
+
+
+@pytest.mark.slow
+def test_no_answer_of_a_monitor_harms_the_daemon_in_the_long_run(daemon, tmp_path):
+    run_calls(daemon, tmp_path, 20000)
