@@ -29,10 +29,13 @@ check: deps-check all
 check-slow: deps-check all
 	@scripts/run-checks $(BUILD) slow
 
+# Pairs of runs for each row of the tables of disk images.
+IMG_RUNS ?= 3
 bench: deps-bench all
 	@bench/run $(BUILD)
 	@bench/rpc $(BUILD)
-	@bench/img $(BUILD)
+	@bench/img $(BUILD) --runs $(IMG_RUNS)
+	@bench/nbd $(BUILD) --runs $(IMG_RUNS)
 	@$(BUILD)/bench/throttle
 
 # FUZZ_SECONDS for each target; FUZZ_TARGETS to choose.

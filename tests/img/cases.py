@@ -5,18 +5,28 @@ SPDX-License-Identifier: GPL-2.0-or-later
 import itertools
 
 MIB = 1 << 20
+DATA_FILE = "DATA"  # the name of a file beside the image
 SIZES = [24 * MIB, 24 * MIB + 512 * 7]
 CHECKED = {"qcow2", "vdi", "vmdk", "vhdx"}  # qemu-img has a check for them
 
 
 def _qcow2():
-    for version, cluster in itertools.product(["0.10", "1.1"], [512, 4096, 65536, 2 * MIB]):
-        yield {"compat": version, "cluster_size": cluster}
+    for version, size in itertools.product(["0.10", "1.1"], range(9, 22)):
+        yield {"compat": version, "cluster_size": 1 << size}
     for bits in [1, 2, 4, 8, 32, 64]:
         yield {"refcount_bits": bits}
+        for cluster in [512, 4096, 2 * MIB]:
+            yield {"refcount_bits": bits, "cluster_size": cluster}
     yield {"lazy_refcounts": "on"}
-    yield {"extended_l2": "on", "cluster_size": 65536}
-    yield {"extended_l2": "on", "cluster_size": 131072}
+    yield {"lazy_refcounts": "on", "cluster_size": 4096}
+    for size in range(14, 22):
+        yield {"extended_l2": "on", "cluster_size": 1 << size}
+    for mode, cluster in itertools.product(["metadata", "falloc", "full"], [65536, 131072]):
+        yield {"extended_l2": "on", "preallocation": mode, "cluster_size": cluster}
+    for raw, cluster in itertools.product(["on", "off"], [4096, 65536, MIB]):
+        yield {"data_file": DATA_FILE, "data_file_raw": raw, "cluster_size": cluster}
+    yield {"data_file": DATA_FILE, "extended_l2": "on", "cluster_size": 65536}
+    yield {"data_file": DATA_FILE, "preallocation": "metadata"}
     for mode in ["metadata", "falloc", "full"]:
         yield {"preallocation": mode}
     yield {"preallocation": "metadata", "cluster_size": 4096}
@@ -43,7 +53,8 @@ def _vhdx():
         yield {"subformat": kind, "block_size": block}
     yield {"block_state_zero": "off"}
     yield {"block_state_zero": "on"}
-    yield {"log_size": 2 * MIB}
+    for log, block in itertools.product([MIB, 2 * MIB, 16 * MIB], [MIB, 256 * MIB]):
+        yield {"log_size": log, "block_size": block}
 
 
 OPTIONS = {
@@ -55,7 +66,9 @@ OPTIONS = {
     "vhdx": [{}, *_vhdx()],
 }
 COMPRESSED = [{"compression_type": kind, "cluster_size": size, "compat": "1.1"}
-              for kind in ["zlib", "zstd"] for size in [4096, 65536, MIB]]
+              for kind in ["zlib", "zstd"] for size in [512, 4096, 32768, 65536, MIB, 2 * MIB]]
+COMPRESSED += [{"extended_l2": "on", "cluster_size": size} for size in [16384, 65536]]
+COMPRESSED += [{"compat": "0.10", "cluster_size": size} for size in [4096, 65536]]
 
 
 def text(options):
@@ -88,5 +101,5 @@ def quick_cases():
     for name, fmt, options, compressed, size, sparse in all_cases():
         if (fmt, options) in wanted and not compressed and size == SIZES[1] and sparse == "4k":
             yield name, fmt, options, compressed, size, sparse
-        elif compressed and options["cluster_size"] == 65536 and size == SIZES[1]:
+        elif compressed and "compression_type" in options and options["cluster_size"] == 65536 and size == SIZES[1]:
             yield name, fmt, options, compressed, size, sparse

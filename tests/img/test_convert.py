@@ -21,7 +21,8 @@ def params():
 def convert(tool, source, fmt, options, compressed, sparse, target):
     packed = ["-c"] if compressed else []
     sparse = [] if compressed else ["-S", sparse]
-    return tool("convert", "-f", "raw", "-O", fmt, *sparse, *packed, *cases.flags(options), source, target)
+    words = [word.replace(f"={cases.DATA_FILE}", f"={target}.data") for word in cases.flags(options)]
+    return tool("convert", "-f", "raw", "-O", fmt, *sparse, *packed, *words, source, target)
 
 
 def assert_clean(tool, image, fmt):
