@@ -20,6 +20,7 @@ typedef struct Checker {
     uint64_t *counts;
     uint64_t clusters; /* of the file */
     bool needs_rebuild;
+    bool fixes_flags;
 } Checker;
 
 static void say(Checker *checker, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
@@ -340,6 +341,17 @@ static int compare_counts(Checker *checker)
     return 0;
 }
 
+/* What the refcount structures say, after all repairs. Those that are broken say nothing. */
+static uint64_t stated_count(const Checker *checker, uint64_t cluster)
+{
+    uint64_t count = checker->counts[cluster];
+    if (!checker->needs_rebuild && has_block(checker->q, cluster) &&
+        qcow2_refcount_get(checker->q, cluster, &count) < 0) {
+        checker->check->check_errors++;
+    }
+    return count;
+}
+
 /* Whether the COPIED flag of @entry fits the count of its cluster. Returns: true if it was mended.
  */
 static bool check_flag(Checker *checker, uint64_t *entry, uint64_t host, const char *what)
@@ -348,15 +360,14 @@ static bool check_flag(Checker *checker, uint64_t *entry, uint64_t host, const c
     if (!host || cluster >= checker->clusters) {
         return false;
     }
-    bool is_one = checker->counts[cluster] == 1, has_flag = *entry & QCOW2_COPIED;
-    if (is_one == has_flag) {
+    uint64_t count = stated_count(checker, cluster);
+    if ((count == 1) == !!(*entry & QCOW2_COPIED)) {
         return false;
     }
-    bool fixes = checker->fix & BLOCK_FIX_ERRORS;
     say(checker, "%s OFLAG_COPIED %s: entry=" X64 " refcount=%" G_GUINT64_FORMAT,
-        fixes ? "Repairing" : "ERROR", what, *entry, checker->counts[cluster]);
+        checker->fixes_flags ? "Repairing" : "ERROR", what, *entry, count);
     checker->check->corruptions++;
-    if (!fixes) {
+    if (!checker->fixes_flags) {
         return false;
     }
     *entry ^= QCOW2_COPIED;
@@ -385,6 +396,11 @@ static int check_table_flags(Checker *checker, uint64_t offset)
 static int check_flags(Checker *checker)
 {
     Qcow2 *q = checker->q;
+    const BlockCheck *check = checker->check;
+    /* With all refcounts right, flags are mended by "leaks" too, as QEMU does. */
+    bool is_right = check->corruptions == check->corruptions_fixed &&
+                    check->leaks == check->leaks_fixed && !check->check_errors;
+    checker->fixes_flags = checker->fix & BLOCK_FIX_ERRORS || (checker->fix && is_right);
     for (uint32_t i = 0; i < q->l1_size; i++) {
         uint64_t table = q->l1[i] & QCOW2_OFFSET_MASK;
         if (!table || q->l1[i] & QCOW2_L1_RESERVED || qcow2_in_cluster(q, table) ||

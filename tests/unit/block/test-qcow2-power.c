@@ -1,10 +1,10 @@
 /* Power cuts under a qcow2 image: a workload is recorded write by write; any state that a cut could
  * leave is made of the record, and must check without corruption, hold all that was flushed, and be
- * clean after one repair.
+ * clean after one repair; a persistent bitmap that can be used misses no change.
  *
  * Usage: test [STATES [SEED]]; QCOW2_POWER_KEEP=FOLDER writes every 50th state there for qemu-img.
  * SPDX-License-Identifier: GPL-2.0-or-later */
-#include "block/block.h"
+#include "block/named-bitmap.h"
 #include "lib/check.h"
 
 #include <stdio.h>
@@ -15,9 +15,11 @@
 #define DISK_BYTES (768u << 10)
 #define SECTOR 512u
 #define OPS 40u
+#define GRANULARITY 4096u
 
 static unsigned wanted_states = 600;
 static uint64_t first_seed = 1;
+static unsigned seen_bitmaps; /* that could be used after a cut */
 
 typedef struct Shape {
     const char *options;
@@ -53,6 +55,11 @@ typedef struct Rig {
     uint8_t saved[DISK_BYTES * 2]; /* of the snapshot */
     uint64_t size, saved_size;
     bool has_snapshot;
+    /* The persistent bitmap is named by the number of its adding; what the disk held then. */
+    bool has_bitmap;
+    unsigned bitmap_count;
+    uint8_t *bitmap_bases[OPS];
+    uint64_t bitmap_sizes[OPS];
     Moment moments[OPS * 2 + 1];
     unsigned moment_count;
     uint64_t random;
@@ -66,12 +73,12 @@ static uint64_t next_random(Rig *rig)
     return rig->random;
 }
 
-static BlockNode *open_image(const Rig *rig, File *file, GError **error)
+/* @flags: BLOCK_OPEN_REPAIR or 0. */
+static BlockNode *open_image(const Rig *rig, File *file, unsigned flags, GError **error)
 {
-    BlockNode *node = block_open_file(file, "test.qcow2", "qcow2",
-                                      BLOCK_OPEN_WRITABLE | BLOCK_OPEN_DISCARD |
-                                          BLOCK_OPEN_NO_BACKING | BLOCK_OPEN_REPAIR,
-                                      error);
+    BlockNode *node = block_open_file(
+        file, "test.qcow2", "qcow2",
+        BLOCK_OPEN_WRITABLE | BLOCK_OPEN_DISCARD | BLOCK_OPEN_NO_BACKING | flags, error);
     if (node && rig->shape->has_backing) {
         File *backing = file_memory_new(rig->backing, DISK_BYTES / 2, LIMIT);
         block_node_set_backing(node, block_open_file(backing, "b", "raw", 0, NULL));
@@ -152,6 +159,10 @@ static void do_resize(Rig *rig)
     }
     if (size > rig->size) {
         memset(rig->model + rig->size, 0, size - rig->size);
+    } else if (rig->has_bitmap) {
+        /* What is cut off, and comes back as zeroes, is no change for a bitmap. */
+        uint64_t *known = &rig->bitmap_sizes[rig->bitmap_count];
+        *known = MIN(*known, size);
     }
     rig->size = size;
 }
@@ -165,7 +176,7 @@ static void do_snapshot(Rig *rig)
         memcpy(rig->saved, rig->model, rig->size);
         rig->saved_size = rig->size;
         rig->has_snapshot = true;
-    } else if (next_random(rig) & 1) {
+    } else if (next_random(rig) & 1 && !rig->has_bitmap) {
         assert_true(block_snapshot_apply(rig->node, "s", NULL));
         memcpy(rig->model, rig->saved, rig->saved_size);
         rig->size = rig->saved_size;
@@ -175,10 +186,43 @@ static void do_snapshot(Rig *rig)
     }
 }
 
+/* Closing stores bitmaps; opening marks them as in use. */
+static void reopen(Rig *rig)
+{
+    assert_int_equal(block_node_close(rig->node), 0);
+    File *file = write_log_replay(rig->log, 0, rig->base, rig->base_size, SIZE_MAX, 0);
+    rig->node = open_image(rig, file_record_new(file, rig->log, 0), 0, NULL);
+    assert_non_null(rig->node);
+}
+
+static void do_bitmap(Rig *rig)
+{
+    g_autofree char *name = g_strdup_printf("%u", rig->bitmap_count);
+    if (strstr(rig->shape->options, "compat=0.10")) {
+        do_write(rig);
+    } else if (!rig->has_bitmap) {
+        assert_non_null(
+            block_bitmap_add(rig->node, name, GRANULARITY, BLOCK_BITMAP_PERSISTENT, NULL));
+        rig->bitmap_bases[rig->bitmap_count] = g_memdup2(rig->model, rig->size);
+        rig->bitmap_sizes[rig->bitmap_count] = rig->size;
+        rig->has_bitmap = true;
+    } else if (next_random(rig) % 4 == 0) {
+        g_autoptr(GError) error = NULL;
+        if (!block_bitmap_remove(rig->node, name, &error)) {
+            fail_msg("%s", error->message);
+        }
+        rig->has_bitmap = false;
+        rig->bitmap_count++;
+    } else {
+        reopen(rig);
+    }
+}
+
 static void run_workload(Rig *rig)
 {
     static void (*const ops[])(Rig *) = {
-        do_write, do_write, do_write, do_zero, do_discard, do_compressed, do_write, do_snapshot,
+        do_write,      do_write, do_write,    do_zero,   do_discard,
+        do_compressed, do_write, do_snapshot, do_bitmap,
     };
     note_moment(rig, 0, true);
     for (unsigned i = 0; i < OPS; i++) {
@@ -219,7 +263,7 @@ static void set_up(Rig *rig, const Shape *shape, uint64_t seed)
     const uint8_t *data = file_memory_data(file, &rig->base_size);
     rig->base = g_memdup2(data, rig->base_size);
     rig->log = write_log_new();
-    rig->node = open_image(rig, file_record_new(file, rig->log, 0), NULL);
+    rig->node = open_image(rig, file_record_new(file, rig->log, 0), 0, NULL);
     assert_non_null(rig->node);
     run_workload(rig);
 }
@@ -231,6 +275,9 @@ static void tear_down(Rig *rig)
     g_free(rig->base);
     for (unsigned i = 0; i < rig->moment_count; i++) {
         g_free(rig->moments[i].content);
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(rig->bitmap_bases); i++) {
+        g_free(rig->bitmap_bases[i]);
     }
 }
 
@@ -274,6 +321,39 @@ static char *content_problem(const Rig *rig, BlockNode *node, size_t cut)
     return NULL;
 }
 
+/* A bitmap that says that it is right must name all that changed since it was added. */
+static char *bitmap_problem(const Rig *rig, size_t cut, uint64_t seed)
+{
+    g_autoptr(GError) error = NULL;
+    File *file = write_log_replay(rig->log, 0, rig->base, rig->base_size, cut, seed);
+    g_autoptr(BlockNode) node = open_image(rig, file, 0, &error);
+    if (!node) {
+        return g_strdup(error->message);
+    }
+    DirtyBitmap *bitmap;
+    uint64_t size = block_node_size(node);
+    g_autofree uint8_t *data = g_malloc(size);
+    if (block_pread(node, 0, data, size) < 0) {
+        return g_strdup("cannot be read");
+    }
+    for (unsigned i = 0; (bitmap = block_node_bitmap(node, i)); i++) {
+        unsigned long number = strtoul(dirty_bitmap_name(bitmap), NULL, 10);
+        if (dirty_bitmap_flags(bitmap) & DIRTY_BITMAP_INCONSISTENT) {
+            continue;
+        }
+        uint64_t end = MIN(size, rig->bitmap_sizes[number]);
+        seen_bitmaps++;
+        for (uint64_t at = 0; at < end; at += SECTOR) {
+            if (!dirty_bitmap_get(bitmap, at) &&
+                memcmp(data + at, rig->bitmap_bases[number] + at, SECTOR) != 0) {
+                return g_strdup_printf("bitmap %lu misses the change at %#lx", number,
+                                       (unsigned long)at);
+            }
+        }
+    }
+    return NULL;
+}
+
 static void keep_state(File *file, const char *shape, unsigned number)
 {
     const char *folder = getenv("QCOW2_POWER_KEEP");
@@ -312,7 +392,7 @@ static char *state_problem(const Rig *rig, size_t cut, uint64_t seed, unsigned n
     assert_non_null(file);
     keep_state(file, rig->shape->options, number);
     g_autoptr(GError) error = NULL;
-    BlockNode *node = open_image(rig, file, &error);
+    BlockNode *node = open_image(rig, file, BLOCK_OPEN_REPAIR, &error);
     if (!node) {
         return g_strdup(error->message);
     }
@@ -338,6 +418,9 @@ static char *state_problem(const Rig *rig, size_t cut, uint64_t seed, unsigned n
     if (!problem) {
         problem = content_problem(rig, node, cut);
     }
+    if (!problem) {
+        problem = bitmap_problem(rig, cut, seed);
+    }
     block_node_unref(node);
     return problem;
 }
@@ -362,7 +445,8 @@ static void no_cut_loses_what_was_flushed(void **state)
         tear_down(rig);
         g_free(rig);
     }
-    print_message("%u states\n", done);
+    print_message("%u states, %u usable bitmaps\n", done, seen_bitmaps);
+    assert_true(seen_bitmaps > 0);
 }
 
 /* The harness itself: barriers that are left out show. */
