@@ -143,6 +143,23 @@ unsigned block_node_granularity(const BlockNode *node);
 /* Bytes that the image takes on the host's disk. */
 int block_node_disk_usage(BlockNode *node, uint64_t *out_bytes);
 
+/* Write thresholds */
+
+typedef struct BlockThreshold {
+    uint64_t offset; /* bytes; a write that ends behind it is told, once */
+    /* Of the two one is called, once: with the bytes by which it was passed, on the thread that
+     * writes; or when it was replaced or the node closed. */
+    void (*passed)(void *opaque, uint64_t excess);
+    void (*release)(void *opaque);
+    void *opaque;
+} BlockThreshold;
+
+/* Replaces the node's. @threshold: copied; NULL or an offset of 0: none. Context: one thread at a
+ * time. */
+void block_node_set_write_threshold(BlockNode *node, const BlockThreshold *threshold);
+/* 0: none, or it was passed. */
+uint64_t block_node_write_threshold(const BlockNode *node);
+
 /* Input and output */
 
 enum {

@@ -132,8 +132,10 @@ struct BlockNode {
     unsigned bitmap_count; /* atomic; of bitmaps */
     GPtrArray *bitmaps;    /* of DirtyBitmap, owned; may be NULL; changed under bitmaps_lock */
     pthread_mutex_t bitmaps_lock;
-    pthread_rwlock_t lock; /* read: requests; write: everything that must run alone */
-    int flush_error;       /* atomic; of the first flush of a file that failed: so do later ones */
+    pthread_rwlock_t lock;     /* read: requests; write: everything that must run alone */
+    uint64_t threshold_offset; /* atomic; 0: none */
+    BlockThreshold *threshold; /* atomic; owned by who takes it away */
+    int flush_error; /* atomic; of the first flush of a file that failed: so do later ones */
 };
 
 /* All drivers; ends with NULL. */
@@ -143,6 +145,9 @@ const BlockDriver *block_driver_find(const char *name);
 /* The File below a format over a file; NULL: another protocol. Borrowed. Formats use node->file
  * with block_pread() and its kin; this is for what only files have (allocate). */
 File *block_node_below_file(const BlockNode *node);
+
+/* A write ended at @end. */
+void block_node_pass_threshold(BlockNode *node, uint64_t end);
 
 /* Below @node through filters: what they show. @node itself if it is none. */
 BlockNode *block_skip_filters(BlockNode *node);

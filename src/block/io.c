@@ -211,6 +211,7 @@ int block_pwritev(BlockNode *node, uint64_t offset, uint64_t length, const Block
     if (rc == 0 && length) {
         rc = write_data(node, offset, length, vec, skip);
         block_node_record(node, offset, length);
+        block_node_pass_threshold(node, offset + length);
     }
     leave(node, &hold);
     return finish_write(node, rc, flags);
@@ -231,6 +232,7 @@ int block_write_zeroes(BlockNode *node, uint64_t offset, uint64_t length, unsign
     if (rc == 0 && length) {
         rc = make_zero(node, offset, length, flags);
         block_node_record(node, offset, length);
+        block_node_pass_threshold(node, offset + length);
     }
     leave(node, &hold);
     return finish_write(node, rc, flags);
@@ -261,6 +263,7 @@ int block_write_compressed(BlockNode *node, uint64_t offset, const void *buf, si
     if (rc == 0 && length) {
         rc = node->driver->write_compressed(node, offset, buf, length);
         block_node_record(node, offset, length);
+        block_node_pass_threshold(node, offset + length);
     }
     leave(node, &hold);
     return rc;
@@ -454,7 +457,12 @@ int block_child_writev(BlockNode *child, uint64_t offset, uint64_t length, const
                        uint64_t skip)
 {
     int rc = check_child_write(child, offset, length);
-    return rc < 0 || length == 0 ? rc : child->driver->write(child, offset, length, vec, skip);
+    if (rc < 0 || length == 0) {
+        return rc;
+    }
+    rc = child->driver->write(child, offset, length, vec, skip);
+    block_node_pass_threshold(child, offset + length);
+    return rc;
 }
 
 int block_child_write(BlockNode *child, uint64_t offset, const void *buf, size_t length)

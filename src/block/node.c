@@ -52,6 +52,7 @@ void block_node_free(BlockNode *node)
         g_free(node->serial);
     }
     g_free(node->claim);
+    block_node_set_write_threshold(node, NULL);
     block_spec_free(node->spec);
     g_free(node);
 }

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "daemon/error.h"
 #include "daemon/server.h"
+#include "daemon/unsupported.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -412,8 +413,10 @@ void call_receive(DaemonClient *client, RpcIncoming *incoming)
     bool ok = decode(call, incoming, &error) && check_rights(client, call, &error);
     if (ok && !entry) {
         g_autofree char *name = spoken_name(procedure);
+        const char *reason = unsupported_reason(program, procedure);
         daemon_error_set(&error, DAEMON_ERROR_NO_SUPPORT,
-                         "this function is not supported by the connection driver: '%s'", name);
+                         "this function is not supported by the connection driver: '%s'%s%s", name,
+                         reason ? ": " : "", reason ?: "");
         ok = false;
     }
     if (!ok) {

@@ -46,26 +46,31 @@ uint64_t client_id(const DaemonClient *client)
 unsigned client_on_close(DaemonClient *client, void (*func)(void *opaque), void *opaque)
 {
     G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->hooks_lock);
+    if (client->hooks_ran) {
+        return 0;
+    }
     CloseHook hook = { ++client->next_hook, func, opaque };
     g_array_append_val(client->hooks, hook);
     return hook.handle;
 }
 
-void client_off_close(DaemonClient *client, unsigned handle)
+bool client_off_close(DaemonClient *client, unsigned handle)
 {
     G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->hooks_lock);
     for (unsigned i = 0; i < client->hooks->len; i++) {
         if (g_array_index(client->hooks, CloseHook, i).handle == handle) {
             g_array_remove_index(client->hooks, i);
-            return;
+            return true;
         }
     }
+    return false;
 }
 
 static bool pop_hook(DaemonClient *client, CloseHook *out)
 {
     G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&client->hooks_lock);
     if (client->hooks->len == 0) {
+        client->hooks_ran = true;
         return false;
     }
     *out = g_array_index(client->hooks, CloseHook, 0);

@@ -50,6 +50,7 @@ struct DaemonClient {
 
     GMutex hooks_lock;
     GArray *hooks;
+    bool hooks_ran; /* none is taken any more */
     unsigned next_hook;
 };
 

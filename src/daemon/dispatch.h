@@ -108,10 +108,11 @@ bool call_send_fd(DaemonCall *call, int fd, GError **error);
  * client_on_close - be told once when the client's connection ends
  * @func: called on the loop's thread; may not block
  *
- * Returns: a handle for client_off_close(), which drops it when still there. Any thread.
+ * Returns: a handle for client_off_close(), which drops it and says whether it was still there; 0:
+ * the connection has ended, @func will not be called. Any thread.
  */
 unsigned client_on_close(DaemonClient *client, void (*func)(void *opaque), void *opaque);
-void client_off_close(DaemonClient *client, unsigned handle);
+bool client_off_close(DaemonClient *client, unsigned handle);
 
 /* A number that no other client of this daemon has or had. */
 uint64_t client_id(const DaemonClient *client);

@@ -46,6 +46,16 @@ DaemonStream *call_open_stream(DaemonCall *call, const StreamOps *ops, void *opa
     return stream;
 }
 
+bool stream_is_started(const DaemonStream *stream)
+{
+    return stream->started;
+}
+
+DaemonStream *call_stream(const DaemonCall *call)
+{
+    return call->stream;
+}
+
 static void stream_free(DaemonStream *stream)
 {
     g_byte_array_free(stream->received, TRUE);

@@ -37,6 +37,11 @@ bool stream_send_hole(DaemonStream *stream, int64_t length);
 void stream_send_end(DaemonStream *stream);
 /* Ends the stream with @error (transfer full). closed() is called. */
 void stream_fail(DaemonStream *stream, GError *error);
+/* Whether the reply of its call went out: until then stream_fail() may not be called by others than
+ * the functions above. */
+bool stream_is_started(const DaemonStream *stream);
+/* The stream that @call has open, or NULL. It is there until closed() is called. */
+DaemonStream *call_stream(const DaemonCall *call);
 /* After receive() returned 0: offers the bytes again. */
 void stream_resume(DaemonStream *stream);
 

@@ -1,8 +1,7 @@
-/* Procedures on disks: counters, sizes, limits, errors, contents.
+/* Procedures on disks: counters, sizes, limits, errors, thresholds.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/blocks.h"
 
-#include "base/cleanup.h"
 #include "daemon/domain/change.h"
 #include "daemon/domain/image-size.h"
 #include "daemon/domain/json-peer.h"
@@ -11,11 +10,9 @@
 #include "gbase/error.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define STATS_TIMEOUT_MS 5000
 
@@ -65,9 +62,8 @@ static JsonNode *ask(QmpClient *monitor, const char *command, GError **error)
     return qmp_client_call(monitor, command, NULL, -1, STATS_TIMEOUT_MS, error);
 }
 
-/* Alias and path of a disk by what a client calls it. False with @error. */
-static bool find_disk(Domain *domain, const char *name, char **out_alias, char **out_path,
-                      GError **error)
+bool block_find_disk(Domain *domain, const char *name, char **out_alias, char **out_path,
+                     GError **error)
 {
     g_mutex_lock(&domain->lock);
     DomainDef *def = domain_def_locked(domain, error);
@@ -88,7 +84,7 @@ static bool disk_counters(Domain *domain, const char *name, DiskCounters *out, G
     g_autofree char *alias = NULL;
     g_autofree char *path = NULL;
     g_autoptr(QmpClient) monitor = domain_get_monitor(domain, error);
-    if (!monitor || !find_disk(domain, name, &alias, &path, error)) {
+    if (!monitor || !block_find_disk(domain, name, &alias, &path, error)) {
         return false;
     }
     g_autoptr(JsonNode) stats = ask(monitor, "query-blockstats", error);
@@ -160,7 +156,7 @@ bool handle_domain_get_block_info(DaemonCall *call, const RemoteDomainGetBlockIn
     g_autofree char *alias = NULL;
     g_autofree char *path = NULL;
     if (!domain || !daemon_check_flags(args->flags, 0, error) ||
-        !find_disk(domain, args->path, &alias, &path, error)) {
+        !block_find_disk(domain, args->path, &alias, &path, error)) {
         return false;
     }
     struct stat st;
@@ -240,7 +236,7 @@ bool handle_domain_block_resize(DaemonCall *call, const RemoteDomainBlockResizeA
     if (!monitor) {
         return false;
     }
-    bool ok = find_disk(domain, args->disk, &alias, &path, error);
+    bool ok = block_find_disk(domain, args->disk, &alias, &path, error);
     if (ok) {
         g_autofree char *drive = g_strconcat("drive-", alias, NULL);
         /* Images are whole sectors. */
@@ -486,18 +482,60 @@ bool handle_domain_get_block_io_tune(DaemonCall *call, const RemoteDomainGetBloc
 
 /* --- thresholds --- */
 
+/* The name of the node whose file grows; NULL: the monitor does not name it. Borrowed. */
+static const char *lowest_node(JsonObject *stats)
+{
+    const char *node = json_peer_string(json_peer_object(stats, "parent"), "node-name");
+    return node ?: json_peer_string(stats, "node-name");
+}
+
 /* The name of the disk's node in the monitor (transfer full). */
 static char *find_node(QmpClient *monitor, const char *alias, GError **error)
 {
-    g_autoptr(JsonNode) blocks = ask(monitor, "query-block", error);
-    JsonObject *inserted = blocks ? json_peer_object(block_find(blocks, alias), "inserted") : NULL;
-    const char *node = json_peer_string(inserted, "node-name");
-    if (blocks && !node) {
+    g_autoptr(JsonNode) stats = ask(monitor, "query-blockstats", error);
+    const char *node = stats ? lowest_node(block_find(stats, alias)) : NULL;
+    if (stats && !node) {
         daemon_error_set(error, DAEMON_ERROR_OPERATION_UNSUPPORTED,
                          "Operation not supported: the disk has no image, or its emulator no "
                          "thresholds");
     }
     return g_strdup(node);
+}
+
+static void emit_threshold_locked(Domain *domain, const DomainDisk *disk, guint64 threshold,
+                                  guint64 excess)
+{
+    EventSubject subject = { domain->name, domain->uuid };
+    RemoteDomainEventBlockThresholdMsg message = {
+        .dev = disk->target_dev,
+        .path = disk->source.path,
+        .threshold = threshold,
+        .excess = excess,
+    };
+    domain_to_wire_locked(domain, NULL, &message.dom);
+    event_queue_emit(domain->service->daemon->events, REMOTE_PROC_DOMAIN_EVENT_BLOCK_THRESHOLD,
+                     &subject, &message);
+}
+
+void block_threshold_passed(Domain *domain, const char *text)
+{
+    char *end;
+    guint64 threshold = g_ascii_strtoull(text, &end, 10);
+    guint64 excess = g_ascii_strtoull(end, &end, 10);
+    const char *node = *end ? end + 1 : "";
+    g_autoptr(QmpClient) monitor = domain_get_monitor(domain, NULL);
+    g_autoptr(JsonNode) stats = monitor ? ask(monitor, "query-blockstats", NULL) : NULL;
+    g_mutex_lock(&domain->lock);
+    const XmlList *disks = stats && domain->live ? &domain->live->devices[DEVICE_DISK] : NULL;
+    for (unsigned i = 0; disks && i < disks->count; i++) {
+        const DomainDisk *disk = disks->item[i];
+        JsonObject *found = block_find(stats, disk->device.alias ?: "none");
+        if (g_strcmp0(lowest_node(found), node) == 0 ||
+            g_strcmp0(json_peer_string(found, "node-name"), node) == 0) {
+            emit_threshold_locked(domain, disk, threshold, excess);
+        }
+    }
+    g_mutex_unlock(&domain->lock);
 }
 
 bool handle_domain_set_block_threshold(DaemonCall *call,
@@ -513,7 +551,7 @@ bool handle_domain_set_block_threshold(DaemonCall *call,
     if (!monitor) {
         return false;
     }
-    g_autofree char *node = find_disk(domain, args->dev, &alias, &path, error)
+    g_autofree char *node = block_find_disk(domain, args->dev, &alias, &path, error)
                                 ? find_node(monitor, alias, error)
                                 : NULL;
     bool ok = node && qmp_client_run(monitor, "block-set-write-threshold",
@@ -524,103 +562,15 @@ bool handle_domain_set_block_threshold(DaemonCall *call,
     return ok;
 }
 
-/* --- contents --- */
-
-#define PEEK_MAX (4u << 20)
-
-/* @size bytes of a file at @offset into the reply; false with @error when there are less. */
-static bool read_part(DaemonCall *call, const char *path, uint64_t offset, uint32_t size,
-                      uint8_t **out, GError **error)
-{
-    autofd fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    *out = arena_alloc(call_arena(call), size + 1);
-    if (fd < 0 || !*out) {
-        lodge_error_set_errno(error, fd < 0 ? errno : ENOMEM, "cannot open '%s'", path);
-        return false;
-    }
-    for (uint32_t done = 0; done < size;) {
-        ssize_t n = pread(fd, *out + done, size - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            lodge_error_set_errno(error, n ? errno : ENODATA,
-                                  "cannot read %u bytes of '%s' at %llu", size, path,
-                                  (unsigned long long)offset);
-            return false;
-        }
-        done += (uint32_t)n;
-    }
-    return true;
-}
-
-static bool check_peek(uint32_t size, uint64_t offset, GError **error)
-{
-    if (size > PEEK_MAX || offset > G_MAXINT64 - PEEK_MAX) {
-        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
-                         "invalid argument: a peek is at most %u bytes, within 8 EiB", PEEK_MAX);
-        return false;
-    }
-    return true;
-}
-
-bool handle_domain_block_peek(DaemonCall *call, const RemoteDomainBlockPeekArgs *args,
-                              RemoteDomainBlockPeekRet *ret, GError **error)
-{
-    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
-    g_autofree char *alias = NULL;
-    g_autofree char *path = NULL;
-    if (!domain || !daemon_check_flags(args->flags, 0, error) ||
-        !check_peek(args->size, args->offset, error) ||
-        !find_disk(domain, args->path, &alias, &path, error)) {
-        return false;
-    }
-    if (!path) {
-        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
-                         "invalid argument: disk '%s' has no image on this host", args->path);
-        return false;
-    }
-    ret->n_buffer = args->size;
-    return read_part(call, path, args->offset, args->size, &ret->buffer, error);
-}
-
-enum { PEEK_VIRTUAL = 1, PEEK_PHYSICAL = 2 };
-
-bool handle_domain_memory_peek(DaemonCall *call, const RemoteDomainMemoryPeekArgs *args,
-                               RemoteDomainMemoryPeekRet *ret, GError **error)
-{
-    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
-    if (!domain || !check_peek(args->size, args->offset, error)) {
-        return false;
-    }
-    if (args->flags != PEEK_VIRTUAL && args->flags != PEEK_PHYSICAL) {
-        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
-                         "invalid argument: flags parameter must be VIR_MEMORY_VIRTUAL or "
-                         "VIR_MEMORY_PHYSICAL");
-        return false;
-    }
-    g_autoptr(QmpClient) monitor = domain_begin_monitor_job(domain, "peek", error);
-    if (!monitor) {
-        return false;
-    }
-    g_autofree char *path = g_build_filename(domain->runtime->dir, "peek", NULL);
-    bool ok = qmp_client_run(monitor, args->flags == PEEK_PHYSICAL ? "pmemsave" : "memsave",
-                             qmp_object("i:val", (gint64)args->offset, "i:size", (gint64)args->size,
-                                        "s:filename", path, NULL),
-                             error);
-    ok = ok && read_part(call, path, 0, args->size, &ret->buffer, error);
-    unlink(path);
-    domain_end_job(domain);
-    ret->n_buffer = args->size;
-    return ok;
-}
-
 static const DispatchEntry entries[] = {
-    HANDLER(domain_block_peek),        HANDLER(domain_block_resize),
-    HANDLER(domain_block_stats),       HANDLER(domain_block_stats_flags),
-    HANDLER(domain_get_block_info),    HANDLER_INLINE(domain_get_block_io_tune),
-    HANDLER(domain_get_disk_errors),   HANDLER(domain_memory_peek),
-    HANDLER(domain_set_block_io_tune), HANDLER(domain_set_block_threshold),
+    HANDLER(domain_block_resize),
+    HANDLER(domain_block_stats),
+    HANDLER(domain_block_stats_flags),
+    HANDLER(domain_get_block_info),
+    HANDLER_INLINE(domain_get_block_io_tune),
+    HANDLER(domain_get_disk_errors),
+    HANDLER(domain_set_block_io_tune),
+    HANDLER(domain_set_block_threshold),
 };
 
 const DaemonModule domain_blocks_module = {

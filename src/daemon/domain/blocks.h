@@ -10,11 +10,19 @@ typedef struct DiskCounters {
     gint64 capacity, allocation;
 } DiskCounters;
 
+/* Alias and path (each transfer full) of a disk by what a client calls it. False with @error. */
+bool block_find_disk(Domain *domain, const char *name, char **out_alias, char **out_path,
+                     GError **error);
+
 /* The element of that device in answers to query-block and query-blockstats; borrowed, or NULL. */
 JsonObject *block_find(JsonNode *node, const char *alias);
 
 /* From answers to query-blockstats and query-block (each nullable). */
 void block_read_counters(JsonNode *stats, JsonNode *blocks, const char *alias, DiskCounters *out);
+
+/* The monitor told of "THRESHOLD EXCESS NODE"; clients are told by the disk's name. Context: a
+ * worker thread. */
+void block_threshold_passed(Domain *domain, const char *text);
 
 /* Sets the limits that @disk says; with none it does nothing. Context: a worker thread. */
 bool block_apply_limits(QmpClient *monitor, const DomainDisk *disk, GError **error);

@@ -42,6 +42,7 @@ void domain_unref(Domain *domain)
     g_clear_pointer(&domain->config_stats, g_bytes_unref);
     g_clear_pointer(&domain->live, domain_def_free);
     g_clear_pointer(&domain->open_consoles, g_hash_table_unref);
+    g_clear_pointer(&domain->fd_groups, g_hash_table_unref);
     g_cond_clear(&domain->job_ended);
     g_cond_clear(&domain->device_event);
     g_cond_clear(&domain->agent_free);

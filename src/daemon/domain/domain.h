@@ -60,7 +60,7 @@ enum {
 };
 enum { DEFINED_ADDED = 0, DEFINED_UPDATED = 1, DEFINED_RENAMED = 2 };
 enum { UNDEFINED_REMOVED = 0, UNDEFINED_RENAMED = 1 };
-enum { STARTED_BOOTED = 0 };
+enum { STARTED_BOOTED = 0, STARTED_WAKEUP = 4 };
 enum { SUSPENDED_PAUSED = 0, SUSPENDED_IOERROR = 2, SUSPENDED_WATCHDOG = 3 };
 enum { RESUMED_UNPAUSED = 0 };
 enum { STOPPED_SHUTDOWN = 0, STOPPED_DESTROYED = 1, STOPPED_CRASHED = 2, STOPPED_FAILED = 5 };
@@ -92,12 +92,16 @@ typedef struct DomainRuntime {
     bool is_starting;    /* domain_start() uses it: an end is left to it to clean up */
     bool has_ended;      /* while starting */
     /* What its end will mean. */
-    bool is_destroyed;     /* somebody ended it */
-    bool has_shut_down;    /* it said so before */
-    bool has_failed;       /* it did not start */
-    bool fake_reboot;      /* reset when it powers off */
-    uint64_t owner_client; /* autodestroy: client_id(), or 0 */
+    bool is_destroyed;   /* somebody ended it */
+    bool has_shut_down;  /* it said so before */
+    bool has_failed;     /* it did not start */
+    bool has_crashed;    /* it panicked, and <on_crash> ends it */
+    bool fake_reboot;    /* reset when it powers off */
+    bool is_owned;       /* autodestroy */
+    DaemonClient *owner; /* whose end ends it, with the hook on it; or NULL */
     unsigned owner_handle;
+    bool has_foreign_commands; /* a client spoke to the monitor itself */
+    struct PerfCounters *perf; /* or NULL */
 } DomainRuntime;
 
 /* What a guest does with a device that is to go. */
@@ -135,7 +139,8 @@ typedef struct Domain {
     GCond device_event;        /* the device that is waited for went, or refused to */
     const char *leaving;       /* alias of the device that a call waits for, or NULL */
     DeviceLeave leave;         /* what became of it */
-    GHashTable *open_consoles; /* aliases with a client */
+    GHashTable *open_consoles; /* alias -> who has it open (borrowed) */
+    GHashTable *fd_groups;     /* name -> FdGroup (owned), or NULL */
     GCond agent_free;
     bool is_agent_busy;  /* a call talks to the guest agent */
     int agent_timeout_s; /* AGENT_TIMEOUT_ or seconds */

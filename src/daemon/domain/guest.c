@@ -1,4 +1,4 @@
-/* Procedures that reach into a running guest: consoles, channels, keys, screens, its monitor.
+/* Procedures that reach into a running guest: consoles, channels, its monitor.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/cleanup.h"
 #include "daemon/domain/handlers.h"
@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <termios.h>
@@ -20,35 +19,75 @@
 
 enum { CONSOLE_FORCE = 1, CONSOLE_SAFE = 2 };
 
+/* A client at a device's other end. */
 typedef struct OpenConsole {
+    gint refs; /* atomic: the stream's, and those that want it to end */
     Domain *domain;
     char *alias;
+    DaemonStream *stream; /* on the loop's thread; NULL: closed */
 } OpenConsole;
+
+static void console_unref(OpenConsole *console)
+{
+    if (g_atomic_int_dec_and_test(&console->refs)) {
+        domain_unref(console->domain);
+        g_free(console->alias);
+        g_free(console);
+    }
+}
 
 static void console_closed(void *opaque)
 {
     OpenConsole *console = opaque;
+    GHashTable *open = console->domain->open_consoles;
     g_mutex_lock(&console->domain->lock);
-    if (console->domain->open_consoles) {
-        g_hash_table_remove(console->domain->open_consoles, console->alias);
+    /* Another may have taken it over. */
+    if (g_hash_table_lookup(open, console->alias) == console) {
+        g_hash_table_remove(open, console->alias);
     }
     g_mutex_unlock(&console->domain->lock);
-    domain_unref(console->domain);
-    g_free(console->alias);
-    g_free(console);
+    console->stream = NULL;
+    console_unref(console);
 }
 
-static bool take_console_locked(Domain *domain, const char *alias, unsigned flags, GError **error)
+/* The loop's thread. */
+static void take_away(void *opaque)
 {
+    OpenConsole *console = opaque;
+    EventLoop *loop = console->domain->service->daemon->loop;
+    if (console->stream && !stream_is_started(console->stream)) {
+        if (loop_call(loop, take_away, console) == 0) {
+            return; /* its reply is on the way */
+        }
+    } else if (console->stream) {
+        GError *error = NULL;
+        daemon_error_set(&error, DAEMON_ERROR_OPERATION_FAILED,
+                         "operation failed: another client took the console over");
+        stream_fail(console->stream, error);
+    }
+    console_unref(console);
+}
+
+/* Enters @console as the one of its device. False with @error: there is one, and no force. */
+static bool take_console_locked(OpenConsole *console, unsigned flags, GError **error)
+{
+    Domain *domain = console->domain;
     if (!domain->open_consoles) {
         domain->open_consoles = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     }
-    if (g_hash_table_contains(domain->open_consoles, alias) && !(flags & CONSOLE_FORCE)) {
+    OpenConsole *before = g_hash_table_lookup(domain->open_consoles, console->alias);
+    if (before && !(flags & CONSOLE_FORCE)) {
         daemon_error_set(error, DAEMON_ERROR_OPERATION_FAILED,
                          "operation failed: Active console session exists for this domain");
         return false;
     }
-    g_hash_table_add(domain->open_consoles, g_strdup(alias));
+    if (before) {
+        g_atomic_int_inc(&before->refs);
+        if (loop_call(domain->service->daemon->loop, take_away, before) < 0) {
+            console_unref(before);
+        }
+    }
+    g_hash_table_replace(domain->open_consoles, g_strdup(console->alias), console);
     return true;
 }
 
@@ -104,40 +143,53 @@ static int open_source(const DomainChardev *source, const char *what, GError **e
     return -1;
 }
 
+static DomainCharDevice *find_device_locked(Domain *domain, const char *name, bool is_channel,
+                                            GError **error)
+{
+    DomainCharDevice *device = NULL;
+    if (!domain_check_active_locked(domain, error)) {
+        return NULL;
+    }
+    if (domain->live && is_channel) {
+        device = find_in(domain->live, DEVICE_CHANNEL, name);
+    } else if (domain->live) {
+        static const DomainDeviceKind kinds[] = { DEVICE_CONSOLE, DEVICE_SERIAL, DEVICE_PARALLEL };
+        for (unsigned i = 0; !device && i < G_N_ELEMENTS(kinds); i++) {
+            device = find_in(domain->live, kinds[i], name);
+        }
+    }
+    if (!device) {
+        daemon_error_set(error, DAEMON_ERROR_INTERNAL, "internal error: cannot find %s '%s'",
+                         is_channel ? "channel" : "character device", name ?: "(default)");
+    }
+    return device;
+}
+
 static bool open_chardev(DaemonCall *call, Domain *domain, const char *name, bool is_channel,
                          unsigned flags, GError **error)
 {
-    g_mutex_lock(&domain->lock);
-    int fd = -1;
     OpenConsole *console = NULL;
-    if (domain_check_active_locked(domain, error) && domain->live) {
-        DomainCharDevice *device = NULL;
-        if (is_channel) {
-            device = find_in(domain->live, DEVICE_CHANNEL, name);
-        } else {
-            device = find_in(domain->live, DEVICE_CONSOLE, name);
-            device = device ? device : find_in(domain->live, DEVICE_SERIAL, name);
-        }
-        const char *alias = device && device->device.alias ? device->device.alias : "none";
-        if (!device) {
-            daemon_error_set(error, DAEMON_ERROR_INTERNAL, "internal error: cannot find %s '%s'",
-                             is_channel ? "channel" : "character device", name ?: "(default)");
-        } else if (take_console_locked(domain, alias, flags, error)) {
-            fd = open_source(&device->source, alias, error);
-            console = g_new0(OpenConsole, 1);
-            console->domain = domain_ref(domain);
-            console->alias = g_strdup(alias);
-        }
+    bool ok = false;
+    /* Under the lock until it has its stream, so that who takes it away finds that. */
+    g_mutex_lock(&domain->lock);
+    DomainCharDevice *device = find_device_locked(domain, name, is_channel, error);
+    if (device) {
+        console = g_new0(OpenConsole, 1);
+        console->refs = 1;
+        console->domain = domain_ref(domain);
+        console->alias = g_strdup(device->device.alias ?: "none");
+        int fd = take_console_locked(console, flags, error)
+                     ? open_source(&device->source, console->alias, error)
+                     : -1;
+        ok = fd >= 0 && call_open_fd_stream(call, fd, STREAM_FD_TO_CLIENT | STREAM_FD_TO_FD, 0,
+                                            console_closed, console, error);
+        console->stream = ok ? call_stream(call) : NULL;
     }
     g_mutex_unlock(&domain->lock);
-    if (fd < 0 || !call_open_fd_stream(call, fd, STREAM_FD_TO_CLIENT | STREAM_FD_TO_FD, 0,
-                                       console_closed, console, error)) {
-        if (console) {
-            console_closed(console);
-        }
-        return false;
+    if (!ok && console) {
+        console_closed(console);
     }
-    return true;
+    return ok;
 }
 
 bool handle_domain_open_console(DaemonCall *call, const RemoteDomainOpenConsoleArgs *args,
@@ -160,20 +212,19 @@ bool handle_domain_open_channel(DaemonCall *call, const RemoteDomainOpenChannelA
 
 enum { MONITOR_DEFAULT = 0, MONITOR_HMP = 1 };
 
-bool handle_qemu_domain_monitor_command(DaemonCall *call, const QemuDomainMonitorCommandArgs *args,
-                                        QemuDomainMonitorCommandRet *ret, GError **error)
+/* @cmd as the client sent it, to the monitor; the answer as text (transfer full). @fd: -1 or goes
+ * along. */
+static char *send_command(DaemonCall *call, const RemoteDomain *dom, const char *cmd, bool is_hmp,
+                          int fd, GError **error)
 {
-    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
-    if (!domain || !daemon_check_flags(args->flags, MONITOR_HMP, error)) {
-        return false;
-    }
-    JsonObject *message;
-    if (args->flags & MONITOR_HMP) {
+    g_autoptr(Domain) domain = call_domain(call, dom, error);
+    JsonObject *message = NULL;
+    if (domain && is_hmp) {
         message = qmp_object("s:execute", "human-monitor-command", "o:arguments",
-                             qmp_object("s:command-line", args->cmd, NULL), NULL);
-    } else {
+                             qmp_object("s:command-line", cmd, NULL), NULL);
+    } else if (domain) {
         g_autoptr(GError) reason = NULL;
-        message = json_peer_parse(args->cmd, strlen(args->cmd), &reason);
+        message = json_peer_parse(cmd, strlen(cmd), &reason);
         if (!message) {
             daemon_error_set(error, DAEMON_ERROR_INTERNAL, "internal error: cannot parse json: %s",
                              reason->message);
@@ -183,150 +234,60 @@ bool handle_qemu_domain_monitor_command(DaemonCall *call, const QemuDomainMonito
     g_autoptr(QmpClient) monitor =
         message ? domain_begin_monitor_job(domain, "monitor", error) : NULL;
     if (!monitor) {
-        return false;
+        return NULL;
     }
-    char *answer = qmp_client_raw(monitor, message, QMP_TIMEOUT_MS, error);
+    g_mutex_lock(&domain->lock);
+    if (domain->runtime) {
+        domain->runtime->has_foreign_commands = true;
+    }
+    g_mutex_unlock(&domain->lock);
+    char *answer = qmp_client_raw(monitor, message, fd, QMP_TIMEOUT_MS, error);
     domain_end_job(domain);
-    if (answer && (args->flags & MONITOR_HMP)) {
+    if (answer && is_hmp) {
         g_autoptr(JsonObject) object = json_peer_parse(answer, strlen(answer), NULL);
         const char *text = json_peer_string(object, "return");
         g_autofree char *raw = answer;
         answer = g_strdup(text ?: raw);
     }
+    return answer;
+}
+
+bool handle_qemu_domain_monitor_command(DaemonCall *call, const QemuDomainMonitorCommandArgs *args,
+                                        QemuDomainMonitorCommandRet *ret, GError **error)
+{
+    if (!daemon_check_flags(args->flags, MONITOR_HMP, error)) {
+        return false;
+    }
+    char *answer = send_command(call, &args->dom, args->cmd, args->flags & MONITOR_HMP, -1, error);
     ret->result = answer ? arena_take(call_arena(call), answer, g_free) : NULL;
     return answer != NULL;
 }
 
-/* --- keys --- */
-
-/* Linux' input codes are QEMU's "qnum" for the first 83 keys. */
-enum { CODESET_LINUX = 0, CODESET_XT = 1, CODESET_QNUM = 9, CODESETS = 10 };
-
-bool handle_domain_send_key(DaemonCall *call, const RemoteDomainSendKeyArgs *args, GError **error)
+/* No command of a monitor sends descriptors back. */
+bool handle_qemu_domain_monitor_command_with_files(
+    DaemonCall *call, const QemuDomainMonitorCommandWithFilesArgs *args,
+    QemuDomainMonitorCommandWithFilesRet *ret, GError **error)
 {
-    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
-    if (!domain || !daemon_check_flags(args->flags, 0, error)) {
+    if (!daemon_check_flags(args->flags, MONITOR_HMP, error)) {
         return false;
     }
-    if (args->codeset >= CODESETS || args->n_keycodes == 0) {
-        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG, "unsupported codeset %u", args->codeset);
+    if (call_n_fds(call) > 1) {
+        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
+                         "invalid argument: a command takes one file descriptor along, not %u",
+                         call_n_fds(call));
         return false;
     }
-    if (args->codeset != CODESET_LINUX && args->codeset != CODESET_XT &&
-        args->codeset != CODESET_QNUM) {
-        daemon_error_set(error, DAEMON_ERROR_ARGUMENT_UNSUPPORTED,
-                         "keys of codeset %u are not translated; use 'linux' or 'qnum'",
-                         args->codeset);
-        return false;
-    }
-    JsonArray *keys = json_array_new();
-    for (uint32_t i = 0; i < args->n_keycodes; i++) {
-        json_array_add_object_element(
-            keys, qmp_object("s:type", "number", "i:data", (gint64)args->keycodes[i], NULL));
-    }
-    JsonObject *arguments = qmp_object("a:keys", keys, NULL);
-    if (args->holdtime) {
-        json_object_set_int_member(arguments, "hold-time", args->holdtime);
-    }
-    g_autoptr(QmpClient) monitor = domain_begin_monitor_job(domain, "send-key", error);
-    if (!monitor) {
-        json_object_unref(arguments);
-        return false;
-    }
-    bool ok = qmp_client_run(monitor, "send-key", arguments, error);
-    domain_end_job(domain);
-    return ok;
-}
-
-/* --- screens --- */
-
-/* Into memory that is handed over: the guest's user may have no folder to write to. Returns: a
- * descriptor to read it from (transfer full), or -1 with @error. */
-static int take_screenshot(QmpClient *monitor, GError **error)
-{
-    autofd picture = memfd_create("screenshot", MFD_CLOEXEC);
-    g_autofree char *own = g_strdup_printf("/proc/self/fd/%d", picture);
-    autofd writer = picture >= 0 ? open(own, O_WRONLY | O_CLOEXEC) : -1;
-    if (writer < 0) {
-        lodge_error_set_errno(error, errno, "cannot make room for a screenshot");
-        return -1;
-    }
-    g_autoptr(JsonNode) added =
-        qmp_client_call(monitor, "add-fd", NULL, writer, QMP_TIMEOUT_MS, error);
-    if (!added || !JSON_NODE_HOLDS_OBJECT(added)) {
-        return -1;
-    }
-    gint64 set = json_peer_int(json_node_get_object(added), "fdset-id", -1);
-    g_autofree char *path = g_strdup_printf("/dev/fdset/%" G_GINT64_FORMAT, set);
-    bool ok = qmp_client_run(monitor, "screendump", qmp_object("s:filename", path, NULL), error);
-    qmp_client_run(monitor, "remove-fd", qmp_object("i:fdset-id", set, NULL), NULL);
-    return ok ? steal_fd(&picture) : -1;
-}
-
-bool handle_domain_screenshot(DaemonCall *call, const RemoteDomainScreenshotArgs *args,
-                              RemoteDomainScreenshotRet *ret, GError **error)
-{
-    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
-    g_autoptr(QmpClient) monitor =
-        domain ? domain_begin_monitor_job(domain, "screenshot", error) : NULL;
-    if (!monitor) {
-        return false;
-    }
-    int fd = take_screenshot(monitor, error);
-    domain_end_job(domain);
-    if (fd < 0 || !call_open_fd_stream(call, fd, STREAM_FD_TO_CLIENT, 0, NULL, NULL, error)) {
-        return false;
-    }
-    ret->mime = arena_strdup(call_arena(call), "image/x-portable-pixmap");
-    return true;
-}
-
-bool handle_domain_open_graphics_fd(DaemonCall *call, const RemoteDomainOpenGraphicsFdArgs *args,
-                                    GError **error)
-{
-    enum { SKIP_AUTH = 1 };
-    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
-    if (!domain || !daemon_check_flags(args->flags, SKIP_AUTH, error)) {
-        return false;
-    }
-    g_autoptr(QmpClient) monitor = domain_begin_monitor_job(domain, "graphics", error);
-    if (!monitor) {
-        return false;
-    }
-    int pair[2] = { -1, -1 };
-    bool ok = false;
-    g_mutex_lock(&domain->lock);
-    bool has_screen = domain->live && domain->live->devices[DEVICE_GRAPHICS].count > args->idx;
-    g_mutex_unlock(&domain->lock);
-    if (!has_screen) {
-        daemon_error_set(error, DAEMON_ERROR_INTERNAL,
-                         "internal error: No graphics backend with index %u", args->idx);
-    } else if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
-        lodge_error_set_errno(error, errno, "cannot create a socket pair");
-    } else {
-        JsonNode *answer =
-            qmp_client_call(monitor, "getfd", qmp_object("s:fdname", "graphicsfd", NULL), pair[1],
-                            QMP_TIMEOUT_MS, error);
-        ok = answer != NULL;
-        g_clear_pointer(&answer, json_node_unref);
-        ok = ok && qmp_client_run(monitor, "add_client",
-                                  qmp_object("s:protocol", "vnc", "s:fdname", "graphicsfd",
-                                             "b:skipauth", (args->flags & SKIP_AUTH) != 0, NULL),
-                                  error);
-    }
-    domain_end_job(domain);
-    cleanup_close(&pair[1]);
-    if (!ok) {
-        cleanup_close(&pair[0]);
-        return false;
-    }
-    return call_send_fd(call, pair[0], error);
+    autofd fd = call_take_fd(call, 0);
+    char *answer = send_command(call, &args->dom, args->cmd, args->flags & MONITOR_HMP, fd, error);
+    ret->result = answer ? arena_take(call_arena(call), answer, g_free) : NULL;
+    return answer != NULL;
 }
 
 static const DispatchEntry entries[] = {
-    HANDLER(domain_open_channel),     HANDLER(domain_open_console),
-    HANDLER(domain_open_graphics_fd), HANDLER(domain_screenshot),
-    HANDLER(domain_send_key),         HANDLER(qemu_domain_monitor_command),
+    HANDLER(domain_open_channel),
+    HANDLER(domain_open_console),
+    HANDLER(qemu_domain_monitor_command),
+    HANDLER(qemu_domain_monitor_command_with_files),
 };
 
 const DaemonModule domain_guest_module = {

@@ -4,10 +4,13 @@
 
 #include "base/log.h"
 #include "daemon/domain/agent.h"
+#include "daemon/domain/blocks.h"
+#include "daemon/domain/end-actions.h"
 #include "daemon/domain/hotplug.h"
 #include "daemon/domain/json-peer.h"
 #include "daemon/domain/runtime.h"
 #include "daemon/domain/vcpus.h"
+#include "gbase/error.h"
 
 #include <signal.h>
 #include <string.h>
@@ -39,22 +42,6 @@ static void on_resume(Domain *domain, JsonObject *data)
     domain_emit_locked(domain, EVENT_RESUMED, RESUMED_UNPAUSED);
 }
 
-static void reset_guest(void *opaque)
-{
-    Domain *domain = opaque;
-    g_autoptr(QmpClient) monitor = domain_get_monitor(domain, NULL);
-    if (monitor && qmp_client_run(monitor, "system_reset", NULL, NULL)) {
-        qmp_client_run(monitor, "cont", NULL, NULL);
-    }
-    domain_unref(domain);
-}
-
-static gpointer reset_thread(gpointer data)
-{
-    reset_guest(data);
-    return NULL;
-}
-
 /* Started with -no-shutdown: the process waits, and what was asked of its end decides. */
 static void on_shutdown(Domain *domain, JsonObject *data)
 {
@@ -67,9 +54,8 @@ static void on_shutdown(Domain *domain, JsonObject *data)
     if (g_strcmp0(reason, "host-signal") == 0) {
         runtime->is_destroyed = true;
     }
-    if (runtime->fake_reboot) {
-        runtime->fake_reboot = false;
-        g_thread_unref(g_thread_new("reset", reset_thread, domain_ref(domain)));
+    if (!runtime->is_destroyed &&
+        end_actions_shutdown_locked(domain, g_strcmp0(reason, "guest-reset") == 0)) {
         return;
     }
     runtime->has_shut_down = true;
@@ -198,20 +184,35 @@ static void on_panic(Domain *domain, JsonObject *data)
 {
     domain_set_state_locked(domain, DOMAIN_CRASHED, CRASHED_PANICKED);
     domain_emit_locked(domain, EVENT_CRASHED, 0);
+    end_actions_panic_locked(domain);
 }
 
 static void on_suspend(Domain *domain, JsonObject *data)
 {
+    RemoteDomainEventCallbackPmsuspendMsg message = { 0 };
     domain_set_state_locked(domain, DOMAIN_PMSUSPENDED, PMSUSPENDED_UNKNOWN);
     domain_emit_locked(domain, EVENT_PMSUSPENDED, 0);
+    domain_to_wire_locked(domain, NULL, &message.msg.dom);
+    EMIT(domain, PMSUSPEND, &message);
+}
+
+/* To disk: the guest powers off after it. */
+static void on_suspend_disk(Domain *domain, JsonObject *data)
+{
+    RemoteDomainEventCallbackPmsuspendDiskMsg message = { 0 };
+    domain_to_wire_locked(domain, NULL, &message.msg.dom);
+    EMIT(domain, PMSUSPEND_DISK, &message);
 }
 
 static void on_wakeup(Domain *domain, JsonObject *data)
 {
     if (domain->state == DOMAIN_PMSUSPENDED) {
         domain_set_state_locked(domain, DOMAIN_RUNNING, RUNNING_WAKEUP);
-        domain_emit_locked(domain, EVENT_STARTED, 4);
+        domain_emit_locked(domain, EVENT_STARTED, STARTED_WAKEUP);
     }
+    RemoteDomainEventCallbackPmwakeupMsg message = { 0 };
+    domain_to_wire_locked(domain, NULL, &message.msg.dom);
+    EMIT(domain, PMWAKEUP, &message);
 }
 
 static void on_watchdog(Domain *domain, JsonObject *data)
@@ -227,20 +228,84 @@ static void on_watchdog(Domain *domain, JsonObject *data)
     }
     domain_to_wire_locked(domain, NULL, &message.msg.dom);
     EMIT(domain, WATCHDOG, &message);
+    if (g_strcmp0(action, "pause") == 0 && domain->state == DOMAIN_RUNNING) {
+        domain_set_state_locked(domain, DOMAIN_PAUSED, PAUSED_WATCHDOG);
+        domain_emit_locked(domain, EVENT_SUSPENDED, SUSPENDED_WATCHDOG);
+    }
+}
+
+static void read_address(JsonObject *from, RemoteDomainEventGraphicsAddress *to)
+{
+    enum { FAMILY_IPV4 = 0, FAMILY_IPV6 = 1, FAMILY_UNIX = 2 };
+    const char *family = json_peer_string(from, "family");
+    to->family = g_strcmp0(family, "ipv6") == 0   ? FAMILY_IPV6
+                 : g_strcmp0(family, "unix") == 0 ? FAMILY_UNIX
+                                                  : FAMILY_IPV4;
+    to->node = json_peer_string(from, "host") ?: "";
+    to->service = json_peer_string(from, "service") ?: "";
+}
+
+/* A client of a screen: 0 connected, 1 ready, 2 left. */
+static void emit_graphics(Domain *domain, JsonObject *data, int phase)
+{
+    JsonObject *server = json_peer_object(data, "server");
+    JsonObject *client = json_peer_object(data, "client");
+    RemoteDomainEventGraphicsIdentity subjects[2];
+    RemoteDomainEventCallbackGraphicsMsg message = {
+        .msg = { .phase = phase, .subject = subjects },
+    };
+    const char *names[] = { "x509dname", "saslUsername" };
+    const char *members[] = { "x509_dname", "sasl_username" };
+    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+        const char *name = json_peer_string(client, members[i]);
+        if (name) {
+            subjects[message.msg.n_subject++] =
+                (RemoteDomainEventGraphicsIdentity){ names[i], name };
+        }
+    }
+    domain_to_wire_locked(domain, NULL, &message.msg.dom);
+    read_address(server, &message.msg.local);
+    read_address(client, &message.msg.remote);
+    message.msg.auth_scheme = json_peer_string(server, "auth") ?: "";
+    EMIT(domain, GRAPHICS, &message);
+}
+
+static void on_vnc_connected(Domain *domain, JsonObject *data)
+{
+    emit_graphics(domain, data, 0);
+}
+
+static void on_vnc_initialized(Domain *domain, JsonObject *data)
+{
+    emit_graphics(domain, data, 1);
+}
+
+static void on_vnc_disconnected(Domain *domain, JsonObject *data)
+{
+    emit_graphics(domain, data, 2);
+}
+
+/* The node is a disk's, or the file below one's: the monitor knows. */
+static void on_threshold(Domain *domain, JsonObject *data)
+{
+    const char *node = json_peer_string(data, "node-name");
+    g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT " %" G_GINT64_FORMAT " %s",
+                                            json_peer_int(data, "write-threshold", 0),
+                                            json_peer_int(data, "amount-exceeded", 0), node ?: "");
+    service_run(domain, block_threshold_passed, text);
 }
 
 static void on_io_error(Domain *domain, JsonObject *data)
 {
     /* libvirt's actions: 0 none, 1 pause, 2 report. */
     const char *action = json_peer_string(data, "action");
-    const char *device = json_peer_string(data, "device");
-    const char *qdev = json_peer_string(data, "qom-path");
+    const DomainDisk *disk = event_disk(domain, data);
     bool no_space = json_peer_bool(data, "nospace", false);
     RemoteDomainEventCallbackIoErrorReasonMsg message = { 0 };
     RemoteDomainEventCallbackIoErrorMsg plain = { 0 };
     domain_to_wire_locked(domain, NULL, &plain.msg.dom);
-    plain.msg.src_path = "";
-    plain.msg.dev_alias = device && *device ? device : qdev ?: "";
+    plain.msg.src_path = disk && disk->source.path ? disk->source.path : "";
+    plain.msg.dev_alias = disk && disk->device.alias ? disk->device.alias : "";
     plain.msg.action = g_strcmp0(action, "stop") == 0     ? 1
                        : g_strcmp0(action, "report") == 0 ? 2
                                                           : 0;
@@ -263,6 +328,7 @@ static const struct {
 } handlers[] = {
     { "BALLOON_CHANGE", on_balloon },
     { "BLOCK_IO_ERROR", on_io_error },
+    { "BLOCK_WRITE_THRESHOLD", on_threshold },
     { "DEVICE_DELETED", on_device_deleted },
     { "DEVICE_TRAY_MOVED", on_tray },
     { "DEVICE_UNPLUG_GUEST_ERROR", on_unplug_error },
@@ -273,6 +339,10 @@ static const struct {
     { "SHUTDOWN", on_shutdown },
     { "STOP", on_stop },
     { "SUSPEND", on_suspend },
+    { "SUSPEND_DISK", on_suspend_disk },
+    { "VNC_CONNECTED", on_vnc_connected },
+    { "VNC_DISCONNECTED", on_vnc_disconnected },
+    { "VNC_INITIALIZED", on_vnc_initialized },
     { "VSERPORT_CHANGE", on_port },
     { "WAKEUP", on_wakeup },
     { "WATCHDOG", on_watchdog },
@@ -317,6 +387,11 @@ void monitor_on_closed(void *opaque, const GError *reason)
     Domain *domain = opaque;
     g_mutex_lock(&domain->lock);
     QmpClient *monitor = NULL;
+    if (domain->runtime && g_error_matches(reason, LODGE_ERROR, LODGE_ERROR_PROTOCOL)) {
+        RemoteDomainEventCallbackControlErrorMsg message = { 0 };
+        domain_to_wire_locked(domain, NULL, &message.msg.dom);
+        EMIT(domain, CONTROL_ERROR, &message);
+    }
     if (domain->runtime) {
         monitor = g_steal_pointer(&domain->runtime->monitor);
         log_write(LOG_LEVEL_DEBUG, "domain '%s': %s", domain->name, reason->message);

@@ -9,9 +9,12 @@
 #include "gbase/error.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define READ_SIZE (64u << 10)
 #define OUTPUT_MAX (16u << 20)
@@ -502,11 +505,11 @@ bool qmp_client_run(QmpClient *client, const char *command, JsonObject *argument
     return result != NULL;
 }
 
-char *qmp_client_raw(QmpClient *client, JsonObject *message, int timeout_ms, GError **error)
+char *qmp_client_raw(QmpClient *client, JsonObject *message, int fd, int timeout_ms, GError **error)
 {
     JsonNode *id = json_object_get_member(message, "id");
     g_autoptr(JsonNode) own = id ? json_node_copy(id) : NULL;
-    JsonObject *answer = exchange(client, message, -1, timeout_ms, error);
+    JsonObject *answer = exchange(client, message, fd, timeout_ms, error);
     if (!answer) {
         return NULL;
     }
@@ -518,6 +521,30 @@ char *qmp_client_raw(QmpClient *client, JsonObject *message, int timeout_ms, GEr
     g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
     json_node_take_object(node, answer);
     return json_to_string(node, FALSE);
+}
+
+int qmp_client_capture(QmpClient *client, const char *command, JsonObject *arguments,
+                       GError **error)
+{
+    g_autoptr(JsonObject) owned = arguments;
+    autofd file = memfd_create(command, MFD_CLOEXEC);
+    g_autofree char *own = g_strdup_printf("/proc/self/fd/%d", file);
+    autofd writer = file >= 0 ? open(own, O_WRONLY | O_CLOEXEC) : -1;
+    if (writer < 0) {
+        lodge_error_set_errno(error, errno, "cannot make room for what '%s' writes", command);
+        return -1;
+    }
+    g_autoptr(JsonNode) added =
+        qmp_client_call(client, "add-fd", NULL, writer, QMP_TIMEOUT_MS, error);
+    if (!added || !JSON_NODE_HOLDS_OBJECT(added)) {
+        return -1;
+    }
+    gint64 set = json_peer_int(json_node_get_object(added), "fdset-id", -1);
+    g_autofree char *path = g_strdup_printf("/dev/fdset/%" G_GINT64_FORMAT, set);
+    json_object_set_string_member(owned, "filename", path);
+    bool ok = qmp_client_run(client, command, g_steal_pointer(&owned), error);
+    qmp_client_run(client, "remove-fd", qmp_object("i:fdset-id", set, NULL), NULL);
+    return ok ? steal_fd(&file) : -1;
 }
 
 JsonObject *qmp_object(const char *first, ...)

@@ -73,8 +73,19 @@ JsonNode *qmp_client_call(QmpClient *client, const char *command, JsonObject *ar
 bool qmp_client_run(QmpClient *client, const char *command, JsonObject *arguments, GError **error);
 
 /* Sends a whole message of a user's own and gives the whole answer as text (transfer full). The
- * answer's "id" is that of @message, if it has one. */
-char *qmp_client_raw(QmpClient *client, JsonObject *message, int timeout_ms, GError **error);
+ * answer's "id" is that of @message, if it has one. @fd: sent along, or -1; borrowed. */
+char *qmp_client_raw(QmpClient *client, JsonObject *message, int fd, int timeout_ms,
+                     GError **error);
+
+/**
+ * qmp_client_capture - run a command that writes a file
+ * @arguments: (transfer full) all but "filename"
+ *
+ * The file is memory that is handed over: the guest's user may have no folder to write to. Returns:
+ * a descriptor to read it from (transfer full), or -1 with @error.
+ */
+int qmp_client_capture(QmpClient *client, const char *command, JsonObject *arguments,
+                       GError **error);
 
 /* An object of NAME, value pairs; the value's type by the first letter of NAME: "s:" const char *,
  * "i:" gint64, "b:" int as bool, "o:" JsonObject * (transfer full), "a:" JsonArray * (transfer

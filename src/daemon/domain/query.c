@@ -4,6 +4,7 @@
 #include "daemon/domain/handlers.h"
 
 #include <string.h>
+#include <unistd.h>
 
 Domain *call_domain(DaemonCall *call, const RemoteDomain *wire, GError **error)
 {
@@ -346,11 +347,57 @@ bool handle_domain_get_security_label(DaemonCall *call,
     return true;
 }
 
+bool handle_domain_get_security_label_list(DaemonCall *call,
+                                           const RemoteDomainGetSecurityLabelListArgs *args,
+                                           RemoteDomainGetSecurityLabelListRet *ret, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    if (!domain) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    g_autofree char *label = guest_user_label(domain);
+    g_mutex_unlock(&domain->lock);
+    if (label) {
+        ret->labels = arena_alloc_array(call_arena(call), 1, sizeof(*ret->labels));
+        if (!ret->labels) {
+            daemon_error_set(error, DAEMON_ERROR_NO_MEMORY, "out of memory");
+            return false;
+        }
+        ret->labels[0].label = arena_strdup(call_arena(call), label);
+        ret->labels[0].n_label = (uint32_t)strlen(label) + 1;
+        ret->n_labels = 1;
+        ret->ret = 1;
+    }
+    return true;
+}
+
 bool handle_domain_get_messages(DaemonCall *call, const RemoteDomainGetMessagesArgs *args,
                                 RemoteDomainGetMessagesRet *ret, GError **error)
 {
+    enum { MESSAGES_DEPRECATION = 1, MESSAGES_TAINTING = 2, MOST = 3 };
     g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
-    return domain && daemon_check_flags(args->flags, 3, error);
+    if (!domain ||
+        !daemon_check_flags(args->flags, MESSAGES_DEPRECATION | MESSAGES_TAINTING, error)) {
+        return false;
+    }
+    ret->msgs = arena_alloc_array(call_arena(call), MOST, sizeof(*ret->msgs));
+    if (!ret->msgs || args->flags == MESSAGES_DEPRECATION) {
+        return ret->msgs != NULL; /* nothing of what is in use goes away */
+    }
+    g_mutex_lock(&domain->lock);
+    const DomainRuntime *runtime = domain->live ? domain->runtime : NULL;
+    if (runtime && geteuid() == 0 && !runtime->uid) {
+        ret->msgs[ret->n_msgs++] = "tainted: the guest's process runs as root";
+    }
+    if (runtime && domain->live->qemu && domain->live->qemu->args.count) {
+        ret->msgs[ret->n_msgs++] = "tainted: the definition adds command line arguments";
+    }
+    if (runtime && runtime->has_foreign_commands) {
+        ret->msgs[ret->n_msgs++] = "tainted: commands were sent to the monitor by a client";
+    }
+    g_mutex_unlock(&domain->lock);
+    return true;
 }
 
 /* VIR_DOMAIN_JOB_NONE: long operations are not offered. */
@@ -374,14 +421,56 @@ bool handle_domain_get_job_stats(DaemonCall *call, const RemoteDomainGetJobStats
     return domain && daemon_check_flags(args->flags, 3, error);
 }
 
-bool handle_domain_abort_job(DaemonCall *call, const RemoteDomainAbortJobArgs *args, GError **error)
+static bool abort_job(DaemonCall *call, const RemoteDomain *dom, GError **error)
 {
-    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    g_autoptr(Domain) domain = call_domain(call, dom, error);
     if (domain) {
         daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
                          "Requested operation is not valid: no job is active on the domain");
     }
     return false;
+}
+
+bool handle_domain_abort_job(DaemonCall *call, const RemoteDomainAbortJobArgs *args, GError **error)
+{
+    return abort_job(call, &args->dom, error);
+}
+
+bool handle_domain_abort_job_flags(DaemonCall *call, const RemoteDomainAbortJobFlagsArgs *args,
+                                   GError **error)
+{
+    enum { ABORT_POSTCOPY = 1 };
+    return daemon_check_flags(args->flags, ABORT_POSTCOPY, error) &&
+           abort_job(call, &args->dom, error);
+}
+
+/* There are none: the answers to whoever looks for one. */
+#define NOT_FOUND(Name, name, code, ...)                                                           \
+    bool handle_##name(DaemonCall *call, const Remote##Name##Args *args, Remote##Name##Ret *ret,   \
+                       GError **error)                                                             \
+    {                                                                                              \
+        g_autoptr(Domain) domain = call_domain(call, &args->dom, error);                           \
+        if (domain) {                                                                              \
+            daemon_error_set(error, DAEMON_ERROR_##code, __VA_ARGS__);                             \
+        }                                                                                          \
+        return false;                                                                              \
+    }
+
+NOT_FOUND(DomainSnapshotLookupByName, domain_snapshot_lookup_by_name, NO_DOMAIN_SNAPSHOT,
+          "Domain snapshot not found: no domain snapshot with matching name '%s'", args->name)
+NOT_FOUND(DomainSnapshotCurrent, domain_snapshot_current, NO_DOMAIN_SNAPSHOT,
+          "Domain snapshot not found: the domain does not have a current snapshot")
+NOT_FOUND(DomainCheckpointLookupByName, domain_checkpoint_lookup_by_name, NO_DOMAIN_CHECKPOINT,
+          "Domain checkpoint not found: no domain checkpoint with matching name '%s'", args->name)
+NOT_FOUND(DomainBackupGetXmlDesc, domain_backup_get_xml_desc, NO_DOMAIN_BACKUP,
+          "Domain backup job id not found: no domain backup job present")
+
+bool handle_domain_snapshot_list_names(DaemonCall *call,
+                                       const RemoteDomainSnapshotListNamesArgs *args,
+                                       RemoteDomainSnapshotListNamesRet *ret, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    return domain != NULL;
 }
 
 static const DispatchEntry entries[] = {
@@ -391,6 +480,9 @@ static const DispatchEntry entries[] = {
     HANDLER_INLINE(connect_num_of_defined_domains),
     HANDLER_INLINE(connect_num_of_domains),
     HANDLER_INLINE(domain_abort_job),
+    HANDLER_INLINE(domain_abort_job_flags),
+    HANDLER_INLINE(domain_backup_get_xml_desc),
+    HANDLER_INLINE(domain_checkpoint_lookup_by_name),
     HANDLER_INLINE(domain_get_autostart),
     HANDLER_INLINE(domain_get_autostart_once),
     HANDLER_INLINE(domain_get_control_info),
@@ -402,6 +494,7 @@ static const DispatchEntry entries[] = {
     HANDLER_INLINE(domain_get_messages),
     HANDLER_INLINE(domain_get_os_type),
     HANDLER_INLINE(domain_get_security_label),
+    HANDLER_INLINE(domain_get_security_label_list),
     HANDLER_INLINE(domain_get_state),
     HANDLER_INLINE(domain_has_current_snapshot),
     HANDLER_INLINE(domain_has_managed_save_image),
@@ -413,6 +506,9 @@ static const DispatchEntry entries[] = {
     HANDLER_INLINE(domain_lookup_by_id),
     HANDLER_INLINE(domain_lookup_by_name),
     HANDLER_INLINE(domain_lookup_by_uuid),
+    HANDLER_INLINE(domain_snapshot_current),
+    HANDLER_INLINE(domain_snapshot_list_names),
+    HANDLER_INLINE(domain_snapshot_lookup_by_name),
     HANDLER_INLINE(domain_snapshot_num),
 };
 

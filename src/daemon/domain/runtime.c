@@ -5,8 +5,10 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "daemon/client.h"
 #include "daemon/domain/json-peer.h"
 #include "daemon/domain/monitor-events.h"
+#include "daemon/domain/perf.h"
 #include "daemon/domain/tuning.h"
 #include "daemon/error.h"
 #include "gbase/error.h"
@@ -43,6 +45,7 @@ void runtime_free(DomainRuntime *runtime)
     if (runtime) {
         lodge_assert(!runtime->monitor && !runtime->exit_watch);
         process_clear(&runtime->process);
+        perf_free(runtime->perf);
         g_free(runtime->dir);
         g_free(runtime->monitor_path);
         g_hash_table_unref(runtime->ptys);
@@ -73,6 +76,9 @@ static void judge_end_locked(Domain *domain, int status, int *out_detail)
     } else if (runtime->is_destroyed) {
         domain_set_state_locked(domain, DOMAIN_SHUTOFF, SHUTOFF_DESTROYED);
         *out_detail = STOPPED_DESTROYED;
+    } else if (runtime->has_crashed) {
+        domain_set_state_locked(domain, DOMAIN_SHUTOFF, SHUTOFF_CRASHED);
+        *out_detail = STOPPED_CRASHED;
     } else if (runtime->has_shut_down ||
                (status >= 0 && WIFEXITED(status) && !WEXITSTATUS(status))) {
         domain_set_state_locked(domain, DOMAIN_SHUTOFF, SHUTOFF_SHUTDOWN);
@@ -81,6 +87,15 @@ static void judge_end_locked(Domain *domain, int status, int *out_detail)
         domain_set_state_locked(domain, DOMAIN_SHUTOFF, SHUTOFF_CRASHED);
         *out_detail = STOPPED_CRASHED;
     }
+}
+
+/* Its client's end is no business of the domain any more. The loop's thread, without lock. */
+static void leave_owner(Domain *domain, DomainRuntime *runtime)
+{
+    if (runtime->owner && client_off_close(runtime->owner, runtime->owner_handle)) {
+        domain_unref(domain); /* the hook's */
+    }
+    g_clear_pointer(&runtime->owner, client_unref);
 }
 
 void runtime_ended(Domain *domain)
@@ -114,6 +129,7 @@ void runtime_ended(Domain *domain)
     bool is_gone = !domain->is_persistent;
     g_cond_broadcast(&domain->device_event);
     g_mutex_unlock(&domain->lock);
+    leave_owner(domain, runtime);
     runtime_free(runtime);
     service_deactivate(domain->service, domain);
     if (is_gone) {

@@ -4,11 +4,14 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "block/lock.h"
+#include "daemon/client.h"
 #include "daemon/domain/affinity.h"
 #include "daemon/domain/command-line.h"
+#include "daemon/domain/fd-groups.h"
 #include "daemon/domain/guest-user.h"
 #include "daemon/domain/hotplug.h"
 #include "daemon/domain/memory.h"
+#include "daemon/domain/perf.h"
 #include "daemon/domain/runtime.h"
 #include "daemon/domain/tap.h"
 #include "daemon/domain/tuning.h"
@@ -56,13 +59,29 @@ static void set_open_error(GError **error, const char *path, int err)
                      g_strerror(err));
 }
 
+/* By its path, or what a client gave for it. */
+static int open_image(Domain *domain, const DomainSource *source, bool writes, GError **error)
+{
+    if (source->fd_group) {
+        return fd_groups_open(domain, source->fd_group, writes, error);
+    }
+    int fd = open(source->path, (writes ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        set_open_error(error, source->path, errno);
+    }
+    return fd;
+}
+
 static int open_disk(void *opaque, const DomainDisk *disk, GError **error)
 {
     const char *path = disk->source.path;
     bool writes = !disk->is_readonly && disk->device_type != DISK_DEVICE_CDROM;
-    autofd fd = open(path, (writes ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+    autofd fd = open_image(opaque, &disk->source, writes, error);
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0) {
+    if (fd < 0) {
+        return -1;
+    }
+    if (fstat(fd, &st) < 0) {
         set_open_error(error, path, errno);
         return -1;
     }
@@ -310,7 +329,8 @@ static bool run_guest(Domain *domain, unsigned flags, GError **error)
     g_autoptr(QmpClient) monitor = domain_get_monitor(domain, error);
     if (!monitor || !set_vnc_password(domain, monitor, error) ||
         !hotplug_finish_start(domain, monitor, error) || !affinity_apply(domain, monitor, error) ||
-        !tuning_apply(domain, monitor, error) || !memory_apply_period(domain, monitor, error)) {
+        !tuning_apply(domain, monitor, error) || !memory_apply_period(domain, monitor, error) ||
+        !perf_apply(domain, error)) {
         return false;
     }
     g_mutex_lock(&domain->lock);
@@ -416,6 +436,25 @@ static void owner_left(void *opaque)
     domain_unref(domain);
 }
 
+/* The guest may have ended meanwhile: then nobody has it. */
+static void give_to_client(Domain *domain, DaemonClient *client)
+{
+    domain_ref(domain);
+    g_mutex_lock(&domain->lock);
+    unsigned handle = domain->runtime ? client_on_close(client, owner_left, domain) : 0;
+    bool is_late = domain->runtime && !handle;
+    if (handle) {
+        domain->runtime->owner = client_ref(client);
+        domain->runtime->owner_handle = handle;
+    }
+    g_mutex_unlock(&domain->lock);
+    if (is_late) {
+        owner_left(domain);
+    } else if (!handle) {
+        domain_unref(domain);
+    }
+}
+
 static void explain_failure(int log_fd, off_t log_start, GError **error)
 {
     g_autofree char *said = read_log(log_fd, log_start);
@@ -443,6 +482,7 @@ bool domain_start(Domain *domain, unsigned flags, DaemonClient *client, GError *
     domain->runtime = runtime_new(domain, service->daemon->paths.run_dir, domain->id);
     domain->runtime->engine = command_line_engine(domain->live->emulator);
     domain->runtime->is_starting = true;
+    domain->runtime->is_owned = client && (flags & START_AUTODESTROY);
     domain_set_state_locked(domain, DOMAIN_PAUSED, PAUSED_STARTING_UP);
     g_mutex_unlock(&domain->lock);
     off_t log_start = log_fd >= 0 ? size_of(log_fd) : 0;
@@ -462,7 +502,7 @@ bool domain_start(Domain *domain, unsigned flags, DaemonClient *client, GError *
     }
     g_mutex_unlock(&domain->lock);
     if (client && (flags & START_AUTODESTROY)) {
-        client_on_close(client, owner_left, domain_ref(domain));
+        give_to_client(domain, client);
     }
     return true;
 }

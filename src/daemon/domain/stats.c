@@ -1,226 +1,93 @@
-/* Procedures that count: CPU time, memory, blocks, packets; one by one and in bulk.
+/* Procedures that count: CPU time, written memory; and bulk statistics.
  * SPDX-License-Identifier: GPL-2.0-or-later */
-#include "base/cleanup.h"
-#include "daemon/domain/blocks.h"
 #include "daemon/domain/handlers.h"
-#include "daemon/domain/interfaces.h"
-#include "daemon/domain/json-peer.h"
-#include "daemon/domain/params.h"
 #include "daemon/domain/runtime.h"
+#include "daemon/domain/stats-record.h"
+#include "daemon/domain/tuning.h"
 
-#include <linux/if_link.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/sysinfo.h>
-
-#define STATS_TIMEOUT_MS 5000
-
-/* Groups of virConnectGetAllDomainStats. */
-enum {
-    STATS_STATE = 1 << 0,
-    STATS_CPU = 1 << 1,
-    STATS_BALLOON = 1 << 2,
-    STATS_VCPU = 1 << 3,
-    STATS_INTERFACE = 1 << 4,
-    STATS_BLOCK = 1 << 5,
-    STATS_ALL = (1 << 11) - 1,
-};
 enum { STATS_NOWAIT = 1 << 29, STATS_BACKING = 1 << 30 };
 #define STATS_ENFORCE (1u << 31)
 
-static JsonNode *ask(QmpClient *monitor, const char *command, GError **error)
+/* --- CPUs --- */
+
+/* Of the whole guest. */
+static void add_total(ParamList *list, pid_t pid)
 {
-    return qmp_client_call(monitor, command, NULL, -1, STATS_TIMEOUT_MS, error);
+    ProcessUsage usage = { 0 };
+    process_usage(pid, &usage);
+    params_ullong(list, "cpu_time", usage.user_ns + usage.system_ns);
+    params_ullong(list, "user_time", usage.user_ns);
+    params_ullong(list, "system_time", usage.system_ns);
 }
 
-/* --- CPUs --- */
+/* Of single CPUs of the host in turn. Only control groups of version 1 count that: entering one
+ * starts the count. False with @error. */
+static bool add_single(ParamList *list, const RemoteDomainGetCpuStatsArgs *args, Domain *domain,
+                       int32_t *out_n, GError **error)
+{
+    enum { FIELDS = 1 };
+    g_mutex_lock(&domain->lock);
+    g_autoptr(Cgroup) group = domain->runtime ? tuning_group_locked(domain) : NULL;
+    pid_t pid = domain->runtime ? domain->runtime->process.pid : 0;
+    g_mutex_unlock(&domain->lock);
+    if (!group || !cgroup_enter(group, CGROUP_CPUACCT, pid, error)) {
+        g_prefix_error(error, "times of single host CPUs are not counted: ");
+        return false;
+    }
+    g_autoptr(GArray) times = cgroup_cpu_times(group);
+    if (!times) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_UNSUPPORTED,
+                         "the host does not count the times of single CPUs; ask for --total");
+        return false;
+    }
+    if (!args->ncpus) {
+        *out_n = (int32_t)times->len; /* how many there are */
+        return true;
+    }
+    if ((guint)args->start_cpu >= times->len) {
+        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
+                         "invalid argument: start_cpu %d larger than maximum of %u",
+                         args->start_cpu, times->len - 1);
+        return false;
+    }
+    *out_n = FIELDS;
+    guint end = (guint)MIN((guint64)args->start_cpu + args->ncpus, times->len);
+    for (guint i = (guint)args->start_cpu; args->nparams && i < end; i++) {
+        params_ullong(list, "cpu_time", g_array_index(times, guint64, i));
+    }
+    return true;
+}
 
 bool handle_domain_get_cpu_stats(DaemonCall *call, const RemoteDomainGetCpuStatsArgs *args,
                                  RemoteDomainGetCpuStatsRet *ret, GError **error)
 {
-    enum { FIELDS = 3 };
+    enum { TOTAL = -1, TOTAL_FIELDS = 3 };
     g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
-    if (!domain || !daemon_check_flags(args->flags, 1, error)) {
+    if (!domain || !daemon_check_flags(args->flags, PARAMS_STRING_OKAY, error)) {
         return false;
     }
     g_mutex_lock(&domain->lock);
     bool active = domain_check_active_locked(domain, error);
     pid_t pid = active && domain->runtime ? domain->runtime->process.pid : 0;
     g_mutex_unlock(&domain->lock);
-    if (!active) {
-        return false;
-    }
-    if (args->start_cpu != -1) {
-        daemon_error_set(error, DAEMON_ERROR_OPERATION_UNSUPPORTED,
-                         "times of single host CPUs are not counted; ask for --total");
-        return false;
-    }
-    ProcessUsage usage = { 0 };
-    process_usage(pid, &usage);
     ParamList list = { .arena = call_arena(call) };
-    params_ullong(&list, "cpu_time", usage.user_ns + usage.system_ns);
-    params_ullong(&list, "user_time", usage.user_ns);
-    params_ullong(&list, "system_time", usage.system_ns);
-    ret->nparams = FIELDS;
-    if (args->nparams) {
-        ret->params = list.items;
-        ret->n_params = MIN(list.count, args->nparams);
+    if (!active ||
+        (args->start_cpu != TOTAL && !add_single(&list, args, domain, &ret->nparams, error))) {
+        return false;
     }
+    if (args->start_cpu == TOTAL) {
+        add_total(&list, pid);
+        ret->nparams = TOTAL_FIELDS;
+        list.count = MIN(list.count, args->nparams);
+    }
+    ret->params = list.items;
+    ret->n_params = list.count;
     return true;
 }
 
 /* --- in bulk --- */
 
 #define STATS_RECORD_MAX ((size_t)1 << 20)
-/* Parameters that begin a record with the group "state". */
-#define STATE_PARAMS 2u
-
-/* What one domain's record is made of, taken under its lock. */
-typedef struct Snapshot {
-    int state, reason;
-    bool active;
-    pid_t pid;
-    guint64 balloon;
-    DomainFacts facts;
-} Snapshot;
-
-static void add_cpu(ParamList *list, const Snapshot *shot)
-{
-    ProcessUsage usage;
-    if (shot->active && process_usage(shot->pid, &usage)) {
-        params_ullong(list, "cpu.time", usage.user_ns + usage.system_ns);
-        params_ullong(list, "cpu.user", usage.user_ns);
-        params_ullong(list, "cpu.system", usage.system_ns);
-    }
-}
-
-static void add_balloon(ParamList *list, const Snapshot *shot)
-{
-    ProcessUsage usage;
-    params_ullong(list, "balloon.current", shot->balloon ? shot->balloon : shot->facts.current_kib);
-    params_ullong(list, "balloon.maximum", shot->facts.max_kib);
-    if (shot->active && process_usage(shot->pid, &usage)) {
-        params_ullong(list, "balloon.rss", usage.resident_kib);
-    }
-}
-
-/* With lock. */
-static void add_vcpus_locked(ParamList *list, Domain *domain, const Snapshot *shot)
-{
-    params_uint(list, "vcpu.current", shot->facts.vcpus);
-    params_uint(list, "vcpu.maximum", shot->facts.max_vcpus);
-    for (unsigned i = 0; shot->active && i < domain->runtime->vcpu_tids->len; i++) {
-        guint64 ns, delay;
-        int cpu;
-        pid_t tid = g_array_index(domain->runtime->vcpu_tids, pid_t, i);
-        if (process_thread_usage(shot->pid, tid, &ns, &cpu, &delay)) {
-            params_int(list, params_name(list, "vcpu", i, "state"), 1);
-            params_ullong(list, params_name(list, "vcpu", i, "time"), ns);
-            params_ullong(list, params_name(list, "vcpu", i, "wait"), 0);
-            params_ullong(list, params_name(list, "vcpu", i, "delay"), delay);
-        }
-    }
-}
-
-static void add_interfaces_locked(ParamList *list, const DomainDef *def)
-{
-    const XmlList *all = &def->devices[DEVICE_INTERFACE];
-    params_uint(list, "net.count", all->count);
-    for (unsigned i = 0; i < all->count; i++) {
-        const DomainInterface *interface = all->item[i];
-        struct rtnl_link_stats stats;
-        if (!interface_counters(interface->target_dev, &stats)) {
-            continue;
-        }
-        params_string(list, params_name(list, "net", i, "name"), interface->target_dev);
-        params_ullong(list, params_name(list, "net", i, "rx.bytes"), stats.tx_bytes);
-        params_ullong(list, params_name(list, "net", i, "rx.pkts"), stats.tx_packets);
-        params_ullong(list, params_name(list, "net", i, "rx.errs"), stats.tx_errors);
-        params_ullong(list, params_name(list, "net", i, "rx.drop"), stats.tx_dropped);
-        params_ullong(list, params_name(list, "net", i, "tx.bytes"), stats.rx_bytes);
-        params_ullong(list, params_name(list, "net", i, "tx.pkts"), stats.rx_packets);
-        params_ullong(list, params_name(list, "net", i, "tx.errs"), stats.rx_errors);
-        params_ullong(list, params_name(list, "net", i, "tx.drop"), stats.rx_dropped);
-    }
-}
-
-static void add_blocks_locked(ParamList *list, const DomainDef *def, JsonNode *stats,
-                              JsonNode *blocks)
-{
-    const XmlList *all = &def->devices[DEVICE_DISK];
-    params_uint(list, "block.count", all->count);
-    for (unsigned i = 0; i < all->count; i++) {
-        const DomainDisk *disk = all->item[i];
-        params_string(list, params_name(list, "block", i, "name"), disk->target_dev);
-        if (disk->source.path) {
-            params_string(list, params_name(list, "block", i, "path"), disk->source.path);
-        }
-        if (!stats) {
-            continue;
-        }
-        DiskCounters c;
-        struct stat st;
-        block_read_counters(stats, blocks, disk->device.alias ?: "none", &c);
-        params_ullong(list, params_name(list, "block", i, "rd.reqs"), (uint64_t)c.rd_ops);
-        params_ullong(list, params_name(list, "block", i, "rd.bytes"), (uint64_t)c.rd_bytes);
-        params_ullong(list, params_name(list, "block", i, "rd.times"), (uint64_t)c.rd_ns);
-        params_ullong(list, params_name(list, "block", i, "wr.reqs"), (uint64_t)c.wr_ops);
-        params_ullong(list, params_name(list, "block", i, "wr.bytes"), (uint64_t)c.wr_bytes);
-        params_ullong(list, params_name(list, "block", i, "wr.times"), (uint64_t)c.wr_ns);
-        params_ullong(list, params_name(list, "block", i, "fl.reqs"), (uint64_t)c.flush_ops);
-        params_ullong(list, params_name(list, "block", i, "fl.times"), (uint64_t)c.flush_ns);
-        params_ullong(list, params_name(list, "block", i, "allocation"), (uint64_t)c.allocation);
-        if (c.capacity) {
-            params_ullong(list, params_name(list, "block", i, "capacity"), (uint64_t)c.capacity);
-        }
-        if (disk->source.path && stat(disk->source.path, &st) == 0) {
-            params_ullong(list, params_name(list, "block", i, "physical"), (uint64_t)st.st_size);
-        }
-    }
-}
-
-/* False: it went meanwhile, or cannot be read. */
-static bool add_record(Domain *domain, unsigned groups, ParamList *list, RemoteDomain *out)
-{
-    g_autoptr(QmpClient) monitor =
-        groups & STATS_BLOCK && domain_is_active(domain) ? domain_get_monitor(domain, NULL) : NULL;
-    g_autoptr(JsonNode) stats = monitor ? ask(monitor, "query-blockstats", NULL) : NULL;
-    g_autoptr(JsonNode) blocks = stats ? ask(monitor, "query-block", NULL) : NULL;
-    g_mutex_lock(&domain->lock);
-    Snapshot shot = { .state = domain->state, .reason = domain->reason };
-    DomainDef *def = domain->is_removed ? NULL : domain_def_locked(domain, NULL);
-    if (!def || !domain_facts_locked(domain, &shot.facts, NULL)) {
-        g_mutex_unlock(&domain->lock);
-        return false;
-    }
-    shot.active = domain->runtime != NULL;
-    shot.pid = shot.active ? domain->runtime->process.pid : 0;
-    shot.balloon = shot.active ? domain->runtime->balloon_kib : 0;
-    domain_to_wire_locked(domain, list->arena, out);
-    if (groups & STATS_STATE) {
-        params_int(list, "state.state", shot.state);
-        params_int(list, "state.reason", shot.reason);
-    }
-    if (groups & STATS_CPU) {
-        add_cpu(list, &shot);
-    }
-    if (groups & STATS_BALLOON) {
-        add_balloon(list, &shot);
-    }
-    if (groups & STATS_VCPU) {
-        add_vcpus_locked(list, domain, &shot);
-    }
-    if ((groups & STATS_INTERFACE) && shot.active) {
-        add_interfaces_locked(list, def);
-    }
-    if (groups & STATS_BLOCK) {
-        add_blocks_locked(list, def, stats, blocks);
-    }
-    g_mutex_unlock(&domain->lock);
-    return true;
-}
-
 /* What tells whether a record that was made without the lock is of a domain that has not changed.
  */
 typedef struct Moment {
@@ -277,7 +144,7 @@ static bool put_kept_locked(XdrWriter *writer, const Domain *domain)
 /* Appends one domain's record. False: it is not wanted, or went. */
 static bool put_record(XdrWriter *writer, Domain *domain, uint32_t flags, unsigned groups)
 {
-    bool is_full = (groups & STATS_ALL) == STATS_ALL;
+    bool is_full = (groups & STATS_ALL) == STATS_ALL && !(flags & STATS_BACKING);
     g_mutex_lock(&domain->lock);
     bool is_wanted = !domain->is_removed && domain_matches_list_locked(domain, flags & 0xff);
     bool is_done = is_wanted && is_full && put_kept_locked(writer, domain);
@@ -290,7 +157,7 @@ static bool put_record(XdrWriter *writer, Domain *domain, uint32_t flags, unsign
     arena_init(&arena, STATS_RECORD_MAX);
     ParamList list = { .arena = &arena };
     RemoteDomainStatsRecord record;
-    bool ok = add_record(domain, groups, &list, &record.dom);
+    bool ok = stats_record_add(domain, groups, flags & STATS_BACKING, &list, &record.dom);
     if (ok) {
         record.params = list.items;
         record.n_params = list.count;
@@ -356,9 +223,41 @@ bool handle_connect_get_all_domain_stats(DaemonCall *call,
     return true;
 }
 
+/* --- how fast memory is written to --- */
+
+bool handle_domain_start_dirty_rate_calc(DaemonCall *call,
+                                         const RemoteDomainStartDirtyRateCalcArgs *args,
+                                         GError **error)
+{
+    enum { MODE_PAGE_SAMPLING = 0, MODE_BITMAP = 1, MODE_RING = 2, SECONDS_MAX = 60 };
+    static const char *const modes[] = { "page-sampling", "dirty-bitmap", "dirty-ring" };
+    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
+    if (!domain || !daemon_check_flags(args->flags, MODE_BITMAP | MODE_RING, error)) {
+        return false;
+    }
+    if (args->seconds < 1 || args->seconds > SECONDS_MAX || args->flags > MODE_RING) {
+        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
+                         "invalid argument: seconds=%d is invalid, please choose value within "
+                         "[1, %d], and one mode",
+                         args->seconds, SECONDS_MAX);
+        return false;
+    }
+    g_autoptr(QmpClient) monitor = domain_begin_monitor_job(domain, "dirty rate", error);
+    if (!monitor) {
+        return false;
+    }
+    bool ok = qmp_client_run(
+        monitor, "calc-dirty-rate",
+        qmp_object("i:calc-time", (gint64)args->seconds, "s:mode", modes[args->flags], NULL),
+        error);
+    domain_end_job(domain);
+    return ok;
+}
+
 static const DispatchEntry entries[] = {
     HANDLER(connect_get_all_domain_stats),
-    HANDLER_INLINE(domain_get_cpu_stats),
+    HANDLER(domain_get_cpu_stats),
+    HANDLER(domain_start_dirty_rate_calc),
 };
 
 const DaemonModule domain_stats_module = {

@@ -6,6 +6,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "daemon/domain/command-line.h"
+#include "daemon/domain/perf.h"
 #include "daemon/domain/runtime.h"
 #include "gbase/error.h"
 
@@ -36,8 +37,7 @@ bool status_write_locked(Domain *domain, GError **error)
         "<domstatus version='1' boot='%s' pid='%d' starttime='%" G_GUINT64_FORMAT
         "' id='%d' persistent='%d' state='%d' reason='%d' owned='%d'>\n%s</domstatus>\n",
         boot, (int)runtime->process.pid, runtime->process.start_time, domain->id,
-        domain->is_persistent, (int)domain->state, domain->reason, runtime->owner_client != 0,
-        definition);
+        domain->is_persistent, (int)domain->state, domain->reason, runtime->is_owned, definition);
     g_autofree char *folder = folder_of(domain->service);
     g_autofree char *path = path_of(domain);
     g_autofree char *temporary = g_strdup_printf("%s/.%s.new", folder, domain->name);
@@ -93,7 +93,7 @@ static void reconnect(Domain *domain, const char *unused)
 {
     g_autoptr(GError) reason = NULL;
     if (!runtime_connect_monitor(domain, &reason) ||
-        !runtime_refresh(domain, REFRESH_FOUND, &reason)) {
+        !runtime_refresh(domain, REFRESH_FOUND, &reason) || !perf_apply(domain, &reason)) {
         log_write(LOG_LEVEL_WARN, "domain '%s': found again, but %s", domain->name,
                   reason->message);
     }
@@ -120,6 +120,7 @@ static bool revive(DomainService *service, Status *status, const GuestProcess *p
     domain->runtime->process = *process;
     domain->runtime->engine = command_line_engine(domain->live->emulator);
     domain->runtime->is_reconnected = true;
+    domain->runtime->is_owned = status->owned;
     domain->runtime->is_destroyed = status->owned;
     domain_set_state_locked(domain, (DomainState)status->state, status->reason);
     if (status->owned) {

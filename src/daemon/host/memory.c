@@ -175,6 +175,76 @@ bool handle_node_set_memory_parameters(DaemonCall *call,
     return true;
 }
 
+/* --- huge pages --- */
+
+enum { ALLOC_ADD = 0, ALLOC_SET = 1 };
+
+/* The kernel gives as many as it finds. False with @error: it gave less. */
+static bool alloc_pages(int cell, guint64 kib, guint64 count, bool is_set, GError **error)
+{
+    g_autofree char *folder =
+        g_strdup_printf(NODE_DIR "/node%d/hugepages/hugepages-%" G_GUINT64_FORMAT "kB", cell, kib);
+    guint64 before, after;
+    if (!sysfs_number(&before, "%s/nr_hugepages", folder)) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_FAILED,
+                         "operation failed: page size %" G_GUINT64_FORMAT
+                         " KiB is not available on node %d",
+                         kib, cell);
+        return false;
+    }
+    guint64 wanted = is_set ? count : before + count;
+    g_autofree char *path = g_strconcat(folder, "/nr_hugepages", NULL);
+    g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, wanted);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool is_written = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    int reason = errno;
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (!is_written) {
+        daemon_error_set(error, DAEMON_ERROR_SYSTEM, "cannot write '%s' to '%s': %s", text, path,
+                         g_strerror(reason));
+        return false;
+    }
+    if (!sysfs_number(&after, "%s", path) || after != wanted) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_FAILED,
+                         "operation failed: node %d has no room for %s pages of %" G_GUINT64_FORMAT
+                         " KiB: there are %" G_GUINT64_FORMAT,
+                         cell, text, kib, after);
+        return false;
+    }
+    return true;
+}
+
+bool handle_node_alloc_pages(DaemonCall *call, const RemoteNodeAllocPagesArgs *args,
+                             RemoteNodeAllocPagesRet *ret, GError **error)
+{
+    (void)call;
+    int nodes = (int)host_count_nodes();
+    if (!daemon_check_flags(args->flags, ALLOC_SET, error)) {
+        return false;
+    }
+    int first = MAX(args->start_cell, 0);
+    if (first >= nodes || args->n_page_sizes != args->n_page_counts || !args->cell_count) {
+        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
+                         "invalid argument: start cell %d with %u cells; there are cells 0 to %d, "
+                         "and each page size has a count",
+                         args->start_cell, args->cell_count, nodes - 1);
+        return false;
+    }
+    int end = args->start_cell < 0 ? nodes : (int)MIN((int64_t)first + args->cell_count, nodes);
+    for (int cell = first; cell < end; cell++) {
+        for (uint32_t i = 0; i < args->n_page_sizes; i++) {
+            if (!alloc_pages(cell, args->page_sizes[i], args->page_counts[i],
+                             args->flags & ALLOC_SET, error)) {
+                return false;
+            }
+            ret->ret++;
+        }
+    }
+    return true;
+}
+
 /* --- power --- */
 
 bool handle_node_suspend_for_duration(DaemonCall *call,
@@ -190,6 +260,7 @@ bool handle_node_suspend_for_duration(DaemonCall *call,
 }
 
 static const DispatchEntry handlers[] = {
+    HANDLER(node_alloc_pages),
     HANDLER_INLINE(node_get_free_pages),
     HANDLER_INLINE(node_get_memory_parameters),
     HANDLER_INLINE(node_set_memory_parameters),

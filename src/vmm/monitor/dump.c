@@ -1,10 +1,15 @@
-/* HMP: x and xp, dumps of guest memory. Formats x, d, u, o, c and sizes b, h, w, g; no disassembly.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+/* Dumps of guest memory: HMP's x and xp (formats x, d, u, o, c and sizes b, h, w, g; no
+ * disassembly), QMP's memsave and pmemsave. SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/cleanup.h"
 #include "base/endian.h"
+#include "base/fd.h"
 #include "base/int-math.h"
+#include "gbase/error.h"
+#include "gbase/fd-sets.h"
 #include "gbase/strutil.h"
 #include "vmm/monitor/internal.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -140,4 +145,73 @@ void dump_memory(MonitorSession *session, const char *arguments, bool is_virtual
         addr += format.size;
     }
     g_string_append_c(out, '\n');
+}
+
+/* --- into files --- */
+
+static bool save(MonitorSession *session, uint64_t addr, uint64_t size, bool is_virtual, int fd,
+                 const char *path, GError **error)
+{
+    uint8_t buf[PAGE_BYTES];
+    while (size) {
+        size_t part = MIN(size, PAGE_BYTES - addr % PAGE_BYTES);
+        if (!read_bytes(session, addr, is_virtual, buf, part)) {
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                        "there is no guest memory at 0x%" PRIx64, addr);
+            return false;
+        }
+        int rc = fd_write_full(fd, buf, part);
+        if (rc < 0) {
+            lodge_error_set_errno(error, rc, "cannot write to '%s'", path);
+            return false;
+        }
+        addr += part;
+        size -= part;
+    }
+    return true;
+}
+
+static JsonNode *save_memory(MonitorSession *session, JsonObject *arguments, bool is_virtual,
+                             GError **error)
+{
+    const char *path = json_object_get_string_member(arguments, "filename");
+    gint64 addr = json_object_get_int_member(arguments, "val");
+    gint64 size = json_object_get_int_member(arguments, "size");
+    const int flags = O_WRONLY | O_CREAT | O_TRUNC;
+    if (size < 0) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Parameter 'size' expects a non-negative value");
+        return NULL;
+    }
+    g_autofree char *name = fd_sets_resolve(session->set->target.fds, path, flags, error);
+    if (!name) {
+        return NULL;
+    }
+    autofd fd = fd_open(name, flags, 0600);
+    if (fd < 0) {
+        lodge_error_set_errno(error, fd, "cannot open '%s'", path);
+        return NULL;
+    }
+    save(session, (uint64_t)addr, (uint64_t)size, is_virtual, fd, path, error);
+    return NULL;
+}
+
+JsonNode *qmp_run_memsave(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    gint64 vcpu = json_object_get_int_member_with_default(arguments, "cpu-index", 0);
+    if (vcpu < 0 || vcpu >= session->set->target.vcpu_count) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Parameter 'cpu-index' expects a CPU number");
+        return NULL;
+    }
+    unsigned before = session->current_vcpu;
+    session->current_vcpu = (unsigned)vcpu;
+    save_memory(session, arguments, true, error);
+    session->current_vcpu = before;
+    return NULL;
+}
+
+JsonNode *qmp_run_pmemsave(MonitorSession *session, JsonObject *arguments, GError **error)
+{
+    return save_memory(session, arguments, false, error);
 }

@@ -134,6 +134,9 @@ JsonNode *qmp_run_blockdev_create(MonitorSession *session, JsonObject *arguments
 JsonNode *qmp_run_blockdev_del(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_run_blockdev_mirror(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_run_blockdev_reopen(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_write_threshold(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_memsave(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_run_pmemsave(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_run_change_backing(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_run_drive_backup(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_run_drive_mirror(MonitorSession *session, JsonObject *arguments, GError **error);

@@ -230,7 +230,7 @@ JsonObject *qmp_block_device_object(BlockNode *node, BlockBackend *backend)
     json_object_set_int_member(object, "backing_file_depth", backing_depth(node));
     json_object_set_boolean_member(object, "encrypted", FALSE);
     json_object_set_string_member(object, "detect_zeroes", "off");
-    json_object_set_int_member(object, "write_threshold", 0);
+    json_object_set_int_member(object, "write_threshold", (gint64)block_node_write_threshold(node));
     set_limits(object, backend);
     json_object_set_object_member(object, "image", image_object(node));
     BlockCache cache = backend ? block_backend_cache(backend) : cache_of(node);
@@ -410,9 +410,15 @@ JsonNode *qmp_query_blockstats(MonitorSession *session, JsonObject *arguments, G
         if (disk.qdev) {
             json_object_set_string_member(object, "qdev", disk.qdev);
         }
-        set_optional_text(object, "node-name",
-                          block_node_name(block_skip_implicit(block_backend_node(disk.backend))));
+        const BlockNode *node = block_skip_implicit(block_backend_node(disk.backend));
+        const BlockNode *file = block_node_file(node);
+        set_optional_text(object, "node-name", block_node_name(node));
         json_object_set_object_member(object, "stats", stats_object(disk.backend));
+        if (file) {
+            JsonObject *parent = json_object_new();
+            set_optional_text(parent, "node-name", block_node_name(file));
+            json_object_set_object_member(object, "parent", parent);
+        }
         json_array_add_object_element(array, object);
     }
     return qmp_take_array(array);

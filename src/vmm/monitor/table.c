@@ -63,6 +63,8 @@ const QmpCommand qmp_commands[] = {
       "", qmp_run_blockdev_mirror },
     { "blockdev-reopen", "options:[any]", "", qmp_run_blockdev_reopen },
     { "blockdev-snapshot", "node:str,overlay:str", "", qmp_run_snapshot },
+    { "block-set-write-threshold", "node-name:str,write-threshold:int", "",
+      qmp_run_write_threshold },
     { "blockdev-snapshot-sync",
       "?device:str,?node-name:str,snapshot-file:str,?snapshot-node-name:str,"
       "?format:str,?mode:NewImageMode",
@@ -99,6 +101,7 @@ const QmpCommand qmp_commands[] = {
     { "job-finalize", "id:str", "", qmp_run_job_finalize },
     { "job-pause", "id:str", "", qmp_run_job_pause },
     { "job-resume", "id:str", "", qmp_run_job_resume },
+    { "memsave", "val:int,size:int,filename:str,?cpu-index:int", "", qmp_run_memsave },
     { "nbd-server-add", "device:str,?name:str,?description:str,?writable:bool,?bitmap:str", "",
       qmp_run_nbd_server_add },
     { "nbd-server-remove", "name:str,?mode:BlockExportRemoveMode", "", qmp_run_nbd_server_remove },
@@ -110,6 +113,7 @@ const QmpCommand qmp_commands[] = {
     { "netdev_del", "id:str", "", qmp_run_netdev_del },
     { "object-add", "qom-type:str,id:str,...:any", "", qmp_run_object_add },
     { "object-del", "id:str", "", qmp_run_object_del },
+    { "pmemsave", "val:int,size:int,filename:str", "", qmp_run_pmemsave },
     { "qmp_capabilities", "?enable:[QMPCapability]", "", qmp_run_capabilities },
     { "qom-get", "path:str,property:str", "any", qmp_qom_get },
     { "qom-list", "path:str", "[ObjectPropertyInfo]", qmp_qom_list },
@@ -182,7 +186,9 @@ const SchemaStruct schema_structs[] = {
       "type:str,device:str,len:int,offset:int,busy:bool,paused:bool,speed:int,"
       "io-status:BlockDeviceIoStatus,ready:bool,status:JobStatus,auto-finalize:bool,"
       "auto-dismiss:bool,?error:str" },
-    { "BlockStats", "?device:str,?qdev:str,?node-name:str,stats:BlockDeviceStats" },
+    { "BlockStats",
+      "?device:str,?qdev:str,?node-name:str,stats:BlockDeviceStats,?parent:BlockStatsNode" },
+    { "BlockStatsNode", "?node-name:str" },
     { "BlockdevCacheInfo", "writeback:bool,direct:bool,no-flush:bool" },
     { "ChardevBackend", "type:str,data:any" },
     { "ChardevInfo", "label:str,filename:str,frontend-open:bool" },
@@ -264,6 +270,7 @@ const SchemaEvent schema_events[] = {
     { "BLOCK_JOB_ERROR", "device:str,operation:IoOperationType,action:BlockErrorAction" },
     { "BLOCK_JOB_PENDING", "type:JobType,id:str" },
     { "BLOCK_JOB_READY", "type:JobType,device:str,len:int,offset:int,speed:int" },
+    { "BLOCK_WRITE_THRESHOLD", "node-name:str,amount-exceeded:int,write-threshold:int" },
     { "DEVICE_DELETED", "?device:str,path:str" },
     { "GUEST_PANICKED", "action:GuestPanicAction" },
     { "JOB_STATUS_CHANGE", "id:str,status:JobStatus" },

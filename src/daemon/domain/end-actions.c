@@ -1,0 +1,133 @@
+/* What a guest's own end brings about.
+ *
+ * Left out: the "coredump" of a panic, of which the rest is done.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/end-actions.h"
+
+#include "base/log.h"
+#include "daemon/domain/change.h"
+#include "daemon/domain/runtime.h"
+
+#include <signal.h>
+
+static gpointer restart_thread(gpointer data)
+{
+    g_autoptr(Domain) domain = data;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(QmpClient) monitor = domain_get_monitor(domain, &error);
+    if (!monitor || !qmp_client_run(monitor, "system_reset", NULL, &error) ||
+        !qmp_client_run(monitor, "cont", NULL, &error)) {
+        log_write(LOG_LEVEL_ERROR, "cannot start a guest again: %s", error->message);
+    }
+    return NULL;
+}
+
+void end_actions_restart(Domain *domain)
+{
+    g_thread_unref(g_thread_new("restart", restart_thread, domain_ref(domain)));
+}
+
+bool end_actions_shutdown_locked(Domain *domain, bool is_reboot)
+{
+    bool restart = domain->runtime->fake_reboot ||
+                   (!is_reboot && domain->live && domain->live->on_poweroff == LIFECYCLE_RESTART);
+    domain->runtime->fake_reboot = false;
+    if (restart) {
+        end_actions_restart(domain);
+    }
+    return restart;
+}
+
+void end_actions_panic_locked(Domain *domain)
+{
+    DomainLifecycle action = domain->live ? domain->live->on_crash : LIFECYCLE_DESTROY;
+    switch (action) {
+    case LIFECYCLE_PRESERVE:
+        break;
+    case LIFECYCLE_RESTART:
+    case LIFECYCLE_COREDUMP_RESTART:
+        end_actions_restart(domain);
+        break;
+    default:
+        domain->runtime->has_crashed = true;
+        process_signal(&domain->runtime->process, SIGTERM);
+    }
+}
+
+/* --- changing them --- */
+
+enum { ON_POWEROFF = 0, ON_REBOOT = 1, ON_CRASH = 2 };
+
+/* Their names and numbers are libvirt's (virDomainLifecycleAction), which has no "none". */
+static bool check_action(uint32_t type, uint32_t action, GError **error)
+{
+    static const char *const names[] = { "destroy",  "restart",          "rename-restart",
+                                         "preserve", "coredump-destroy", "coredump-restart" };
+    static const char *const types[] = { "poweroff", "reboot", "crash" };
+    if (type >= G_N_ELEMENTS(types) || action >= G_N_ELEMENTS(names)) {
+        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
+                         "invalid argument: lifecycle type %u with action %u: types are 0 to %u, "
+                         "actions 0 to %u",
+                         type, action, (unsigned)G_N_ELEMENTS(types) - 1,
+                         (unsigned)G_N_ELEMENTS(names) - 1);
+        return false;
+    }
+    bool is_known = action <= 1 || (type == ON_CRASH && action >= 3);
+    if (!is_known) {
+        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                         "unsupported configuration: lifecycle event '%s' doesn't support '%s' "
+                         "action",
+                         types[type], names[action]);
+    }
+    return is_known;
+}
+
+static void set_action(DomainDef *def, uint32_t type, DomainLifecycle action)
+{
+    DomainLifecycle *const members[] = { &def->on_poweroff, &def->on_reboot, &def->on_crash };
+    *members[type] = action;
+}
+
+static bool set_live(DomainChange *change, uint32_t type, DomainLifecycle action, GError **error)
+{
+    const char *word = action == LIFECYCLE_RESTART ? "reset" : "shutdown";
+    if (type == ON_REBOOT &&
+        !qmp_client_run(change->monitor, "set-action", qmp_object("s:reboot", word, NULL), error)) {
+        return false;
+    }
+    g_mutex_lock(&change->domain->lock);
+    if (change->domain->live) {
+        set_action(change->domain->live, type, action);
+    }
+    g_mutex_unlock(&change->domain->lock);
+    return true;
+}
+
+bool handle_domain_set_lifecycle_action(DaemonCall *call,
+                                        const RemoteDomainSetLifecycleActionArgs *args,
+                                        GError **error)
+{
+    DomainChange change;
+    if (!daemon_check_flags(args->flags, 3, error) ||
+        !check_action(args->type, args->action, error) ||
+        !change_begin(&change, call, &args->dom, "lifecycle", args->flags, error)) {
+        return false;
+    }
+    DomainLifecycle action = (DomainLifecycle)(LIFECYCLE_DESTROY + args->action);
+    if (change.config) {
+        set_action(change.config, args->type, action);
+    }
+    bool ok = change_store(&change, error) &&
+              (!change.monitor || set_live(&change, args->type, action, error));
+    return change_end(&change, ok);
+}
+
+static const DispatchEntry entries[] = {
+    HANDLER(domain_set_lifecycle_action),
+};
+
+const DaemonModule domain_end_module = {
+    .name = "domain-end",
+    .handlers = entries,
+    .n_handlers = G_N_ELEMENTS(entries),
+};
