@@ -131,12 +131,14 @@ def test_threads_run_where_they_are_told(lodged, boot, start, emulator):
     assert domain.vcpuPinInfo(CONFIG)[0][:2] == (True, True)
 
 
-def test_iothreads(lodged, boot, start):
-    path = os.path.join(lodged.root, "io.img")
+@ENGINES
+def test_iothreads(lodged, boot, start, emulator):
+    name = "io-" + ("q" if emulator else "l")
+    path = os.path.join(lodged.root, f"{name}.img")
     with open(path, "wb") as file:
         file.truncate(1 << 20)
     disk = disk_xml(path, "vda").replace("type='raw'", "type='raw' iothread='1'")
-    domain = start("io", guest_xml("io", boot, QEMU, disk, extra="<iothreads>2</iothreads>"))
+    domain = start(name, guest_xml(name, boot, emulator, disk, extra="<iothreads>2</iothreads>"))
     assert [item[0] for item in domain.ioThreadInfo(LIVE)] == [1, 2]
     domain.addIOThread(5, LIVE | CONFIG)
     assert [item[0] for item in domain.ioThreadInfo(LIVE)] == [item[0] for item in domain.ioThreadInfo(CONFIG)] == [1, 2, 5]
@@ -147,7 +149,8 @@ def test_iothreads(lodged, boot, start):
     assert code_of(domain.delIOThread, 7, CONFIG) == libvirt.VIR_ERR_INVALID_ARG
     domain.delIOThread(5, LIVE | CONFIG)
     assert definition(domain).find("iothreads").text == "2"
-    lodged.virsh("iothreadset", "io", "2", "--poll-max-ns", "1000")
+    if emulator:  # lodge-vmm's do not poll
+        lodged.virsh("iothreadset", name, "2", "--poll-max-ns", "1000")
     assert code_of(domain.delIOThread, 9, LIVE) == libvirt.VIR_ERR_INVALID_ARG
 
 

@@ -47,7 +47,7 @@ def host(request, build, tmp_path):
         subprocess.run(["qemu-img", "check", "-q", str(path)], check=True)
 
 
-def run(vm, command, timeout=120):
+def run(vm, command, timeout=400):
     status, text = vm.run(command, timeout)
     assert status == 0, text
     return text.removeprefix("# ").strip()
@@ -165,12 +165,12 @@ def test_disks_of_threads_survive_what_happens_to_disks(host):
 def test_a_guest_discards_and_zeroes(host):
     vm, qmp = host
     path = qmp.folder / "b.raw"
-    run(vm, "yes x | head -c 4194304 > /tmp/data; dd if=/tmp/data of=/dev/vdb bs=64k conv=fsync 2>/dev/null")
+    run(vm, "dd if=/dev/zero bs=64k count=64 2>/dev/null | tr '\\0' x > /tmp/data; dd if=/tmp/data of=/dev/vdb bs=64k conv=fsync 2>/dev/null")
     assert path.stat().st_blocks * 512 >= 4 * MIB
     run(vm, "blkdiscard -o 1048576 -l 1048576 /dev/vdb")
     assert path.stat().st_blocks * 512 <= 3 * MIB + 65536
     run(vm, "fallocate -p -o 2097152 -l 1048576 /dev/vdb; sync")
     with open(path, "rb") as file:
         content = file.read(4 * MIB)
-    assert content[:MIB] == content[3 * MIB:] == b"x\n" * (MIB // 2)
+    assert content[:MIB] == content[3 * MIB:] == b"x" * MIB
     assert not any(content[MIB:3 * MIB])

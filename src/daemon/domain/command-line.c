@@ -399,9 +399,6 @@ static bool build(CommandLine *line, int monitor_fd, GError **error)
     } else if (!add_lodge_machine(line, error)) {
         return false;
     }
-    if (line->engine == ENGINE_LODGE && line->def->iothreads) {
-        return line_refuse(line, error, "IOThreads");
-    }
     add_cpu(line);
     add_memory_and_cpus(line);
     add_clock(line);

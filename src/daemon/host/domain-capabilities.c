@@ -207,7 +207,7 @@ static char *format(Gather *gather, bool is_kvm)
         .n_models = gather->models->len,
         .memory_sources = anonymous,
         .devices = gather->devices,
-        .has_iothreads = !engine->is_lodge,
+        .has_iothreads = true,
     };
     return domain_capabilities_format(&caps);
 }

@@ -114,6 +114,54 @@ static void every_cache_mode_reads_what_it_wrote(void **state)
     }
 }
 
+static size_t count_flushes(const WriteLog *log)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < write_log_length(log); i++) {
+        count += write_log_is_flush(log, i);
+    }
+    return count;
+}
+
+/* How many flushes reached the file: after a write, one that must reach the disk, zeroes, a flush.
+ */
+static void cache_modes_flush_as_they_say(void **state)
+{
+    static const unsigned expected[][4] = {
+        [BLOCK_CACHE_WRITEBACK] = { 0, 1, 1, 2 },    [BLOCK_CACHE_NONE] = { 0, 1, 1, 2 },
+        [BLOCK_CACHE_WRITETHROUGH] = { 1, 2, 3, 4 }, [BLOCK_CACHE_DIRECTSYNC] = { 1, 2, 3, 4 },
+        [BLOCK_CACHE_UNSAFE] = { 0, 0, 0, 0 },
+    };
+    Bench *b = *state;
+    for (BlockCache cache = BLOCK_CACHE_WRITEBACK; cache <= BLOCK_CACHE_UNSAFE; cache++) {
+        char buf[512] = "x";
+        struct iovec iov = { buf, sizeof(buf) };
+        const BlockRequest write = {
+            .op = BLOCK_OP_WRITE, .length = 512, .iov = &iov, .iov_count = 1
+        };
+        BlockRequest through = write;
+        through.must_reach_disk = true;
+        const BlockRequest zeroes = { .op = BLOCK_OP_WRITE_ZEROES, .length = 512 };
+        const BlockRequest flush = { .op = BLOCK_OP_FLUSH };
+        const BlockRequest requests[] = { write, through, zeroes, flush };
+        WriteLog *log = write_log_new();
+        File *file = file_record_new(file_memory_new(NULL, 0, IMAGE_BYTES), log, 0);
+        assert_int_equal(file_truncate(file, IMAGE_BYTES), 0);
+        BlockNode *node = block_open_file(file, "d", "raw", BLOCK_OPEN_WRITABLE, NULL);
+        assert_non_null(node);
+        BlockOptions options = { .id = "d", .node = node, .cache = cache };
+        BlockBackend *backend = block_backend_open(&options, b->loop, NULL);
+        assert_non_null(backend);
+        for (unsigned i = 0; i < G_N_ELEMENTS(requests); i++) {
+            assert_int_equal(run(b, backend, requests[i]), 0);
+            assert_int_equal(count_flushes(log), expected[cache][i]);
+        }
+        block_backend_close(backend);
+        block_node_unref(node);
+        write_log_free(log);
+    }
+}
+
 static void requests_outside_the_image_are_refused(void **state)
 {
     Bench *b = *state;
@@ -286,6 +334,7 @@ int main(void)
         CASE(what_cannot_be_opened_is_named),       CASE(a_second_writer_is_refused_by_pid),
         CASE(readers_share_and_keep_writers_out),   CASE(sharing_writers_share),
         CASE(error_actions_follow_the_options),     CASE(a_drain_does_not_wait_for_the_limits),
+        CASE(cache_modes_flush_as_they_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
