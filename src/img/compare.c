@@ -4,6 +4,7 @@
 #include "block/driver.h"
 #include "img/commands.h"
 #include "img/common.h"
+#include "img/json-out.h"
 #include "img/progress.h"
 
 #include <inttypes.h>
@@ -15,6 +16,7 @@
 const ImgOption img_compare_options[] = {
     { 'f', NULL, "fmt", "format of the first image" },
     { 'F', NULL, "fmt", "format of the second image" },
+    IMG_OPTION_OUTPUT,
     { 's', NULL, NULL, "strict: the sizes and what is allocated must agree too" },
     IMG_OPTION_SOURCE_CACHE,
     IMG_OPTION_PROGRESS,
@@ -29,20 +31,37 @@ typedef struct Comparison {
     BlockNode *nodes[2];
     const char *names[2];
     uint8_t *buffers[2];
-    bool is_strict, is_quiet;
+    bool is_strict, is_quiet, is_json;
     ImgProgress progress;
 } Comparison;
 
 static void G_GNUC_PRINTF(2, 3) say(Comparison *comparison, const char *fmt, ...)
 {
     img_progress_end(&comparison->progress, false);
-    if (!comparison->is_quiet) {
+    if (!comparison->is_quiet && !comparison->is_json) {
         va_list args;
         va_start(args, fmt);
         vprintf(fmt, args);
         va_end(args);
         putchar('\n');
     }
+}
+
+/* Tells a difference. @what: as JSON names it; @offset: of its first byte, UINT64_MAX: none. */
+static int differs(Comparison *comparison, const char *what, uint64_t offset)
+{
+    if (comparison->is_json) {
+        JsonOut *json = json_out_new();
+        json_out_open(json, NULL, '{');
+        json_out_bool(json, "identical", false);
+        json_out_string(json, "difference", what);
+        if (offset != UINT64_MAX) {
+            json_out_uint(json, "offset", offset);
+        }
+        json_out_close(json, '}');
+        json_out_print(json);
+    }
+    return IMG_EXIT_DIFFERENT;
 }
 
 static int read_part(Comparison *comparison, unsigned which, uint64_t offset, uint64_t length)
@@ -71,7 +90,7 @@ static size_t first_difference(const uint8_t *a, const uint8_t *b, size_t length
 static int report_mismatch(Comparison *comparison, uint64_t offset)
 {
     say(comparison, "Content mismatch at offset %" PRIu64 "!", offset);
-    return IMG_EXIT_DIFFERENT;
+    return differs(comparison, "content", offset);
 }
 
 /* @length bytes of both images, of which not both are zero. */
@@ -119,7 +138,7 @@ static int compare_common(Comparison *comparison, uint64_t size)
         if (comparison->is_strict &&
             (status[0].flags ^ status[1].flags) & (BLOCK_STATUS_DATA | BLOCK_STATUS_ZERO)) {
             say(comparison, "Strict mode: Offset %" PRIu64 " block status mismatch!", offset);
-            return IMG_EXIT_DIFFERENT;
+            return differs(comparison, "allocation", offset);
         }
         int result =
             is_zero[0] && is_zero[1] ? 0 : compare_data(comparison, offset, length, is_zero);
@@ -161,11 +180,11 @@ static int compare(Comparison *comparison)
                          block_node_size(comparison->nodes[1]) };
     if (comparison->is_strict && size[0] != size[1]) {
         say(comparison, "Strict mode: Image size mismatch!");
-        return IMG_EXIT_DIFFERENT;
+        return differs(comparison, "size", UINT64_MAX);
     }
     int status = compare_common(comparison, min_u64(size[0], size[1]));
     if (status == 0 && size[0] != size[1]) {
-        if (!comparison->is_quiet) {
+        if (!comparison->is_quiet && !comparison->is_json) {
             say(comparison, "Warning: Image size mismatch!");
         }
         status = compare_tail(comparison, size[1] > size[0], min_u64(size[0], size[1]));
@@ -173,6 +192,14 @@ static int compare(Comparison *comparison)
     if (status == 0) {
         img_progress_end(&comparison->progress, true);
         say(comparison, "Images are identical.");
+        if (comparison->is_json) {
+            JsonOut *json = json_out_new();
+            json_out_open(json, NULL, '{');
+            json_out_bool(json, "identical", true);
+            json_out_bool(json, "same-size", size[0] == size[1]);
+            json_out_close(json, '}');
+            json_out_print(json);
+        }
     }
     return status;
 }
@@ -180,12 +207,15 @@ static int compare(Comparison *comparison)
 int img_compare(const ImgArgs *args)
 {
     unsigned flags;
-    if (!img_common_options(args) || !img_cache_flags(img_args_value(args, "T"), &flags) ||
+    bool is_json;
+    if (!img_common_options(args) || !img_args_output(args, &is_json) ||
+        !img_cache_flags(img_args_value(args, "T"), &flags) ||
         !img_args_count(args, 2, 2, "two image file names")) {
         return IMG_EXIT_TROUBLE;
     }
     Comparison comparison = { .is_strict = img_args_flag(args, "s"),
-                              .is_quiet = img_args_flag(args, "q") };
+                              .is_quiet = img_args_flag(args, "q"),
+                              .is_json = is_json };
     g_autoptr(BlockNode) first =
         img_open_or_report(args, img_args_operand(args, 0), img_args_value(args, "f"), flags);
     g_autoptr(BlockNode) second = first ? img_open_or_report(args, img_args_operand(args, 1),

@@ -146,22 +146,6 @@ static void put_facts(JsonOut *json, const GArray *facts)
     }
 }
 
-static void put_snapshot(JsonOut *json, const BlockSnapshot *snapshot)
-{
-    json_out_open(json, NULL, '{');
-    if (snapshot->icount != UINT64_MAX) {
-        json_out_uint(json, "icount", snapshot->icount);
-    }
-    json_out_uint(json, "vm-clock-nsec", snapshot->vm_clock_ns % 1000000000);
-    json_out_string(json, "name", snapshot->name);
-    json_out_uint(json, "date-sec", snapshot->date_seconds);
-    json_out_uint(json, "date-nsec", snapshot->date_nanoseconds);
-    json_out_uint(json, "vm-clock-sec", snapshot->vm_clock_ns / 1000000000);
-    json_out_string(json, "id", snapshot->id);
-    json_out_uint(json, "vm-state-size", snapshot->vm_state_size);
-    json_out_close(json, '}');
-}
-
 static void put_json(JsonOut *json, BlockNode *node, const BlockInfo *info, uint64_t disk_usage)
 {
     json_out_open(json, NULL, '{');
@@ -169,11 +153,7 @@ static void put_json(JsonOut *json, BlockNode *node, const BlockInfo *info, uint
         json_out_string(json, "backing-filename-format", info->backing_format);
     }
     if (info->snapshots->len) {
-        json_out_open(json, "snapshots", '[');
-        for (unsigned i = 0; i < info->snapshots->len; i++) {
-            put_snapshot(json, &g_array_index(info->snapshots, BlockSnapshot, i));
-        }
-        json_out_close(json, ']');
+        img_put_snapshots(json, "snapshots", info->snapshots);
     }
     json_out_uint(json, "virtual-size", info->virtual_size);
     json_out_string(json, "filename", block_node_filename(node));

@@ -14,6 +14,7 @@ const ImgOption img_snapshot_options[] = {
     { 'a', NULL, "snapshot", "go back to it" },
     { 'd', NULL, "snapshot", "delete it" },
     { 'f', NULL, "fmt", "format of the image" },
+    IMG_OPTION_OUTPUT,
     IMG_OPTION_QUIET,
     IMG_OPTION_SHARE,
     IMG_OPTION_OBJECT,
@@ -44,14 +45,43 @@ void img_print_snapshots(const GArray *snapshots)
     }
 }
 
-static int list(BlockNode *node)
+static void put_snapshot(JsonOut *json, const BlockSnapshot *snapshot)
+{
+    json_out_open(json, NULL, '{');
+    if (snapshot->icount != UINT64_MAX) {
+        json_out_uint(json, "icount", snapshot->icount);
+    }
+    json_out_uint(json, "vm-clock-nsec", snapshot->vm_clock_ns % 1000000000);
+    json_out_string(json, "name", snapshot->name);
+    json_out_uint(json, "date-sec", snapshot->date_seconds);
+    json_out_uint(json, "date-nsec", snapshot->date_nanoseconds);
+    json_out_uint(json, "vm-clock-sec", snapshot->vm_clock_ns / 1000000000);
+    json_out_string(json, "id", snapshot->id);
+    json_out_uint(json, "vm-state-size", snapshot->vm_state_size);
+    json_out_close(json, '}');
+}
+
+void img_put_snapshots(JsonOut *json, const char *key, const GArray *snapshots)
+{
+    json_out_open(json, key, '[');
+    for (unsigned i = 0; i < snapshots->len; i++) {
+        put_snapshot(json, &g_array_index(snapshots, BlockSnapshot, i));
+    }
+    json_out_close(json, ']');
+}
+
+static int list(BlockNode *node, bool is_json)
 {
     GError *error = NULL;
     BlockInfo info = { 0 };
     if (!block_get_info(node, &info, &error)) {
         return img_fail(error);
     }
-    if (info.snapshots->len) {
+    if (is_json) {
+        JsonOut *json = json_out_new();
+        img_put_snapshots(json, NULL, info.snapshots);
+        json_out_print(json);
+    } else if (info.snapshots->len) {
         img_print_snapshots(info.snapshots);
     }
     block_info_clear(&info);
@@ -79,14 +109,16 @@ int img_snapshot(const ImgArgs *args)
         img_error("Cannot mix '-l', '-a', '-c', '-d'");
         return 1;
     }
-    if (!img_common_options(args) || !img_args_count(args, 1, 1, "one image file name")) {
+    bool is_json;
+    if (!img_common_options(args) || !img_args_output(args, &is_json) ||
+        !img_args_count(args, 1, 1, "one image file name")) {
         return 1;
     }
     const char *name = img_args_operand(args, 0);
     g_autoptr(BlockNode) node =
         img_open_or_report(args, name, img_args_value(args, "f"), chosen ? BLOCK_OPEN_WRITABLE : 0);
     if (!node || !chosen) {
-        return node ? list(node) : 1;
+        return node ? list(node, is_json) : 1;
     }
     GError *error = NULL;
     const char *which = img_args_value(args, actions[chosen - 1].option);

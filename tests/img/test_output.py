@@ -166,3 +166,29 @@ def test_dd_copies_a_part(ours, peer, disks, tmp_path):
     for tool, name in ((ours, "a"), (peer, "b")):
         tool("dd", "-f", "raw", "-O", "raw", "bs=64k", "count=7", "skip=3", f"if={source}", f"of={name}")
     assert (tmp_path / "a").read_bytes()[:7 * 65536] == source.read_bytes()[3 * 65536:10 * 65536]
+
+
+def test_snapshots_as_json_are_those_of_info(ours, peer, image, tmp_path):
+    name = image("qcow2")
+    assert json.loads(ours("snapshot", "--output", "json", "-l", name).stdout) == []
+    peer("snapshot", "-c", "one", name)
+    peer("snapshot", "-c", "two", name)
+    info = json.loads(peer("info", "--output", "json", name).stdout)
+    assert json.loads(ours("snapshot", "--output", "json", "-l", name).stdout) == info["snapshots"]
+
+
+def test_a_comparison_as_json_says_where_images_differ(ours, peer, disks, tmp_path):
+    source = disks(cases.SIZES[0])
+    data = bytearray(source.read_bytes())
+    data[5_000_001] ^= 1
+    (tmp_path / "other.raw").write_bytes(data)
+    peer("create", "-q", "-f", "raw", "a", "1M")
+    peer("create", "-q", "-f", "raw", "b", "2M")
+
+    def compare(*args, code):
+        return json.loads(ours("compare", "--output", "json", "-f", "raw", "-F", "raw", *args, code=code).stdout)
+
+    assert compare(source, source, code=0) == {"identical": True, "same-size": True}
+    assert compare(source, "other.raw", code=1) == {"identical": False, "difference": "content", "offset": 5_000_001}
+    assert compare("a", "b", code=0) == {"identical": True, "same-size": False}
+    assert compare("-s", "a", "b", code=1) == {"identical": False, "difference": "size"}
