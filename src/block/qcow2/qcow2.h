@@ -94,6 +94,7 @@ typedef struct Qcow2 {
     uint64_t free_hint;     /* cluster index: none below it is free, as far as known */
     uint64_t fresh_from;    /* offset of the file past which nothing was ever written */
     uint64_t compressed_at; /* where the next compressed data go; 0: into a new cluster */
+    bool is_switching;      /* refcount structures do not grow (switch.h) */
     bool needs_barrier;     /* data and refcounts must be on disk before dirty L2 tables */
     GArray *freed;          /* of Qcow2Freed: still referred to on disk */
     bool is_corrupt;        /* found while running: no more writes */

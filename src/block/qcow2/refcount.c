@@ -274,7 +274,7 @@ static int change_one(Qcow2 *q, uint64_t cluster, int delta)
     Qcow2Table *block;
     uint64_t offset;
     int rc = block_offset(q, cluster, &offset);
-    if (rc == 0 && offset == 0 && delta < 0) {
+    if (rc == 0 && offset == 0 && (delta < 0 || q->is_switching)) {
         return qcow2_corrupt(q, "cluster %#" G_GINT64_MODIFIER "x has no refcount",
                              cluster << q->cluster_bits);
     }

@@ -96,6 +96,7 @@ static void give_back(Qcow2Switch *change)
 
 static void done(Qcow2Switch *change)
 {
+    change->q->is_switching = false;
     g_clear_pointer(&change->taken, g_array_unref);
     g_clear_pointer(&change->blocks, g_array_unref);
     g_clear_pointer(&change->tables, g_array_unref);
@@ -138,6 +139,7 @@ static int copy_structures(Qcow2Switch *change)
     change->old = q->header;
     q->header.reftable_offset = change->reftable_offset;
     change->is_copied = true;
+    q->is_switching = true;
     int rc = 0;
     for (uint32_t i = 0, next = 0; i < q->reftable_entries && rc == 0; i++) {
         if (q->reftable[i]) {
@@ -205,6 +207,7 @@ void qcow2_switch_abort(Qcow2Switch *change)
         q->header.snapshots_offset = change->old.snapshots_offset;
         q->header.snapshot_count = change->old.snapshot_count;
         q->compressed_at = 0;
+        q->is_switching = false;
     }
     give_back(change);
     q->free_hint = 0;
