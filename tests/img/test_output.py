@@ -60,6 +60,21 @@ def test_map_is_the_same(ours, peer, image, fmt):
     assert mine == theirs
 
 
+@pytest.mark.parametrize("options", ["preallocation=metadata", "preallocation=metadata,cluster_size=4k",
+                                     "preallocation=metadata,extended_l2=on", "preallocation=falloc", "preallocation=full"])
+def test_preallocated_clusters_in_holes_are_zeroes(ours, peer, tmp_path, options):
+    """As large as they are, and empty: convert reads none of them."""
+    peer("create", "-q", "-f", "qcow2", "-o", options, "a.qcow2", "64M")
+    peer("bench", "-q", "-w", "-c", "4", "-s", "65536", "-S", "5242880", "--pattern", "17", "a.qcow2")
+    mine, theirs = both(ours, peer, "map", "--output", "json", "a.qcow2")
+    assert [(p["start"], p["length"], p["zero"], p["data"]) for p in mine] == [
+        (p["start"], p["length"], p["zero"], p["data"]) for p in theirs]
+    mine, theirs = both(ours, peer, "measure", "-O", "raw", "--output", "json", "a.qcow2")
+    assert mine["required"] == theirs["required"]
+    ours("convert", "-O", "raw", "a.qcow2", "a.raw")
+    peer("compare", "-F", "raw", "a.qcow2", "a.raw")
+
+
 def test_map_of_vhdx_knows_holes(ours, peer, tmp_path):
     """qemu-img calls all of a vhdx image data; that is the one explained difference."""
     peer("create", "-q", "-f", "vhdx", "empty.vhdx", "64M")

@@ -92,6 +92,34 @@ int qcow2_read(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec
     return rc;
 }
 
+/* Whether clusters may lie in holes of the file, as those of images with preallocated metadata do:
+ * it takes clearly less space than it has bytes. Looked up once, as all others would ask in vain.
+ */
+static bool is_sparse(Qcow2 *q)
+{
+    int known = __atomic_load_n(&q->sparseness, __ATOMIC_RELAXED);
+    if (known == QCOW2_SPARSE_UNKNOWN) {
+        uint64_t used, size;
+        bool is_told =
+            block_node_disk_usage(q->data, &used) == 0 && block_child_size(q->data, &size) == 0;
+        known = is_told && used + used / 10 + 2 * q->cluster_size < size ? QCOW2_SPARSE
+                                                                         : QCOW2_NOT_SPARSE;
+        __atomic_store_n(&q->sparseness, known, __ATOMIC_RELAXED);
+    }
+    return known == QCOW2_SPARSE;
+}
+
+/* Of data clusters: those in a hole of the file are zeroes. */
+static void look_below(Qcow2 *q, BlockStatus *status)
+{
+    BlockStatus below;
+    if (!q->crypt && is_sparse(q) &&
+        block_status(q->data, status->offset, status->length, &below) == 0 && below.length > 0) {
+        status->length = MIN(status->length, below.length);
+        status->flags |= below.flags & BLOCK_STATUS_ZERO;
+    }
+}
+
 int qcow2_status(BlockNode *node, uint64_t offset, uint64_t length, BlockStatus *out_status)
 {
     Qcow2 *q = qcow2_of(node);
@@ -107,6 +135,7 @@ int qcow2_status(BlockNode *node, uint64_t offset, uint64_t length, BlockStatus 
     case QCOW2_NORMAL:
         out_status->flags =
             BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED | (q->crypt ? 0 : BLOCK_STATUS_OFFSET);
+        look_below(q, out_status);
         break;
     case QCOW2_COMPRESSED_DATA:
         out_status->flags = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED | BLOCK_STATUS_COMPRESSED;

@@ -99,6 +99,7 @@ typedef struct Qcow2 {
     GArray *freed;          /* of Qcow2Freed: still referred to on disk */
     bool is_corrupt;        /* found while running: no more writes */
 
+    enum { QCOW2_SPARSE_UNKNOWN, QCOW2_SPARSE, QCOW2_NOT_SPARSE } sparseness; /* atomic; of .data */
     Qcow2CodecPool codecs;
 
     GPtrArray *bitmaps; /* of Qcow2Bitmap, as on disk; NULL: not read */
