@@ -44,7 +44,8 @@ class Host:
         self.tag = f"crash{os.getpid()}-"  # begins the name of each of its guests
         self.process = None
         self.socket = os.path.join(root, "run", "lodge-sock")
-        self.took = []
+        self.took = []  # seconds until the guests were seen again
+        self.cpu = []  # processor time for it
 
     def start(self, failpoint=None):
         env = dict(os.environ)
@@ -71,6 +72,17 @@ class Host:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+
+    def cpu_time(self):
+        """Seconds of processor time that the daemon has used."""
+        folder, total = f"/proc/{self.process.pid}/task", 0
+        for thread in os.listdir(folder):
+            try:
+                with open(f"{folder}/{thread}/schedstat", encoding="ascii") as file:
+                    total += int(file.read().split()[0])
+            except (FileNotFoundError, ProcessLookupError):
+                pass
+        return total / 1e9
 
     def guests(self):
         """Process ids of the guests by name, from their command lines."""
@@ -179,6 +191,7 @@ def check_back(host, names, pids, load):
     with host.connect() as client:
         found = domains(client)
         host.took.append(time.monotonic() - host.started)
+        host.cpu.append(host.cpu_time())
         # The first look shows all of them.
         assert not [name for name in names if found[name]["id"] < 0]
         for name, is_defined in (load.defined if load else {}).items():
@@ -250,7 +263,8 @@ def run_kills(root, points, seed):
         finish(host, names, net, before)
         took = sorted(host.took)
         print(f"{len(points)} kills: {GUESTS} guests seen again after {statistics.median(took):.3f} s "
-              f"(median; most {took[-1]:.3f} s) from the daemon's start")
+              f"(median; {sum(t > 0.3 for t in took)} over 0.3 s, most {took[-1]:.3f} s) from the daemon's start, "
+              f"{statistics.median(host.cpu):.3f} s of processor time (most {max(host.cpu):.3f} s)")
     except ConnectionError as error:
         status = host.process.wait(10)
         with open(os.path.join(root, "lodged.log"), encoding="utf-8", errors="replace") as log:
