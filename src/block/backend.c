@@ -146,8 +146,8 @@ bool block_backend_move(BlockBackend *backend, EventLoop *loop, GError **error)
     backend->loop = loop;
     backend->ring = file_ring_new(loop);
     if (!backend->ring) {
-        log_debug("drive '%s': no io_uring (%s); threads do all requests", backend->id,
-                  strerror(errno));
+        log_info("drive '%s': no io_uring (%s); threads do all requests", backend->id,
+                 strerror(errno));
     }
     return true;
 }
