@@ -15,7 +15,7 @@ BUILD = os.environ.get("LODGE_BUILD", os.path.join(TOP, "build"))
 class Lodged:
     """A running daemon."""
 
-    def __init__(self, root, *options, build=BUILD, session=True):
+    def __init__(self, root, *options, build=BUILD, session=True, prefix=()):
         self.root = root
         self.session = session
         self.build = build
@@ -24,7 +24,7 @@ class Lodged:
         with open(self.log, "ab") as log:
             self.log_start = log.tell()  # of a daemon before, on the same folder, it says "ready" too
             self.process = subprocess.Popen(
-                [os.path.join(build, "bin", "lodged"), *(["--session"] if session else []),
+                [*prefix, os.path.join(build, "bin", "lodged"), *(["--session"] if session else []),
                  "--root", root, *options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.wait_until_ready()

@@ -185,7 +185,7 @@ static bool register_for(DaemonCall *call, RpcEventObject object, int32_t event_
                          const EventSubject *subject, int32_t *out_callback_id, GError **error)
 {
     *out_callback_id = event_queue_register(call_daemon(call)->events, call, object, event_id,
-                                            subject, NULL, error);
+                                            subject, NULL, NULL, error);
     return *out_callback_id >= 0;
 }
 
@@ -287,16 +287,48 @@ bool handle_connect_secret_event_deregister_any(
     return deregister(call, RPC_EVENT_SECRET, args->callback_id, error);
 }
 
+enum { MONITOR_EVENT_REGEX = 1, MONITOR_EVENT_NOCASE = 2 };
+
+/* A client's pattern for names of events. What a match may cost is bounded: it is run for each
+ * event, with the queue locked. */
+static GRegex *compile_pattern(const char *text, bool ignores_case, GError **error)
+{
+    enum { LENGTH_MAX = 256 };
+    g_autoptr(GError) reason = NULL;
+    GRegex *pattern = NULL;
+    if (strlen(text) <= LENGTH_MAX) {
+        g_autofree char *bounded = g_strconcat("(*LIMIT_MATCH=10000)", text, NULL);
+        pattern = g_regex_new(bounded, ignores_case ? G_REGEX_CASELESS : 0, 0, &reason);
+    }
+    if (!pattern) {
+        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
+                         "invalid argument: '%.*s' is no regular expression: %s", LENGTH_MAX, text,
+                         reason ? reason->message : "it is longer than 256 bytes");
+    }
+    return pattern;
+}
+
 bool handle_qemu_connect_domain_monitor_event_register(
     DaemonCall *call, const QemuConnectDomainMonitorEventRegisterArgs *args,
     QemuConnectDomainMonitorEventRegisterRet *ret, GError **error)
 {
     EventSubject subject = { 0 };
+    g_autoptr(GRegex) pattern = NULL;
+    if (!daemon_check_flags(args->flags, MONITOR_EVENT_REGEX | MONITOR_EVENT_NOCASE, error)) {
+        return false;
+    }
+    if (args->event && (args->flags & MONITOR_EVENT_REGEX)) {
+        pattern = compile_pattern(args->event, args->flags & MONITOR_EVENT_NOCASE, error);
+        if (!pattern) {
+            return false;
+        }
+    }
     if (args->dom) {
         subject = (EventSubject){ args->dom->name, args->dom->uuid };
     }
     ret->callback_id = event_queue_register(call_daemon(call)->events, call, RPC_EVENT_QEMU_MONITOR,
-                                            0, args->dom ? &subject : NULL, args->event, error);
+                                            0, args->dom ? &subject : NULL,
+                                            pattern ? NULL : args->event, pattern, error);
     return ret->callback_id >= 0;
 }
 

@@ -22,6 +22,7 @@ typedef struct Registration {
     char *name;
     Uuid uuid;
     char *monitor_name;
+    GRegex *monitor_pattern;
 } Registration;
 
 struct EventQueue {
@@ -34,6 +35,7 @@ static void registration_free(void *data)
     Registration *reg = data;
     g_free(reg->name);
     g_free(reg->monitor_name);
+    g_clear_pointer(&reg->monitor_pattern, g_regex_unref);
     g_free(reg);
 }
 
@@ -83,7 +85,7 @@ static void activate(void *opaque)
 
 int32_t event_queue_register(EventQueue *queue, DaemonCall *call, RpcEventObject object,
                              int event_id, const EventSubject *subject, const char *monitor_name,
-                             GError **error)
+                             GRegex *monitor_pattern, GError **error)
 {
     const RpcProgram *program;
     if (!find_event(object, event_id, &program)) {
@@ -107,6 +109,7 @@ int32_t event_queue_register(EventQueue *queue, DaemonCall *call, RpcEventObject
     reg->object = object;
     reg->event_id = event_id;
     reg->monitor_name = g_strdup(monitor_name);
+    reg->monitor_pattern = monitor_pattern ? g_regex_ref(monitor_pattern) : NULL;
     if (subject) {
         reg->for_one = true;
         reg->name = g_strdup(subject->name);
@@ -152,6 +155,9 @@ static bool wants(const Registration *reg, const RpcProcedure *event, const Even
         return false;
     }
     if (reg->monitor_name && g_strcmp0(reg->monitor_name, monitor_name) != 0) {
+        return false;
+    }
+    if (reg->monitor_pattern && !g_regex_match(reg->monitor_pattern, monitor_name, 0, NULL)) {
         return false;
     }
     if (!reg->for_one) {

@@ -220,8 +220,8 @@ static bool is_duplicate(const DomainDef *def, const DomainDevice *device, GErro
         for (unsigned i = 0; i < list->count; i++) {
             const DomainDisk *other = list->item[i];
             if (same_text(other->target_dev, disk->target_dev)) {
-                conf_error_set(error, CONF_ERROR_OPERATION_FAILED,
-                               "target '%s' is taken by another disk", disk->target_dev);
+                conf_error_set(error, CONF_ERROR_OPERATION_INVALID,
+                               "target '%s' already exists: another disk has it", disk->target_dev);
                 return true;
             }
         }

@@ -79,19 +79,46 @@ bool block_find_disk(Domain *domain, const char *name, char **out_alias, char **
     return disk != NULL;
 }
 
+/* What all disks did together. */
+static void sum_counters(Domain *domain, JsonNode *stats, DiskCounters *out)
+{
+    *out = (DiskCounters){ 0 };
+    g_mutex_lock(&domain->lock);
+    const XmlList *disks = domain->live ? &domain->live->devices[DEVICE_DISK] : NULL;
+    for (unsigned i = 0; disks && i < disks->count; i++) {
+        const DomainDisk *disk = disks->item[i];
+        DiskCounters one;
+        block_read_counters(stats, NULL, disk->device.alias, &one);
+        out->rd_ops += one.rd_ops;
+        out->rd_bytes += one.rd_bytes;
+        out->rd_ns += one.rd_ns;
+        out->wr_ops += one.wr_ops;
+        out->wr_bytes += one.wr_bytes;
+        out->wr_ns += one.wr_ns;
+        out->flush_ops += one.flush_ops;
+        out->flush_ns += one.flush_ns;
+    }
+    g_mutex_unlock(&domain->lock);
+}
+
+/* @name: a disk, or "" for all of them. */
 static bool disk_counters(Domain *domain, const char *name, DiskCounters *out, GError **error)
 {
     g_autofree char *alias = NULL;
     g_autofree char *path = NULL;
     g_autoptr(QmpClient) monitor = domain_get_monitor(domain, error);
-    if (!monitor || !block_find_disk(domain, name, &alias, &path, error)) {
+    if (!monitor || (*name && !block_find_disk(domain, name, &alias, &path, error))) {
         return false;
     }
     g_autoptr(JsonNode) stats = ask(monitor, "query-blockstats", error);
     if (!stats) {
         return false;
     }
-    block_read_counters(stats, NULL, alias, out);
+    if (alias) {
+        block_read_counters(stats, NULL, alias, out);
+    } else {
+        sum_counters(domain, stats, out);
+    }
     return true;
 }
 

@@ -73,6 +73,10 @@ static char *disk_drive(CommandLine *line, const DomainDisk *disk, unsigned set)
     }
     if (disk->is_readonly || disk->device_type == DISK_DEVICE_CDROM) {
         g_string_append(text, ",readonly=on");
+    } else if (line->engine == ENGINE_QEMU) {
+        /* Else QEMU starts with a second, read-only descriptor, whose locks stay and are in the way
+         * of block_resize. */
+        g_string_append(text, ",auto-read-only=off");
     }
     if (driver->cache > DISK_CACHE_DEFAULT) {
         g_string_append_printf(text, ",cache=%s", domain_name(disk_cache, driver->cache));
@@ -193,9 +197,6 @@ static bool add_disk(CommandLine *line, DomainDevice *device, GError **error)
             return false;
         }
         set = line_add_fd(line, fd);
-        if (line->engine == ENGINE_QEMU && !line_add_reader(line, set, fd, error)) {
-            return false;
-        }
     } else if (line->engine == ENGINE_LODGE) {
         return line_refuse(line, error, "empty drive '%s'", disk->target_dev);
     }

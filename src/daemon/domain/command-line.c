@@ -161,9 +161,7 @@ static void add_memory_and_cpus(CommandLine *line)
              g_strdup_printf("size=%" G_GUINT64_FORMAT "k", domain_def_initial_memory(def)));
     GString *smp = g_string_new(NULL);
     g_string_printf(smp, "%u", def->current_vcpus);
-    if (line->engine == ENGINE_QEMU || def->current_vcpus == def->vcpus) {
-        g_string_append_printf(smp, ",maxcpus=%u", def->vcpus);
-    }
+    g_string_append_printf(smp, ",maxcpus=%u", def->vcpus);
     if (def->cpu && def->cpu->sockets) {
         g_string_append_printf(smp, ",sockets=%u,dies=%u,cores=%u,threads=%u", def->cpu->sockets,
                                MAX(def->cpu->dies, 1), def->cpu->cores, def->cpu->threads);
@@ -203,7 +201,9 @@ static char *lent_path(CommandLine *line, const char *path, GError **error)
         g_array_append_val(line->fds, fd);
         return g_strdup_printf("/proc/self/fd/%d", fd);
     }
-    return g_strdup(path);
+    /* Refused here, by name, rather than by the engine. */
+    autofd trial = line->ops->open_file(line->opaque, path, false, error);
+    return trial >= 0 ? g_strdup(path) : NULL;
 }
 
 /* An option that QEMU reads a file for by its name, once. */
@@ -398,6 +398,10 @@ static bool build(CommandLine *line, int monitor_fd, GError **error)
         add_qemu_machine(line);
     } else if (!add_lodge_machine(line, error)) {
         return false;
+    }
+    if (line->engine == ENGINE_LODGE && line->def->current_vcpus != line->def->vcpus) {
+        return line_refuse(line, error, "vCPUs that come later (<vcpu current='%u'>%u</vcpu>)",
+                           line->def->current_vcpus, line->def->vcpus);
     }
     add_cpu(line);
     add_memory_and_cpus(line);

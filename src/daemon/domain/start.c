@@ -232,25 +232,46 @@ static bool spawn(Domain *domain, const CommandLine *line, int log_fd, GError **
            process_release(&domain->runtime->process, spec.argv[0], error);
 }
 
+/* Whether nobody listens there, by IPv6 with IPv4, or by IPv4 where the host has no other. */
+static bool port_is_free(unsigned port)
+{
+    struct sockaddr_in6 any6 = { .sin6_family = AF_INET6, .sin6_port = g_htons(port) };
+    struct sockaddr_in any4 = { .sin_family = AF_INET, .sin_port = g_htons(port) };
+    int one = 1;
+    autofd fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0) {
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+        return bind(fd, (struct sockaddr *)&any6, sizeof(any6)) == 0;
+    }
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    return fd >= 0 && bind(fd, (struct sockaddr *)&any4, sizeof(any4)) == 0;
+}
+
 static bool prepare_graphics(Domain *domain, GError **error)
 {
     XmlList *list = &domain->live->devices[DEVICE_GRAPHICS];
     for (unsigned i = 0; i < list->count; i++) {
         DomainGraphics *graphics = list->item[i];
-        if (graphics->type != GRAPHICS_VNC || graphics->port > 0) {
+        if (graphics->type != GRAPHICS_VNC) {
             continue;
         }
+        if (graphics->port > 0 && !port_is_free((unsigned)graphics->port)) {
+            daemon_error_set(error, DAEMON_ERROR_INTERNAL,
+                             "internal error: port %" G_GINT64_FORMAT
+                             " of <graphics type='vnc'> is in use by another "
+                             "program; choose another, or autoport='yes'",
+                             (gint64)graphics->port);
+            return false;
+        }
         for (unsigned port = 5900; port < 6900 && graphics->port <= 0; port++) {
-            struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = g_htons(port) };
-            autofd fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-            int one = 1;
-            setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-            if (fd >= 0 && bind(fd, (struct sockaddr *)&any, sizeof(any)) == 0) {
-                graphics->port = port;
+            if (port_is_free(port)) {
+                graphics->port = (int)port;
             }
         }
         if (graphics->port <= 0) {
-            daemon_error_set(error, DAEMON_ERROR_INTERNAL, "no port from 5900 to 6899 is free");
+            daemon_error_set(error, DAEMON_ERROR_INTERNAL,
+                             "internal error: no port from 5900 to 6899 is free");
             return false;
         }
     }

@@ -311,6 +311,7 @@ JsonNode *qmp_run_block_set_io_throttle(MonitorSession *session, JsonObject *arg
     const char *device = json_object_get_string_member_with_default(arguments, "device", NULL);
     const char *name = json_object_get_string_member_with_default(arguments, "id", device);
     BlockBackend *backend = name ? find_disk(&session->set->target, name) : NULL;
+    const char *group = json_object_get_string_member_with_default(arguments, "group", name);
     ThrottleConfig config;
     read_limits(arguments, &config);
     const char *problem = throttle_config_problem(&config);
@@ -319,6 +320,11 @@ JsonNode *qmp_run_block_set_io_throttle(MonitorSession *session, JsonObject *arg
                     name ? name : "");
     } else if (problem) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "%s", problem);
+    } else if (strcmp(group, name) != 0) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "Disk '%s' cannot share the limits of group '%s': only a throttle-group "
+                    "object and the driver 'throttle' have groups",
+                    name, group);
     } else {
         block_backend_set_throttle(backend, &config);
     }

@@ -44,7 +44,7 @@ const QmpCommand qmp_commands[] = {
       "?bps_rd_max_length:int,?bps_wr_max:int,?bps_wr_max_length:int,"
       "?iops_max:int,?iops_max_length:int,?iops_rd_max:int,"
       "?iops_rd_max_length:int,?iops_wr_max:int,?iops_wr_max_length:int,"
-      "?iops_size:int",
+      "?iops_size:int,?group:str",
       "", qmp_run_block_set_io_throttle },
     { "blockdev-add", "driver:str,?node-name:str,...:any", "", qmp_run_blockdev_add },
     { "blockdev-backup",
