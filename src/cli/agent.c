@@ -386,7 +386,7 @@ static bool run_agent_timeout(CliSession *session, const CliArgs *args, GError *
     gint64 timeout = -2;
     RemoteDomainAgentSetResponseTimeoutArgs call = { .flags = 0 };
     RemoteDomainAgentSetResponseTimeoutRet ret;
-    if (!cli_args_int(args, "timeout", -2, G_MAXINT32, &timeout, error) ||
+    if (!cli_args_int(args, "timeout", G_MININT32, G_MAXINT32, &timeout, error) ||
         !cli_domain(session, args, &call.dom, error)) {
         return false;
     }

@@ -594,7 +594,10 @@ static bool run_detach_interface(CliSession *session, const CliArgs *args, GErro
     xmlNode *found = doc ? find_interface(doc, cli_args_string(args, "type"),
                                           cli_args_string(args, "mac"), error)
                          : NULL;
-    return found && detach_text(session, args, &domain, found, flags, "interface", error);
+    if (!found) {
+        return cli_fail_then(error, "Failed to detach interface");
+    }
+    return detach_text(session, args, &domain, found, flags, "interface", error);
 }
 
 /* Media */

@@ -196,7 +196,7 @@ static void metadata_change(const void *message, GString *out)
     static const char *const types[] = { "description", "title", "element", NULL };
     const RemoteDomainEventCallbackMetadataChangeMsg *msg = message;
     g_string_append_printf(out, ": type %s, uri %s", word_of(types, msg->type),
-                           msg->nsuri ? msg->nsuri : "");
+                           msg->nsuri ? msg->nsuri : "<null>");
 }
 
 static void block_threshold(const void *message, GString *out)

@@ -36,7 +36,7 @@ static void print_time(const EventLoop *loop)
     }
 }
 
-/* One line, or one JSON object. */
+/* One line, or one JSON object; the first ends a loop that waits for one. */
 static void print_event(const EventLoop *loop, const char *name, const char *domain,
                         const char *line, const char *detail)
 {
@@ -51,19 +51,19 @@ static void print_event(const EventLoop *loop, const char *name, const char *dom
         puts(line);
     }
     fflush(stdout);
+    if (!loop->goes_on) {
+        uint64_t one = 1;
+        (void)!write(loop->arrived, &one, sizeof(one));
+    }
 }
 
 /* Whether this event is to be printed: all of them, or only the first. */
 static bool take_event(EventLoop *loop)
 {
-    uint64_t one = 1;
     g_mutex_lock(&loop->lock);
     bool is_wanted = loop->goes_on || loop->count == 0;
     loop->count += is_wanted;
     g_mutex_unlock(&loop->lock);
-    if (is_wanted && !loop->goes_on) {
-        (void)!write(loop->arrived, &one, sizeof(one));
-    }
     return is_wanted;
 }
 

@@ -317,9 +317,7 @@ static bool run_memory_tune(CliSession *session, const CliArgs *args, GError **e
     g_autoptr(CliRecord) record = cli_record_new_plain("\t");
     for (uint32_t i = 0; i < ret.n_params; i++) {
         g_autofree char *text = cli_param_text(&ret.params[i]);
-        const char *bare = g_str_has_prefix(ret.params[i].field, "shm_") ? ret.params[i].field + 4
-                                                                         : ret.params[i].field;
-        g_autofree char *name = g_strdup_printf("%-15s", bare);
+        g_autofree char *name = g_strdup_printf("%-15s", ret.params[i].field);
         cli_record_add(record, session->is_json ? ret.params[i].field : name, "%s", text);
     }
     if (!session->is_json) {

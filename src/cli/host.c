@@ -141,10 +141,15 @@ static bool run_nodememstats(CliSession *session, const CliArgs *args, GError **
     if (!ok) {
         return cli_fail(error, "Unable to get number of memory stats");
     }
+    g_autoptr(CliRecord) record = cli_record_new_aligned(7);
     for (uint32_t i = 0; i < ret.n_params; i++) {
-        g_autofree char *name = g_strconcat(ret.params[i].field, ":", NULL);
-        printf("%-7s %20" G_GUINT64_FORMAT " KiB\n", name, (guint64)ret.params[i].value);
+        guint64 kib = ret.params[i].value;
+        g_autofree char *text = session->is_json
+                                    ? g_strdup_printf("%" G_GUINT64_FORMAT, kib)
+                                    : g_strdup_printf("%20" G_GUINT64_FORMAT " KiB", kib);
+        cli_record_add(record, ret.params[i].field, "%s", text);
     }
+    cli_show_record(session, record);
     return true;
 }
 

@@ -114,10 +114,9 @@ static void print_list_lines(CliSession *session, const CliArgs *args, const Rem
         if (cli_args_flag(args, "id") && domains[i].id >= 0) {
             g_string_append_printf(line, "%s%d", line->len ? " " : "", domains[i].id);
         }
-        if (cli_args_flag(args, "id") && domains[i].id < 0) {
-            g_string_append_printf(line, "%s-", line->len ? " " : "");
+        if (line->len) { /* one that is off has no id */
+            cli_print(session, "%s", line->str);
         }
-        cli_print(session, "%s", line->str);
     }
 }
 

@@ -141,10 +141,15 @@ static const char *default_uri(void)
     return uri && *uri ? uri : g_getenv("LIBVIRT_DEFAULT_URI");
 }
 
+static void print_offer(const char *word, void *opaque)
+{
+    puts(word);
+}
+
 static int run(CliSession *session, char **words, bool completes)
 {
     if (completes) {
-        cli_complete(session, words);
+        cli_complete(session, words, print_offer, NULL);
         return EXIT_SUCCESS;
     }
     if (!words[0]) {

@@ -133,6 +133,16 @@ void cli_show_record(const CliSession *session, const CliRecord *record)
     }
 }
 
+bool cli_fail_then(GError **error, const char *general)
+{
+    if (error && *error) {
+        char *message = g_strconcat((*error)->message, "\n", general, NULL);
+        g_free((*error)->message);
+        (*error)->message = message;
+    }
+    return false;
+}
+
 bool cli_fail(GError **error, const char *fmt, ...)
 {
     va_list list;
@@ -180,17 +190,29 @@ static void end_output(const CliSession *session, const CliCommand *command)
     fflush(stdout);
 }
 
-bool cli_run_words(CliSession *session, char *const *words)
+/* Takes --json out of a command's words: it may stand before or behind the command's name. */
+static bool take_json(char **words, const CliCommand *command)
+{
+    bool found = false;
+    char **to = words;
+    bool is_open = cli_command_option(command, "json") == NULL;
+    for (char **from = words; *from; from++) {
+        is_open = is_open && strcmp(*from, "--") != 0;
+        if (is_open && strcmp(*from, "--json") == 0) {
+            g_free(*from);
+            found = true;
+        } else {
+            *to++ = *from;
+        }
+    }
+    *to = NULL;
+    return found;
+}
+
+static bool run_command(CliSession *session, const CliCommand *command, char *const *words)
 {
     g_autoptr(GError) error = NULL;
-    const CliCommand *command = cli_command_find(words[0]);
-    if (!command) {
-        g_autofree char *text = cli_command_unknown(words[0]);
-        g_set_error_literal(&error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, text);
-        cli_print_error(session, error);
-        return false;
-    }
-    g_autoptr(CliArgs) args = cli_args_bind(command, words + 1, &error);
+    g_autoptr(CliArgs) args = cli_args_bind(command, words, &error);
     if (!args) {
         cli_print_error(session, error);
         return false;
@@ -211,6 +233,24 @@ bool cli_run_words(CliSession *session, char *const *words)
         printf("\n(Time: %.3f ms)\n", (double)(g_get_monotonic_time() - start) / 1000);
     }
     end_output(session, command);
+    return ok;
+}
+
+bool cli_run_words(CliSession *session, char *const *words)
+{
+    g_autoptr(GError) error = NULL;
+    const CliCommand *command = cli_command_find(words[0]);
+    if (!command) {
+        g_autofree char *text = cli_command_unknown(words[0]);
+        g_set_error_literal(&error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, text);
+        cli_print_error(session, error);
+        return false;
+    }
+    g_auto(GStrv) own = g_strdupv((char **)words + 1);
+    bool was_json = session->is_json;
+    session->is_json = take_json(own, command) || was_json;
+    bool ok = run_command(session, command, own);
+    session->is_json = was_json;
     return ok;
 }
 

@@ -64,6 +64,8 @@ void cli_show_record(const CliSession *session, const CliRecord *record);
 
 /* Puts a more general line before the message of *@error. Returns false, for `return`. */
 bool cli_fail(GError **error, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+/* The same where virsh has the general line last. Returns: false. */
+bool cli_fail_then(GError **error, const char *general);
 
 /* Prints @error's lines, "error: " before each, to stderr. */
 void cli_print_error(const CliSession *session, const GError *error);
@@ -76,8 +78,8 @@ bool cli_run_line(CliSession *session, const char *line);
 /* The interactive shell: history, completion. Returns: the exit status. */
 int cli_shell(CliSession *session);
 
-/* Answers a completion script: prints the words that could follow @words (the last may be begun).
- */
-void cli_complete(CliSession *session, char *const *words);
+/* Calls @take for each word that could be the last of @words, which may be begun. */
+typedef void (*CliOffer)(const char *word, void *opaque);
+void cli_complete(CliSession *session, char *const *words, CliOffer take, void *opaque);
 
 #endif

@@ -50,60 +50,47 @@ static char *next_line(const CliSession *session)
     return line;
 }
 
-typedef struct Matches {
-    const char *text;
-    GPtrArray *names;
-} Matches;
+/* The editor is one for the process, and its hook has no argument. */
+static CliSession *completing;
 
-static void add_match(const CliCommand *command, void *opaque)
+static void add_match(const char *word, void *opaque)
 {
-    Matches *matches = opaque;
-    if (g_str_has_prefix(command->name, matches->text)) {
-        g_ptr_array_add(matches->names, strdup(command->name));
-    }
+    g_ptr_array_add(opaque, strdup(word));
 }
 
-static void add_option_matches(const char *line, Matches *matches)
-{
-    g_autofree char *name = g_strndup(line, strcspn(line, " "));
-    const CliCommand *command = cli_command_find(name);
-    for (const CliOption *option = command ? command->options : NULL; option && option->name;
-         option++) {
-        g_autofree char *word = g_strconcat("--", option->name, NULL);
-        if (g_str_has_prefix(word, matches->text)) {
-            g_ptr_array_add(matches->names, strdup(word));
-        }
-    }
-}
-
-/* libedit's hook: the first entry is what all matches have in common; entries are malloc()ed. */
+/* libedit's hook: the first entry is what all matches have in common; entries are malloc()ed. NULL:
+ * files are offered. */
 static char **complete_word(const char *text, int start, int end)
 {
-    Matches matches = { .text = text, .names = g_ptr_array_new() };
-    g_ptr_array_add(matches.names, NULL);
-    if (start == 0) {
-        cli_command_foreach(add_match, &matches);
-    } else if (g_str_has_prefix(text, "--")) {
-        add_option_matches(rl_line_buffer, &matches);
+    g_autofree char *line = g_strndup(rl_line_buffer, (gsize)start);
+    g_autoptr(GStrvBuilder) builder = g_strv_builder_new();
+    g_auto(GStrv) before = g_strsplit_set(line, " \t", -1);
+    for (unsigned i = 0; before[i]; i++) {
+        if (*before[i]) {
+            g_strv_builder_add(builder, before[i]);
+        }
     }
-    if (matches.names->len == 1) {
-        g_ptr_array_free(matches.names, TRUE);
+    g_strv_builder_add(builder, text);
+    g_auto(GStrv) words = g_strv_builder_end(builder);
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    g_ptr_array_add(names, NULL);
+    cli_complete(completing, words, add_match, names);
+    if (names->len == 1) {
         return NULL;
     }
-    size_t common = strlen(matches.names->pdata[1]);
-    for (unsigned i = 2; i < matches.names->len; i++) {
-        const char *a = matches.names->pdata[1], *b = matches.names->pdata[i];
+    size_t common = strlen(names->pdata[1]);
+    for (unsigned i = 2; i < names->len; i++) {
+        const char *a = names->pdata[1], *b = names->pdata[i];
         size_t same = 0;
         while (same < common && a[same] == b[same]) {
             same++;
         }
         common = same;
     }
-    matches.names->pdata[0] = strndup(matches.names->pdata[1], common);
-    size_t count = matches.names->len;
+    names->pdata[0] = strndup(names->pdata[1], common);
+    size_t count = names->len;
     char **result = calloc(count + 1, sizeof(*result));
-    memcpy(result, matches.names->pdata, count * sizeof(*result));
-    g_ptr_array_free(matches.names, TRUE);
+    memcpy(result, names->pdata, count * sizeof(*result));
     return result;
 }
 
@@ -113,6 +100,7 @@ int cli_shell(CliSession *session)
     bool is_terminal = isatty(STDIN_FILENO);
     session->is_interactive = true;
     if (is_terminal) {
+        completing = session;
         rl_attempted_completion_function = complete_word;
         load_history(history);
         cli_note(session, "Welcome to lodge, the console of Lodge's guests.\n\n"

@@ -220,7 +220,7 @@ static const struct {
 static void show_disk_stats(CliSession *session, const char *device, bool is_human,
                             const TypedParam *params, uint32_t count)
 {
-    g_autofree char *prefix = g_strconcat(device, *device ? " " : "", NULL);
+    g_autofree char *prefix = g_strconcat(device, " ", NULL);
     g_autoptr(CliRecord) record = cli_record_new_plain(prefix);
     if (is_human && !session->is_json) {
         printf("Device: %s\n", device);
@@ -304,8 +304,7 @@ static bool run_domblkstat(CliSession *session, const CliArgs *args, GError **er
         return old_disk_stats(session, args, &call.dom, call.path, error);
     }
     g_propagate_error(error, problem);
-    return cli_fail(error, "Failed to get block stats for domain '%s' device '%s'", call.dom.name,
-                    call.path);
+    return false;
 }
 
 static const CliOption domblkinfo_options[] = {

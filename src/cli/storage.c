@@ -9,6 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A volume and the disk it is. */
+typedef struct Volume {
+    RemoteStorageVol vol;
+    const char *target;
+} Volume;
+
 static bool add_volume(CliSession *session, const char *path, const char *target,
                        GPtrArray *volumes)
 {
@@ -20,9 +26,9 @@ static bool add_volume(CliSession *session, const char *path, const char *target
                 target, path);
         return false;
     }
-    RemoteStorageVol *volume = arena_alloc(&session->arena, sizeof(*volume));
+    Volume *volume = arena_alloc(&session->arena, sizeof(*volume));
     if (volume) {
-        *volume = ret.vol;
+        *volume = (Volume){ ret.vol, arena_strdup(&session->arena, target) };
         g_ptr_array_add(volumes, volume);
     }
     return volume != NULL;
@@ -73,17 +79,19 @@ bool cli_volumes_delete(CliSession *session, const CliArgs *args, const GPtrArra
 {
     uint32_t flags = cli_args_flag(args, "delete-storage-volume-snapshots") ? 2 : 0;
     for (unsigned i = 0; i < volumes->len; i++) {
-        const RemoteStorageVol *volume = volumes->pdata[i];
-        RemoteStorageVolWipeArgs wipe = { *volume, 0 };
-        RemoteStorageVolDeleteArgs call = { *volume, flags };
+        const Volume *volume = volumes->pdata[i];
+        RemoteStorageVolWipeArgs wipe = { volume->vol, 0 };
+        RemoteStorageVolDeleteArgs call = { volume->vol, flags };
         if (cli_args_flag(args, "wipe-storage") &&
             !remote_storage_vol_wipe(cli_client(session), &wipe, error)) {
-            return cli_fail(error, "Failed to wipe storage volume '%s'", volume->key);
+            return cli_fail(error, "Failed to wipe storage volume '%s'(%s)", volume->target,
+                            volume->vol.key);
         }
         if (!remote_storage_vol_delete(cli_client(session), &call, error)) {
-            return cli_fail(error, "Failed to remove storage volume '%s'", volume->key);
+            return cli_fail(error, "Failed to remove storage volume '%s'(%s)", volume->target,
+                            volume->vol.key);
         }
-        cli_note(session, "Volume '%s'(%s) removed.", volume->name, volume->key);
+        cli_note(session, "Volume '%s'(%s) removed.", volume->target, volume->vol.key);
     }
     return true;
 }

@@ -1,5 +1,6 @@
 /* lodge top: what guests use, refreshed on a terminal or printed line by line.
  * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/cleanup.h"
 #include "cli/groups.h"
 #include "cli/tools.h"
 
@@ -7,10 +8,12 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/signalfd.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -176,32 +179,65 @@ static bool take_key(Top *top, char key)
     return key != 'q' && key != 3 && key != 4; /* Ctrl-C, Ctrl-D */
 }
 
-/* On the terminal's other screen, in raw mode, until q. */
+static void draw(Top *top)
+{
+    printf("\033[H\033[2J%u guests running   sort: c CPU, m memory, n network, d disk, a name"
+           "   q quit\n\n",
+           top->rows->len);
+    show(top, terminal_rows());
+}
+
+/* Redraws for keys, a new size and new figures, until q or a signal. */
+static bool watch_terminal(Top *top, int signals, gint64 interval_ms, GError **error)
+{
+    gint64 next = g_get_monotonic_time() / 1000 + interval_ms;
+    while (true) {
+        struct pollfd inputs[] = { { STDIN_FILENO, POLLIN, 0 }, { signals, POLLIN, 0 } };
+        gint64 left = next - g_get_monotonic_time() / 1000;
+        draw(top);
+        int ready = left > 0 ? poll(inputs, G_N_ELEMENTS(inputs), (int)left) : 0;
+        if (ready > 0 && inputs[1].revents) {
+            struct signalfd_siginfo taken;
+            if (read(signals, &taken, sizeof(taken)) != sizeof(taken) ||
+                taken.ssi_signo != SIGWINCH) {
+                return true;
+            }
+        } else if (ready > 0) {
+            char key = 0;
+            if (read(STDIN_FILENO, &key, 1) != 1 || !take_key(top, key)) {
+                return true;
+            }
+        } else {
+            next = g_get_monotonic_time() / 1000 + interval_ms;
+            if (!refresh(top, error)) {
+                return false;
+            }
+        }
+    }
+}
+
+/* On the terminal's other screen, in raw mode; the terminal is put back whatever ends it. */
 static bool run_on_terminal(Top *top, gint64 interval_ms, GError **error)
 {
+    static const int ends[] = { SIGWINCH, SIGTERM, SIGINT, SIGHUP };
     struct termios before, raw;
-    bool ok = true, goes_on = true;
+    sigset_t wanted, old;
+    sigemptyset(&wanted);
+    for (unsigned i = 0; i < G_N_ELEMENTS(ends); i++) {
+        sigaddset(&wanted, ends[i]);
+    }
+    pthread_sigmask(SIG_BLOCK, &wanted, &old);
+    autofd signals = signalfd(-1, &wanted, SFD_CLOEXEC);
     tcgetattr(STDIN_FILENO, &before);
     raw = before;
     raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG);
     tcsetattr(STDIN_FILENO, TCSANOW, &raw);
     printf("\033[?1049h");
-    while (goes_on && ok) {
-        struct pollfd input = { STDIN_FILENO, POLLIN, 0 };
-        char key = 0;
-        printf("\033[H\033[2J%u guests running   sort: c CPU, m memory, n network, d disk, a name"
-               "   q quit\n\n",
-               top->rows->len);
-        show(top, terminal_rows());
-        if (poll(&input, 1, (int)interval_ms) > 0) {
-            goes_on = read(STDIN_FILENO, &key, 1) == 1 && take_key(top, key);
-        } else {
-            ok = refresh(top, error);
-        }
-    }
+    bool ok = watch_terminal(top, signals, interval_ms, error);
     printf("\033[?1049l");
     fflush(stdout);
     tcsetattr(STDIN_FILENO, TCSANOW, &before);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
     return ok;
 }
 

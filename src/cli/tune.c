@@ -235,7 +235,7 @@ static const ParamKind throttle_kind = {
     .get = REMOTE_PROC_DOMAIN_GET_BLOCK_IO_TUNE,
     .set = REMOTE_PROC_DOMAIN_SET_BLOCK_IO_TUNE,
     .device = "device",
-    .cannot_count = "Unable to get number of block I/O throttle parameters",
+    .cannot_count = "Unable to get block I/O throttle parameters",
     .cannot_get = "Unable to get block I/O throttle parameters",
     .cannot_set = "Unable to change block I/O throttle",
 };

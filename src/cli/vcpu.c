@@ -34,8 +34,18 @@ static bool run_setvcpus(CliSession *session, const CliArgs *args, GError **erro
     RemoteDomainSetVcpusFlagsArgs call;
     if (!cli_args_impact(args, &flags, error) ||
         !cli_args_exclusive(args, "guest", "config", error) ||
-        !cli_args_int(args, "count", 1, G_MAXINT32, &count, error) ||
+        !cli_args_int(args, "count", 0, G_MAXINT32, &count, error) ||
         !cli_domain(session, args, &call.dom, error)) {
+        return false;
+    }
+    if (cli_args_flag(args, "maximum") && !cli_args_flag(args, "config")) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Option --config is required by option --maximum");
+        return false;
+    }
+    if (count == 0) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Can't set 0 processors for a VM");
         return false;
     }
     call.nvcpus = (uint32_t)count;
@@ -180,7 +190,7 @@ static bool show_planned_vcpus(CliSession *session, const RemoteDomain *domain, 
                                bool is_pretty, GError **error)
 {
     int count;
-    if (!count_vcpus(session, domain, CLI_IMPACT_CONFIG | VCPU_MAXIMUM, &count, error)) {
+    if (!count_vcpus(session, domain, CLI_IMPACT_CONFIG, &count, error)) {
         return false;
     }
     RemoteDomainGetVcpuPinInfoArgs call = { *domain, count, (int32_t)(cpus + 7) / 8,

@@ -22,3 +22,19 @@ def lodged(tmp_path_factory):
     daemon = Lodged(str(tmp_path_factory.mktemp("lodged")))
     yield daemon
     daemon.stop()
+
+
+@pytest.fixture
+def start_daemon(tmp_path):
+    """Starts daemons that end with the test."""
+    running = []
+
+    def start():
+        root = tmp_path / f"lodged-{len(running)}"
+        root.mkdir()
+        running.append(Lodged(str(root)))
+        return running[-1]
+
+    yield start
+    for daemon in running:
+        daemon.stop()

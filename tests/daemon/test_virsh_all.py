@@ -98,7 +98,8 @@ def fail_with(lines):
         pytest.fail("\n".join(lines), pytrace=False)
 
 
-SETTINGS = [("qemu", "session"), ("lodge-vmm", "system"),
+SETTINGS = [("qemu", "session"),
+            pytest.param("lodge-vmm", "system", marks=pytest.mark.slow),
             pytest.param("qemu", "system", marks=pytest.mark.slow),
             pytest.param("lodge-vmm", "session", marks=pytest.mark.slow)]
 
@@ -126,6 +127,7 @@ def comparable(result):
     return result.status, [line.rstrip() for line in text.splitlines() if line.strip(" ~\t")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine, mode", SETTINGS)
 def test_lodge_prints_what_virsh_prints(walks, engine, mode):
     if mode == "system" and os.geteuid() != 0:
@@ -152,5 +154,6 @@ def json_fault(result):
     return None
 
 
+@pytest.mark.slow
 def test_json_is_json(walks):
     fail_with([fault for fault in map(json_fault, walks("json", "qemu", "session")) if fault])
