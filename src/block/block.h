@@ -186,6 +186,8 @@ int block_write_zeroes(BlockNode *node, uint64_t offset, uint64_t length,
 /* A hint: whole clusters of the range may be given back. */
 int block_discard(BlockNode *node, uint64_t offset, uint64_t length) LODGE_MUST_CHECK;
 int block_flush(BlockNode *node) LODGE_MUST_CHECK;
+/* The image has nothing of its own any more: its backing shows. -ENOTSUP: the format cannot. */
+int block_make_empty(BlockNode *node) LODGE_MUST_CHECK;
 /* Whole clusters (the last may be shorter at the image's end), compressed. -ENOTSUP: the format
  * cannot. */
 int block_write_compressed(BlockNode *node, uint64_t offset, const void *buf,

@@ -78,6 +78,8 @@ struct BlockDriver {
     /* Fills in what the format knows; the rest is done. NULL: nothing. */
     bool (*get_info)(BlockNode *node, BlockInfo *info, GError **error);
     int (*check)(BlockNode *node, BlockCheck *check, unsigned fix);
+    /* Forgets all content, so that the backing shows; it is on disk then. NULL: cannot. */
+    int (*make_empty)(BlockNode *node);
 
     const BlockCreateOption *create_options; /* "size" is one of them */
     /* Formats @file, which is empty. @name: of the image, to place further files beside it. */

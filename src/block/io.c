@@ -536,6 +536,20 @@ int block_child_allocate(BlockNode *child, uint64_t offset, uint64_t length)
 
 /* What runs alone */
 
+int block_make_empty(BlockNode *node)
+{
+    if (!node->driver->make_empty) {
+        return -ENOTSUP;
+    }
+    if (!block_node_is_writable(node)) {
+        return -EPERM;
+    }
+    block_node_lock_alone(node);
+    int rc = node->driver->make_empty(node);
+    unlock(node);
+    return rc == 0 ? block_flush(node) : rc;
+}
+
 static bool needs_write(const BlockNode *node, bool has_function, const char *what, GError **error)
 {
     if (!has_function) {

@@ -31,7 +31,7 @@ const ImgOption img_rebase_options[] = {
 const ImgOption img_commit_options[] = {
     IMG_OPTION_FORMAT,
     { 'b', NULL, "base", "commit into this layer (the backing file if not given)" },
-    { 'd', NULL, NULL, "keep the image as it is (always done: its content equals the base's)" },
+    { 'd', NULL, NULL, "do not empty the image afterwards (-b implies this)" },
     { 'r', NULL, "rate_limit", "at most so many bytes a second" },
     IMG_OPTION_CACHE,
     IMG_OPTION_PROGRESS,
@@ -178,15 +178,14 @@ static bool grow_base(BlockNode *base, uint64_t size, GError **error)
            block_truncate(base, size, BLOCK_PREALLOCATION_OFF, error);
 }
 
-static bool commit_into(const ImgArgs *args, BlockNode *node, BlockNode *base, BlockNode *target,
-                        GError **error)
+static bool commit_into(const ImgArgs *args, BlockNode *node, BlockNode *base, GError **error)
 {
     ImgProgress progress;
     const ImgSource source = { .node = node, .base = base };
     ImgCopy copy = {
         .sources = &source,
         .source_count = 1,
-        .target = target,
+        .target = base,
         .size = block_node_size(node),
         .sparse = 4096,
         .has_backing = true,
@@ -198,15 +197,25 @@ static bool commit_into(const ImgArgs *args, BlockNode *node, BlockNode *base, B
     }
     img_progress_init(&progress, img_args_flag(args, "p") && !img_args_flag(args, "q"), copy.size);
     bool ok = img_copy(&copy, error);
-    int result = ok ? block_flush(target) : 0;
+    int result = ok ? block_flush(base) : 0;
     img_progress_end(&progress, ok && result == 0);
     if (result < 0) {
-        lodge_error_set_errno(error, result, "cannot flush '%s'", block_node_filename(target));
+        lodge_error_set_errno(error, result, "cannot flush '%s'", block_node_filename(base));
     }
     return ok && result == 0;
 }
 
-static int commit(const ImgArgs *args, BlockNode *node, unsigned flags)
+/* What the image had its backing file has as well. Returns: the exit code. */
+static int empty(BlockNode *node)
+{
+    int rc = block_make_empty(node);
+    if (rc < 0) {
+        img_error("Could not empty %s: %s", block_node_filename(node), g_strerror(-rc));
+    }
+    return rc < 0;
+}
+
+static int commit(const ImgArgs *args, BlockNode *node)
 {
     GError *error = NULL;
     const char *base_name = img_args_value(args, "b");
@@ -220,16 +229,11 @@ static int commit(const ImgArgs *args, BlockNode *node, unsigned flags)
         }
         return 1;
     }
-    g_autoptr(BlockSpec) spec =
-        block_spec_from_name(block_node_filename(base), block_node_driver(base), &error);
-    /* The chain holds the base open for reading. */
-    g_autoptr(BlockNode) target =
-        spec ? block_open(spec, flags | BLOCK_OPEN_WRITABLE | BLOCK_OPEN_UNLOCKED, &error) : NULL;
-    if (!target || !grow_base(target, block_node_size(node), &error) ||
-        !commit_into(args, node, base, target, &error)) {
+    if (!block_reopen(base, block_node_flags(base) | BLOCK_OPEN_WRITABLE, &error) ||
+        !grow_base(base, block_node_size(node), &error) || !commit_into(args, node, base, &error)) {
         return error ? img_fail(error) : 1;
     }
-    return 0;
+    return base_name || img_args_flag(args, "d") ? 0 : empty(node);
 }
 
 int img_commit(const ImgArgs *args)
@@ -240,11 +244,11 @@ int img_commit(const ImgArgs *args)
         return 1;
     }
     g_autoptr(BlockNode) node = img_open_or_report(
-        args, img_args_operand(args, 0), img_args_value(args, "f"), flags | BLOCK_OPEN_SHARED);
+        args, img_args_operand(args, 0), img_args_value(args, "f"), flags | BLOCK_OPEN_WRITABLE);
     if (!node) {
         return 1;
     }
-    int status = commit(args, node, flags);
+    int status = commit(args, node);
     if (status == 0 && !img_args_flag(args, "q")) {
         printf("Image committed.\n");
     }

@@ -262,6 +262,7 @@ const BlockDriver block_driver_qcow2 = {
     .leave = qcow2_leave,
     .write_zeroes = qcow2_write_zeroes,
     .discard = qcow2_discard,
+    .make_empty = qcow2_make_empty,
     .flush = qcow2_flush,
     .status = qcow2_status,
     .write_compressed = qcow2_write_compressed,

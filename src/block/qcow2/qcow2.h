@@ -243,6 +243,8 @@ int qcow2_flush_alone(Qcow2 *q);
 /* zero.c */
 int qcow2_write_zeroes(BlockNode *node, uint64_t offset, uint64_t length, unsigned flags);
 int qcow2_discard(BlockNode *node, uint64_t offset, uint64_t length);
+/* All reads as the backing. Alone on the node. */
+int qcow2_make_empty(BlockNode *node);
 
 /* compress.c */
 int qcow2_write_compressed(BlockNode *node, uint64_t offset, const void *buf, size_t length);

@@ -34,6 +34,7 @@ typedef enum Wipe {
     WIPE_ZERO,       /* must read as zeroes, space stays */
     WIPE_ZERO_UNMAP, /* must read as zeroes, space is freed */
     WIPE_DISCARD,    /* space is freed; reads as zeroes where the format can say so */
+    WIPE_EMPTY,      /* space is freed; reads as the backing */
 } Wipe;
 
 static bool keeps_host(const Qcow2 *q, Qcow2Entry old, Wipe wipe)
@@ -51,6 +52,10 @@ static bool keeps_host(const Qcow2 *q, Qcow2Entry old, Wipe wipe)
 static bool wiped_entry(const Qcow2 *q, Qcow2Entry old, Wipe wipe, Qcow2Entry *out_entry)
 {
     bool is_nothing = old.word == 0 && old.bits == 0;
+    if (wipe == WIPE_EMPTY) {
+        *out_entry = (Qcow2Entry){ 0 };
+        return !is_nothing;
+    }
     if (is_nothing && !q->node->backing) {
         return false; /* reads as zeroes already */
     }
@@ -66,7 +71,7 @@ static int wipe_table(Qcow2 *q, uint64_t offset, uint64_t clusters, Wipe wipe)
 {
     Qcow2Table *table;
     int rc = qcow2_l2_table(q, offset, false, &table);
-    if (rc == 0 && !table && !q->node->backing) {
+    if (rc == 0 && !table && (!q->node->backing || wipe == WIPE_EMPTY)) {
         return 0;
     }
     if (rc == 0) {
@@ -204,4 +209,18 @@ int qcow2_discard(BlockNode *node, uint64_t offset, uint64_t length)
     int rc = wipe_clusters(q, from, to - from, WIPE_DISCARD);
     pthread_rwlock_unlock(&q->in_flight);
     return rc < 0 ? rc : release_some(node);
+}
+
+int qcow2_make_empty(BlockNode *node)
+{
+    Qcow2 *q = qcow2_of(node);
+    uint64_t cover = 1ull << (q->cluster_bits + q->l2_bits);
+    int rc = 0;
+    for (uint64_t at = 0; at < node->size && rc == 0; at += cover) {
+        pthread_rwlock_rdlock(&q->in_flight);
+        rc = wipe_clusters(q, at, MIN(cover, node->size - at), WIPE_EMPTY);
+        pthread_rwlock_unlock(&q->in_flight);
+        rc = rc < 0 ? rc : release_some(node);
+    }
+    return rc < 0 ? rc : qcow2_flush(node);
 }
