@@ -21,6 +21,12 @@ typedef struct JobDriver {
     void (*clean)(Job *job);
 } JobDriver;
 
+/* Jobs that succeed together or not at all. */
+typedef struct JobGroup {
+    GPtrArray *jobs; /* of Job: those that have not ended */
+    bool is_failing; /* one has failed, the others are being cancelled */
+} JobGroup;
+
 /* First member of each job. */
 struct Job {
     const JobDriver *driver;
@@ -30,6 +36,7 @@ struct Job {
     bool auto_finalize, auto_dismiss;
     JobErrorPolicy on_source_error, on_target_error;
     GPtrArray *claimed; /* of BlockNode, referenced */
+    JobGroup *group;    /* freed by the last of its jobs; NULL: none */
     pthread_t thread;
     bool has_thread;
     int result; /* of run(), read after the thread has ended */

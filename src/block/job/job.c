@@ -208,7 +208,34 @@ void job_start(Job *job)
     if (rc != 0) {
         job_fail(job, "cannot start a thread: %s", g_strerror(rc));
         job->result = -rc;
-        finish(job);
+        /* Later: others of its group are still to be started. */
+        if (loop_call(job->set->loop, finish, job) < 0) {
+            finish(job);
+        }
+    }
+}
+
+/* Groups */
+
+void job_group(Job *const *jobs, unsigned count)
+{
+    JobGroup *group = count > 1 ? g_new0(JobGroup, 1) : NULL;
+    for (unsigned i = 0; group && i < count; i++) {
+        group->jobs = group->jobs ? group->jobs : g_ptr_array_new();
+        g_ptr_array_add(group->jobs, jobs[i]);
+        jobs[i]->group = group;
+    }
+}
+
+static void leave_group(Job *job)
+{
+    JobGroup *group = g_steal_pointer(&job->group);
+    if (group) {
+        g_ptr_array_remove(group->jobs, job);
+        if (group->jobs->len == 0) {
+            g_ptr_array_unref(group->jobs);
+            g_free(group);
+        }
     }
 }
 
@@ -217,6 +244,7 @@ void job_abandon(Job *job)
     if (job->driver->abort) {
         job->driver->abort(job);
     }
+    leave_group(job);
     clean(job);
     go_to(job, JOB_STATUS_NULL);
     free_job(job);
@@ -235,8 +263,29 @@ static void conclude(Job *job)
     }
 }
 
+static void give_up(Job *job);
+
+/* The others of @job's group cannot succeed any more. */
+static void cancel_group(const Job *job)
+{
+    JobGroup *group = job->group;
+    if (!group || group->is_failing) {
+        return;
+    }
+    group->is_failing = true;
+    g_autoptr(GPtrArray) jobs = g_ptr_array_copy(group->jobs, NULL, NULL);
+    for (guint i = 0; i < jobs->len; i++) {
+        Job *other = g_ptr_array_index(jobs, i);
+        if (other != job) {
+            (void)job_cancel(other, true, NULL);
+        }
+    }
+}
+
 static void give_up(Job *job)
 {
+    cancel_group(job);
+    leave_group(job);
     go_to(job, JOB_STATUS_ABORTING);
     if (job->is_force_cancelled) {
         job_fail(job, "%s", g_strerror(ECANCELED));
@@ -249,19 +298,67 @@ static void give_up(Job *job)
     conclude(job);
 }
 
-static void end_well(Job *job)
+static bool prepare(Job *job)
 {
     g_autoptr(GError) error = NULL;
-    if (job->driver->prepare && !job->driver->prepare(job, &error)) {
-        job_fail(job, "%s", error->message);
-        job->result = -EIO;
-        give_up(job);
-        return;
+    if (!job->driver->prepare || job->driver->prepare(job, &error)) {
+        return true;
     }
-    if (job->driver->commit) {
-        job->driver->commit(job);
+    job_fail(job, "%s", error->message);
+    job->result = -EIO;
+    give_up(job);
+    return false;
+}
+
+/* @job and its group, who are all pending. */
+static void end_well(Job *job)
+{
+    g_autoptr(GPtrArray) jobs =
+        job->group ? g_ptr_array_copy(job->group->jobs, NULL, NULL) : g_ptr_array_new();
+    if (!job->group) {
+        g_ptr_array_add(jobs, job);
     }
-    conclude(job);
+    for (guint i = 0; i < jobs->len; i++) {
+        if (!prepare(g_ptr_array_index(jobs, i))) {
+            return;
+        }
+    }
+    for (guint i = 0; i < jobs->len; i++) {
+        Job *one = g_ptr_array_index(jobs, i);
+        leave_group(one);
+        if (one->driver->commit) {
+            one->driver->commit(one);
+        }
+        conclude(one);
+    }
+}
+
+static void become_pending(Job *job)
+{
+    go_to(job, JOB_STATUS_PENDING);
+    if (!job->auto_finalize) {
+        emit(job, JOB_EVENT_PENDING);
+    }
+}
+
+/* @job is done; it waits for its group. */
+static void wait_for_group(Job *job)
+{
+    const GPtrArray *jobs = job->group->jobs;
+    bool is_automatic = true;
+    for (guint i = 0; i < jobs->len; i++) {
+        const Job *other = g_ptr_array_index(jobs, i);
+        if (other->status != JOB_STATUS_WAITING) {
+            return;
+        }
+        is_automatic = is_automatic && other->auto_finalize;
+    }
+    for (guint i = 0; i < jobs->len; i++) {
+        become_pending(g_ptr_array_index(jobs, i));
+    }
+    if (is_automatic) {
+        end_well(job);
+    }
 }
 
 /* The thread is done. */
@@ -277,11 +374,13 @@ static void finish(void *opaque)
         return;
     }
     go_to(job, JOB_STATUS_WAITING);
-    go_to(job, JOB_STATUS_PENDING);
+    if (job->group) {
+        wait_for_group(job);
+        return;
+    }
+    become_pending(job);
     if (job->auto_finalize) {
         end_well(job);
-    } else {
-        emit(job, JOB_EVENT_PENDING);
     }
 }
 
@@ -293,15 +392,16 @@ void job_set_free(JobSet *set)
     while (set->jobs->len) {
         Job *job = g_ptr_array_index(set->jobs, set->jobs->len - 1);
         job->auto_dismiss = true;
-        if (states[job->status].cancel) {
-            (void)job_cancel(job, true, NULL);
-        }
-        if (job->has_thread) {
-            pthread_join(job->thread, NULL);
-            job->has_thread = false;
-            finish(job);
-        } else if (job->status == JOB_STATUS_CONCLUDED) {
+        if (job->status == JOB_STATUS_CONCLUDED) {
             (void)job_dismiss(job, NULL);
+            continue;
+        }
+        bool has_thread = job->has_thread;
+        if (states[job->status].cancel) {
+            (void)job_cancel(job, true, NULL); /* frees one that has no thread */
+        }
+        if (has_thread) {
+            finish(job);
         }
     }
     g_ptr_array_unref(set->jobs);

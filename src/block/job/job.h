@@ -109,6 +109,9 @@ typedef struct JobOptions {
  * never been. */
 void job_start(Job *job);
 void job_abandon(Job *job);
+/* Before they are started: those that are done wait for the others, all are finalized at once, and
+ * if one fails or is cancelled, all are cancelled. */
+void job_group(Job *const *jobs, unsigned count);
 
 typedef enum JobSync {
     JOB_SYNC_FULL,

@@ -207,7 +207,34 @@ typedef struct Elements {
     JsonArray *array; /* or: */
     const char *type; /* one action */
     JsonObject *data;
+    bool is_grouped; /* jobs end together */
 } Elements;
+
+static void group_jobs(const GArray *actions)
+{
+    g_autoptr(GPtrArray) jobs = g_ptr_array_new();
+    for (guint i = 0; i < actions->len; i++) {
+        const Action *action = &g_array_index(actions, Action, i);
+        if (action->job) {
+            g_ptr_array_add(jobs, action->job);
+        }
+    }
+    job_group((Job *const *)jobs->pdata, jobs->len);
+}
+
+/* What happens at once cannot be taken back when a job fails much later. */
+static bool check_grouped(const Elements *elements, const char *type, GError **error)
+{
+    bool is_late =
+        !strcmp(type, "blockdev-backup") || !strcmp(type, "drive-backup") || !strcmp(type, "abort");
+    if (elements->is_grouped && !is_late && find_class(type, NULL)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Action '%s' does not support Transaction property completion-mode = grouped",
+                    type);
+        return false;
+    }
+    return true;
+}
 
 static bool run_all(MonitorSession *session, const Elements *elements, GError **error)
 {
@@ -225,7 +252,10 @@ static bool run_all(MonitorSession *session, const Elements *elements, GError **
         JsonObject *data = elements->data;
         ok = (!elements->array ||
               read_element(json_array_get_element(elements->array, i), &type, &data, error)) &&
-             prepare(session, actions, type, data, error);
+             check_grouped(elements, type, error) && prepare(session, actions, type, data, error);
+    }
+    if (ok && elements->is_grouped) {
+        group_jobs(actions);
     }
     finish(session, actions, ok);
     for (guint i = 0; i < drained->len; i++) {
@@ -242,15 +272,19 @@ bool qmp_run_action(MonitorSession *session, const char *type, JsonObject *data,
 JsonNode *qmp_run_transaction(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     JsonNode *properties = json_object_get_member(arguments, "properties");
-    const char *mode = properties && JSON_NODE_HOLDS_OBJECT(properties)
-                           ? qmp_text(json_node_get_object(properties), "completion-mode")
-                           : NULL;
-    if (mode && strcmp(mode, "individual") != 0) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
-                    "completion-mode '%s' is not supported: jobs end individually", mode);
+    if (properties && (!JSON_NODE_HOLDS_OBJECT(properties) ||
+                       !schema_check("?completion-mode:ActionCompletionMode",
+                                     json_node_get_object(properties), error))) {
+        if (error && !*error) {
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                        "Invalid parameter type for 'properties', expected: object");
+        }
         return NULL;
     }
-    run_all(session, &(Elements){ .array = json_object_get_array_member(arguments, "actions") },
-            error);
+    const char *mode =
+        properties ? qmp_text(json_node_get_object(properties), "completion-mode") : NULL;
+    const Elements elements = { .array = json_object_get_array_member(arguments, "actions"),
+                                .is_grouped = g_strcmp0(mode, "grouped") == 0 };
+    run_all(session, &elements, error);
     return NULL;
 }

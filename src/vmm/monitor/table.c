@@ -232,6 +232,7 @@ const SchemaStruct schema_structs[] = {
 };
 
 const SchemaEnum schema_enums[] = {
+    { "ActionCompletionMode", "individual,grouped" },
     { "BitmapSyncMode", "on-success,never,always" },
     { "BlockDeviceIoStatus", "ok,failed,nospace" },
     { "BlockErrorAction", "ignore,report,stop" },
