@@ -94,6 +94,65 @@ def test_two_guests_have_two_users(system):
         system.virsh("destroy", name)
 
 
+def layered(system, name):
+    """base (private) <- middle, by a relative name <- top."""
+    folder = os.path.join(system.root, "private")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    image = [os.path.join(BUILD, "bin", "lodge-img"), "create", "-q"]
+    base, middle, top = (os.path.join(folder, f"{name}-{part}") for part in ("base.raw", "middle.qcow2", "top.qcow2"))
+    subprocess.run([*image, base, "2M"], check=True)
+    subprocess.run([*image, "-f", "qcow2", "-b", os.path.basename(base), "-F", "raw", middle], check=True, cwd=folder)
+    subprocess.run([*image, "-f", "qcow2", "-b", middle, "-F", "qcow2", top], check=True, cwd=folder)
+    for path in (base, middle, top):
+        os.chmod(path, 0o600)
+    return top
+
+
+def disk_xml(path, target):
+    return (f"<disk type='file'><driver name='qemu' type='qcow2'/><source file='{path}'/>"
+            f"<target dev='{target}' bus='virtio'/></disk>")
+
+
+@pytest.mark.parametrize("emulator", [None, QEMU], ids=["lodge-vmm", "qemu"])
+def test_backing_files_need_no_rights_either(system, emulator):
+    name = "layers-qemu" if emulator else "layers-lodge"
+    ports = "".join(f"<controller type='pci' index='{n}' model='pcie-root-port'/>" for n in range(1, 9))
+    start(system, name, emulator, disk_xml(layered(system, name), "vdb") + ports)
+    assert "2097152" in system.virsh("domblkinfo", name, "vdb").stdout
+    # Plugged later, and with a daemon that was killed in between.
+    system.process.kill()
+    system.process.wait()
+    system.__init__(system.root, session=False)
+    later = layered(system, name + "-later")
+    path = os.path.join(system.root, "later.xml")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(disk_xml(later, "vdc"))
+    system.virsh("attach-device", name, path, "--live")
+    assert "vdc" in system.virsh("domblklist", name).stdout and "2097152" in system.virsh("domblkinfo", name, "vdc").stdout
+    nic = os.path.join(system.root, "nic.xml")
+    with open(nic, "w", encoding="utf-8") as file:
+        file.write("<interface type='user'><mac address='52:54:00:00:00:77'/><model type='virtio'/></interface>")
+    system.virsh("attach-device", name, nic, "--live")
+    assert "52:54:00:00:00:77" in system.virsh("domiflist", name).stdout
+    system.virsh("destroy", name)
+
+
+@pytest.mark.parametrize("emulator", [None, QEMU], ids=["lodge-vmm", "qemu"])
+def test_a_backing_file_of_no_said_format_is_refused(system, emulator):
+    top = layered(system, "unsaid")
+    plain = top.replace("-top", "-plain")
+    subprocess.run([os.path.join(BUILD, "bin", "lodge-img"), "create", "-q", "-f", "qcow2", plain, "2M"], check=True)
+    # The header alone: no extension with a format.
+    with open(plain, "r+b") as image:
+        name = top.replace("-top", "-middle").encode()
+        image.seek(8)
+        image.write((1024).to_bytes(8, "big") + len(name).to_bytes(4, "big"))
+        image.seek(1024)
+        image.write(name)
+    with pytest.raises(AssertionError, match="does not say the format of its backing file"):
+        start(system, "unsaid", emulator, disk_xml(plain, "vdb"))
+
+
 def test_a_screen_is_shot_though_the_guest_may_write_nowhere(system):
     start(system, "screen", QEMU, "<graphics type='vnc'/><video><model type='vga'/></video>")
     shot = os.path.join(system.root, "shot.ppm")

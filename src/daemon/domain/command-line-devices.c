@@ -1,5 +1,6 @@
 /* Arguments of devices.
  * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/backing-chain.h"
 #include "daemon/domain/command-line-private.h"
 #include "daemon/error.h"
 
@@ -59,12 +60,21 @@ static const char *error_policy(DomainErrorPolicy policy)
     return words[policy];
 }
 
-static char *disk_drive(CommandLine *line, const DomainDisk *disk, unsigned set)
+static const char *disk_format(const DomainDisk *disk)
+{
+    return disk->driver.format ? domain_name(image_format, disk->driver.format) : "raw";
+}
+
+/* @tree: of an image with backing files, or NULL. */
+static char *disk_drive(CommandLine *line, const DomainDisk *disk, unsigned set, const char *tree)
 {
     const DomainDiskDriver *driver = &disk->driver;
-    const char *format = driver->format ? domain_name(image_format, driver->format) : "raw";
+    const char *format = disk_format(disk);
     GString *text = g_string_new(NULL);
-    if (set) {
+    if (tree) {
+        g_autofree char *escaped = line_escape(tree);
+        g_string_append_printf(text, "file=json:%s,", escaped);
+    } else if (set) {
         g_string_append_printf(text, "file=/dev/fdset/%u,format=%s,", set, format);
     }
     g_string_append_printf(text, "if=none,id=drive-%s", disk->device.alias);
@@ -179,6 +189,44 @@ bool line_add_reader(CommandLine *line, unsigned set, int fd, GError **error)
     return true;
 }
 
+/* Opens the files behind an image, so that the guest's process needs no rights to them, and a name
+ * relative to the image means what it says. @out_tree: the whole as JSON (transfer full), or NULL:
+ * there are none. */
+static bool add_backing(CommandLine *line, const DomainDisk *disk, unsigned set, char **out_tree,
+                        GError **error)
+{
+    g_autoptr(GPtrArray) layers = NULL;
+    if (!backing_chain_read(disk->source.path, disk_format(disk), &layers, error)) {
+        return false;
+    }
+    if (!layers) {
+        return true;
+    }
+    GString *tree = g_string_new(NULL);
+    g_string_append_printf(tree,
+                           "{\"driver\":\"%s\",\"file\":{\"driver\":\"file\",\"filename\":"
+                           "\"/dev/fdset/%u\"}",
+                           disk_format(disk), set);
+    for (unsigned i = 0; i < layers->len; i++) {
+        const BackingLayer *layer = layers->pdata[i];
+        int fd = line->ops->open_file(line->opaque, layer->path, false, error);
+        if (fd < 0) {
+            g_string_free(tree, TRUE);
+            g_prefix_error(error, "disk '%s': backing file: ", disk->target_dev);
+            return false;
+        }
+        g_string_append_printf(tree,
+                               ",\"backing\":{\"driver\":\"%s\",\"file\":{\"driver\":\"file\","
+                               "\"filename\":\"/dev/fdset/%u\"}",
+                               layer->format, line_add_fd(line, fd));
+    }
+    for (unsigned i = 0; i <= layers->len; i++) {
+        g_string_append_c(tree, '}');
+    }
+    *out_tree = g_string_free(tree, FALSE);
+    return true;
+}
+
 static bool add_disk(CommandLine *line, DomainDevice *device, GError **error)
 {
     DomainDisk *disk = (DomainDisk *)device;
@@ -187,6 +235,7 @@ static bool add_disk(CommandLine *line, DomainDevice *device, GError **error)
         return false;
     }
     unsigned set = 0;
+    g_autofree char *tree = NULL;
     if (has_medium(disk)) {
         if (disk->source.type != SOURCE_FILE && disk->source.type != SOURCE_BLOCK) {
             return line_refuse(line, error, "disk '%s' of type '%s'", disk->target_dev,
@@ -197,10 +246,13 @@ static bool add_disk(CommandLine *line, DomainDevice *device, GError **error)
             return false;
         }
         set = line_add_fd(line, fd);
+        if (!add_backing(line, disk, set, &tree, error)) {
+            return false;
+        }
     } else if (line->engine == ENGINE_LODGE) {
         return line_refuse(line, error, "empty drive '%s'", disk->target_dev);
     }
-    line_add(line, "-drive", disk_drive(line, disk, set));
+    line_add(line, "-drive", disk_drive(line, disk, set, tree));
     line_add(line, "-device", g_steal_pointer(&text));
     return true;
 }

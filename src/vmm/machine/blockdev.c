@@ -28,8 +28,10 @@ static void put_option(const char *key, const char *value, void *opaque)
         block_spec_set(resolve->out, key, value);
         return;
     }
-    g_autofree char *path =
-        machine_resolve_path(resolve->machine, value, resolve->flags, resolve->error);
+    /* Backing files are only read. */
+    bool is_backing = g_str_has_prefix(key, "backing.") || strstr(key, ".backing.");
+    g_autofree char *path = machine_resolve_path(
+        resolve->machine, value, is_backing ? O_RDONLY : resolve->flags, resolve->error);
     if (path) {
         block_spec_set(resolve->out, key, path);
     } else {

@@ -153,11 +153,25 @@ static bool apply_limits(Machine *machine, const DriveConfig *config, GError **e
     return true;
 }
 
+/* What file=json:{...} describes, with the descriptors of sets in it. (transfer full) */
+static BlockSpec *drive_spec(const Machine *machine, const DriveConfig *config, GError **error)
+{
+    g_autoptr(BlockSpec) given = block_spec_from_name(config->file, config->format, error);
+    if (given && config->readonly) {
+        block_spec_set(given, "read-only", "on");
+    }
+    return given ? machine_resolve_spec(machine, given, error) : NULL;
+}
+
 static bool add_drive(Machine *machine, const DriveConfig *config, GError **error)
 {
-    g_autofree char *path =
-        machine_resolve_path(machine, config->file, config->readonly ? O_RDONLY : O_RDWR, error);
-    if (!path) {
+    bool is_tree = config->file && g_str_has_prefix(config->file, "json:");
+    g_autoptr(BlockSpec) spec = is_tree ? drive_spec(machine, config, error) : NULL;
+    g_autofree char *path = is_tree
+                                ? NULL
+                                : machine_resolve_path(machine, config->file,
+                                                       config->readonly ? O_RDONLY : O_RDWR, error);
+    if (!path && !spec) {
         g_prefix_error(error, "-drive: ");
         return false;
     }
@@ -165,6 +179,7 @@ static bool add_drive(Machine *machine, const DriveConfig *config, GError **erro
         .id = config->id,
         .path = path,
         .format = config->format,
+        .spec = spec,
         .objects = machine->block_objects,
         .aio = config->aio ? drive_aios[config->aio] : NULL,
         .detect_zeroes = drive_detect_zeroes[config->detect_zeroes],
