@@ -407,6 +407,9 @@ JsonNode *qmp_query_blockstats(MonitorSession *session, JsonObject *arguments, G
     const MonitorTarget *target = &session->set->target;
     JsonArray *array = json_array_new();
     MonitorDisk disk;
+    if (target->graph) {
+        g_ptr_array_unref(block_graph_nodes(target->graph)); /* all have names after it */
+    }
     for (unsigned i = 0; target->disk(target->opaque, i, &disk); i++) {
         if (!disk.backend) {
             continue;
