@@ -595,7 +595,9 @@ static bool run_detach_interface(CliSession *session, const CliArgs *args, GErro
                                           cli_args_string(args, "mac"), error)
                          : NULL;
     if (!found) {
-        return cli_fail_then(error, "Failed to detach interface");
+        return cli_args_flag(args, "print-xml")
+                   ? false
+                   : cli_fail_then(error, "Failed to detach interface");
     }
     return detach_text(session, args, &domain, found, flags, "interface", error);
 }

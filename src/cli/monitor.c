@@ -31,6 +31,22 @@ static void add_security(CliSession *session, CliRecord *record, const RemoteDom
     }
 }
 
+/* What the daemon warns of. */
+static void add_messages(CliSession *session, CliRecord *record, const RemoteDomain *domain)
+{
+    RemoteDomainGetMessagesArgs call = { *domain, 0 };
+    RemoteDomainGetMessagesRet ret;
+    if (!remote_domain_get_messages(cli_client(session), &call, &session->arena, &ret, NULL) ||
+        ret.n_msgs == 0) {
+        return;
+    }
+    g_autoptr(GString) text = g_string_new(NULL);
+    for (uint32_t i = 0; i < ret.n_msgs; i++) {
+        g_string_append_printf(text, "%s%s", i > 0 ? "\n" : "", ret.msgs[i]);
+    }
+    cli_record_add(record, "Messages", "%s", text->str);
+}
+
 static void add_flags(CliSession *session, CliRecord *record, const RemoteDomain *domain)
 {
     RemoteDomainIsPersistentArgs persistent_call = { *domain };
@@ -92,6 +108,7 @@ static bool run_dominfo(CliSession *session, const CliArgs *args, GError **error
     cli_record_add(record, "Used memory", "%" G_GUINT64_FORMAT " KiB", info.memory);
     add_flags(session, record, &domain);
     add_security(session, record, &domain);
+    add_messages(session, record, &domain);
     cli_show_record(session, record);
     return true;
 }

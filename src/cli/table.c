@@ -246,6 +246,18 @@ void cli_record_add(CliRecord *record, const char *name, const char *fmt, ...)
     va_end(list);
 }
 
+/* The lines of a value stand below each other. */
+static void print_lines(const char *value, unsigned width, FILE *file)
+{
+    g_auto(GStrv) lines = g_strsplit(value, "\n", -1);
+    for (unsigned i = 0; lines[i]; i++) {
+        if (i > 0) {
+            fprintf(file, "\n%*s", (int)width, "");
+        }
+        print_safely(lines[i], file);
+    }
+}
+
 void cli_record_print(const CliRecord *record, FILE *file)
 {
     for (unsigned i = 0; i < record->names->len; i++) {
@@ -263,7 +275,7 @@ void cli_record_print(const CliRecord *record, FILE *file)
             fprintf(file, "%s ", name);
             break;
         }
-        print_safely(record->values->pdata[i], file);
+        print_lines(record->values->pdata[i], record->width, file);
         fputc('\n', file);
     }
 }

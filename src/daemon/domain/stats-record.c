@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/stats-record.h"
 
+#include "daemon/domain/backing-chain.h"
 #include "daemon/domain/blocks.h"
 #include "daemon/domain/handlers.h"
 #include "daemon/domain/interfaces.h"
@@ -189,16 +190,32 @@ static void add_sizes(const ImageItem *item, gint64 capacity)
     }
 }
 
-/* The images below a disk's. Returns: how many. */
-static unsigned add_backing(ImageItem item, JsonObject *inserted)
+static bool is_passed(const char *path)
+{
+    return path && (g_str_has_prefix(path, "/dev/fdset/") || g_str_has_prefix(path, "/proc/self/"));
+}
+
+/* The images below a disk's, by the names that the images' headers have for them: the engine may
+ * know only descriptors. Returns: how many. */
+static unsigned add_backing(ImageItem item, const DomainDisk *disk, JsonObject *inserted)
 {
     unsigned count = 0;
+    g_autoptr(GPtrArray) layers = NULL;
+    const char *format =
+        disk->driver.format ? domain_name(image_format, disk->driver.format) : "raw";
+    if (disk->source.path) {
+        backing_chain_read(disk->source.path, format, &layers, NULL);
+    }
     JsonObject *image = json_peer_object(inserted, "image");
     while ((image = json_peer_object(image, "backing-image")) && count < BACKING_MAX) {
+        const char *name = json_peer_string(image, "filename");
+        item.path = is_passed(name) ? NULL : name;
+        if (layers && count < layers->len) {
+            item.path = ((const BackingLayer *)layers->pdata[count])->path;
+        }
         count++;
         item.number++;
         item.backing_index++;
-        item.path = json_peer_string(image, "filename");
         add_names(&item);
         add_sizes(&item, json_peer_int(image, "virtual-size", 0));
     }
@@ -231,7 +248,7 @@ static void add_blocks(ParamList *list, const DomainDef *def, const Answers *ans
             params_ullong(list, field(&item, "threshold"), (uint64_t)threshold);
         }
         if (with_backing) {
-            unsigned below = add_backing(item, inserted);
+            unsigned below = add_backing(item, disk, inserted);
             count += below;
             index += below;
         }

@@ -52,13 +52,22 @@ static void report_exit(MachineVcpu *v, const VcpuExit *exit)
     }
 }
 
+/* Tells the thread's number to machine_start_vcpu_threads(). */
+static void announce(MachineVcpu *v)
+{
+    Machine *machine = v->machine;
+    LOCK_GUARD(&machine->run_lock);
+    v->tid = gettid();
+    pthread_cond_broadcast(&machine->run_cond);
+}
+
 static void *vcpu_thread(void *opaque)
 {
     MachineVcpu *v = opaque;
     char name[16];
     snprintf(name, sizeof(name), "vcpu %u", v->index);
     pthread_setname_np(pthread_self(), name);
-    v->tid = gettid();
+    announce(v);
     while (wait_turn(v)) {
         VcpuExit exit = { .reason = VCPU_EXIT_KICKED };
         v->machine->accel->vcpu_run(v->vcpu, &exit);
@@ -67,6 +76,18 @@ static void *vcpu_thread(void *opaque)
         }
     }
     return NULL;
+}
+
+/* Whoever asks for the threads' numbers, which are read without a lock, gets them from the start.
+ */
+static void wait_until_announced(Machine *machine)
+{
+    LOCK_GUARD(&machine->run_lock);
+    for (unsigned i = 0; i < machine->vcpu_count; i++) {
+        while (machine->vcpu[i].tid == 0) {
+            pthread_cond_wait(&machine->run_cond, &machine->run_lock);
+        }
+    }
 }
 
 bool machine_start_vcpu_threads(Machine *machine, GError **error)
@@ -93,6 +114,7 @@ bool machine_start_vcpu_threads(Machine *machine, GError **error)
         lodge_error_set_errno(error, r, "cannot start the threads of the vCPUs");
         return false;
     }
+    wait_until_announced(machine);
     return true;
 }
 
