@@ -280,7 +280,8 @@ bool block_place(BlockNode *node, uint64_t offset, uint64_t length, bool is_writ
         return false;
     }
     place->held[place->count++] = node;
-    bool is_plain = is_write ? !node->serial && node->detect_zeroes == BLOCK_DETECT_ZEROES_OFF
+    bool is_plain = is_write ? !node->serial && node->detect_zeroes == BLOCK_DETECT_ZEROES_OFF &&
+                                   !block_node_write_threshold(node)
                              : !node->reads_wait;
     int rc = is_write ? check_write(node, offset, length) : check_range(node, offset, length);
     if (rc == 0 && is_plain && node->driver->place(node, offset, length, is_write, place)) {
@@ -477,7 +478,9 @@ bool block_child_place(BlockNode *child, uint64_t offset, uint64_t length, bool 
 {
     bool lies_within = range_fits(offset, length, block_node_size(child)) ||
                        (can_grow(child) && range_fits(offset, length, INT64_MAX));
-    return child->driver->place && lies_within && (!is_write || block_node_is_writable(child)) &&
+    bool is_plain =
+        !is_write || (block_node_is_writable(child) && !block_node_write_threshold(child));
+    return child->driver->place && lies_within && is_plain &&
            child->driver->place(child, offset, length, is_write, place);
 }
 

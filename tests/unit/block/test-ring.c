@@ -406,6 +406,40 @@ static void only_own_clusters_are_written_in_place(void **state)
     disk_close(&disk);
 }
 
+static void count_passed(void *opaque, uint64_t excess)
+{
+    *(uint64_t *)opaque += excess;
+}
+
+static void count_release(void *opaque)
+{
+    (void)opaque;
+}
+
+static void writes_in_place_pass_the_marks_of_both_nodes(void **state)
+{
+    Disk disk;
+    uint64_t excess[2] = { 0 };
+    disk_open(&disk, *state, "raw", "size=4M");
+    BlockNode *nodes[] = { disk.node, block_node_file(disk.node) };
+    for (unsigned i = 0; i < 2; i++) {
+        BlockThreshold mark = { .offset = 9 * BLOCK + 1,
+                                .passed = count_passed,
+                                .release = count_release,
+                                .opaque = &excess[i] };
+        block_node_set_write_threshold(nodes[i], &mark);
+        assert_int_equal(block_node_write_threshold(nodes[i]), 9 * BLOCK + 1);
+    }
+    disk_run(&disk, BLOCK_OP_WRITE, 9, NULL);
+    assert_int_equal(excess[0] + excess[1], 0);
+    disk_run(&disk, BLOCK_OP_WRITE, 10, NULL);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(excess[i], BLOCK - 1);
+        assert_int_equal(block_node_write_threshold(nodes[i]), 0);
+    }
+    disk_close(&disk);
+}
+
 static void a_disk_that_nobody_called_raw_is_watched_at_its_head(void **state)
 {
     Bench *b = *state;
@@ -491,6 +525,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(changes_on_the_loop_finish_the_requests_first, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(only_own_clusters_are_written_in_place, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(writes_in_place_pass_the_marks_of_both_nodes, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_disk_that_nobody_called_raw_is_watched_at_its_head,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(threads_are_used_where_they_are_asked_for, set_up,
