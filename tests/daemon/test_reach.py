@@ -368,3 +368,20 @@ def test_bulk_statistics_have_libvirts_names(lodged, connection, boot, start, em
     domain.setPerfEvents({"task_clock": False}, LIVE)
     assert "perf.task_clock" not in connection.domainListGetStats([domain], libvirt.VIR_DOMAIN_STATS_PERF)[0][1]
     assert code_of(domain.setPerfEvents, {"cmt": True}, LIVE) == libvirt.VIR_ERR_SYSTEM_ERROR
+
+
+@ENGINES
+def test_a_threshold_that_is_passed_is_told_once(lodged, connection, boot, start, emulator):
+    name = "mark-" + ("q" if emulator else "l")
+    path = image(lodged, name + ".img")
+    heard = Heard(connection, libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD)
+    domain = start(name, guest_xml(name, boot, emulator, disk_xml(path, "vda")), paused=False)
+    shell = shell_of(domain)
+    domain.setBlockThreshold("vda", 512 * 1024)
+    assert code_of(domain.setBlockThreshold, "vdz", 1) == libvirt.VIR_ERR_INVALID_ARG
+    shell.run("dd if=/dev/zero of=/dev/vda bs=64k count=4 conv=fsync")
+    shell.run("dd if=/dev/zero of=/dev/vda bs=64k count=1 seek=8 conv=fsync")
+    shell.close()
+    _, device, told, threshold, excess = heard.wait(lambda event: event[0] == name)
+    assert (device, told, threshold) == ("vda", path, 512 * 1024) and 0 < excess <= 65536
+    assert len([event for event in heard.seen if event[0] == name]) == 1
