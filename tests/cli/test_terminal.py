@@ -167,7 +167,7 @@ def test_zsh_completes(lodged, guests, tmp_path):
     zsh = Terminal(["zsh", "-f"], {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path), "PS1": "READY> "})
     zsh.expect("READY> ")
     zsh.type(f"fpath=({tmp_path} $fpath); autoload -Uz compinit; compinit -u -D; PS1='GO> '\n")
-    zsh.expect("GO> $")
+    zsh.expect(r"GO> \x1b\[K")
     zsh.type(f"lodge -c '{lodged.uri}' domstate alp\t")
     zsh.expect("alpha")
     zsh.type("\n")

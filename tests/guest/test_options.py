@@ -95,7 +95,7 @@ def test_version_and_help_print_to_standard_output(vmm):
     (["-netdev", "usr,id=n"], "netdev type 'usr' is not supported"),
     (["-chardev", "sokcet,id=n"], "sokcet"),
     (["-global", "nothing.x=y"], "no device is called 'nothing'"),
-    (["-object", "iothread,id=i"], "object type 'iothread' is not supported"),
+    (["-object", "iothreads,id=i"], "object type 'iothreads' is not supported"),
     (["-machine", "memory-backend=gone"], "no memory-backend-* object 'gone'"),
     (["-initrd", "/nowhere/initrd"], "initrd '/nowhere/initrd': cannot open it: No such file"),
     (["-serial", "unix:/nowhere/socket,server=on"], "/nowhere/socket"),

@@ -68,7 +68,7 @@ static void an_inserted_disk_gets_an_address_of_its_own(void **state)
     g_autoptr(DomainDevice) again = domain_device_parse(DISK("vdb"), def, 0, NULL, NULL);
     g_autoptr(GError) error = NULL;
     assert_false(domain_def_insert(def, again, &error));
-    assert_int_equal(error->code, CONF_ERROR_OPERATION_FAILED);
+    assert_int_equal(error->code, CONF_ERROR_OPERATION_INVALID);
 }
 
 static void aliases_are_given_once_and_left_out_of_what_is_kept(void **state)
