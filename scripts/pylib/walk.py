@@ -283,14 +283,15 @@ class Walk:
 
     @staticmethod
     def run_on_terminal(command, env, keys):
-        """Types @keys (^] is written \\x1d) from the time that "Escape character" is shown until the program ends."""
+        """Types @keys (^] is written \\x1d) from the time that "Escape character" is shown until the program ends. Where
+        it prints JSON it does not show that."""
         pid, fd = pty.fork()
         if pid == 0:
             os.execvpe(command[0], command, env)
         text, deadline = b"", time.monotonic() + 60
         while time.monotonic() < deadline:
             if not select.select([fd], [], [], 0.3)[0]:
-                if b"Escape character" in text:
+                if b"Escape character" in text or "--json" in command:
                     os.write(fd, keys.encode().decode("unicode_escape").encode())
                 continue
             try:

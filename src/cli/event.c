@@ -198,6 +198,22 @@ static bool register_kinds(CliSession *session, const EventKind *only, RemoteDom
     return known > 0;
 }
 
+static void list_kinds(const CliSession *session)
+{
+    static const char *const headings[] = { "Name", NULL };
+    g_autoptr(CliTable) table = cli_table_new(headings);
+    for (unsigned i = 0; i < event_kind_count; i++) {
+        if (session->is_json) {
+            cli_table_add(table, event_kinds[i].name);
+        } else {
+            printf("%s\n", event_kinds[i].name);
+        }
+    }
+    if (session->is_json) {
+        cli_table_print_json(table, stdout);
+    }
+}
+
 static bool run_event(CliSession *session, const CliArgs *args, GError **error)
 {
     const char *name = cli_args_string(args, "event");
@@ -211,9 +227,7 @@ static bool run_event(CliSession *session, const CliArgs *args, GError **error)
         return false;
     }
     if (cli_args_flag(args, "list")) {
-        for (unsigned i = 0; i < event_kind_count; i++) {
-            printf("%s\n", event_kinds[i].name);
-        }
+        list_kinds(session);
         return true;
     }
     if (name && !only) {

@@ -50,10 +50,11 @@ static bool run_uri(CliSession *session, const CliArgs *args, GError **error)
     return true;
 }
 
-static void print_version(const char *what, const char *name, uint64_t version)
+static void add_version(CliRecord *record, const char *what, const char *name, uint64_t version)
 {
-    printf("%s: %s %u.%u.%u\n", what, name, (unsigned)(version / 1000000),
-           (unsigned)(version / 1000 % 1000), (unsigned)(version % 1000));
+    cli_record_add(record, what, "%s%s%u.%u.%u", name, *name ? " " : "",
+                   (unsigned)(version / 1000000), (unsigned)(version / 1000 % 1000),
+                   (unsigned)(version % 1000));
 }
 
 static bool run_version(CliSession *session, const CliArgs *args, GError **error)
@@ -65,24 +66,25 @@ static bool run_version(CliSession *session, const CliArgs *args, GError **error
     if (!remote_connect_get_type(client, &session->arena, &type, error)) {
         return cli_fail(error, "failed to get hypervisor type");
     }
-    printf("Compiled against library: lodge %s\n", LODGE_VERSION);
-    printf("Using library: lodge %s\n", LODGE_VERSION);
+    g_autoptr(CliRecord) record = cli_record_new(0);
+    cli_record_add(record, "Compiled against library", "lodge %s", LODGE_VERSION);
+    cli_record_add(record, "Using library", "lodge %s", LODGE_VERSION);
     if (remote_connect_get_lib_version(client, &session->arena, &library, NULL)) {
-        print_version("Using API", type.type, library.lib_ver);
+        add_version(record, "Using API", type.type, library.lib_ver);
     }
     if (!remote_connect_get_version(client, &session->arena, &version, error)) {
         return cli_fail(error, "failed to get the hypervisor version");
     }
     if (version.hv_ver) {
-        print_version("Running hypervisor", type.type, version.hv_ver);
+        add_version(record, "Running hypervisor", type.type, version.hv_ver);
     } else {
-        printf("Cannot extract running %s hypervisor version\n", type.type);
+        cli_note(session, "Cannot extract running %s hypervisor version", type.type);
     }
     if (cli_args_flag(args, "daemon") &&
         remote_connect_get_lib_version(client, &session->arena, &library, NULL)) {
-        printf("Running against daemon: %u.%u.%u\n", (unsigned)(library.lib_ver / 1000000),
-               (unsigned)(library.lib_ver / 1000 % 1000), (unsigned)(library.lib_ver % 1000));
+        add_version(record, "Running against daemon", "", library.lib_ver);
     }
+    (session->is_json ? cli_record_print_json : cli_record_print)(record, stdout);
     return true;
 }
 

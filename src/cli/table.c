@@ -266,7 +266,8 @@ void cli_record_print(const CliRecord *record, FILE *file)
         fputs(record->prefix, file);
         switch (record->style) {
         case STYLE_COLON:
-            fprintf(file, "%-*s", (int)record->width, colon);
+            fprintf(file, "%-*s%s", (int)record->width, colon,
+                    strlen(colon) < record->width ? "" : " ");
             break;
         case STYLE_ALIGNED:
             fprintf(file, "%-*s: ", (int)record->width, name);

@@ -617,9 +617,23 @@ static const CliOption cpu_stats_options[] = {
     CLI_OPTIONS_END,
 };
 
-static void show_cpu_times(CliSession *session, const TypedParam *params, uint32_t count)
+/* Of one CPU of the host, or of all. As JSON it waits in @records for the others. */
+static void show_cpu_times(CliSession *session, GPtrArray *records, const char *which,
+                           const RemoteDomainGetCpuStatsRet *ret)
 {
-    for (uint32_t i = 0; i < count; i++) {
+    const TypedParam *params = ret->params;
+    if (session->is_json) {
+        CliRecord *record = cli_record_new(0);
+        cli_record_add(record, "cpu", "%s", which);
+        for (uint32_t i = 0; i < ret->n_params; i++) {
+            g_autofree char *text = cli_param_text(&params[i]);
+            cli_record_add(record, params[i].field, "%s", text);
+        }
+        g_ptr_array_add(records, record);
+        return;
+    }
+    printf("%s:\n", which);
+    for (uint32_t i = 0; i < ret->n_params; i++) {
         guint64 ns = cli_param_number(&params[i], 0);
         bool is_time = strcmp(params[i].field, "cpu_time") == 0 ||
                        strcmp(params[i].field, "vcpu_time") == 0 ||
@@ -652,12 +666,12 @@ static bool read_cpu_times(CliSession *session, const RemoteDomain *domain, int3
 }
 
 static bool show_cpus(CliSession *session, const RemoteDomain *domain, gint64 first, gint64 count,
-                      GError **error)
+                      GPtrArray *records, GError **error)
 {
     RemoteDomainGetCpuStatsArgs ask = { *domain, 0, 0, 0, 0 };
     RemoteDomainGetCpuStatsRet ret;
     if (!remote_domain_get_cpu_stats(cli_client(session), &ask, &session->arena, &ret, error)) {
-        return false;
+        return cli_fail(error, "Failed to retrieve CPU statistics for domain '%s'", domain->name);
     }
     gint64 present = ret.nparams;
     if (first >= present) {
@@ -673,14 +687,15 @@ static bool show_cpus(CliSession *session, const RemoteDomain *domain, gint64 fi
             return false;
         }
         if (ret.n_params > 0) {
-            printf("CPU%" G_GINT64_FORMAT ":\n", cpu);
-            show_cpu_times(session, ret.params, ret.n_params);
+            g_autofree char *which = g_strdup_printf("CPU%" G_GINT64_FORMAT, cpu);
+            show_cpu_times(session, records, which, &ret);
         }
     }
     return true;
 }
 
-static bool run_cpu_stats(CliSession *session, const CliArgs *args, GError **error)
+static bool show_cpu_stats(CliSession *session, const CliArgs *args, GPtrArray *records,
+                           GError **error)
 {
     gint64 first = 0, count = -1;
     RemoteDomain domain;
@@ -692,7 +707,7 @@ static bool run_cpu_stats(CliSession *session, const CliArgs *args, GError **err
         return false;
     }
     bool shows_cpus = chooses || !cli_args_flag(args, "total");
-    if (shows_cpus && !show_cpus(session, &domain, first, count, error)) {
+    if (shows_cpus && !show_cpus(session, &domain, first, count, records, error)) {
         return false;
     }
     if (chooses && !cli_args_flag(args, "total")) {
@@ -701,12 +716,23 @@ static bool run_cpu_stats(CliSession *session, const CliArgs *args, GError **err
     if (!read_cpu_times(session, &domain, -1, 1, &ret, error)) {
         return cli_fail(error, "Failed to retrieve CPU statistics for domain '%s'", domain.name);
     }
-    if (ret.n_params == 0) {
+    if (ret.n_params > 0) {
+        show_cpu_times(session, records, "Total", &ret);
+    } else {
         cli_note(session, "No total stats available");
-        return true;
     }
-    printf("Total:\n");
-    show_cpu_times(session, ret.params, ret.n_params);
+    return true;
+}
+
+static bool run_cpu_stats(CliSession *session, const CliArgs *args, GError **error)
+{
+    g_autoptr(GPtrArray) records = g_ptr_array_new_with_free_func((GDestroyNotify)cli_record_free);
+    if (!show_cpu_stats(session, args, records, error)) {
+        return false;
+    }
+    if (session->is_json) {
+        cli_records_print_json((CliRecord *const *)records->pdata, records->len, stdout);
+    }
     return true;
 }
 

@@ -14,6 +14,8 @@ from conftest import BUILD
 from guestxml import QEMU, Console, boot_files, disk_xml, guest_xml
 
 ENGINES = pytest.mark.parametrize("emulator", [None, QEMU], ids=["lodge-vmm", "qemu"])
+# The same, with QEMU among the slow tests: they wait for what guests do, or do not.
+QEMU_SLOWLY = pytest.mark.parametrize("emulator", [None, pytest.param(QEMU, marks=pytest.mark.slow)], ids=["lodge-vmm", "qemu"])
 
 
 @pytest.fixture(scope="session")
@@ -200,7 +202,7 @@ def test_a_channel_a_generator_and_a_controller_come_and_go(lodged, boot, events
         events.wait(name, "removed", "rng0")
 
 
-@ENGINES
+@QEMU_SLOWLY
 def test_a_guest_that_does_not_let_go_is_told_of(lodged, boot, emulator):
     """The guest was never run: nobody answers. The client hears so, and the disk stays on the list."""
     name = "stuck-" + ("q" if emulator else "l")

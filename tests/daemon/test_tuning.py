@@ -13,6 +13,8 @@ from conftest import BUILD
 from guestxml import QEMU, Console, boot_files, disk_xml, guest_xml
 
 ENGINES = pytest.mark.parametrize("emulator", [None, QEMU], ids=["lodge-vmm", "qemu"])
+# The same, with QEMU among the slow tests: they wait for what guests do, or do not.
+QEMU_SLOWLY = pytest.mark.parametrize("emulator", [None, pytest.param(QEMU, marks=pytest.mark.slow)], ids=["lodge-vmm", "qemu"])
 LIVE, CONFIG, MAXIMUM = 1, 2, 4
 
 
@@ -154,7 +156,7 @@ def test_iothreads(lodged, boot, start, emulator):
     assert code_of(domain.delIOThread, 9, LIVE) == libvirt.VIR_ERR_INVALID_ARG
 
 
-@ENGINES
+@QEMU_SLOWLY
 def test_the_balloon_gives_and_tells(lodged, boot, start, emulator):
     name = "mem-" + ("q" if emulator else "l")
     xml = guest_xml(name, boot, emulator, "<memballoon model='virtio'><stats period='1'/></memballoon>", memory=384)

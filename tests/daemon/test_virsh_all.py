@@ -124,6 +124,7 @@ def comparable(result):
     text = result.out + result.err
     for pattern, word in MOVING:
         text = pattern.sub(word, text)
+    text = re.sub(" +~", " ~", text)  # numbers of other lengths, filled up
     return result.status, [line.rstrip() for line in text.splitlines() if line.strip(" ~\t")]
 
 
@@ -141,7 +142,9 @@ def test_lodge_prints_what_virsh_prints(walks, engine, mode):
 
 
 def json_fault(result):
-    """Data is one JSON document, events and errors one a line."""
+    """Data is one JSON document, events and errors one a line; what guests, editors and prompts say is theirs."""
+    if "KEYS=" in result.row.line or result.row.command in ("console", "edit") or "--hmp" in result.row.line:
+        return None
     text = result.out if result.status == 0 else result.err
     try:
         json.loads(text)

@@ -111,6 +111,12 @@ const char *engine_set_default(const EngineSet *set)
 
 /* --- finding --- */
 
+static gint compare_names(gconstpointer a, gconstpointer b)
+{
+    const char *const *one = a, *const *other = b;
+    return strcmp(*one, *other);
+}
+
 static void add_folder(GPtrArray *paths, GHashTable *seen, const char *folder)
 {
     g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
@@ -123,7 +129,7 @@ static void add_folder(GPtrArray *paths, GHashTable *seen, const char *folder)
             g_ptr_array_add(found, g_build_filename(folder, name, NULL));
         }
     }
-    g_ptr_array_sort(found, (GCompareFunc)(void *)g_strcmp0);
+    g_ptr_array_sort(found, compare_names);
     for (guint i = 0; i < found->len; i++) {
         const char *path = found->pdata[i];
         g_autofree char *base = g_path_get_basename(path);
