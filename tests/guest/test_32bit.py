@@ -31,7 +31,7 @@ def test_a_32_bit_program_runs_under_the_64_bit_kernel(build, tmp_path):
         assert vm.wait(120) == 0
 
 
-@pytest.mark.parametrize("jit", ["on", "off"])
+@pytest.mark.parametrize("jit", ["on", pytest.param("off", marks=pytest.mark.slow)])
 def test_a_32_bit_kernel_reaches_its_init(build, tmp_path, jit):
     busybox = image(build, "fetch-i386", "busybox")
     initrd = image(build, "make-initramfs", "--no-modules", "--add", f"{busybox}:/bin/busybox",
