@@ -17,6 +17,7 @@
 #define RING_ENTRIES 128u /* transfers in flight */
 #define RING_PIECES 1024u /* of a vector: IOV_MAX of Linux */
 #define REAP_BATCH 32u
+#define SUBMIT_BATCH 4u /* queued transfers are handed over at this number at the latest */
 
 struct FileRing {
     EventLoop *loop;
@@ -161,6 +162,11 @@ static void queue(FileRing *ring, FileTransfer *transfer)
     }
     io_uring_sqe_set_data(sqe, transfer);
     loop_hook_set(ring->loop, &ring->hook);
+    /* The device begins with these while the caller prepares more: all of a round at once would
+     * let the two wait for each other in turn. The hook tries again what fails here. */
+    if (io_uring_sq_ready(&ring->uring) >= SUBMIT_BATCH) {
+        (void)io_uring_submit(&ring->uring);
+    }
 }
 
 static bool is_possible(const FileTransfer *transfer)
