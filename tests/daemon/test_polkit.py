@@ -41,7 +41,7 @@ def host():
         assert "unix:path" in bus.stdout.readline()
         stub = None
         if answer:
-            stub = subprocess.Popen(["/usr/bin/python3", f"{HERE}/stub-polkit.py", answer], stdout=subprocess.PIPE, text=True)
+            stub = subprocess.Popen(["/usr/bin/python3", f"{HERE}/fake-polkit.py", answer], stdout=subprocess.PIPE, text=True)
             running.append(stub)
             assert stub.stdout.readline() == "ready\n"
         with open(f"{folder}/lodged.conf", "w", encoding="utf-8") as file:

@@ -314,6 +314,7 @@ static const Limit limits[] = {
 };
 
 enum { LIMIT_SETS = 7, LENGTH_SET = 5 };
+enum { GROUP_NAME_PLACE = 13 }; /* the order that clients know: before the lengths */
 
 static uint64_t *limit_value(DomainIotune *tune, const Limit *limit)
 {
@@ -483,28 +484,31 @@ bool handle_domain_set_block_io_tune(DaemonCall *call, const RemoteDomainSetBloc
     return change_end(&change, ok);
 }
 
+/* Of the disk @name, or, where none is named, what a disk without limits has. */
+static bool fill_limits(ParamList *list, DomainDef *def, const char *name, GError **error)
+{
+    DomainIotune none = { 0 };
+    DomainDisk *disk = name ? find_in(def, name, error) : NULL;
+    if (name && !disk) {
+        return false;
+    }
+    DomainIotune *iotune = disk ? &disk->iotune : &none;
+    for (unsigned i = 0; i < G_N_ELEMENTS(limits); i++) {
+        if (i == GROUP_NAME_PLACE) {
+            params_string(list, "group_name", iotune->group_name ?: "");
+        }
+        params_ullong(list, limits[i].field, *limit_value(iotune, &limits[i]));
+    }
+    return true;
+}
+
 bool handle_domain_get_block_io_tune(DaemonCall *call, const RemoteDomainGetBlockIoTuneArgs *args,
                                      RemoteDomainGetBlockIoTuneRet *ret, GError **error)
 {
-    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
-    if (!domain || !daemon_check_flags(args->flags, 3 | PARAMS_STRING_OKAY, error)) {
-        return false;
-    }
-    ParamList list = { .arena = call_arena(call) };
-    g_mutex_lock(&domain->lock);
-    DomainDef *def = domain_def_by_flags_locked(domain, args->flags, error);
-    DomainDisk *disk = def && args->disk ? find_in(def, args->disk, error) : NULL;
-    DomainIotune none = { 0 };
-    bool ok = def && (disk || !args->disk);
-    for (unsigned i = 0; ok && i < G_N_ELEMENTS(limits); i++) {
-        if (i == 13) {
-            params_string(&list, "group_name", (disk ? disk->iotune.group_name : NULL) ?: "");
-        }
-        params_ullong(&list, limits[i].field,
-                      *limit_value(disk ? &disk->iotune : &none, &limits[i]));
-    }
-    g_mutex_unlock(&domain->lock);
-    return ok && params_return(&list, args->nparams, &ret->params, &ret->n_params, &ret->nparams);
+    ParamList list;
+    return domain_get_params(call, &args->dom, args->flags, fill_limits, args->disk, &list,
+                             error) &&
+           params_return(&list, args->nparams, &ret->params, &ret->n_params, &ret->nparams);
 }
 
 /* --- thresholds --- */

@@ -124,3 +124,19 @@ DomainDef *domain_def_by_flags_locked(Domain *domain, unsigned flags, GError **e
     }
     return domain->live;
 }
+
+bool domain_get_params(DaemonCall *call, const RemoteDomain *dom, unsigned flags, ParamsFill fill,
+                       const char *what, ParamList *list, GError **error)
+{
+    g_autoptr(Domain) domain = call_domain(call, dom, error);
+    if (!domain ||
+        !daemon_check_flags(flags, AFFECT_LIVE | AFFECT_CONFIG | PARAMS_STRING_OKAY, error)) {
+        return false;
+    }
+    *list = (ParamList){ .arena = call_arena(call) };
+    g_mutex_lock(&domain->lock);
+    DomainDef *def = domain_def_by_flags_locked(domain, flags, error);
+    bool ok = def && fill(list, def, what, error);
+    g_mutex_unlock(&domain->lock);
+    return ok;
+}

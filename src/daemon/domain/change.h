@@ -13,6 +13,7 @@
 #define LODGE_DAEMON_DOMAIN_CHANGE_H
 
 #include "daemon/domain/handlers.h"
+#include "daemon/domain/params.h"
 
 typedef struct DomainChange {
     Domain *domain;      /* with its job */
@@ -36,5 +37,14 @@ bool change_end(DomainChange *change, bool ok);
 
 /* The definition that a question with AFFECT_ flags is about; with lock, borrowed. */
 DomainDef *domain_def_by_flags_locked(Domain *domain, unsigned flags, GError **error);
+
+/* Puts what @def says into @list; @what is the caller's (a disk's name, say). With the domain's
+ * lock. False with @error. */
+typedef bool (*ParamsFill)(ParamList *list, DomainDef *def, const char *what, GError **error);
+
+/* Answers a question for typed parameters: lets @fill tell of the definition that @flags (AFFECT_
+ * and PARAMS_STRING_OKAY) choose. @list lives as long as the call. False with @error. */
+bool domain_get_params(DaemonCall *call, const RemoteDomain *dom, unsigned flags, ParamsFill fill,
+                       const char *what, ParamList *list, GError **error);
 
 #endif

@@ -185,29 +185,29 @@ static uint64_t *bandwidth_member(DomainInterface *interface, const BandwidthFie
     return (uint64_t *)(void *)((char *)side + field->offset);
 }
 
+static bool fill_bandwidth(ParamList *list, DomainDef *def, const char *name, GError **error)
+{
+    DomainInterface *interface = domain_def_find_interface(def, name);
+    if (!interface) {
+        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG, "invalid argument: Can't find device %s",
+                         name);
+        return false;
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(bandwidth_fields); i++) {
+        params_uint(list, bandwidth_fields[i].name,
+                    (uint32_t)MIN(*bandwidth_member(interface, &bandwidth_fields[i]), UINT32_MAX));
+    }
+    return true;
+}
+
 bool handle_domain_get_interface_parameters(DaemonCall *call,
                                             const RemoteDomainGetInterfaceParametersArgs *args,
                                             RemoteDomainGetInterfaceParametersRet *ret,
                                             GError **error)
 {
-    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
-    if (!domain || !daemon_check_flags(args->flags, 3 | PARAMS_STRING_OKAY, error)) {
-        return false;
-    }
-    ParamList list = { .arena = call_arena(call) };
-    g_mutex_lock(&domain->lock);
-    DomainDef *def = domain_def_by_flags_locked(domain, args->flags, error);
-    DomainInterface *interface = def ? domain_def_find_interface(def, args->device) : NULL;
-    for (unsigned i = 0; interface && i < G_N_ELEMENTS(bandwidth_fields); i++) {
-        params_uint(&list, bandwidth_fields[i].name,
-                    (uint32_t)MIN(*bandwidth_member(interface, &bandwidth_fields[i]), UINT32_MAX));
-    }
-    g_mutex_unlock(&domain->lock);
-    if (def && !interface) {
-        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG, "invalid argument: Can't find device %s",
-                         args->device);
-    }
-    return interface &&
+    ParamList list;
+    return domain_get_params(call, &args->dom, args->flags, fill_bandwidth, args->device, &list,
+                             error) &&
            params_return(&list, args->nparams, &ret->params, &ret->n_params, &ret->nparams);
 }
 

@@ -242,23 +242,24 @@ bool handle_domain_set_perf_events(DaemonCall *call, const RemoteDomainSetPerfEv
     return change_end(&change, ok);
 }
 
+static bool fill_events(ParamList *list, DomainDef *def, const char *what, GError **error)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(events); i++) {
+        params_bool(list, events[i].name, is_enabled(def, events[i].name));
+    }
+    return true;
+}
+
 bool handle_domain_get_perf_events(DaemonCall *call, const RemoteDomainGetPerfEventsArgs *args,
                                    RemoteDomainGetPerfEventsRet *ret, GError **error)
 {
-    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
-    if (!domain || !daemon_check_flags(args->flags, 3 | PARAMS_STRING_OKAY, error)) {
+    ParamList list;
+    if (!domain_get_params(call, &args->dom, args->flags, fill_events, NULL, &list, error)) {
         return false;
     }
-    ParamList list = { .arena = call_arena(call) };
-    g_mutex_lock(&domain->lock);
-    const DomainDef *def = domain_def_by_flags_locked(domain, args->flags, error);
-    for (unsigned i = 0; def && i < G_N_ELEMENTS(events); i++) {
-        params_bool(&list, events[i].name, is_enabled(def, events[i].name));
-    }
-    g_mutex_unlock(&domain->lock);
     ret->params = list.items;
     ret->n_params = list.count;
-    return def != NULL;
+    return true;
 }
 
 static const DispatchEntry entries[] = {

@@ -354,27 +354,17 @@ static void add_time(ParamList *list, const char *period_name, const char *quota
     params_llong(list, quota_name, quota > 0 ? quota : QUOTA_NONE);
 }
 
-static bool get_scheduler(DaemonCall *call, const RemoteDomain *dom, unsigned flags,
-                          ParamList *list, GError **error)
+static bool fill_scheduler(ParamList *list, DomainDef *def, const char *what, GError **error)
 {
-    g_autoptr(Domain) domain = call_domain(call, dom, error);
-    if (!domain || !daemon_check_flags(flags, 3 | PARAMS_STRING_OKAY, error)) {
-        return false;
-    }
-    g_mutex_lock(&domain->lock);
-    const DomainDef *def = domain_def_by_flags_locked(domain, flags, error);
-    if (def) {
-        const DomainCputune *tune = &def->cputune;
-        params_ullong(list, "cpu_shares", tune->shares.set ? tune->shares.value : SHARES_DEFAULT);
-        add_time(list, "vcpu_period", "vcpu_quota", tune->period, tune->quota);
-        add_time(list, "emulator_period", "emulator_quota", tune->emulator_period,
-                 tune->emulator_quota);
-        add_time(list, "global_period", "global_quota", tune->global_period, tune->global_quota);
-        add_time(list, "iothread_period", "iothread_quota", tune->iothread_period,
-                 tune->iothread_quota);
-    }
-    g_mutex_unlock(&domain->lock);
-    return def != NULL;
+    const DomainCputune *tune = &def->cputune;
+    params_ullong(list, "cpu_shares", tune->shares.set ? tune->shares.value : SHARES_DEFAULT);
+    add_time(list, "vcpu_period", "vcpu_quota", tune->period, tune->quota);
+    add_time(list, "emulator_period", "emulator_quota", tune->emulator_period,
+             tune->emulator_quota);
+    add_time(list, "global_period", "global_quota", tune->global_period, tune->global_quota);
+    add_time(list, "iothread_period", "iothread_quota", tune->iothread_period,
+             tune->iothread_quota);
+    return true;
 }
 
 bool handle_domain_get_scheduler_parameters(DaemonCall *call,
@@ -382,8 +372,8 @@ bool handle_domain_get_scheduler_parameters(DaemonCall *call,
                                             RemoteDomainGetSchedulerParametersRet *ret,
                                             GError **error)
 {
-    ParamList list = { .arena = call_arena(call) };
-    if (!get_scheduler(call, &args->dom, 0, &list, error)) {
+    ParamList list;
+    if (!domain_get_params(call, &args->dom, 0, fill_scheduler, NULL, &list, error)) {
         return false;
     }
     ret->params = list.items;
@@ -395,8 +385,8 @@ bool handle_domain_get_scheduler_parameters_flags(
     DaemonCall *call, const RemoteDomainGetSchedulerParametersFlagsArgs *args,
     RemoteDomainGetSchedulerParametersFlagsRet *ret, GError **error)
 {
-    ParamList list = { .arena = call_arena(call) };
-    if (!get_scheduler(call, &args->dom, args->flags, &list, error)) {
+    ParamList list;
+    if (!domain_get_params(call, &args->dom, args->flags, fill_scheduler, NULL, &list, error)) {
         return false;
     }
     ret->params = list.items;
@@ -443,23 +433,22 @@ bool handle_domain_set_memory_parameters(DaemonCall *call,
                       apply_memory_params, error);
 }
 
+static bool fill_memory(ParamList *list, DomainDef *def, const char *what, GError **error)
+{
+    static const char *const fields[] = { "hard_limit", "soft_limit", "swap_hard_limit" };
+    for (unsigned i = 0; i < G_N_ELEMENTS(fields); i++) {
+        params_ullong(list, fields[i], *memory_limit(def, fields[i]) ?: MEMORY_UNLIMITED);
+    }
+    return true;
+}
+
 bool handle_domain_get_memory_parameters(DaemonCall *call,
                                          const RemoteDomainGetMemoryParametersArgs *args,
                                          RemoteDomainGetMemoryParametersRet *ret, GError **error)
 {
-    static const char *const fields[] = { "hard_limit", "soft_limit", "swap_hard_limit" };
-    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
-    if (!domain || !daemon_check_flags(args->flags, 3 | PARAMS_STRING_OKAY, error)) {
-        return false;
-    }
-    ParamList list = { .arena = call_arena(call) };
-    g_mutex_lock(&domain->lock);
-    DomainDef *def = domain_def_by_flags_locked(domain, args->flags, error);
-    for (unsigned i = 0; def && i < G_N_ELEMENTS(fields); i++) {
-        params_ullong(&list, fields[i], *memory_limit(def, fields[i]) ?: MEMORY_UNLIMITED);
-    }
-    g_mutex_unlock(&domain->lock);
-    return def && params_return(&list, args->nparams, &ret->params, &ret->n_params, &ret->nparams);
+    ParamList list;
+    return domain_get_params(call, &args->dom, args->flags, fill_memory, NULL, &list, error) &&
+           params_return(&list, args->nparams, &ret->params, &ret->n_params, &ret->nparams);
 }
 
 /* --- disks of the host --- */
@@ -558,34 +547,38 @@ bool handle_domain_set_blkio_parameters(DaemonCall *call,
                       apply_blkio_params, error);
 }
 
+/* "PATH,VALUE,PATH,VALUE" of the devices that have the value. */
+static char *blkio_text(const DomainDef *def, const BlkioField *field)
+{
+    GString *text = g_string_new(NULL);
+    for (unsigned i = 0; i < def->blkio_devices.count; i++) {
+        const DomainBlkioDevice *device = def->blkio_devices.item[i];
+        uint64_t value = blkio_get(device, field);
+        if (value) {
+            g_string_append_printf(text, "%s%s,%" G_GUINT64_FORMAT, text->len ? "," : "",
+                                   device->path, value);
+        }
+    }
+    return g_string_free(text, FALSE);
+}
+
+static bool fill_blkio(ParamList *list, DomainDef *def, const char *what, GError **error)
+{
+    params_uint(list, "weight", def->blkio_weight);
+    for (unsigned i = 0; i < G_N_ELEMENTS(blkio_fields); i++) {
+        g_autofree char *text = blkio_text(def, &blkio_fields[i]);
+        params_string(list, blkio_fields[i].field, text);
+    }
+    return true;
+}
+
 bool handle_domain_get_blkio_parameters(DaemonCall *call,
                                         const RemoteDomainGetBlkioParametersArgs *args,
                                         RemoteDomainGetBlkioParametersRet *ret, GError **error)
 {
-    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
-    if (!domain || !daemon_check_flags(args->flags, 3 | PARAMS_STRING_OKAY, error)) {
-        return false;
-    }
-    ParamList list = { .arena = call_arena(call) };
-    g_mutex_lock(&domain->lock);
-    const DomainDef *def = domain_def_by_flags_locked(domain, args->flags, error);
-    if (def) {
-        params_uint(&list, "weight", def->blkio_weight);
-    }
-    for (unsigned f = 0; def && f < G_N_ELEMENTS(blkio_fields); f++) {
-        g_autoptr(GString) text = g_string_new(NULL);
-        for (unsigned i = 0; i < def->blkio_devices.count; i++) {
-            const DomainBlkioDevice *device = def->blkio_devices.item[i];
-            uint64_t value = blkio_get(device, &blkio_fields[f]);
-            if (value) {
-                g_string_append_printf(text, "%s%s,%" G_GUINT64_FORMAT, text->len ? "," : "",
-                                       device->path, value);
-            }
-        }
-        params_string(&list, blkio_fields[f].field, text->str);
-    }
-    g_mutex_unlock(&domain->lock);
-    return def && params_return(&list, args->nparams, &ret->params, &ret->n_params, &ret->nparams);
+    ParamList list;
+    return domain_get_params(call, &args->dom, args->flags, fill_blkio, NULL, &list, error) &&
+           params_return(&list, args->nparams, &ret->params, &ret->n_params, &ret->nparams);
 }
 
 /* --- nodes of memory --- */
@@ -622,27 +615,24 @@ bool handle_domain_set_numa_parameters(DaemonCall *call,
                       apply_numa_params, error);
 }
 
+static bool fill_numa(ParamList *list, DomainDef *def, const char *what, GError **error)
+{
+    int mode = 0;
+    for (unsigned i = 0; i < G_N_ELEMENTS(numa_modes); i++) {
+        mode = def->numatune_mode == numa_modes[i] ? (int)i : mode;
+    }
+    params_int(list, "numa_mode", mode);
+    params_string(list, "numa_nodeset", def->numatune_nodeset ?: "");
+    return true;
+}
+
 bool handle_domain_get_numa_parameters(DaemonCall *call,
                                        const RemoteDomainGetNumaParametersArgs *args,
                                        RemoteDomainGetNumaParametersRet *ret, GError **error)
 {
-    g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
-    if (!domain || !daemon_check_flags(args->flags, 3 | PARAMS_STRING_OKAY, error)) {
-        return false;
-    }
-    ParamList list = { .arena = call_arena(call) };
-    g_mutex_lock(&domain->lock);
-    const DomainDef *def = domain_def_by_flags_locked(domain, args->flags, error);
-    int mode = 0;
-    for (unsigned i = 0; def && i < G_N_ELEMENTS(numa_modes); i++) {
-        mode = def->numatune_mode == numa_modes[i] ? (int)i : mode;
-    }
-    if (def) {
-        params_int(&list, "numa_mode", mode);
-        params_string(&list, "numa_nodeset", def->numatune_nodeset ?: "");
-    }
-    g_mutex_unlock(&domain->lock);
-    return def && params_return(&list, args->nparams, &ret->params, &ret->n_params, &ret->nparams);
+    ParamList list;
+    return domain_get_params(call, &args->dom, args->flags, fill_numa, NULL, &list, error) &&
+           params_return(&list, args->nparams, &ret->params, &ret->n_params, &ret->nparams);
 }
 
 static const DispatchEntry entries[] = {
