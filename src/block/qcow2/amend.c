@@ -280,10 +280,7 @@ static bool write_header(Qcow2 *q, const Amendment *a, GError **error)
         g_free(header->data_file_name);
         header->data_file_name = *a->data_file ? g_strdup(a->data_file) : NULL;
     }
-    int rc = qcow2_header_write(q);
-    if (rc == 0) {
-        rc = block_child_flush(q->node->file);
-    }
+    int rc = qcow2_header_write(q, true);
     if (rc < 0) {
         q->is_corrupt = true; /* nobody knows which header is there */
         lodge_error_set_errno(error, rc, "Could not write the header");

@@ -259,6 +259,7 @@ static int place_directory(Qcow2 *q, const GPtrArray *bitmaps, uint64_t bytes, u
 static int switch_to(Qcow2 *q, uint32_t count, uint64_t offset, uint64_t bytes)
 {
     Qcow2Header *header = &q->header;
+    const Qcow2Header old = *header;
     header->bitmap_count = count;
     header->bitmap_directory_offset = offset;
     header->bitmap_directory_size = bytes;
@@ -266,7 +267,11 @@ static int switch_to(Qcow2 *q, uint32_t count, uint64_t offset, uint64_t bytes)
     header->lost_bitmaps = false;
     header->autoclear &= ~(uint64_t)QCOW2_AUTOCLEAR_BITMAPS;
     header->autoclear |= count ? QCOW2_AUTOCLEAR_BITMAPS : 0;
-    return qcow2_header_switch_bitmaps(q);
+    int rc = qcow2_header_write(q, false);
+    if (rc < 0) {
+        *header = old;
+    }
+    return rc;
 }
 
 int qcow2_bitmaps_replace(Qcow2 *q, GPtrArray *bitmaps)
@@ -290,6 +295,9 @@ int qcow2_bitmaps_replace(Qcow2 *q, GPtrArray *bitmaps)
     }
     rc = switch_to(q, list->len, offset, bytes);
     if (rc < 0) {
+        if (offset && !q->is_corrupt) {
+            (void)!qcow2_free_now(q, offset, round_up(bytes, q->cluster_size));
+        }
         return rc;
     }
     if (old_bytes) {

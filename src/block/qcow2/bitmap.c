@@ -343,6 +343,10 @@ bool qcow2_bitmap_can_add(BlockNode *node, const char *name, uint32_t granularit
     if (round_up(needed, q->cluster_size) > QCOW2_BITMAP_BYTES_MAX) {
         return refuse(error, node, name, "Too much space will be occupied by the bitmap");
     }
+    if (!q->header.has_bitmaps && !qcow2_header_has_room_for_bitmaps(q)) {
+        return refuse(error, node, name,
+                      "The header's cluster has no room for them beside the backing file's name");
+    }
     if (count > QCOW2_BITMAPS_MAX || bytes > QCOW2_BITMAP_DIRECTORY_BYTES_MAX) {
         return refuse(error, node, name, "Maximum number of persistent bitmaps is already reached");
     }

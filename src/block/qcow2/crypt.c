@@ -150,8 +150,7 @@ static bool add_header(Qcow2 *q, const LuksWish *wish, const BlockSpec *options,
     crypto_forget(key, sizeof(key));
     if (ok) {
         rc = qcow2_flush_alone(q);
-        rc = rc < 0 ? rc : qcow2_header_write(q);
-        rc = rc < 0 ? rc : block_child_flush(q->node->file);
+        rc = rc < 0 ? rc : qcow2_header_write(q, true);
     }
     if (rc < 0 && secret) {
         lodge_error_set_errno(error, rc, "Could not write the encryption header");

@@ -83,10 +83,7 @@ bool qcow2_change_backing(BlockNode *node, const char *filename, const char *for
     g_autofree char *old_format = g_steal_pointer(&header->backing_format);
     header->backing_name = text_or_null(filename);
     header->backing_format = header->backing_name ? text_or_null(format) : NULL;
-    int rc = qcow2_header_write(q);
-    if (rc == 0) {
-        rc = block_child_flush(node->file);
-    }
+    int rc = qcow2_header_write(q, true);
     if (rc < 0) {
         g_free(header->backing_name);
         g_free(header->backing_format);

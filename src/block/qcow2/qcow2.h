@@ -135,13 +135,19 @@ static inline uint64_t qcow2_in_cluster(const Qcow2 *q, uint64_t offset)
  */
 bool qcow2_header_read(BlockNode *node, Qcow2Header *header, unsigned flags, GError **error);
 void qcow2_header_clear(Qcow2Header *header);
+
+/* header-write.c */
+
 /* The first cluster's content: header, extensions, backing name. Returns: g_malloc()ed, of
  * @cluster_size bytes; NULL: it does not fit. */
 uint8_t *qcow2_header_format(const Qcow2Header *header, uint64_t cluster_size);
-/* Writes the whole first cluster's header part anew. */
-int qcow2_header_write(Qcow2 *q);
-/* Writes it so that a power cut leaves the old or the new bitmaps, or none; flushed. */
-int qcow2_header_switch_bitmaps(Qcow2 *q);
+/* Writes the header, its extensions and the backing file's name, flushed; a power cut leaves the
+ * old or the new ones. That needs room beside the old ones: where there is none (long names in
+ * clusters of 1 or 2 KiB), one write overwrites them if @may_tear, else -ENOSPC. Failed: the old
+ * header is there, or the image is marked corrupt in memory. */
+int qcow2_header_write(Qcow2 *q, bool may_tear);
+/* Whether a first bitmap can be added without @may_tear. */
+bool qcow2_header_has_room_for_bitmaps(const Qcow2 *q);
 /* Writes the fixed fields alone: within one sector, so that a power cut leaves old or new. */
 int qcow2_header_write_fields(Qcow2 *q);
 /* Sets incompatible feature bits on disk, flushed. */
