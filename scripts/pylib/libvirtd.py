@@ -30,7 +30,8 @@ class Libvirtd:
             command = ["setpriv", "--reuid=nobody", "--clear-groups", *command]
         self.process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL)
-        self.uri = f"qemu+unix:///session?socket={self.folder}/libvirt/libvirt-sock"
+        self.socket = os.path.join(self.folder, "libvirt", "libvirt-sock")
+        self.uri = f"qemu+unix:///session?socket={self.socket}"
         deadline = time.monotonic() + 120
         while self.virsh("uri", check=False).returncode != 0:
             assert self.process.poll() is None and time.monotonic() < deadline, "libvirtd does not start"

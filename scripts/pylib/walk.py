@@ -104,7 +104,11 @@ class Proxy:
             except OSError:
                 return
             daemon = socket.socket(socket.AF_UNIX)
-            daemon.connect(self.target)
+            try:
+                daemon.connect(self.target)
+            except OSError:
+                client.close()
+                continue
             threading.Thread(target=self.relay, args=(client, daemon, None), daemon=True).start()
             threading.Thread(target=self.relay, args=(daemon, client, Replies(self)), daemon=True).start()
 
