@@ -10,7 +10,9 @@ import pytest
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "scripts", "pylib"))
 
-from lodged import BUILD, Lodged  # noqa: E402  (needs the path above)
+from guestxml import boot_files  # noqa: E402  (needs the path above)
+from libvirt_client import running_event_loop  # noqa: E402
+from lodged import BUILD, Lodged  # noqa: E402
 
 
 def pytest_configure(config):
@@ -22,6 +24,18 @@ def lodged(tmp_path_factory):
     daemon = Lodged(str(tmp_path_factory.mktemp("lodged")))
     yield daemon
     daemon.stop()
+
+
+@pytest.fixture(scope="session")
+def boot():
+    """(kernel, initramfs) of the small guest."""
+    return boot_files(BUILD)
+
+
+@pytest.fixture(scope="module")
+def event_loop():
+    with running_event_loop():
+        yield
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 from conftest import BUILD
 from guestagent import Agent
 from guestxml import AGENT, QEMU, boot_files, guest_xml
+from libvirt_client import code_of
 
 AGENT_COMMAND_FAILED = 113  # libvirt 11's; this machine's module does not name it
 
@@ -32,12 +33,6 @@ def guest(request, lodged):
     domain.destroy()
     connection.close()
     agent.server.close()
-
-
-def code_of(call, *arguments):
-    with pytest.raises(libvirt.libvirtError) as caught:
-        call(*arguments)
-    return caught.value.get_error_code()
 
 
 def test_any_command(guest, lodged):

@@ -17,7 +17,7 @@ import uuid
 import pytest
 import rpc
 
-from lodged import BUILD, Lodged
+from lodged import BUILD
 
 GUESTS = 20
 QEMU = "/usr/bin/qemu-system-x86_64"

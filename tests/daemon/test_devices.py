@@ -10,17 +10,11 @@ import xml.etree.ElementTree as ET
 import libvirt
 import pytest
 
-from conftest import BUILD
-from guestxml import QEMU, Console, boot_files, disk_xml, guest_xml
+from guestxml import QEMU, Console, disk_xml, guest_xml
 
 ENGINES = pytest.mark.parametrize("emulator", [None, QEMU], ids=["lodge-vmm", "qemu"])
 # The same, with QEMU among the slow tests: they wait for what guests do, or do not.
 QEMU_SLOWLY = pytest.mark.parametrize("emulator", [None, pytest.param(QEMU, marks=pytest.mark.slow)], ids=["lodge-vmm", "qemu"])
-
-
-@pytest.fixture(scope="session")
-def boot():
-    return boot_files(BUILD)
 
 
 def put(daemon, name, text):
@@ -106,24 +100,6 @@ class Events:
         with self.changed:
             assert self.changed.wait_for(lambda: event in self.seen, 30), (event, self.seen)
             self.seen.remove(event)
-
-
-@pytest.fixture(scope="module")
-def event_loop():
-    libvirt.virEventRegisterDefaultImpl()
-    stop = threading.Event()
-
-    def run():
-        while not stop.is_set():
-            libvirt.virEventRunDefaultImpl()
-
-    tick = libvirt.virEventAddTimeout(200, lambda *_: None, None)
-    thread = threading.Thread(target=run)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
-    libvirt.virEventRemoveTimeout(tick)
 
 
 @pytest.fixture

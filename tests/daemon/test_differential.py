@@ -9,13 +9,13 @@ import os
 import shutil
 import subprocess
 import tempfile
-import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
 import libvirt
 import pytest
 
+from libvirt_client import running_event_loop
 from lodged import BUILD, Lodged
 
 QEMU = "/usr/bin/qemu-system-x86_64"
@@ -226,23 +226,8 @@ def both():
 
 
 def test_every_difference_from_libvirtd_is_explained(both):
-    libvirt.registerErrorHandler(lambda *_: None, None)
-    libvirt.virEventRegisterDefaultImpl()
-    stopping = threading.Event()
-
-    def run():
-        while not stopping.is_set():
-            libvirt.virEventRunDefaultImpl()
-
-    thread = threading.Thread(target=run, daemon=True)
-    timer = libvirt.virEventAddTimeout(50, lambda *_: None, None)
-    thread.start()
-    try:
+    with running_event_loop():
         ours, theirs = (script(Session(uri, both[2])) for uri in both[:2])
-    finally:
-        stopping.set()
-        thread.join()
-        libvirt.virEventRemoveTimeout(timer)
     explained = read_explained()
     differing = {step for step in ours if ours[step] != theirs[step]}
     new = "\n".join(f"{step}: {ours[step]} | {theirs[step]}" for step in ours if step in differing - set(explained))

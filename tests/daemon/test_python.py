@@ -14,6 +14,7 @@ import pytest
 
 from lodged import BUILD, Lodged
 
+pytestmark = pytest.mark.usefixtures("event_loop")
 KERNEL = os.path.join(BUILD, "tests", "guest", "first-instruction.elf")
 EMULATOR = os.path.join(BUILD, "bin", "lodge-vmm")
 
@@ -24,26 +25,6 @@ def guest_xml(name, description="", devices="<serial type='pty'/>"):
 <memory unit='MiB'>32</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='q35'>hvm</type><kernel>{KERNEL}</kernel></os>
 <devices><emulator>{EMULATOR}</emulator><controller type='usb' model='none'/>{devices}</devices></domain>"""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def event_loop():
-    """The default event loop, in a thread for the whole module."""
-    libvirt.registerErrorHandler(lambda *_: None, None)
-    libvirt.virEventRegisterDefaultImpl()
-    stopping = threading.Event()
-
-    def run():
-        while not stopping.is_set():
-            libvirt.virEventRunDefaultImpl()
-
-    thread = threading.Thread(target=run, daemon=True)
-    timer = libvirt.virEventAddTimeout(50, lambda *_: None, None)  # so that it looks at `stopping`
-    thread.start()
-    yield
-    stopping.set()
-    thread.join()
-    libvirt.virEventRemoveTimeout(timer)
 
 
 @pytest.fixture

@@ -4,41 +4,16 @@ SPDX-License-Identifier: GPL-2.0-or-later
 """
 import os
 import socket
-import threading
 
 import libvirt
-import libvirt_qemu
 import pytest
 
-from conftest import BUILD
-from guestxml import QEMU, Console, boot_files, disk_xml, guest_xml
+from guestxml import QEMU, Console, disk_xml, guest_xml
+from libvirt_client import Heard, code_of
 
 ENGINES = pytest.mark.parametrize("emulator", [None, QEMU], ids=["lodge-vmm", "qemu"])
 LODGE_VMM = pytest.mark.parametrize("emulator", [None], ids=["lodge-vmm"])
 LIVE, CONFIG = 1, 2
-
-
-@pytest.fixture(scope="session")
-def boot():
-    return boot_files(BUILD)
-
-
-@pytest.fixture(scope="module")
-def event_loop():
-    libvirt.virEventRegisterDefaultImpl()
-    stop = threading.Event()
-
-    def run():
-        while not stop.is_set():
-            libvirt.virEventRunDefaultImpl()
-
-    tick = libvirt.virEventAddTimeout(200, lambda *_: None, None)
-    thread = threading.Thread(target=run)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
-    libvirt.virEventRemoveTimeout(tick)
 
 
 @pytest.fixture
@@ -63,32 +38,6 @@ def start(connection):
             domain.destroy()
         except libvirt.libvirtError:
             pass
-
-
-class Heard:
-    """Events of one kind, gathered."""
-
-    def __init__(self, connection, number):
-        self.seen = []
-        self.changed = threading.Condition()
-        self.connection = connection
-        self.handle = connection.domainEventRegisterAny(None, number, self.note, None)
-
-    def note(self, _connection, domain, *rest):
-        with self.changed:
-            self.seen.append((domain.name(), *rest[:-1]))
-            self.changed.notify_all()
-
-    def wait(self, fits, seconds=60):
-        with self.changed:
-            assert self.changed.wait_for(lambda: any(fits(event) for event in self.seen), seconds), self.seen
-            return next(event for event in self.seen if fits(event))
-
-
-def code_of(call, *arguments):
-    with pytest.raises(libvirt.libvirtError) as caught:
-        call(*arguments)
-    return caught.value.get_error_code()
 
 
 def image(daemon, name, size=1 << 20):

@@ -9,18 +9,13 @@ import xml.etree.ElementTree as ET
 import libvirt
 import pytest
 
-from conftest import BUILD
-from guestxml import QEMU, Console, boot_files, disk_xml, guest_xml
+from guestxml import QEMU, Console, disk_xml, guest_xml
+from libvirt_client import code_of
 
 ENGINES = pytest.mark.parametrize("emulator", [None, QEMU], ids=["lodge-vmm", "qemu"])
 # The same, with QEMU among the slow tests: they wait for what guests do, or do not.
 QEMU_SLOWLY = pytest.mark.parametrize("emulator", [None, pytest.param(QEMU, marks=pytest.mark.slow)], ids=["lodge-vmm", "qemu"])
 LIVE, CONFIG, MAXIMUM = 1, 2, 4
-
-
-@pytest.fixture(scope="session")
-def boot():
-    return boot_files(BUILD)
 
 
 @pytest.fixture
@@ -46,12 +41,6 @@ def start(connection):
         if domain.isActive():
             domain.destroy()
         domain.undefine()
-
-
-def code_of(call, *arguments):
-    with pytest.raises(libvirt.libvirtError) as caught:
-        call(*arguments)
-    return caught.value.get_error_code()
 
 
 def definition(domain, flags=0):

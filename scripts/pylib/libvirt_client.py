@@ -1,0 +1,59 @@
+"""What tests that use libvirt-python share: its event loop in a thread, gathered events, codes of errors.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+import contextlib
+import threading
+
+import libvirt
+
+
+@contextlib.contextmanager
+def running_event_loop():
+    """libvirt's default event loop, in a thread; must run before the connections are opened."""
+    libvirt.registerErrorHandler(lambda *_: None, None)
+    libvirt.virEventRegisterDefaultImpl()
+    stopping = threading.Event()
+
+    def run():
+        while not stopping.is_set():
+            libvirt.virEventRunDefaultImpl()
+
+    timer = libvirt.virEventAddTimeout(50, lambda *_: None, None)  # so that it looks at `stopping`
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+        libvirt.virEventRemoveTimeout(timer)
+
+
+class Heard:
+    """Events of one kind, gathered: (name of the domain, what the callback is given ...)."""
+
+    def __init__(self, connection, number):
+        self.seen = []
+        self.changed = threading.Condition()
+        self.connection = connection
+        self.handle = connection.domainEventRegisterAny(None, number, self.note, None)
+
+    def note(self, _connection, domain, *rest):
+        with self.changed:
+            self.seen.append((domain.name(), *rest[:-1]))
+            self.changed.notify_all()
+
+    def wait(self, fits, seconds=60):
+        with self.changed:
+            assert self.changed.wait_for(lambda: any(fits(event) for event in self.seen), seconds), self.seen
+            return next(event for event in self.seen if fits(event))
+
+
+def code_of(call, *arguments):
+    """The code of the error that the call ends with."""
+    try:
+        call(*arguments)
+    except libvirt.libvirtError as error:
+        return error.get_error_code()
+    raise AssertionError(f"{call} succeeded")
