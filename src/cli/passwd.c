@@ -6,12 +6,8 @@
 #include "gbase/error.h"
 #include "rpc/scram.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <termios.h>
 #include <unistd.h>
-
-#define PASSWORD_MAX 1024
 
 static const CliOption passwd_options[] = {
     { "user", CLI_STRING, CLI_REQUIRED, CLI_VALUE_ANY, "the user's name" },
@@ -21,56 +17,20 @@ static const CliOption passwd_options[] = {
     CLI_OPTIONS_END,
 };
 
-/* A line of standard input, not shown on a terminal. (transfer full) NULL: @error. */
-static char *ask(const char *prompt, GError **error)
-{
-    struct termios before, silent;
-    char line[PASSWORD_MAX];
-    bool is_terminal = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &before) == 0;
-    if (is_terminal) {
-        silent = before;
-        silent.c_lflag &= ~(tcflag_t)ECHO;
-        fputs(prompt, stderr);
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
-    }
-    char *got = fgets(line, sizeof(line), stdin);
-    if (is_terminal) {
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
-        fputc('\n', stderr);
-    }
-    size_t length = got ? strcspn(line, "\n") : 0;
-    if (length == 0 || length == sizeof(line) - 1) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
-                    "a password is a line of 1 to %d bytes", PASSWORD_MAX - 2);
-        return NULL;
-    }
-    line[length] = '\0';
-    char *password = g_strdup(line);
-    explicit_bzero(line, sizeof(line));
-    return password;
-}
-
-static void forget(char *password)
-{
-    if (password) {
-        explicit_bzero(password, strlen(password));
-        g_free(password);
-    }
-}
-
 /* The line for the file. (transfer full) NULL: @error. */
 static char *new_entry(const char *user, GError **error)
 {
     char *entry = NULL;
-    char *password = ask("New password: ", error);
-    char *again = password && isatty(STDIN_FILENO) ? ask("Again: ", error) : g_strdup(password);
+    char *password = cli_ask_line("New password: ", true, error);
+    char *again = password && isatty(STDIN_FILENO) ? cli_ask_line("Again: ", true, error)
+                                                   : g_strdup(password);
     if (password && again && strcmp(password, again) != 0) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "the two are not the same");
     } else if (password && again) {
         entry = scram_make_entry(user, password, SCRAM_ITERATIONS, error);
     }
-    forget(password);
-    forget(again);
+    cli_forget(password);
+    cli_forget(again);
     return entry;
 }
 

@@ -1,6 +1,7 @@
 /* Connection, output and the running of commands.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cli/session.h"
+#include "cli/tools.h"
 
 #include "gbase/error.h"
 
@@ -25,6 +26,18 @@ void cli_session_done(CliSession *session)
     g_clear_pointer(&session->uri, g_free);
 }
 
+/* What the daemon wants to know, from the terminal. */
+static char *ask_credential(LodgeQuestion question, const char *host, void *opaque)
+{
+    bool is_secret = question == LODGE_ASK_PASSWORD;
+    g_autofree char *prompt =
+        g_strdup_printf("%s for the daemon of %s: ", is_secret ? "Password" : "User name", host);
+    char *answer = cli_ask_line(prompt, is_secret, NULL);
+    char *own = answer ? strdup(answer) : NULL;
+    cli_forget(answer);
+    return own;
+}
+
 LodgeConnection *cli_session_connection(CliSession *session, GError **error)
 {
     LodgeError *reason = NULL;
@@ -34,7 +47,8 @@ LodgeConnection *cli_session_connection(CliSession *session, GError **error)
     }
     if (!session->connection) {
         session->connection =
-            lodge_open(session->uri, session->is_readonly ? LODGE_OPEN_READ_ONLY : 0, &reason);
+            lodge_open_asking(session->uri, session->is_readonly ? LODGE_OPEN_READ_ONLY : 0,
+                              isatty(STDIN_FILENO) ? ask_credential : NULL, NULL, &reason);
     }
     if (!session->connection) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONNECTION,

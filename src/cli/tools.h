@@ -60,6 +60,12 @@ char *cli_child_attr(const xmlNode *node, const char *child, const char *attr);
 /* @text in the user's editor. (transfer full) NULL: @error, or NULL without one: unchanged. */
 char *cli_edit_text(const char *text, const char *suffix, GError **error);
 
+/* A line of standard input, asked for on a terminal; @is_secret: not shown. (transfer full) NULL:
+ * @error. */
+char *cli_ask_line(const char *prompt, bool is_secret, GError **error);
+/* Wipes and frees what must not stay in memory. NULL is fine. */
+void cli_forget(char *secret);
+
 /* Prints XML, or only what the option "xpath" finds in it. */
 bool cli_show_xml(CliSession *session, const CliArgs *args, const char *xml, GError **error);
 

@@ -10,14 +10,18 @@
 #include <unistd.h>
 
 #define CODE_INTERNAL 1
+#define CODE_NO_MEMORY 2
 #define CODE_SYSTEM 38
 #define CODE_AUTH_FAILED 45
 #define CODE_RPC 39
 #define CODE_INVALID_ARG 8
 
+/* Stands for errors that there is no memory for. */
+static LodgeError no_memory = { CODE_NO_MEMORY, (char *)"out of memory" };
+
 void lodge_error_free(LodgeError *error)
 {
-    if (error) {
+    if (error && error != &no_memory) {
         free(error->message);
         free(error);
     }
@@ -50,26 +54,39 @@ static int code_of(const GError *error)
     }
 }
 
+int lodge_fail_memory(LodgeError **out_error)
+{
+    if (out_error) {
+        *out_error = &no_memory;
+    }
+    return -1;
+}
+
 int lodge_fail(GError *error, LodgeError **out_error)
 {
     LodgeError *out = out_error ? malloc(sizeof(*out)) : NULL;
-    if (out) {
-        out->code = code_of(error);
-        out->message = strdup(error->message);
-    }
-    if (out_error) {
+    char *message = out ? strdup(error->message) : NULL;
+    if (message) {
+        *out = (LodgeError){ code_of(error), message };
         *out_error = out;
+    } else {
+        free(out);
+        lodge_fail_memory(out_error);
     }
     g_error_free(error);
     return -1;
 }
 
-LodgeConnection *lodge_open_as(const char *uri, unsigned flags, const char *user,
-                               const char *password, LodgeError **out_error)
+LodgeConnection *lodge_open_asking(const char *uri, unsigned flags, LodgeAskFunc ask, void *opaque,
+                                   LodgeError **out_error)
 {
     GError *error = NULL;
     DialTarget target;
-    uri = uri ? uri : getenv("LODGE_DEFAULT_URI");
+    static const char *const variables[] = { "LODGE_URI", "LIBVIRT_DEFAULT_URI" };
+    for (unsigned i = 0; !uri && i < G_N_ELEMENTS(variables); i++) {
+        const char *value = getenv(variables[i]);
+        uri = value && *value ? value : NULL;
+    }
     uri = uri ? uri : geteuid() == 0 ? "qemu:///system" : "qemu:///session";
     if (!dial_parse(uri, &target, &error)) {
         lodge_fail(error, out_error);
@@ -81,7 +98,7 @@ LodgeConnection *lodge_open_as(const char *uri, unsigned flags, const char *user
     g_mutex_init(&connection->watches_lock);
     g_queue_init(&connection->early);
     connection->watches = g_array_new(FALSE, FALSE, sizeof(EventWatch));
-    connection->client = dial_open(&target, user, password, connection_deliver, connection, &error);
+    connection->client = dial_open(&target, ask, opaque, connection_deliver, connection, &error);
     dial_clear(&target);
     if (!connection->client) {
         lodge_close(connection);
@@ -93,7 +110,7 @@ LodgeConnection *lodge_open_as(const char *uri, unsigned flags, const char *user
 
 LodgeConnection *lodge_open(const char *uri, unsigned flags, LodgeError **out_error)
 {
-    return lodge_open_as(uri, flags, NULL, NULL, out_error);
+    return lodge_open_asking(uri, flags, NULL, NULL, out_error);
 }
 
 void lodge_close(LodgeConnection *connection)
@@ -130,8 +147,7 @@ int lodge_call(LodgeConnection *connection, uint32_t program, uint32_t procedure
     }
     g_bytes_unref(reply);
     if (!copy) {
-        g_set_error(&error, LODGE_ERROR, LODGE_ERROR_NO_MEMORY, "out of memory");
-        return lodge_fail(error, out_error);
+        return lodge_fail_memory(out_error);
     }
     *out_reply = copy;
     *out_reply_size = reply_size;
@@ -149,6 +165,9 @@ static char *get_string(LodgeConnection *connection, uint32_t procedure, void *r
     if (rpc_client_call(connection->client, &remote_program, procedure, NULL, &arena, ret,
                         &error)) {
         text = strdup(*member);
+        if (!text) {
+            lodge_fail_memory(out_error);
+        }
     } else {
         lodge_fail(error, out_error);
     }

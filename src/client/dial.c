@@ -2,9 +2,10 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "client/dial.h"
 
+#include "client/auth.h"
+
 #include "base/cleanup.h"
 #include "gbase/error.h"
-#include "rpc/scram.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -18,9 +19,8 @@
 #include <unistd.h>
 
 #define TLS_PORT "16514"
+#define TCP_PORT "16509"
 #define OPEN_READ_ONLY 1u
-#define AUTH_SASL 1
-#define AUTH_POLKIT 2
 
 /* --- URIs --- */
 
@@ -46,7 +46,9 @@ static bool parse_scheme(const char *scheme, DialTarget *target)
     static const struct {
         const char *name;
         DialTransport transport;
-    } known[] = { { "unix", DIAL_UNIX }, { "tls", DIAL_TLS }, { "ssh", DIAL_SSH } };
+    } known[] = {
+        { "unix", DIAL_UNIX }, { "tls", DIAL_TLS }, { "tcp", DIAL_TCP }, { "ssh", DIAL_SSH }
+    };
     for (unsigned i = 0; i < G_N_ELEMENTS(known); i++) {
         if (strcmp(parts[1], known[i].name) == 0) {
             target->transport = known[i].transport;
@@ -69,6 +71,7 @@ static bool parse_query(const char *query, DialTarget *target)
     target->command = g_strdup(g_hash_table_lookup(values, "command"));
     target->keyfile = g_strdup(g_hash_table_lookup(values, "keyfile"));
     target->pki_path = g_strdup(g_hash_table_lookup(values, "pkipath"));
+    target->auth_file = g_strdup(g_hash_table_lookup(values, "authfile"));
     const char *no_verify = g_hash_table_lookup(values, "no_verify");
     target->no_verify = no_verify && strcmp(no_verify, "0") != 0;
     return true;
@@ -89,7 +92,7 @@ bool dial_parse(const char *uri, DialTarget *out_target, GError **error)
     bool ok = parse_scheme(g_uri_get_scheme(parsed), out_target);
     const char *path = g_uri_get_path(parsed);
     if (!ok) {
-        refuse(error, uri, "only qemu: and lodge:, alone or with +unix, +tls or +ssh");
+        refuse(error, uri, "only qemu: and lodge:, alone or with +unix, +tls, +tcp or +ssh");
     } else if (!out_target->is_test && strcmp(path, "/system") != 0 &&
                strcmp(path, "/session") != 0) {
         ok = refuse(error, uri, "the path is neither /system nor /session");
@@ -116,6 +119,7 @@ void dial_clear(DialTarget *target)
     g_free(target->command);
     g_free(target->keyfile);
     g_free(target->pki_path);
+    g_free(target->auth_file);
     *target = (DialTarget){ 0 };
 }
 
@@ -292,16 +296,27 @@ static int dial_ssh(const DialTarget *target, GError **error)
 
 /* --- opening --- */
 
+/* A certificate's file: of the folder that the URI names, of the user's, of the system's, as
+ * libvirt's clients look for them. (transfer full) */
+static char *pki_file(const DialTarget *target, const char *name, const char *system_path)
+{
+    if (target->pki_path) {
+        return g_build_filename(target->pki_path, name, NULL);
+    }
+    char *own = g_build_filename(g_get_home_dir(), ".pki", "libvirt", name, NULL);
+    if (geteuid() != 0 && g_file_test(own, G_FILE_TEST_EXISTS)) {
+        return own;
+    }
+    g_free(own);
+    return g_strdup(system_path);
+}
+
 static RpcTlsContext *tls_context(const DialTarget *target, GError **error)
 {
-    g_autofree char *ca = target->pki_path ? g_build_filename(target->pki_path, "cacert.pem", NULL)
-                                           : g_strdup("/etc/pki/CA/cacert.pem");
-    g_autofree char *cert = target->pki_path
-                                ? g_build_filename(target->pki_path, "clientcert.pem", NULL)
-                                : g_strdup("/etc/pki/libvirt/clientcert.pem");
-    g_autofree char *key = target->pki_path
-                               ? g_build_filename(target->pki_path, "clientkey.pem", NULL)
-                               : g_strdup("/etc/pki/libvirt/private/clientkey.pem");
+    g_autofree char *ca = pki_file(target, "cacert.pem", "/etc/pki/CA/cacert.pem");
+    g_autofree char *cert = pki_file(target, "clientcert.pem", "/etc/pki/libvirt/clientcert.pem");
+    g_autofree char *key =
+        pki_file(target, "clientkey.pem", "/etc/pki/libvirt/private/clientkey.pem");
     bool has_key = g_file_test(key, G_FILE_TEST_EXISTS);
     RpcTlsFiles files = { .ca = ca, .cert = has_key ? cert : NULL, .key = has_key ? key : NULL };
     return rpc_tls_context_new(&files, false, error);
@@ -319,6 +334,9 @@ static RpcClient *connect_client(const DialTarget *target, RpcClientOptions *opt
     case DIAL_SSH:
         fd = dial_ssh(target, error);
         break;
+    case DIAL_TCP:
+        fd = dial_tcp(target->host, port ? port : TCP_PORT, error);
+        break;
     case DIAL_TLS:
         options->tls = tls_context(target, error);
         options->tls_host = target->no_verify ? NULL : target->host;
@@ -327,76 +345,49 @@ static RpcClient *connect_client(const DialTarget *target, RpcClientOptions *opt
         break;
     }
     RpcClient *client = fd >= 0 ? rpc_client_new(fd, options, error) : NULL;
-    rpc_tls_context_unref(options->tls);
+    g_clear_pointer(&options->tls, rpc_tls_context_unref);
     return client;
 }
 
-static bool log_in_by_scram(RpcClient *client, const char *user, const char *password,
-                            GError **error)
+/* Logs in. A user who was asked may have taken longer than the daemon waits: with what was said
+ * there is a second connection. */
+static RpcClient *log_in(const DialTarget *target, RpcClientOptions *options, AuthSource *source,
+                         GError **error)
 {
-    if (!user || !password) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_AUTH,
-                    "the daemon asks for a user's name and password");
-        return false;
-    }
-    Arena arena;
-    arena_init(&arena, 1 << 20);
-    ScramClient *scram = scram_client_new(user, password);
-    g_autofree char *out = scram_client_first(scram, error);
-    RemoteAuthSaslStartArgs start = { .mech = SCRAM_MECHANISM, .data = out };
-    RemoteAuthSaslStartRet reply = { 0 };
-    start.n_data = out ? (uint32_t)strlen(out) : 0;
-    bool ok = out && remote_auth_sasl_start(client, &start, &arena, &reply, error);
-    while (ok) {
-        char *next = NULL;
-        ok = scram_client_step(scram, reply.data, reply.n_data, &next, error);
-        if (!ok || !next) {
-            break;
+    for (unsigned i = 0; i < 2; i++) {
+        g_autoptr(GError) why = NULL;
+        RpcClient *client = connect_client(target, options, error);
+        if (!client || auth_log_in(client, source, &why)) {
+            return client;
         }
-        g_free(out);
-        out = next;
-        RemoteAuthSaslStepArgs step = { .data = out, .n_data = (uint32_t)strlen(out) };
-        RemoteAuthSaslStepRet step_reply;
-        ok = remote_auth_sasl_step(client, &step, &arena, &step_reply, error);
-        if (ok) {
-            reply = (RemoteAuthSaslStartRet){ step_reply.complete, step_reply.nil, step_reply.data,
-                                              step_reply.n_data };
+        bool is_late = source->asked && source->password && !rpc_client_is_alive(client) &&
+                       why->domain != RPC_CLIENT_ERROR;
+        rpc_client_free(client);
+        if (!is_late || i > 0) {
+            g_propagate_error(error, g_steal_pointer(&why));
+            return NULL;
         }
     }
-    scram_client_free(scram);
-    arena_clear(&arena);
-    return ok;
+    return NULL;
 }
 
-static bool authenticate(RpcClient *client, const char *user, const char *password, GError **error)
-{
-    Arena arena;
-    RemoteAuthListRet list;
-    arena_init(&arena, 1 << 16);
-    bool ok = remote_auth_list(client, &arena, &list, error);
-    int method = ok && list.n_types > 0 ? list.types[0] : 0;
-    if (ok && method == AUTH_SASL) {
-        ok = log_in_by_scram(client, user, password, error);
-    } else if (ok && method == AUTH_POLKIT) {
-        RemoteAuthPolkitRet ret;
-        ok = remote_auth_polkit(client, &arena, &ret, error);
-    }
-    arena_clear(&arena);
-    return ok;
-}
-
-RpcClient *dial_open(const DialTarget *target, const char *user, const char *password,
+RpcClient *dial_open(const DialTarget *target, LodgeAskFunc ask, void *ask_opaque,
                      RpcClientEventFunc event, void *event_opaque, GError **error)
 {
     RpcClientOptions options = { .event = event, .event_opaque = event_opaque };
-    RpcClient *client = connect_client(target, &options, error);
+    AuthSource source = { .file = target->auth_file,
+                          .user = target->transport == DIAL_SSH ? NULL : target->user,
+                          .host = target->transport == DIAL_UNIX ? NULL : target->host,
+                          .ask = ask,
+                          .opaque = ask_opaque };
+    RpcClient *client = log_in(target, &options, &source, error);
+    auth_source_clear(&source);
     if (!client) {
         return NULL;
     }
     RemoteConnectOpenArgs args = { .name = target->name,
                                    .flags = target->read_only ? OPEN_READ_ONLY : 0 };
-    if (!authenticate(client, user, password, error) ||
-        !remote_connect_open(client, &args, error)) {
+    if (!remote_connect_open(client, &args, error)) {
         rpc_client_free(client);
         return NULL;
     }

@@ -3,9 +3,10 @@
 #ifndef LODGE_CLIENT_DIAL_H
 #define LODGE_CLIENT_DIAL_H
 
+#include "client/lodge.h"
 #include "client/rpc-client.h"
 
-typedef enum DialTransport { DIAL_UNIX, DIAL_TLS, DIAL_SSH } DialTransport;
+typedef enum DialTransport { DIAL_UNIX, DIAL_TLS, DIAL_TCP, DIAL_SSH } DialTransport;
 
 typedef struct DialTarget {
     DialTransport transport;
@@ -14,7 +15,7 @@ typedef struct DialTarget {
     char *user, *host;
     int port;   /* -1: the transport's own */
     char *name; /* what the daemon is asked to open: qemu:///system */
-    char *socket, *command, *keyfile, *pki_path;
+    char *socket, *command, *keyfile, *pki_path, *auth_file;
     bool no_verify;
 } DialTarget;
 
@@ -25,8 +26,8 @@ void dial_clear(DialTarget *target);
 /* The socket of the daemon on this host; a session's daemon is started when absent. -1: @error. */
 int dial_local(const DialTarget *target, GError **error);
 
-/* Connects, authenticates and opens. @user, @password: NULL unless the daemon asks. */
-RpcClient *dial_open(const DialTarget *target, const char *user, const char *password,
+/* Connects, authenticates and opens. @ask: for what the daemon asks of the user; may be NULL. */
+RpcClient *dial_open(const DialTarget *target, LodgeAskFunc ask, void *ask_opaque,
                      RpcClientEventFunc event, void *event_opaque, GError **error);
 
 #endif

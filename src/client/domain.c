@@ -61,16 +61,22 @@ LodgeDomain **lodge_list_domains(LodgeConnection *connection, unsigned flags, si
     RemoteConnectListAllDomainsRet ret;
     LodgeDomain **list = NULL;
     arena_init(&arena, ANSWER_LIMIT);
-    if (!remote_connect_list_all_domains(connection->client, &args, &arena, &ret, &error)) {
+    bool ok = remote_connect_list_all_domains(connection->client, &args, &arena, &ret, &error);
+    if (!ok) {
         lodge_fail(error, out_error);
     } else if ((list = calloc((size_t)ret.n_domains + 1, sizeof(LodgeDomain *)))) {
         size_t n = 0;
         while (n < ret.n_domains && (list[n] = domain_from_wire(&ret.domains[n]))) {
             n++;
         }
-        if (out_count) {
+        if (n < ret.n_domains) {
+            g_clear_pointer(&list, lodge_domains_free);
+        } else if (out_count) {
             *out_count = n;
         }
+    }
+    if (ok && !list) {
+        lodge_fail_memory(out_error);
     }
     arena_clear(&arena);
     return list;
@@ -88,6 +94,9 @@ static LodgeDomain *get_domain(LodgeConnection *connection, uint32_t procedure, 
     if (rpc_client_call(connection->client, &remote_program, procedure, args, &arena, &ret,
                         &error)) {
         domain = domain_from_wire(&ret.dom);
+        if (!domain) {
+            lodge_fail_memory(out_error);
+        }
     } else {
         lodge_fail(error, out_error);
     }
@@ -198,6 +207,9 @@ char *lodge_domain_get_xml(LodgeConnection *connection, const LodgeDomain *domai
     arena_init(&arena, ANSWER_LIMIT);
     if (remote_domain_get_xml_desc(connection->client, &args, &arena, &ret, &error)) {
         xml = strdup(ret.xml);
+        if (!xml) {
+            lodge_fail_memory(out_error);
+        }
     } else {
         lodge_fail(error, out_error);
     }

@@ -36,6 +36,9 @@ struct LodgeConnection {
 /* Moves @error, which is freed, into *@out_error. Returns -1. */
 int lodge_fail(GError *error, LodgeError **out_error);
 
+/* The same where there is no memory. Returns: -1. */
+int lodge_fail_memory(LodgeError **out_error);
+
 /* The handle on the wire; strings borrowed. */
 RemoteDomain domain_to_wire(const LodgeDomain *domain);
 LodgeDomain *domain_from_wire(const RemoteDomain *wire);

@@ -35,6 +35,7 @@ typedef struct ConfigKey {
     }
 
 static const ConfigKey keys[] = {
+    KEY("auth_tcp", VALUE_AUTH, auth_tcp),
     KEY("auth_tls", VALUE_AUTH, auth_tls),
     KEY("auth_unix_ro", VALUE_AUTH, auth_unix_ro),
     KEY("auth_unix_rw", VALUE_AUTH, auth_unix_rw),
@@ -47,6 +48,7 @@ static const ConfigKey keys[] = {
     KEY("key_file", VALUE_STRING, key_file),
     KEY("libvirt_sockets", VALUE_BOOL, libvirt_sockets),
     KEY("listen_addr", VALUE_STRING, listen_addr),
+    KEY("listen_tcp", VALUE_BOOL, listen_tcp),
     KEY("listen_tls", VALUE_BOOL, listen_tls),
     KEY("login_timeout", VALUE_UINT, limits.login_s),
     KEY("max_anonymous_clients", VALUE_UINT, limits.max_anonymous_clients),
@@ -55,6 +57,7 @@ static const ConfigKey keys[] = {
     KEY("max_workers", VALUE_UINT, limits.max_workers),
     KEY("sasl_allowed_username_list", VALUE_LIST, sasl_allowed_username_list),
     KEY("sasl_file", VALUE_STRING, sasl_file),
+    KEY("tcp_port", VALUE_STRING, tcp_port),
     KEY("tls_allowed_dn_list", VALUE_LIST, tls_allowed_dn_list),
     KEY("tls_no_verify_certificate", VALUE_BOOL, tls_no_verify_certificate),
     KEY("tls_port", VALUE_STRING, tls_port),
@@ -65,25 +68,10 @@ static const ConfigKey keys[] = {
 
 /* Of libvirtd.conf; without a meaning here. */
 static const char *const passed_over[] = {
-    "admin_max_clients",
-    "admin_max_workers",
-    "audit_level",
-    "audit_logging",
-    "auth_tcp",
-    "host_uuid",
-    "host_uuid_source",
-    "listen_tcp",
-    "log_filters",
-    "log_level",
-    "log_outputs",
-    "max_queued_clients",
-    "mdns_adv",
-    "min_workers",
-    "prio_workers",
-    "tcp_port",
-    "unix_sock_admin_perms",
-    "unix_sock_dir",
-    NULL,
+    "admin_max_clients", "admin_max_workers",     "audit_level",   "audit_logging",
+    "host_uuid",         "host_uuid_source",      "log_filters",   "log_level",
+    "log_outputs",       "max_queued_clients",    "mdns_adv",      "min_workers",
+    "prio_workers",      "unix_sock_admin_perms", "unix_sock_dir", NULL,
 };
 
 /* Of no user of Debian's, systemd's or containers' ranges (systemd's UIDS-GIDS). */
@@ -100,6 +88,8 @@ void daemon_config_init(DaemonConfig *config, bool session)
                     .keepalive_count = 5,
                     .login_s = 10 },
         .guest_uids = g_strdup(session ? "" : GUEST_UIDS),
+        .auth_tcp = AUTH_METHOD_SASL,
+        .tcp_port = g_strdup("16509"),
         .tls_port = g_strdup("16514"),
         .key_file = g_strdup("/etc/pki/libvirt/private/serverkey.pem"),
         .cert_file = g_strdup("/etc/pki/libvirt/servercert.pem"),

@@ -9,11 +9,12 @@ typedef struct DaemonConfig {
     ServerLimits limits;
     bool libvirt_sockets; /* listen on libvirt's own paths as well */
     bool listen_tls;
+    bool listen_tcp;   /* in the clear */
     char *listen_addr; /* NULL: all */
-    char *tls_port;
+    char *tls_port, *tcp_port;
     char *key_file, *cert_file, *ca_file, *crl_file;
     bool tls_no_verify_certificate;
-    AuthMethod auth_tls, auth_unix_rw, auth_unix_ro;
+    AuthMethod auth_tls, auth_tcp, auth_unix_rw, auth_unix_ro;
     char *guest_uids; /* "FIRST-LAST": a user for each guest; "": the daemon's */
     char *sasl_file;  /* SCRAM credentials */
     GStrv sasl_allowed_username_list, tls_allowed_dn_list; /* globs; NULL: all */

@@ -118,6 +118,29 @@ static bool listen_tls(Daemon *daemon, const DaemonConfig *config, GError **erro
     return ok;
 }
 
+static bool listen_tcp(Daemon *daemon, const DaemonConfig *config, GError **error)
+{
+    ListenOptions options = { .auth = config->auth_tcp };
+    if (config->auth_tcp == AUTH_METHOD_NONE) {
+        log_warn("anybody who reaches port %s may do everything: auth_tcp is \"none\"",
+                 config->tcp_port);
+    }
+    return server_listen_tcp(daemon->server, config->listen_addr, config->tcp_port, &options,
+                             error);
+}
+
+/* polkit asks for the process of a client, which is known on sockets of this host alone. */
+static bool check_methods(const DaemonConfig *config, GError **error)
+{
+    bool tls = config->listen_tls && config->auth_tls == AUTH_METHOD_POLKIT;
+    if (!tls && !(config->listen_tcp && config->auth_tcp == AUTH_METHOD_POLKIT)) {
+        return true;
+    }
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                "auth_%s cannot be \"polkit\": use \"sasl\" or \"none\"", tls ? "tls" : "tcp");
+    return false;
+}
+
 /* What kind of client comes by a socket handed over is told by its file's name. */
 static bool take_activated(Daemon *daemon, const DaemonConfig *config, int fd, GError **error)
 {
@@ -149,6 +172,9 @@ static unsigned activated_count(void)
 
 bool daemon_sockets_open(Daemon *daemon, const DaemonConfig *config, GError **error)
 {
+    if (!check_methods(config, error)) {
+        return false;
+    }
     if (config->sasl_file &&
         !(daemon->server->scram_store = scram_store_load(config->sasl_file, error))) {
         return false;
@@ -171,7 +197,8 @@ bool daemon_sockets_open(Daemon *daemon, const DaemonConfig *config, GError **er
     if (n == 0 && config->libvirt_sockets && !listen_on_libvirts(daemon, config, error)) {
         return false;
     }
-    return !config->listen_tls || listen_tls(daemon, config, error);
+    return (!config->listen_tls || listen_tls(daemon, config, error)) &&
+           (!config->listen_tcp || listen_tcp(daemon, config, error));
 }
 
 static void unlink_names(const char *folder, const SocketName *names, unsigned n)

@@ -1,4 +1,4 @@
-"""What is installed beside the programs: manual pages without roff warnings, liblodge's symbols and its header.
+"""What is installed beside the programs: manual pages without roff warnings, liblodge's interface, its header, examples (10 s).
 
 SPDX-License-Identifier: GPL-2.0-or-later
 """
@@ -6,8 +6,11 @@ import os
 import re
 import shutil
 import subprocess
+import time
 
 import pytest
+
+import images
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("LODGE_BUILD", os.path.join(TOP, "build"))
@@ -39,12 +42,127 @@ def declared():
     return set(re.findall(r"\b(lodge_[a-z_]+)\(", text))
 
 
-def test_the_library_exports_what_its_header_declares():
-    library = os.path.join(BUILD, "src", "client", "liblodge.so.0")
-    text = subprocess.run(["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True).stdout
-    exported = {line.split()[2].partition("@")[0] for line in text.splitlines() if " T " in line}
-    assert exported == declared()
-    assert "@@LODGE_0.1" in text
+def test_each_function_has_a_manual_page():
+    for name in declared():
+        text = open(os.path.join(BUILD, "docs", "man", f"{name}.3"), encoding="utf-8").read()
+        assert re.search(rf"^\.SH NAME\n{name} \\- \w", text, re.M) and ".SH SYNOPSIS" in text
+        done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z"], input=text, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and done.stderr == "", name
+
+
+def check_abi(*words):
+    return subprocess.run([os.path.join(TOP, "scripts", "check-abi.py"), *words], capture_output=True, text=True,
+                          env=dict(os.environ, LODGE_BUILD=BUILD), check=False)
+
+
+def test_the_binary_interface_is_the_committed_one():
+    done = check_abi()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("old, new, told", [
+    ("char *name;\n    unsigned char uuid", "int first;\n    char *name;\n    unsigned char uuid", "member LodgeDomain.name"),
+    ("sockets, cores, threads;", "sockets, cores, threads, dies;", "size LodgeNodeInfo"),
+    ("int code;", "long code;", "member LodgeError.code"),
+    ("LODGE_OPEN_NO_START = 2", "LODGE_OPEN_NO_START = 4", "enumerator LodgeOpenFlags LODGE_OPEN_NO_START 2"),
+    ("int lodge_is_alive(LodgeConnection *connection);", "int lodge_is_alive(LodgeConnection *connection, int x);",
+     "int lodge_is_alive"),
+], ids=["member-before", "fixed-size", "type", "enumerator", "parameter"])
+def test_what_breaks_old_programs_is_found(tmp_path, old, new, told):
+    with open(HEADER, encoding="utf-8") as file:
+        text = file.read()
+    assert old in text
+    (tmp_path / "lodge.h").write_text(text.replace(old, new))
+    done = check_abi("--header", str(tmp_path / "lodge.h"))
+    assert done.returncode == 1 and re.search(rf"^changed or gone.*: .*{re.escape(told)}", done.stdout, re.M), done.stdout
+
+
+def test_a_member_at_the_end_of_the_library_s_own_structs_may_come(tmp_path):
+    with open(HEADER, encoding="utf-8") as file:
+        text = file.read()
+    (tmp_path / "lodge.h").write_text(text.replace(
+        "lifecycle: why */", "lifecycle: why */\n    long later;"))
+    done = check_abi("--header", str(tmp_path / "lodge.h"))
+    assert "changed or gone" not in done.stdout and "not in the table" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory):
+    """What `make install DESTDIR=...` leaves, and pkg-config's view of it."""
+    if not shutil.which("pkg-config"):
+        pytest.skip("pkg-config is not installed")
+    folder = tmp_path_factory.mktemp("prefix")
+    subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", str(folder)], check=True, capture_output=True)
+    (pc,) = folder.rglob("lodge.pc")
+    env = dict(os.environ, PKG_CONFIG_LIBDIR=str(pc.parent), PKG_CONFIG_SYSROOT_DIR=str(folder))
+    return folder, pc.parent.parent, env
+
+
+@pytest.fixture(scope="module")
+def examples(prefix):
+    """The examples, built from the installed files alone, as their readers would."""
+    folder, libraries, env = prefix
+    for flag in ("--cflags", "--libs"):
+        assert str(folder) in subprocess.run(["pkg-config", flag, "lodge"], env=env, capture_output=True, text=True, check=True).stdout
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "lodge"], env=env, capture_output=True, text=True,
+                           check=True).stdout.split()
+    if "libasan" in subprocess.run(["ldd", libraries / "liblodge.so.0"], capture_output=True, text=True, check=True).stdout:
+        pytest.skip("built with sanitizers")
+    sources = sorted((next(folder.rglob("share/doc/lodge/examples"))).glob("*.c"))
+    assert len(sources) >= 3
+    for source in sources:
+        command = ["-Wall", "-Wextra", "-Werror", "-std=c11", str(source), "-o", str(folder / source.stem), *flags]
+        subprocess.run(["cc", *command], check=True)
+
+    def run(name, *words, start=False):
+        command, env = [str(folder / name), *words], dict(os.environ, LD_LIBRARY_PATH=str(libraries))
+        if start:
+            return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+        return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, env=env, check=False)
+    return run
+
+
+def test_the_header_is_good_cplusplus(prefix, tmp_path):
+    if not shutil.which("c++"):
+        pytest.skip("no C++ compiler")
+    folder, _, _ = prefix
+    (tmp_path / "x.cc").write_text("#include <lodge.h>\nint main() { return lodge_open(nullptr, 0, nullptr) != nullptr; }\n")
+    (header,) = folder.rglob("include/lodge.h")
+    subprocess.run(["c++", "-Wall", "-Werror", "-fsyntax-only", f"-I{header.parent}", str(tmp_path / "x.cc")], check=True)
+
+
+def test_an_example_lists_the_domains(examples, lodged, tmp_path):
+    xml = tmp_path / "g.xml"
+    xml.write_text("<domain type='qemu'><name>kept</name><memory unit='MiB'>64</memory>"
+                   "<os><type arch='x86_64' machine='q35'>hvm</type></os></domain>")
+    lodged.lodge("define", str(xml))
+    done = examples("list-domains", lodged.uri)
+    assert done.stdout.startswith("host: x86_64, ") and re.search(r"^ +-1 kept$", done.stdout, re.M), done.stderr
+
+
+def test_an_example_watches_events(examples, lodged):
+    assert examples("watch-events", lodged.uri).stdout == "watching\n"
+
+
+def test_an_example_runs_a_guest_and_shows_its_console(examples, lodged, tmp_path):
+    kernel, initrd = images.image(BUILD, "fetch-kernel"), images.image(BUILD, "make-initramfs")
+    xml = tmp_path / "g.xml"
+    xml.write_text(f"""<domain type='qemu'><name>brief</name><memory unit='MiB'>256</memory>
+<os><type arch='x86_64' machine='q35'>hvm</type><kernel>{kernel}</kernel><initrd>{initrd}</initrd>
+<cmdline>console=ttyS0</cmdline></os><devices><console type='pty'/></devices></domain>""")
+    with examples("run-domain", lodged.uri, str(xml), start=True) as running:
+        for line in running.stdout:
+            if "Linux version" in line:
+                lodged.lodge("destroy", "brief")
+                break
+        assert "Linux version" in line, running.stderr.read()
+        running.stdout.read()
+        assert running.wait(60) == 0
+    deadline = time.monotonic() + 60
+    while "brief" in lodged.lodge("list", "--all", "--name").stdout:
+        assert time.monotonic() < deadline
+    refused = examples("run-domain", lodged.uri, "/dev/null")
+    assert refused.returncode == 1 and refused.stderr.endswith("Document is empty (35)\n")
 
 
 def test_the_version_script_lists_what_the_header_declares():
