@@ -273,6 +273,9 @@ typedef struct BlockInfo {
 
 bool block_get_info(BlockNode *node, BlockInfo *out_info, GError **error);
 void block_info_clear(BlockInfo *info);
+/* Whether an image that was made just before, without backing file, reads as zeroes. Not what lies
+ * encrypted without ever being written, nor what a device had before. */
+bool block_node_is_blank(BlockNode *node);
 
 /* Checking */
 

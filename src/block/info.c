@@ -97,3 +97,30 @@ void block_info_clear(BlockInfo *info)
     g_clear_pointer(&info->facts, g_array_unref);
     g_clear_pointer(&info->snapshots, g_array_unref);
 }
+
+bool block_node_is_blank(BlockNode *node)
+{
+    const File *file = block_node_below_file(node);
+    BlockInfo info = { 0 };
+    uint64_t size = block_node_size(node);
+    if (!block_get_info(node, &info, NULL)) {
+        return false;
+    }
+    bool is_encrypted = info.is_encrypted;
+    block_info_clear(&info);
+    /* A file is new, whatever of it is allocated already. */
+    if (file && !file->is_block_device && !is_encrypted) {
+        return true;
+    }
+    for (uint64_t offset = 0; offset < size;) {
+        BlockStatus status;
+        BlockNode *layer;
+        unsigned depth;
+        int rc = block_status_chain(node, NULL, offset, size - offset, &status, &layer, &depth);
+        if (rc < 0 || !status.length || !(status.flags & BLOCK_STATUS_ZERO)) {
+            return false;
+        }
+        offset += status.length;
+    }
+    return true;
+}

@@ -239,6 +239,9 @@ static bool examine_target(Conversion *c, GError **error)
     copy->is_ordered = !img_args_flag(c->args, "W") && !copy->is_compressed &&
                        !(c->target_flags & BLOCK_OPEN_DIRECT) && !info.is_encrypted &&
                        is_in_file(c->target);
+    bool is_new = !img_args_flag(c->args, "n");
+    copy->is_zeroed = img_args_flag(c->args, "target-is-zero") ||
+                      (is_new && !copy->has_backing && block_node_is_blank(c->target));
     block_info_clear(&info);
     if (copy->is_compressed && !copy->cluster) {
         copy->is_compressed = false; /* a vmdk image that has no grains to compress */
@@ -246,8 +249,6 @@ static bool examine_target(Conversion *c, GError **error)
     if (img_args_flag(c->args, "c") && !can_compress(block_node_driver(c->target), error)) {
         return false;
     }
-    bool is_new = !img_args_flag(c->args, "n");
-    copy->is_zeroed = (is_new && !copy->has_backing) || img_args_flag(c->args, "target-is-zero");
     if (copy->has_backing) {
         for (unsigned i = 0; i < c->source_count; i++) {
             c->sources[i].base = block_node_backing(c->sources[i].node);

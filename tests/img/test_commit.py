@@ -64,3 +64,15 @@ def test_images_that_are_in_use_are_refused(ours, peer, tmp_path):
             assert "lock" in done.stderr or "in use" in done.stderr
             assert before == ((folder / "mid.qcow2").read_bytes(), (folder / "top.qcow2").read_bytes())
             user.stdin.close()
+
+
+def test_a_bitmap_of_the_base_outlives_a_commit(ours, peer, tmp_path):
+    """The base is opened again to be written: it must not have its bitmaps twice then."""
+    folder = chain(peer, tmp_path, "ours")
+    peer("bitmap", "--add", folder / "mid.qcow2", "kept")
+    peer("bitmap", "--add", "--disable", folder / "mid.qcow2", "idle")
+    ours("commit", "-q", folder / "top.qcow2")
+    info = json.loads(peer("info", "--output", "json", folder / "mid.qcow2").stdout)["format-specific"]["data"]["bitmaps"]
+    assert {bitmap["name"]: bitmap["flags"] for bitmap in info} == {"kept": ["auto"], "idle": []}
+    peer("check", folder / "mid.qcow2")
+    ours("check", folder / "mid.qcow2")

@@ -3,9 +3,12 @@
 SPDX-License-Identifier: GPL-2.0-or-later
 """
 import json
+import subprocess
 
 import cases
 import pytest
+
+MIB = 1 << 20
 
 QUICK = list(cases.quick_cases())
 REST = [case for case in cases.all_cases() if case not in QUICK]
@@ -96,3 +99,25 @@ def test_a_rate_limit_and_ordered_writes_change_nothing(ours, peer, disks, tmp_p
 def test_progress_has_the_form_that_scripts_read(ours, disks, tmp_path):
     out = ours("convert", "-p", "-f", "raw", "-O", "qcow2", disks(cases.SIZES[0]), "a.qcow2").stdout
     assert out.startswith("    (0.00/100%)\r") and out.endswith("    (100.00/100%)\r\n"), out
+
+
+@pytest.fixture
+def device(tmp_path):
+    """A block device that had something before."""
+    (tmp_path / "backing").write_bytes(b"old " * (MIB // 2))
+    done = subprocess.run(["losetup", "--find", "--show", tmp_path / "backing"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no loop device: {done.stderr}")
+    yield done.stdout.strip()
+    subprocess.run(["losetup", "--detach", done.stdout.strip()], check=True)
+
+
+@pytest.mark.parametrize("fmt", ["raw", "qcow2"])
+def test_zeroes_of_the_source_replace_what_a_device_had(ours, peer, tmp_path, device, fmt):
+    (tmp_path / "a.raw").write_bytes(bytes(65536) + b"a" * 65536 + bytes(MIB - 2 * 65536))
+    ours("convert", "-f", "raw", "-O", fmt, "a.raw", device)
+    size = ["size=1M,"] if fmt == "raw" else [""]
+    for tool in (ours, peer):
+        tool("compare", "--image-opts", "driver=raw,file.filename=a.raw",
+             f"driver={fmt},{size[0]}file.driver=host_device,file.filename={device}" if tool is peer else
+             f"driver={fmt},{size[0]}file.filename={device}")

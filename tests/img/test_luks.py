@@ -197,3 +197,14 @@ def test_qcow2_without_its_key_is_refused(ours, peer, tmp_path):
     peer("create", "-q", "-f", "qcow2", *SECRETS, "-o", "encrypt.format=aes,encrypt.key-secret=s0", "old.qcow2", "1M", code=None)
     if (tmp_path / "old.qcow2").exists():
         assert "AES" in ours("map", "old.qcow2", code=1).stderr
+
+
+@pytest.mark.parametrize("fmt, options", [("luks", "key-secret=k,iter-time=10"), (
+    "qcow2", "encrypt.format=luks,encrypt.key-secret=k,encrypt.iter-time=10")])
+def test_zeroes_of_the_source_are_zeroes_in_an_encrypted_target(ours, peer, tmp_path, fmt, options):
+    """What is not written there decrypts to anything."""
+    (tmp_path / "a.raw").write_bytes(bytes(65536) + b"a" * 65536 + bytes(MIB))
+    secret, key = "secret,id=k,data=abc", "key-secret" if fmt == "luks" else "encrypt.key-secret"
+    ours("convert", "--object", secret, "-f", "raw", "-O", fmt, "-o", options, "a.raw", "o")
+    for tool in (ours, peer):
+        tool("compare", "--object", secret, "--image-opts", "driver=raw,file.filename=a.raw", f"driver={fmt},{key}=k,file.filename=o")

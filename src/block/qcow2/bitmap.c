@@ -92,6 +92,20 @@ static bool fits_memory(const Qcow2 *q, GError **error)
     return true;
 }
 
+/* Gives the node a bitmap that was read. A node that is opened again (block_reopen()) has it
+ * already, and jobs may use it: that one stays, with what the disk says about its state. */
+static void hand_over(Qcow2 *q, DirtyBitmap *loaded)
+{
+    const unsigned of_disk = DIRTY_BITMAP_READONLY | DIRTY_BITMAP_INCONSISTENT;
+    DirtyBitmap *present = block_node_find_bitmap(q->node, dirty_bitmap_name(loaded));
+    if (present) {
+        unsigned flags = dirty_bitmap_flags(loaded);
+        dirty_bitmap_set_flags(present, flags & of_disk, ~flags & of_disk);
+    } else {
+        block_node_add_bitmap(q->node, loaded);
+    }
+}
+
 bool qcow2_bitmaps_load(Qcow2 *q, GError **error)
 {
     if (q->header.lost_bitmaps) {
@@ -120,7 +134,7 @@ bool qcow2_bitmaps_load(Qcow2 *q, GError **error)
         return false;
     }
     for (guint i = 0; i < loaded->len; i++) {
-        block_node_add_bitmap(q->node, loaded->pdata[i]);
+        hand_over(q, loaded->pdata[i]);
     }
     return true;
 }
