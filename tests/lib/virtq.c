@@ -208,7 +208,7 @@ void virt_driver_run(VirtDriver *driver)
     do {
         int rc = loop_run_once(driver->fake->loop, 0);
         lodge_assert(rc == 0 && rounds++ < ROUNDS_MAX);
-    } while (is_ready(driver));
+    } while (!driver->dev->device.thread && is_ready(driver));
 }
 
 void virtq_kick(VirtDriver *driver, unsigned queue)
