@@ -22,7 +22,6 @@ typedef struct Doctor {
     CliSession *session;
     CliTable *table;
     unsigned problems;
-    bool has_kvm; /* /dev/kvm can be opened */
 } Doctor;
 
 static const char *const headings[] = { "Check", "Result", "Finding", "What to do", NULL };
@@ -84,12 +83,24 @@ static char *output_of(const char *const *argv)
     return text;
 }
 
-/* Whether guests really run by KVM: the monitor tries it. */
+/* The monitor's own verdict: a guest that it tried, and for how long it may. (transfer full) NULL:
+ * KVM is usable, or there is no monitor to ask. */
+static char *kvm_verdict(void)
+{
+    g_autofree char *monitor = find_program("lodge-vmm");
+    const char *const argv[] = { monitor, "-accel", "help", NULL };
+    g_autofree char *text = monitor ? output_of(argv) : g_strdup("");
+    const char *verdict = strstr(text, "not usable: ");
+    verdict = verdict ? verdict + strlen("not usable: ") : NULL;
+    return verdict ? g_strndup(verdict, strcspn(verdict, "\n")) : NULL;
+}
+
+/* Whether guests really run by KVM: a device that can be opened is no proof. */
 static void check_kvm(Doctor *doctor)
 {
     int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     int saved = errno;
-    if (fd < 0 && saved == EACCES) {
+    if (fd < 0 && (saved == EACCES || saved == EPERM)) {
         report(doctor, "kvm", VERDICT_PROBLEM, "/dev/kvm may not be opened by this user",
                "sudo usermod -aG kvm $USER, then log in again");
         return;
@@ -102,25 +113,26 @@ static void check_kvm(Doctor *doctor)
         return;
     }
     close(fd);
-    report(doctor, "kvm", VERDICT_OK, "/dev/kvm can be opened", NULL);
-    doctor->has_kvm = true;
+    g_autofree char *reason = kvm_verdict();
+    g_autofree char *finding =
+        reason ? g_strdup_printf("guests run by Lodge's translator, which is slower: %s", reason)
+               : g_strdup("guests run by KVM");
+    report(doctor, "kvm", reason ? VERDICT_NOTE : VERDICT_OK, finding,
+           reason ? "in a cloud machine, ask for nested virtualization" : NULL);
 }
 
-/* Whether guests really run by KVM: the daemon has tried it. */
-static void check_probe(Doctor *doctor)
+/* Whether the daemon has found an engine that works. */
+static void check_engines(Doctor *doctor)
 {
     RemoteConnectGetCapabilitiesRet caps;
     Arena arena;
     arena_init(&arena, ANSWER_LIMIT);
     bool ok = remote_connect_get_capabilities(cli_client(doctor->session), &arena, &caps, NULL);
-    bool runs = ok && strstr(caps.capabilities, "<domain type='kvm'");
-    if (ok && runs) {
-        report(doctor, "kvm", VERDICT_OK, "a probe ran a guest by KVM", NULL);
-    } else if (ok && doctor->has_kvm) {
-        report(doctor, "kvm", VERDICT_NOTE,
-               "guests do not really run by this host's KVM: Lodge's translator runs them, slower",
-               "in a cloud machine, ask for nested virtualization");
-    }
+    bool has_engine = ok && strstr(caps.capabilities, "<emulator>");
+    report(doctor, "engine", has_engine ? VERDICT_OK : VERDICT_PROBLEM,
+           has_engine ? "the daemon has an engine for guests" : "the daemon can run no guests",
+           has_engine ? NULL
+                      : "its log says which engines it left out and why (journalctl -u lodged)");
     arena_clear(&arena);
 }
 
@@ -134,6 +146,32 @@ static void check_device(Doctor *doctor, const char *check, const char *path, co
     report(doctor, check, ok ? VERDICT_OK : VERDICT_NOTE, finding, ok ? NULL : advice);
 }
 
+/* What helps against the reason why there is no connection. (transfer full) */
+static char *connection_advice(const Doctor *doctor, const char *reason)
+{
+    const char *uri = doctor->session->uri;
+    if (strstr(reason, g_strerror(EACCES))) {
+        return g_strdup("ask the administrator to put you into the group that unix_sock_group in "
+                        "/etc/lodge/lodged.conf names (sudo usermod -aG GROUP $USER), or use a "
+                        "daemon of your own: -c qemu:///session");
+    }
+    if (strstr(reason, "authfile=") || strstr(reason, "uthentication")) {
+        return g_strdup("check the name and password in ~/.config/lodge/auth.conf, and with "
+                        "'lodge passwd' on the daemon's host");
+    }
+    if (uri && strstr(uri, "://") && !strstr(uri, ":///")) {
+        return g_strdup("look at the other host: does lodged run, does it listen (listen_tls, "
+                        "listen_tcp), does a firewall drop it?");
+    }
+    if (uri && strstr(uri, "socket=")) {
+        return g_strdup("start a daemon that listens there, or name another one by -c");
+    }
+    if (geteuid() == 0) {
+        return g_strdup("start it: systemctl start lodged, or lodged -d");
+    }
+    return g_strdup("start it: lodged --session -d; or name another one by -c");
+}
+
 /* The daemon: does it answer where this program would look? */
 static void check_daemon(Doctor *doctor)
 {
@@ -145,14 +183,69 @@ static void check_daemon(Doctor *doctor)
         report(doctor, "daemon", VERDICT_OK, finding, NULL);
         lodge_free(uri);
         lodge_error_free(reason);
-        check_probe(doctor);
+        check_engines(doctor);
         return;
     }
     g_strdelimit(error->message, "\n", ' ');
-    report(doctor, "daemon", VERDICT_PROBLEM, error->message,
-           geteuid() == 0 ? "start it: systemctl start lodged, or lodged -d"
-                          : "start it: lodged --session -d; or name another one by -c");
+    g_autofree char *advice = connection_advice(doctor, error->message);
+    report(doctor, "daemon", VERDICT_PROBLEM, error->message, advice);
     g_error_free(error);
+}
+
+/* libvirt's own daemon may run beside lodged; clients without a URI then reach it. */
+static void check_libvirt(Doctor *doctor)
+{
+    static const char *const paths[] = { "/run/libvirt/libvirt-sock",
+                                         "/run/libvirt/virtqemud-sock" };
+    bool is_held = false;
+    for (unsigned i = 0; i < G_N_ELEMENTS(paths); i++) {
+        is_held |= g_file_test(paths[i], G_FILE_TEST_EXISTS);
+    }
+    bool is_ours = is_held && g_file_test("/run/lodge/lodge-sock", G_FILE_TEST_EXISTS);
+    if (is_held) {
+        report(doctor, "libvirt", VERDICT_NOTE,
+               is_ours ? "something listens on libvirt's own sockets: lodged or a libvirtd"
+                       : "a libvirtd's sockets are here: virsh without -c speaks to it",
+               "export LIBVIRT_DEFAULT_URI='qemu+unix:///system?socket=/run/lodge/lodge-sock', or "
+               "let lodged take its place: libvirt_sockets = yes");
+    } else {
+        report(doctor, "libvirt", VERDICT_OK, "no other daemon has libvirt's sockets", NULL);
+    }
+}
+
+/* Definitions must be kept somewhere. */
+static void check_folder(Doctor *doctor, const char *path)
+{
+    g_autofree char *folder = g_strdup(path);
+    while (access(folder, F_OK) != 0 && errno == ENOENT && strlen(folder) > 1) {
+        char *parent = g_path_get_dirname(folder);
+        g_free(folder);
+        folder = parent;
+    }
+    bool ok = access(folder, R_OK | W_OK | X_OK) == 0;
+    g_autofree char *finding =
+        ok ? g_strdup_printf("%s can be written to", path)
+           : g_strdup_printf("%s cannot be written to: %s", folder, g_strerror(errno));
+    g_autofree char *advice = g_strdup_printf(
+        "sudo chown %u:%u '%s', or choose another place: XDG_DATA_HOME, XDG_CONFIG_HOME",
+        (unsigned)geteuid(), (unsigned)getegid(), folder);
+    report(doctor, "permissions", ok ? VERDICT_OK : VERDICT_PROBLEM, finding, ok ? NULL : advice);
+}
+
+/* Limits on guests (memtune, schedinfo, blkiotune) are control groups'. */
+static void check_cgroups(Doctor *doctor)
+{
+    bool is_v2 = access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0;
+    const char *path = is_v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+    bool ok = access(path, W_OK) == 0;
+    bool wants = geteuid() == 0;
+    report(doctor, "cgroups", ok || !wants ? VERDICT_OK : VERDICT_NOTE,
+           ok      ? "guests' memory, CPU and disk traffic can be limited"
+           : wants ? "no control groups: memtune, schedinfo and blkiotune are refused"
+                   : "limits on guests (memtune, schedinfo) are the system's daemon's",
+           ok || !wants ? NULL
+                        : "mount them (mount -t cgroup2 none /sys/fs/cgroup); in a container, "
+                          "give it control groups of its own");
 }
 
 static void check_runtime_folder(Doctor *doctor)
@@ -217,7 +310,7 @@ static void check_firewall(Doctor *doctor)
         report(doctor, "firewall", VERDICT_NOTE,
                iptables ? "only root may read the firewall's rules"
                         : "no iptables here: its rules are not looked at",
-               iptables ? "sudo lodge doctor" : NULL);
+               iptables ? "sudo lodge doctor" : "look at them by hand: sudo nft list ruleset");
         return;
     }
     g_autofree char *rules = output_of(argv);
@@ -248,6 +341,9 @@ static bool run_doctor(CliSession *session, const CliArgs *args, GError **error)
                  "modprobe vhost_net, or leave it: guests work without");
     check_runtime_folder(&doctor);
     check_daemon(&doctor);
+    check_libvirt(&doctor);
+    check_folder(&doctor, data);
+    check_cgroups(&doctor);
     check_firewall(&doctor);
     check_limits(&doctor);
     check_space(&doctor, "definitions", data);

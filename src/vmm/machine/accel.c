@@ -27,13 +27,26 @@ static const AccelOps *find_accel(const char *name)
     return NULL;
 }
 
+/* "usable", or why not: what -accel help says of this host. */
+static void append_verdict(GString *out, const AccelOps *accel)
+{
+    char message[MESSAGE_BYTES] = "";
+    bool ok = !accel->probe || accel->probe(message);
+    g_string_append_printf(out, "  %-20s %s%s\n", accel->name,
+                           ok ? "usable" : "not usable: ", ok ? "" : message);
+}
+
 char *machine_accel_help(void)
 {
     GString *out = g_string_new("Accelerators (default: kvm:xlate, the first that works):\n");
     for (unsigned i = 0; i < G_N_ELEMENTS(accels); i++) {
         g_string_append_printf(out, "  %-20s %s\n", accels[i]->name, accels[i]->summary);
     }
-    g_string_append(out, "  tcg                  the same as xlate\nProperties:\n");
+    g_string_append(out, "  tcg                  the same as xlate\nOn this host:\n");
+    for (unsigned i = 0; i < G_N_ELEMENTS(accels); i++) {
+        append_verdict(out, accels[i]);
+    }
+    g_string_append(out, "Properties:\n");
     accel_options_format_help(out);
     return g_string_free(out, FALSE);
 }
