@@ -190,12 +190,12 @@ static void finish(DaemonCall *call, GError *error)
     g_autoptr(GError) owned = error;
     RpcMessage *message = owned ? NULL : encode_reply(call, &owned);
     if (message) {
-        rpc_connection_send(client->connection, message);
         if (call->stream) {
-            stream_start(call->stream);
-        }
-        if (call->replied) {
-            call->replied(call->replied_opaque);
+            stream_start(call->stream, message);
+        } else if (call->send_reply) {
+            call->send_reply(client, message);
+        } else {
+            rpc_connection_send(client->connection, message);
         }
     } else {
         RpcHeader header = reply_header(call);

@@ -93,9 +93,9 @@ struct DaemonCall {
     RpcMessage *raw;      /* a reply that the handler writes itself, or NULL */
     CallOutcome *outcome; /* while the handler runs */
     DaemonStream *stream;
-    /* Called after the reply was queued, on the same thread. */
-    void (*replied)(void *opaque);
-    void *replied_opaque;
+    /* Sends the reply (transfer full) where something must be true before the client can answer
+     * to it; NULL: nothing. Any thread. */
+    void (*send_reply)(DaemonClient *client, RpcMessage *reply);
 };
 
 /* Takes a message of type call apart, checks it, and runs or queues it. */
@@ -114,8 +114,9 @@ void client_send_error(DaemonClient *client, const RpcHeader *to, uint32_t type,
 
 /* A packet of a stream. */
 void stream_receive(DaemonClient *client, const RpcIncoming *incoming);
-/* After the reply of the call that opened it. Context: any thread. */
-void stream_start(DaemonStream *stream);
+/* Sends @reply (transfer full) of the call that opened it, on the loop, so that what the client
+ * sends next finds the stream. Context: any thread. */
+void stream_start(DaemonStream *stream, RpcMessage *reply);
 /* The call failed after all. */
 void stream_cancel(DaemonStream *stream);
 /* There is room in the client's output. */

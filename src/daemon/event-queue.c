@@ -71,12 +71,13 @@ static const RpcProcedure *find_event(RpcEventObject object, int event_id,
     return NULL;
 }
 
-/* Context: right after the reply was queued, on the thread that queued it. */
-static void activate(void *opaque)
+/* No event goes out before the reply, and none after it is left out: what the client does as soon
+ * as it has its answer may be what it waits for. */
+static void reply_and_activate(DaemonClient *client, RpcMessage *reply)
 {
-    DaemonClient *client = opaque;
     EventQueue *queue = client->daemon->events;
     G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&queue->lock);
+    rpc_connection_send(client->connection, reply);
     for (unsigned i = 0; i < queue->registrations->len; i++) {
         Registration *reg = queue->registrations->pdata[i];
         reg->active |= reg->client == client;
@@ -116,8 +117,7 @@ int32_t event_queue_register(EventQueue *queue, DaemonCall *call, RpcEventObject
         reg->uuid = subject->uuid;
     }
     g_ptr_array_add(queue->registrations, reg);
-    call->replied = activate;
-    call->replied_opaque = client;
+    call->send_reply = reply_and_activate;
     return reg->callback_id;
 }
 

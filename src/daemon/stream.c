@@ -18,6 +18,7 @@ struct DaemonStream {
     const RpcProcedure *procedure;
     const StreamOps *ops;
     void *opaque;
+    RpcMessage *reply;    /* of its call, until it starts */
     GByteArray *received; /* not yet taken by the receiver */
     bool client_ended, finish_wanted, end_told, started, over;
 };
@@ -58,6 +59,7 @@ DaemonStream *call_stream(const DaemonCall *call)
 
 static void stream_free(DaemonStream *stream)
 {
+    rpc_message_free(stream->reply);
     g_byte_array_free(stream->received, TRUE);
     client_unref(stream->client);
     g_free(stream);
@@ -80,15 +82,28 @@ static void close_stream(DaemonStream *stream)
     stream_free(stream);
 }
 
+static void refuse_serial(DaemonStream *stream)
+{
+    RpcHeader header = stream->header;
+    g_autoptr(GError) error = NULL;
+    daemon_error_set(&error, DAEMON_ERROR_RPC, "call %u has a stream open already", header.serial);
+    client_send_error(stream->client, &header, RPC_REPLY, stream->procedure, error);
+    close_stream(stream);
+}
+
 static void start_on_loop(void *opaque)
 {
     DaemonStream *stream = opaque;
-    if (stream->client->closed ||
-        g_hash_table_contains(stream->client->streams, SERIAL_KEY(stream->header.serial))) {
+    if (stream->client->closed) {
         close_stream(stream);
         return;
     }
+    if (g_hash_table_contains(stream->client->streams, SERIAL_KEY(stream->header.serial))) {
+        refuse_serial(stream);
+        return;
+    }
     stream->started = true;
+    rpc_connection_send(stream->client->connection, g_steal_pointer(&stream->reply));
     g_hash_table_insert(stream->client->streams, SERIAL_KEY(stream->header.serial), stream);
     if (stream->ops->writable) {
         stream->ops->writable(stream->opaque);
@@ -100,8 +115,9 @@ static void cancel_on_loop(void *opaque)
     close_stream(opaque);
 }
 
-void stream_start(DaemonStream *stream)
+void stream_start(DaemonStream *stream, RpcMessage *reply)
 {
+    stream->reply = reply;
     if (loop_is_current(stream->client->daemon->loop)) {
         start_on_loop(stream);
     } else if (loop_call(stream->client->daemon->loop, start_on_loop, stream) < 0) {
