@@ -5,9 +5,12 @@
 
 #include "daemon/server.h"
 
+#define BUSY_WAIT_MAX_US 1000u
+
 typedef struct DaemonConfig {
     ServerLimits limits;
-    bool libvirt_sockets; /* listen on libvirt's own paths as well */
+    unsigned busy_wait_us; /* loop_set_busy_wait(); more than BUSY_WAIT_MAX_US means that */
+    bool libvirt_sockets;  /* listen on libvirt's own paths as well */
     bool listen_tls;
     bool listen_tcp;   /* in the clear */
     char *listen_addr; /* NULL: all */

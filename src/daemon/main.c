@@ -317,6 +317,8 @@ static int run_daemon(Run *run, int ready_fd)
     if (ok) {
         log_info("ready: %s, socket %s/lodge-sock", run->daemon.uri, run->daemon.paths.run_dir);
         tell_ready(&run->daemon, ready_fd);
+        loop_set_busy_wait(run->daemon.loop,
+                           MIN(run->config.busy_wait_us, BUSY_WAIT_MAX_US) * NS_PER_US);
         loop_run(run->daemon.loop);
     } else {
         log_error("%s", error ? error->message : "cannot watch for signals");

@@ -14,6 +14,8 @@
 #include <sys/eventfd.h>
 
 #define EVENTS_PER_ROUND 64
+/* Of the waits that could begin with a busy one, at least one in 2^this does. */
+#define BUSY_SHIFT_MAX 9u
 
 struct LoopWatch {
     List node; /* in loop->watches, or loop->dead_watches after loop_unwatch() */
@@ -45,6 +47,14 @@ typedef struct CallWaiter {
     bool done; /* under lock */
 } CallWaiter;
 
+/* See loop_set_busy_wait(). */
+typedef struct BusyWait {
+    int64_t max_ns; /* 0: never */
+    bool is_likely; /* the last wait was shorter than that */
+    unsigned shift; /* how often it was in vain of late: one wait in 2^shift begins busy */
+    unsigned skip;  /* waits until the next that does */
+} BusyWait;
+
 struct EventLoop {
     int epoll_fd;
     int wake_fd;
@@ -57,6 +67,7 @@ struct EventLoop {
     atomic_bool quit;
     _Atomic(unsigned long) runner; /* thread inside the loop, 0: none */
     unsigned depth;                /* rounds inside rounds; of the runner */
+    BusyWait busy;                 /* of the runner */
 };
 
 EventLoop *loop_new(void)
@@ -185,6 +196,11 @@ void loop_timer_free(LoopTimer *timer)
 {
     loop_timer_cancel(timer);
     free(timer);
+}
+
+void loop_set_busy_wait(EventLoop *loop, int64_t max_ns)
+{
+    loop->busy = (BusyWait){ .max_ns = max_ns };
 }
 
 void loop_hook_init(LoopHook *hook, LoopFunc func, void *opaque)
@@ -365,12 +381,67 @@ static struct timespec wait_time(const EventLoop *loop, int timeout_ms)
     return (struct timespec){ .tv_sec = wait_ns / NS_PER_SEC, .tv_nsec = wait_ns % NS_PER_SEC };
 }
 
+static int take_events(EventLoop *loop, struct epoll_event *events, const struct timespec *wait)
+{
+    int n = epoll_pwait2(loop->epoll_fd, events, EVENTS_PER_ROUND, wait, NULL);
+    return n >= 0 ? n : errno == EINTR ? 0 : -errno;
+}
+
+/* Looks until there is an event or @until_ns; the events, 0, or -errno. */
+static int look_for_events(EventLoop *loop, struct epoll_event *events, int64_t until_ns)
+{
+    static const struct timespec no_wait;
+    int n;
+    do {
+        n = take_events(loop, events, &no_wait);
+    } while (n == 0 && clock_monotonic_ns() < until_ns);
+    return n;
+}
+
+/* Whether this wait, of @wait (NULL: for ever), begins busy. */
+static bool begins_busy(BusyWait *busy, const struct timespec *wait)
+{
+    if (!busy->is_likely || (wait && wait->tv_sec == 0 && wait->tv_nsec <= busy->max_ns)) {
+        return false;
+    }
+    if (busy->skip) {
+        busy->skip--;
+        return false;
+    }
+    return true;
+}
+
+static void note_busy_wait(BusyWait *busy, bool was_worth_it)
+{
+    if (was_worth_it) {
+        busy->shift /= 2;
+    } else if (busy->shift < BUSY_SHIFT_MAX) {
+        busy->shift++;
+    }
+    busy->skip = (1u << busy->shift) - 1;
+}
+
 static int wait_events(EventLoop *loop, struct epoll_event *events, int timeout_ms)
 {
-    struct timespec wait = wait_time(loop, timeout_ms);
+    struct timespec limit = wait_time(loop, timeout_ms);
     bool forever = timeout_ms < 0 && list_is_empty(&loop->timers) && list_is_empty(&loop->hooks);
-    int n = epoll_pwait2(loop->epoll_fd, events, EVENTS_PER_ROUND, forever ? NULL : &wait, NULL);
-    return n >= 0 ? n : errno == EINTR ? 0 : -errno;
+    const struct timespec *wait = forever ? NULL : &limit;
+    BusyWait *busy = &loop->busy;
+    if (!busy->max_ns || (wait && wait->tv_sec == 0 && wait->tv_nsec == 0)) {
+        return take_events(loop, events, wait);
+    }
+    int64_t busy_end = clock_monotonic_ns() + busy->max_ns;
+    int n = 0;
+    if (begins_busy(busy, wait)) {
+        n = look_for_events(loop, events, busy_end);
+        note_busy_wait(busy, n > 0);
+        limit = wait_time(loop, timeout_ms);
+    }
+    if (n == 0) {
+        n = take_events(loop, events, wait);
+        busy->is_likely = n > 0 && clock_monotonic_ns() < busy_end;
+    }
+    return n;
 }
 
 /* Makes the calling thread the runner; false if it was already. */
@@ -383,6 +454,17 @@ static bool enter(EventLoop *loop)
     return true;
 }
 
+/* Whether calls may have been posted: the event without a watch. */
+static bool was_woken(const struct epoll_event *events, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (!events[i].data.ptr) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int loop_run_once(EventLoop *loop, int timeout_ms)
 {
     struct epoll_event events[EVENTS_PER_ROUND];
@@ -390,7 +472,9 @@ int loop_run_once(EventLoop *loop, int timeout_ms)
     loop->depth++;
     run_hooks(loop);
     int n = wait_events(loop, events, timeout_ms);
-    run_calls(loop);
+    if (was_woken(events, n)) {
+        run_calls(loop);
+    }
     run_timers(loop);
     for (int i = 0; i < n; i++) {
         LoopWatch *watch = events[i].data.ptr;

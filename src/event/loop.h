@@ -88,6 +88,18 @@ void loop_hook_init(LoopHook *hook, LoopFunc func, void *opaque);
 void loop_hook_set(EventLoop *loop, LoopHook *hook);
 void loop_hook_cancel(LoopHook *hook);
 
+/**
+ * loop_set_busy_wait - look for events for a while before the loop sleeps
+ * @max_ns: for how long at most; 0 (as a new loop has it): not at all
+ *
+ * For loops that answer peers: waking a processor that sleeps takes longer than most answers. The
+ * loop waits busily only after a wait that was shorter than @max_ns, and the rarer the more often
+ * that was in vain (down to one such wait in 512): where the peer needs the very processor on which
+ * this thread waits, as on a busy host, it soon sleeps at once. An idle loop is never busy.
+ * Context: the loop's thread, or before it runs.
+ */
+void loop_set_busy_wait(EventLoop *loop, int64_t max_ns);
+
 /* Makes a waiting loop_run_once() return. Context: any thread, also a signal handler. */
 void loop_wake(EventLoop *loop);
 

@@ -1,4 +1,4 @@
-/* Event loop: timers in order, watches, calls from other threads.
+/* Event loop: timers in order, watches, calls from other threads, busy waits.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/clock.h"
 #include "event/loop.h"
@@ -6,6 +6,8 @@
 
 #include <pthread.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 static char letters[] = "abc123";
@@ -146,6 +148,95 @@ static void a_handler_may_wait_for_a_thread_that_waits_for_the_loop(void **state
     loop_free(loop);
 }
 
+typedef struct Peer {
+    EventLoop *loop;
+    int fd;
+    unsigned left;     /* bytes to exchange */
+    unsigned pause_us; /* before each */
+    pthread_t thread;
+} Peer;
+
+static void *send_and_wait_for_answers(void *opaque)
+{
+    Peer *peer = opaque;
+    char byte = 'x';
+    for (unsigned i = peer->left; i; i--) {
+        usleep(peer->pause_us);
+        if (write(peer->fd, &byte, 1) != 1 || read(peer->fd, &byte, 1) != 1) {
+            return peer;
+        }
+    }
+    loop_quit(peer->loop);
+    return NULL;
+}
+
+static void answer(void *opaque, uint32_t events)
+{
+    char byte;
+    int fd = *(int *)opaque;
+    assert_int_equal(read(fd, &byte, 1), 1);
+    assert_int_equal(write(fd, &byte, 1), 1);
+}
+
+/* The part of the wall clock's time that the loop's thread ran, in per cent. */
+static unsigned exchange(unsigned count, unsigned pause_us)
+{
+    int ends[2];
+    void *failed;
+    EventLoop *loop = loop_new();
+    Peer peer = { .loop = loop, .left = count, .pause_us = pause_us };
+    struct timespec cpu[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    peer.fd = ends[1];
+    LoopWatch *watch = loop_watch(loop, ends[0], EPOLLIN, answer, &ends[0]);
+    loop_set_busy_wait(loop, NS_PER_MS);
+    int64_t start = clock_monotonic_ns();
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu[0]);
+    assert_int_equal(pthread_create(&peer.thread, NULL, send_and_wait_for_answers, &peer), 0);
+    loop_run(loop);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu[1]);
+    int64_t wall_ns = clock_monotonic_ns() - start;
+    pthread_join(peer.thread, &failed);
+    assert_null(failed);
+    loop_unwatch(watch);
+    loop_free(loop);
+    close(ends[0]);
+    close(ends[1]);
+    int64_t cpu_ns = (cpu[1].tv_sec - cpu[0].tv_sec) * NS_PER_SEC + cpu[1].tv_nsec - cpu[0].tv_nsec;
+    return (unsigned)(cpu_ns * 100 / wall_ns);
+}
+
+static void a_busy_wait_answers_and_ends_with_loop_quit(void **state)
+{
+    exchange(2000, 0);
+}
+
+static void a_slow_peer_is_not_waited_for_busily(void **state)
+{
+    /* Busy all the time it would be a third. */
+    assert_in_range(exchange(60, 3000), 0, 15);
+}
+
+static void a_timer_runs_after_a_busy_wait_in_vain(void **state)
+{
+    EventLoop *loop = loop_new();
+    LoopTimer *timer = loop_timer_new(loop, mark, &letters[0]);
+    loop_set_busy_wait(loop, NS_PER_MS);
+    trail_used = 0;
+    for (unsigned i = 1; i <= 8; i++) {
+        loop_wake(loop);
+        loop_run_once(loop, -1);
+        int64_t deadline = clock_monotonic_ns() + NS_PER_MS + i;
+        loop_timer_set(timer, deadline);
+        while (trail_used < i) {
+            loop_run_once(loop, -1);
+        }
+        assert_true(clock_monotonic_ns() >= deadline);
+    }
+    loop_timer_free(timer);
+    loop_free(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +244,9 @@ int main(void)
         cmocka_unit_test(a_watch_ended_in_the_same_round_is_not_called),
         cmocka_unit_test(calls_from_another_thread_keep_their_order),
         cmocka_unit_test(a_handler_may_wait_for_a_thread_that_waits_for_the_loop),
+        cmocka_unit_test(a_busy_wait_answers_and_ends_with_loop_quit),
+        cmocka_unit_test(a_slow_peer_is_not_waited_for_busily),
+        cmocka_unit_test(a_timer_runs_after_a_busy_wait_in_vain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
