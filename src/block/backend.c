@@ -31,9 +31,9 @@ struct BlockBackend {
     _Atomic(int) io_error; /* positive errno that stopped the guest; 0: none */
     BlockResizeHook resize_hook;
     void *resize_opaque;
-    ThrottleGroup *limits;      /* referenced */
-    char *limits_name;          /* of a group that is shared, or NULL */
-    ThrottleMember member;      /* of limits; NULL group: not joined yet */
+    ThrottleGroup *limits;      /* referenced; NULL: none */
+    char *limits_name;          /* of that group */
+    ThrottleMember member;      /* of limits */
     _Atomic(bool) is_throttled; /* requests go through the limits */
     BlockStats stats;           /* under lock */
 };
@@ -119,14 +119,6 @@ BlockBackend *block_backend_open(const BlockOptions *options, EventLoop *loop, G
     if (!block_backend_move(backend, loop, error)) {
         return NULL;
     }
-    ThrottleConfig none;
-    throttle_config_init(&none);
-    backend->limits = throttle_group_new(loop, &none, clock_monotonic_ns);
-    if (!backend->limits) {
-        lodge_error_set_errno(error, ENOMEM, "drive '%s': cannot start", options->id);
-        return NULL;
-    }
-    throttle_group_join(backend->limits, &backend->member);
     return g_steal_pointer(&backend);
 }
 
@@ -157,17 +149,13 @@ void block_backend_close(BlockBackend *backend)
     if (!backend) {
         return;
     }
-    if (backend->limits) {
-        throttle_group_leave(&backend->member);
-        throttle_group_unref(backend->limits);
-    }
+    block_backend_leave_limits(backend);
     file_ring_free(backend->ring);
     workpool_free(backend->pool);
     block_node_unref(backend->node);
     pthread_cond_destroy(&backend->opened);
     pthread_cond_destroy(&backend->idle);
     pthread_mutex_destroy(&backend->lock);
-    g_free(backend->limits_name);
     g_free(backend->id);
     g_free(backend);
 }
@@ -384,13 +372,18 @@ static void report(BlockRequest *request)
 {
     BlockStats *stats = &request->backend->stats;
     pthread_mutex_lock(&request->backend->lock);
+    int64_t now = clock_monotonic_ns();
     request->backend->undelivered--;
-    if (request->result < 0) {
+    if (request->is_refused) {
+        stats->invalid[request->op]++;
+    } else if (request->result < 0) {
         stats->failed[request->op]++;
     } else {
         stats->operations[request->op]++;
         stats->bytes[request->op] += request->op == BLOCK_OP_FLUSH ? 0 : request->length;
     }
+    stats->time_ns[request->op] += (uint64_t)(now - request->started_ns);
+    stats->last_ns = now;
     pthread_mutex_unlock(&request->backend->lock);
     request->done(request, request->result);
 }
@@ -481,7 +474,9 @@ void block_submit(BlockBackend *backend, BlockRequest *request)
 {
     request->backend = backend;
     request->work = (Work){ .run = run_request, .done = on_work_done };
+    request->started_ns = clock_monotonic_ns();
     request->result = check(backend, request);
+    request->is_refused = request->result < 0;
     pthread_mutex_lock(&backend->lock);
     backend->executing++;
     backend->undelivered++;
@@ -498,34 +493,46 @@ void block_submit(BlockBackend *backend, BlockRequest *request)
 
 void block_backend_join_limits(BlockBackend *backend, ThrottleGroup *group, const char *name)
 {
-    throttle_group_leave(&backend->member);
-    throttle_group_unref(backend->limits);
-    backend->limits = throttle_group_ref(group);
-    g_free(backend->limits_name);
-    backend->limits_name = g_strdup(name);
+    if (group == backend->limits) {
+        return;
+    }
+    g_autofree char *copy = g_strdup(name);
+    throttle_group_ref(group);
+    block_backend_leave_limits(backend);
+    backend->limits = group;
+    backend->limits_name = g_steal_pointer(&copy);
     throttle_group_join(group, &backend->member);
     backend->is_throttled = true;
 }
 
-const char *block_backend_limits_name(const BlockBackend *backend)
+void block_backend_leave_limits(BlockBackend *backend)
 {
-    return backend->limits_name;
+    backend->is_throttled = false;
+    if (backend->limits) {
+        throttle_group_leave(&backend->member);
+        g_clear_pointer(&backend->limits, throttle_group_unref);
+        g_clear_pointer(&backend->limits_name, g_free);
+    }
 }
 
 void block_backend_set_throttle(BlockBackend *backend, const ThrottleConfig *config)
 {
     throttle_group_set_config(backend->limits, config);
-    backend->is_throttled = backend->limits_name || throttle_config_is_active(config);
 }
 
-void block_backend_get_throttle(BlockBackend *backend, ThrottleConfig *out_config)
+const char *block_backend_get_throttle(BlockBackend *backend, ThrottleConfig *out_config)
 {
-    throttle_group_get_config(backend->limits, out_config);
+    if (backend->limits) {
+        throttle_group_get_config(backend->limits, out_config);
+    }
+    return backend->limits_name;
 }
 
 void block_backend_wait_idle(BlockBackend *backend)
 {
-    throttle_group_release(&backend->member);
+    if (backend->is_throttled) {
+        throttle_group_release(&backend->member);
+    }
     file_rings_settle();
     LOCK_GUARD(&backend->lock);
     while (backend->executing) {

@@ -82,6 +82,8 @@ struct BlockRequest {
     /* private */
     BlockBackend *backend;
     int result;
+    bool is_refused;       /* by the checks */
+    int64_t started_ns;    /* when it was submitted */
     ThrottleRequest turn;  /* while the limits hold it back */
     Work work;             /* by a thread */
     FileTransfer transfer; /* or without one, where place says */
@@ -170,21 +172,27 @@ void block_backend_set_error_hook(BlockBackend *backend, BlockErrorHook hook, vo
 void block_backend_tell_error(BlockBackend *backend, bool is_write, BlockErrorAction action,
                               int error);
 
-/* Limits of reads and writes, discards and zeroes counting as writes. @config: passed
- * throttle_config_problem(); all 0: none. Context: the loop. */
-void block_backend_set_throttle(BlockBackend *backend, const ThrottleConfig *config);
-void block_backend_get_throttle(BlockBackend *backend, ThrottleConfig *out_config);
-
-/* Shares the limits of @group (referenced) with its other members from here on. @name: of the
- * group, copied. No request is in flight. Context: the loop. */
+/* Limits of reads and writes, discards and zeroes counting as writes.
+ *
+ * Shares the limits of @group (referenced) with its other members from here on; what waits goes at
+ * once. @name: of the group, copied. Nothing submits requests meanwhile: the loop's thread is the
+ * caller's or pauses. Context: the loop of opening. */
 void block_backend_join_limits(BlockBackend *backend, ThrottleGroup *group, const char *name);
-/* The name of that group, or NULL. */
-const char *block_backend_limits_name(const BlockBackend *backend);
+/* No limits from here on. The same holds. */
+void block_backend_leave_limits(BlockBackend *backend);
+/* Changes the limits of the group, for all its members. It has one. @config: passed
+ * throttle_config_problem(). Context: the loop of opening. */
+void block_backend_set_throttle(BlockBackend *backend, const ThrottleConfig *config);
+/* Returns: the name of the group, or NULL without one; @out_config is not touched then. */
+const char *block_backend_get_throttle(BlockBackend *backend, ThrottleConfig *out_config);
 
 typedef struct BlockStats {
     uint64_t operations[BLOCK_OP_WRITE_ZEROES + 1]; /* by BlockOp; finished without error */
     uint64_t bytes[BLOCK_OP_WRITE_ZEROES + 1];
     uint64_t failed[BLOCK_OP_WRITE_ZEROES + 1];
+    uint64_t invalid[BLOCK_OP_WRITE_ZEROES + 1]; /* refused: not within the image, or read-only */
+    uint64_t time_ns[BLOCK_OP_WRITE_ZEROES + 1]; /* of all, from submission on */
+    int64_t last_ns;                             /* when one ended last; 0: never */
 } BlockStats;
 
 /* Context: any thread. */

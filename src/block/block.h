@@ -160,6 +160,17 @@ void block_node_set_write_threshold(BlockNode *node, const BlockThreshold *thres
 /* 0: none, or it was passed. */
 uint64_t block_node_write_threshold(const BlockNode *node);
 
+/* Where the furthest write since the node was opened ended. */
+uint64_t block_node_highest_offset(const BlockNode *node);
+
+typedef struct BlockDiscards {
+    uint64_t done, failed; /* requests */
+    uint64_t bytes;        /* of those done */
+} BlockDiscards;
+
+/* What was discarded of a file. False: the node is none. */
+bool block_node_get_discards(const BlockNode *node, BlockDiscards *out_discards);
+
 /* Input and output */
 
 enum {

@@ -109,6 +109,12 @@ typedef enum BlockDetectZeroes {
     BLOCK_DETECT_ZEROES_UNMAP, /* that, and the space may be given back where discards may be */
 } BlockDetectZeroes;
 
+/* The option "detect-zeroes" of a node that is opened with @flags. */
+bool block_detect_zeroes_from(const BlockSpec *spec, unsigned flags, BlockDetectZeroes *out,
+                              GError **error);
+/* Context: the thread that changes the graph. */
+void block_node_set_detect_zeroes(BlockNode *node, BlockDetectZeroes detect_zeroes);
+
 struct BlockNode {
     const BlockDriver *driver;
     void *state; /* the driver's */
@@ -135,6 +141,8 @@ struct BlockNode {
     GPtrArray *bitmaps;    /* of DirtyBitmap, owned; may be NULL; changed under bitmaps_lock */
     pthread_mutex_t bitmaps_lock;
     pthread_rwlock_t lock;     /* read: requests; write: everything that must run alone */
+    BlockDiscards discards;    /* atomic; of the driver "file" */
+    uint64_t highest_offset;   /* atomic; end of the furthest write so far */
     uint64_t threshold_offset; /* atomic; 0: none */
     BlockThreshold *threshold; /* atomic; owned by who takes it away */
     int flush_error; /* atomic; of the first flush of a file that failed: so do later ones */
@@ -148,8 +156,8 @@ const BlockDriver *block_driver_find(const char *name);
  * with block_pread() and its kin; this is for what only files have (allocate). */
 File *block_node_below_file(const BlockNode *node);
 
-/* A write ended at @end. */
-void block_node_pass_threshold(BlockNode *node, uint64_t end);
+/* A write ended at @end: for the node's threshold and its highest offset. */
+void block_node_note_write(BlockNode *node, uint64_t end);
 
 /* Below @node through filters: what they show. @node itself if it is none. */
 BlockNode *block_skip_filters(BlockNode *node);

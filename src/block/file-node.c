@@ -191,7 +191,12 @@ static int zero_node(BlockNode *node, uint64_t offset, uint64_t length, unsigned
 static int discard_node(BlockNode *node, uint64_t offset, uint64_t length)
 {
     File *file = file_of(node);
-    int rc = node->flags & BLOCK_OPEN_DISCARD ? file->ops->discard(file, offset, length) : 0;
+    if (!(node->flags & BLOCK_OPEN_DISCARD)) {
+        return 0;
+    }
+    int rc = file->ops->discard(file, offset, length);
+    __atomic_add_fetch(rc < 0 ? &node->discards.failed : &node->discards.done, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&node->discards.bytes, rc < 0 ? 0 : length, __ATOMIC_RELAXED);
     return rc == -ENOTSUP ? 0 : rc;
 }
 
@@ -273,6 +278,19 @@ const BlockDriver block_driver_file = {
     .disk_usage = disk_usage_node,
     .granularity = granularity,
 };
+
+bool block_node_get_discards(const BlockNode *node, BlockDiscards *out_discards)
+{
+    if (node->driver != &block_driver_file) {
+        return false;
+    }
+    *out_discards = (BlockDiscards){
+        .done = __atomic_load_n(&node->discards.done, __ATOMIC_RELAXED),
+        .failed = __atomic_load_n(&node->discards.failed, __ATOMIC_RELAXED),
+        .bytes = __atomic_load_n(&node->discards.bytes, __ATOMIC_RELAXED),
+    };
+    return true;
+}
 
 File *block_node_below_file(const BlockNode *node)
 {

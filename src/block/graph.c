@@ -134,7 +134,6 @@ BlockNode *block_graph_find(BlockGraph *graph, const char *name, GError **error)
 {
     BlockNode *node = find(graph, name);
     if (!node) {
-        /* No LODGE_ERROR_NOT_FOUND: QMP's class for it is GenericError. */
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
                     "Cannot find device='' nor node-name='%s'", name);
     }
@@ -218,6 +217,24 @@ static bool check_role(BlockGraph *graph, const BlockNode *node, const char *rol
             g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY,
                         "Conflicts with use by %s as '%s', which does not allow 'write' on %s",
                         parent->name, parent->file == node ? "file" : "backing", node->name);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool block_graph_check_resize(BlockGraph *graph, const BlockNode *node, GError **error)
+{
+    g_autoptr(GPtrArray) nodes = block_graph_nodes(graph);
+    for (guint i = 0; i < nodes->len; i++) {
+        const BlockNode *parent = g_ptr_array_index(nodes, i);
+        const char *role = parent->file == node        ? "file"
+                           : parent->data_file == node ? "data-file"
+                                                       : NULL;
+        if (role) {
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY,
+                        "Node '%s' cannot be resized: it is the %s of '%s'; resize that one",
+                        node->name, role, parent->name);
             return false;
         }
     }

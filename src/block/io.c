@@ -211,7 +211,7 @@ int block_pwritev(BlockNode *node, uint64_t offset, uint64_t length, const Block
     if (rc == 0 && length) {
         rc = write_data(node, offset, length, vec, skip);
         block_node_record(node, offset, length);
-        block_node_pass_threshold(node, offset + length);
+        block_node_note_write(node, offset + length);
     }
     leave(node, &hold);
     return finish_write(node, rc, flags);
@@ -232,7 +232,7 @@ int block_write_zeroes(BlockNode *node, uint64_t offset, uint64_t length, unsign
     if (rc == 0 && length) {
         rc = make_zero(node, offset, length, flags);
         block_node_record(node, offset, length);
-        block_node_pass_threshold(node, offset + length);
+        block_node_note_write(node, offset + length);
     }
     leave(node, &hold);
     return finish_write(node, rc, flags);
@@ -263,7 +263,7 @@ int block_write_compressed(BlockNode *node, uint64_t offset, const void *buf, si
     if (rc == 0 && length) {
         rc = node->driver->write_compressed(node, offset, buf, length);
         block_node_record(node, offset, length);
-        block_node_pass_threshold(node, offset + length);
+        block_node_note_write(node, offset + length);
     }
     leave(node, &hold);
     return rc;
@@ -303,10 +303,23 @@ void block_release(BlockPlace *place)
     }
 }
 
+/* The bytes lie at one offset of the node entered first, and at another of all below the last. */
+static void note_place(const BlockPlace *place, uint64_t offset, uint64_t length)
+{
+    for (unsigned i = 0; i < place->count; i++) {
+        block_node_note_write(place->held[i], offset + length);
+    }
+    BlockNode *below = place->held[place->count - 1];
+    while ((below = below->data_file ? below->data_file : below->file)) {
+        block_node_note_write(below, place->offset + length);
+    }
+}
+
 void block_leave(BlockPlace *place, uint64_t offset, uint64_t length, bool is_write)
 {
     if (is_write) {
         block_node_record(place->held[0], offset, length);
+        note_place(place, offset, length);
     }
     block_release(place);
 }
@@ -462,7 +475,7 @@ int block_child_writev(BlockNode *child, uint64_t offset, uint64_t length, const
         return rc;
     }
     rc = child->driver->write(child, offset, length, vec, skip);
-    block_node_pass_threshold(child, offset + length);
+    block_node_note_write(child, offset + length);
     return rc;
 }
 
@@ -496,6 +509,7 @@ int block_child_zero(BlockNode *child, uint64_t offset, uint64_t length, unsigne
     if (rc == -ENOTSUP && !(flags & BLOCK_IO_NO_FALLBACK)) {
         rc = write_zero_bytes(child, offset, length, child->driver->write);
     }
+    block_node_note_write(child, offset + length);
     return rc;
 }
 

@@ -111,21 +111,35 @@ static bool flag_from(const BlockSpec *spec, const char *key, bool sense, unsign
     return true;
 }
 
-static bool apply_detect_zeroes(const BlockSpec *spec, BlockDetectZeroes *out, GError **error)
+bool block_detect_zeroes_from(const BlockSpec *spec, unsigned flags, BlockDetectZeroes *out,
+                              GError **error)
 {
     static const char *const names[] = { "off", "on", "unmap" };
     const char *value = spec ? block_spec_get(spec, "detect-zeroes") : NULL;
-    for (unsigned i = 0; value && i < G_N_ELEMENTS(names); i++) {
-        if (strcmp(value, names[i]) == 0) {
-            *out = i;
-            return true;
-        }
+    unsigned choice = 0;
+    while (value && choice < G_N_ELEMENTS(names) && strcmp(value, names[choice]) != 0) {
+        choice++;
     }
-    if (value) {
+    if (choice == G_N_ELEMENTS(names)) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
                     "Invalid detect-zeroes option '%s'; supported: off, on, unmap", value);
+        return false;
     }
-    return !value;
+    if (choice == BLOCK_DETECT_ZEROES_UNMAP && !(flags & BLOCK_OPEN_DISCARD)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "setting detect-zeroes to unmap is not allowed without setting discard "
+                    "operation to unmap");
+        return false;
+    }
+    *out = choice;
+    return true;
+}
+
+void block_node_set_detect_zeroes(BlockNode *node, BlockDetectZeroes detect_zeroes)
+{
+    block_node_lock_alone(node);
+    node->detect_zeroes = detect_zeroes;
+    pthread_rwlock_unlock(&node->lock);
 }
 
 bool block_aio_parse(const char *text, unsigned *flags, GError **error)
@@ -325,7 +339,7 @@ static BlockNode *open_format(const BlockDriver *driver, BlockNode *file, const 
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
                     "Could not open '%s': format '%s' can be read only", node->filename,
                     driver->name);
-    } else if (apply_detect_zeroes(spec, &node->detect_zeroes, error) &&
+    } else if (block_detect_zeroes_from(spec, flags, &node->detect_zeroes, error) &&
                driver->open(node, spec, flags, error)) {
         if (!wants_backing(node, spec, flags)) {
             return node;

@@ -285,7 +285,7 @@ bool block_objects_add(BlockObjects *objects, const char *text, GError **error)
     return true;
 }
 
-/* Finding; no LODGE_ERROR_NOT_FOUND: QMP's class for it is GenericError */
+/* Finding */
 
 GBytes *block_objects_secret(BlockObjects *objects, const char *id, GError **error)
 {

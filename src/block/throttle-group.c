@@ -60,6 +60,11 @@ void throttle_group_unref(ThrottleGroup *group)
     }
 }
 
+bool throttle_group_is_shared(const ThrottleGroup *group)
+{
+    return __atomic_load_n(&group->refs, __ATOMIC_ACQUIRE) > 1;
+}
+
 void throttle_group_get_config(ThrottleGroup *group, ThrottleConfig *out_config)
 {
     pthread_mutex_lock(&group->lock);

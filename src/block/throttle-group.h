@@ -43,6 +43,9 @@ ThrottleGroup *throttle_group_ref(ThrottleGroup *group);
 /* With the last one the group has no members any more. NULL is accepted. Context: the loop. */
 void throttle_group_unref(ThrottleGroup *group);
 
+/* Whether anybody but one has a reference. */
+bool throttle_group_is_shared(const ThrottleGroup *group);
+
 void throttle_group_get_config(ThrottleGroup *group, ThrottleConfig *out_config);
 /* Other limits from here on; waiting requests are looked at again. */
 void throttle_group_set_config(ThrottleGroup *group, const ThrottleConfig *config);

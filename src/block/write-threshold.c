@@ -1,4 +1,4 @@
-/* A mark in a node: the first write that passes it is told.
+/* How far writes reach: a mark in a node, the first write that passes it is told; and the furthest.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "block/driver.h"
 
@@ -28,8 +28,22 @@ uint64_t block_node_write_threshold(const BlockNode *node)
     return __atomic_load_n(&node->threshold_offset, __ATOMIC_RELAXED);
 }
 
-void block_node_pass_threshold(BlockNode *node, uint64_t end)
+uint64_t block_node_highest_offset(const BlockNode *node)
 {
+    return __atomic_load_n(&node->highest_offset, __ATOMIC_RELAXED);
+}
+
+static void raise_highest(BlockNode *node, uint64_t end)
+{
+    uint64_t highest = block_node_highest_offset(node);
+    while (end > highest && !__atomic_compare_exchange_n(&node->highest_offset, &highest, end, true,
+                                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+}
+
+void block_node_note_write(BlockNode *node, uint64_t end)
+{
+    raise_highest(node, end);
     uint64_t offset = __atomic_load_n(&node->threshold_offset, __ATOMIC_ACQUIRE);
     if (!offset || end <= offset ||
         !__atomic_compare_exchange_n(&node->threshold_offset, &offset, 0, false, __ATOMIC_ACQ_REL,

@@ -12,6 +12,7 @@ typedef enum LodgeErrorCode {
     LODGE_ERROR_CONFIG,           /* values that do not go together */
     LODGE_ERROR_UNSUPPORTED,      /* known, but not by this program, build or host */
     LODGE_ERROR_NOT_FOUND,        /* no object of that name */
+    LODGE_ERROR_NO_DEVICE,        /* no device of the guest of that name (QMP: DeviceNotFound) */
     LODGE_ERROR_EXISTS,           /* the name is taken */
     LODGE_ERROR_BUSY,             /* in use by somebody else; may work later */
     LODGE_ERROR_STATE,            /* not in the present state of the object */

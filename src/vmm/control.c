@@ -114,9 +114,16 @@ static bool monitor_disk(void *opaque, unsigned index, MonitorDisk *out)
     }
     bool is_anonymous = block_backend_is_anonymous(info.object);
     *out = (MonitorDisk){ .device = is_anonymous ? "" : info.name,
-                          .qdev = info.user,
+                          .user = info.user,
                           .backend = info.object };
     return true;
+}
+
+static bool monitor_join_limits(void *opaque, const MonitorDisk *disk, const char *name,
+                                GError **error)
+{
+    const Control *control = opaque;
+    return machine_join_limits(control->machine, disk->backend, disk->user, name, error);
 }
 
 static BlockSpec *monitor_resolve_spec(void *opaque, const BlockSpec *spec, GError **error)
@@ -318,6 +325,7 @@ static MonitorTarget monitor_target(Control *control)
         .translate = monitor_translate,
         .read_physical = monitor_read_physical,
         .disk = monitor_disk,
+        .join_limits = monitor_join_limits,
         .resolve_spec = monitor_resolve_spec,
         .chardev = monitor_chardev,
         .netdev = monitor_netdev,

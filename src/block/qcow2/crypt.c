@@ -40,7 +40,12 @@ bool qcow2_crypt_open(Qcow2 *q, const BlockSpec *spec, unsigned flags, GError **
     const char *format = spec ? block_spec_get(spec, "encrypt.format") : NULL;
     const char *key = flags & BLOCK_OPEN_NO_DATA ? NULL : "encrypt.key-secret";
     if (q->header.crypt == QCOW2_CRYPT_NONE) {
-        return true;
+        if (format) {
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                        "qcow2: the image is not encrypted, and encrypt.format=%s was given",
+                        format);
+        }
+        return !format;
     }
     if (q->header.crypt != QCOW2_CRYPT_LUKS) {
         if (!key) {

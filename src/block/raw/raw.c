@@ -30,6 +30,11 @@ static bool open_raw(BlockNode *node, const BlockSpec *spec, unsigned flags, GEr
     }
     raw->has_size = block_spec_get(spec, "size") != NULL;
     uint64_t whole = node->file->size;
+    if (raw->has_size && size % SECTOR) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "raw: the size of a part is no multiple of %d bytes", SECTOR);
+        return false;
+    }
     if (raw->offset > whole || (raw->has_size && size > whole - raw->offset)) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
                     "raw: offset and size lie outside '%s'", node->filename);

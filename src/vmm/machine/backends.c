@@ -56,8 +56,9 @@ static void set_missing_error(const Machine *machine, const char *kind, const ch
     guint count = names->len;
     g_ptr_array_add(names, NULL);
     g_autofree char *list = str_list_join((const char *const *)names->pdata);
-    g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "there is no %s '%s'%s%s", kind, name,
-                count ? "; there are: " : "", list);
+    bool is_netdev = strcmp(kind, "netdev") == 0;
+    g_set_error(error, LODGE_ERROR, is_netdev ? LODGE_ERROR_NO_DEVICE : LODGE_ERROR_NOT_FOUND,
+                "there is no %s '%s'%s%s", kind, name, count ? "; there are: " : "", list);
 }
 
 /* The virtio-serial device of this name ("ID" or "ID.0"), or the first of all for "". */
@@ -162,7 +163,6 @@ bool machine_remove_backend(Machine *machine, const char *kind, const char *name
         }
     }
     if (!backend && !strcmp(kind, "object")) {
-        /* No LODGE_ERROR_NOT_FOUND: QMP's class for it is GenericError. */
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "object '%s' not found",
                     name);
         return false;

@@ -191,7 +191,7 @@ bool machine_remove_device(Machine *machine, const char *id, GError **error)
 {
     MachineDevice *md = find_device(machine, id);
     if (!md) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "Device '%s' not found", id);
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_NO_DEVICE, "Device '%s' not found", id);
         return false;
     }
     if (md->is_plugged) {

@@ -106,7 +106,7 @@ bool machine_backend_at(const Machine *machine, const char *kind, unsigned index
             *out = (MachineBackendInfo){
                 .object = is_mux ? (void *)char_mux_backend(backend->object) : backend->object,
                 .name = backend->name,
-                .user = backend->user ? backend->user->device->id : NULL,
+                .user = backend->user ? backend->user->device : NULL,
             };
             return true;
         }

@@ -24,7 +24,7 @@ typedef struct MachineTypeInfo {
 typedef struct MachineBackendInfo {
     void *object; /* as its kind says: BlockBackend, CharBackend, NetBackend */
     const char *name;
-    const char *user; /* id of the device that uses it, or NULL */
+    const Device *user; /* or NULL */
 } MachineBackendInfo;
 
 /* Of a back end of kind "iothread". */
@@ -59,6 +59,10 @@ bool machine_resume_one(Machine *machine, unsigned vcpu, GError **error);
 /* Back ends of @kind ("drive", "chardev", "netdev") by number. False: past the last. */
 bool machine_backend_at(const Machine *machine, const char *kind, unsigned index,
                         MachineBackendInfo *out);
+/* @backend, which @user (or NULL) shows, shares the limits of the group @name from here on, which
+ * is made if there is none; @name NULL: it has no limits. Context: main. */
+bool machine_join_limits(Machine *machine, BlockBackend *backend, const Device *user,
+                         const char *name, GError **error);
 BlockGraph *machine_graph(const Machine *machine);
 /* Secrets and credentials of -object; borrowed. */
 BlockObjects *machine_block_objects(const Machine *machine);

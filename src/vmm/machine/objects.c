@@ -120,34 +120,19 @@ bool machine_open_drive(Machine *machine, const BlockOptions *options, GError **
     return true;
 }
 
-/* The group of @name, made if nobody has named it yet. */
-static ThrottleGroup *find_limits(Machine *machine, const char *name, GError **error)
-{
-    MachineBackend *found = machine_find_backend(machine, "throttle-group", name);
-    if (!found) {
-        g_autoptr(KeyvalList) none = keyval_list_new();
-        BackendConfig config = { .type = (char *)"throttle-group",
-                                 .id = (char *)name,
-                                 .options = none };
-        if (!machine_add_object(machine, &config, error)) {
-            return NULL;
-        }
-        found = machine_find_backend(machine, "throttle-group", name);
-    }
-    return user_object_throttle_group(found->object);
-}
-
+/* A drive with limits has a group of its own name unless it is in another. */
 static bool apply_limits(Machine *machine, const DriveConfig *config, GError **error)
 {
     BlockBackend *backend = machine_find_backend(machine, "drive", config->id)->object;
-    if (config->limits_group) {
-        ThrottleGroup *group = find_limits(machine, config->limits_group, error);
-        if (!group) {
-            return false;
-        }
-        block_backend_join_limits(backend, group, config->limits_group);
+    bool is_active = throttle_config_is_active(&config->limits);
+    const char *group = config->limits_group ? config->limits_group : config->id;
+    if (!config->limits_group && !is_active) {
+        return true;
     }
-    if (throttle_config_is_active(&config->limits)) {
+    if (!machine_join_limits(machine, backend, NULL, group, error)) {
+        return false;
+    }
+    if (is_active) {
         block_backend_set_throttle(backend, &config->limits);
     }
     return true;
@@ -185,7 +170,8 @@ static bool add_drive(Machine *machine, const DriveConfig *config, GError **erro
         .detect_zeroes = drive_detect_zeroes[config->detect_zeroes],
         .is_readonly = config->readonly,
         .copies_up = config->copies_on_read,
-        .can_discard = config->discard <= 1, /* unmap, on */
+        .can_discard =
+            config->discard == DRIVE_DISCARD_UNMAP || config->discard == DRIVE_DISCARD_ON,
         .cache = cache_mode(config->cache),
         .on_write_error = error_action(config->werror, BLOCK_ERROR_ENOSPC),
         .on_read_error = error_action(config->rerror, BLOCK_ERROR_REPORT),

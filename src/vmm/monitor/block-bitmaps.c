@@ -238,8 +238,12 @@ void qmp_put_bitmaps(JsonObject *object, const BlockNode *node)
 {
     DirtyBitmap *bitmap;
     JsonArray *list = json_array_new();
-    for (unsigned i = 0; (bitmap = block_node_bitmap(node, i)); i++) {
-        json_array_add_object_element(list, bitmap_object(bitmap));
+    unsigned count = 0;
+    while (block_node_bitmap(node, count)) {
+        count++;
+    }
+    for (; count > 0 && (bitmap = block_node_bitmap(node, count - 1)); count--) {
+        json_array_add_object_element(list, bitmap_object(bitmap)); /* the latest first */
     }
     if (json_array_get_length(list)) {
         json_object_set_array_member(object, "dirty-bitmaps", list);

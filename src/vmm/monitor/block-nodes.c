@@ -86,110 +86,6 @@ JsonNode *qmp_run_blockdev_del(MonitorSession *session, JsonObject *arguments, G
     return NULL;
 }
 
-/* What the options say of the flags; all that is not said is as for a new node. */
-static bool wanted_flags(const BlockNode *node, const BlockSpec *spec, unsigned *out_flags,
-                         GError **error)
-{
-    bool is_readonly = false, is_direct = false, ignores_flush = false;
-    const char *discard = block_spec_get(spec, "discard");
-    unsigned flags = block_node_flags(node);
-    if (!block_spec_get_bool(spec, "read-only", &is_readonly, error) ||
-        !block_spec_get_bool(spec, "cache.direct", &is_direct, error) ||
-        !block_spec_get_bool(spec, "cache.no-flush", &ignores_flush, error)) {
-        return false;
-    }
-    flags &= ~(unsigned)(BLOCK_OPEN_WRITABLE | BLOCK_OPEN_DIRECT | BLOCK_OPEN_NO_FLUSH |
-                         BLOCK_OPEN_DISCARD);
-    flags |= (is_readonly ? 0 : BLOCK_OPEN_WRITABLE) | (is_direct ? BLOCK_OPEN_DIRECT : 0) |
-             (ignores_flush ? BLOCK_OPEN_NO_FLUSH : 0);
-    if (discard && (strcmp(discard, "unmap") == 0 || strcmp(discard, "on") == 0)) {
-        flags |= BLOCK_OPEN_DISCARD;
-    }
-    *out_flags = flags;
-    return true;
-}
-
-static const char *node_label(const BlockNode *node)
-{
-    return node ? block_node_name(node) : "none";
-}
-
-/* A reference may only say what is there, but for "backing". */
-static bool reopen_backing(BlockGraph *graph, BlockNode *node, const BlockSpec *spec,
-                           GError **error)
-{
-    const char *file = block_spec_get(spec, "file"), *backing = block_spec_get(spec, "backing");
-    if (file && block_node_file(node) && g_strcmp0(file, block_node_name(block_node_file(node)))) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
-                    "Cannot change the option 'file' of '%s' from '%s' to '%s'",
-                    block_node_name(node), node_label(block_node_file(node)), file);
-        return false;
-    }
-    if (!backing || !g_strcmp0(backing, node->backing ? block_node_name(node->backing) : "")) {
-        return true;
-    }
-    BlockNode *below = *backing ? block_graph_find(graph, backing, error) : NULL;
-    if (*backing && !below) {
-        return false;
-    }
-    if (below && block_chain_contains(below, node)) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
-                    "Making '%s' a backing child of '%s' would create a cycle", backing,
-                    block_node_name(node));
-        return false;
-    }
-    block_graph_set_backing(node, below);
-    return true;
-}
-
-static bool reopen_node(const MonitorSession *session, BlockGraph *graph, JsonObject *options,
-                        GError **error)
-{
-    g_autoptr(BlockSpec) spec = qmp_block_spec(session, options, error);
-    const char *name = spec ? block_spec_get(spec, "node-name") : NULL;
-    unsigned flags;
-    if (!name) {
-        if (spec) {
-            g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
-                        "node-name not specified");
-        }
-        return false;
-    }
-    BlockNode *node = block_graph_find(graph, name, NULL);
-    if (!node) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
-                    "Failed to find node with node-name='%s'", name);
-        return false;
-    }
-    const char *driver = block_spec_get(spec, "driver");
-    if (driver && strcmp(driver, block_node_driver(node)) != 0) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
-                    "Cannot change the option 'driver'");
-        return false;
-    }
-    return block_spec_check_keys(spec, node->driver, error) &&
-           block_node_check_unclaimed(node, error) && wanted_flags(node, spec, &flags, error) &&
-           block_reopen(node, flags, error) && reopen_backing(graph, node, spec, error);
-}
-
-JsonNode *qmp_run_blockdev_reopen(MonitorSession *session, JsonObject *arguments, GError **error)
-{
-    BlockGraph *graph = qmp_graph(session, error);
-    JsonArray *options = json_object_get_array_member(arguments, "options");
-    for (guint i = 0; graph && i < json_array_get_length(options); i++) {
-        JsonNode *element = json_array_get_element(options, i);
-        if (!JSON_NODE_HOLDS_OBJECT(element)) {
-            g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
-                        "Invalid parameter type for 'options', expected: object");
-            break;
-        }
-        if (!reopen_node(session, graph, json_node_get_object(element), error)) {
-            break;
-        }
-    }
-    return NULL;
-}
-
 JsonNode *qmp_run_blockdev_create(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     JsonNode *options = json_object_get_member(arguments, "options");
@@ -306,6 +202,21 @@ static void add_vertex(JsonArray *vertices, gint64 id, const char *type, const c
     json_array_add_object_element(vertices, vertex);
 }
 
+/* The id of a drive, or where its device is; "" for exports. (transfer full) */
+static char *backend_name(const MonitorTarget *target, const BlockBackend *backend)
+{
+    MonitorDisk disk;
+    if (!block_backend_is_anonymous(backend)) {
+        return g_strdup(block_backend_id(backend));
+    }
+    for (unsigned i = 0; target->disk(target->opaque, i, &disk); i++) {
+        if (disk.backend == backend && disk.user) {
+            return qmp_disk_path(target, disk.user);
+        }
+    }
+    return g_strdup("");
+}
+
 JsonNode *qmp_query_block_graph(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     BlockGraph *graph = qmp_graph(session, error);
@@ -314,19 +225,19 @@ JsonNode *qmp_query_block_graph(MonitorSession *session, JsonObject *arguments, 
     }
     JsonArray *vertices = json_array_new(), *edges = json_array_new();
     g_autoptr(GPtrArray) nodes = block_graph_nodes(graph);
+    BlockBackend *backend;
+    for (unsigned i = 0; (backend = block_graph_backend(graph, i)); i++) {
+        g_autofree char *name = backend_name(&session->set->target, backend);
+        gint64 id = (gint64)nodes->len + 1 + i;
+        add_vertex(vertices, id, "block-backend", name);
+        add_edge(edges, nodes, id, block_backend_node(backend), "root");
+    }
     for (guint i = 0; i < nodes->len; i++) {
         const BlockNode *node = g_ptr_array_index(nodes, i);
         add_vertex(vertices, i + 1, "block-driver", block_node_name(node));
         add_edge(edges, nodes, i + 1, node->file, "file");
         add_edge(edges, nodes, i + 1, node->backing, "backing");
         add_edge(edges, nodes, i + 1, node->data_file, "data-file");
-    }
-    BlockBackend *backend;
-    for (unsigned i = 0; (backend = block_graph_backend(graph, i)); i++) {
-        gint64 id = (gint64)nodes->len + 1 + i;
-        add_vertex(vertices, id, "block-backend",
-                   block_backend_is_anonymous(backend) ? "" : block_backend_id(backend));
-        add_edge(edges, nodes, id, block_backend_node(backend), "root");
     }
     JsonObject *object = json_object_new();
     json_object_set_array_member(object, "nodes", vertices);

@@ -62,7 +62,8 @@ static bool find_in_chain(BlockGraph *graph, BlockNode *root, const char *name,
     *out_node = NULL;
     if (name && filename) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
-                    "a node and its file name cannot be specified at the same time");
+                    "a node ('%s') and its file name ('%s') cannot be specified at the same time",
+                    name, filename);
         return false;
     }
     if (name) {
@@ -110,6 +111,12 @@ JsonNode *qmp_run_block_stream(MonitorSession *session, JsonObject *arguments, G
     }
     BlockGraph *graph = qmp_graph(session, error);
     BlockNode *node = block_skip_filters(find_source(graph, device, error));
+    bool has_base = qmp_text(arguments, "base") || qmp_text(arguments, "base-node");
+    if (node && has_base && qmp_text(arguments, "bottom")) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "'base' and 'bottom' cannot be specified at the same time");
+        return NULL;
+    }
     if (!node ||
         !find_in_chain(graph, node, qmp_text(arguments, "base-node"), qmp_text(arguments, "base"),
                        &base, error) ||
@@ -117,6 +124,11 @@ JsonNode *qmp_run_block_stream(MonitorSession *session, JsonObject *arguments, G
         return NULL;
     }
     base = bottom ? bottom->backing : base;
+    if (!base && qmp_text(arguments, "backing-file")) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "backing file specified, but streaming the entire chain");
+        return NULL;
+    }
     return start(job_stream_new(session->set->jobs, &options, node, base,
                                 qmp_text(arguments, "backing-file"), error));
 }
@@ -130,9 +142,14 @@ JsonNode *qmp_run_block_commit(MonitorSession *session, JsonObject *arguments, G
         return NULL;
     }
     BlockGraph *graph = qmp_graph(session, error);
-    BlockNode *active = block_skip_filters(find_source(graph, device, error));
-    if (!active ||
-        !find_in_chain(graph, active, qmp_text(arguments, "top-node"), qmp_text(arguments, "top"),
+    GError *reason = NULL;
+    BlockNode *active = block_skip_filters(find_source(graph, device, &reason));
+    if (!active) {
+        reason->code = LODGE_ERROR_NO_DEVICE; /* as its peers expect of this command */
+        g_propagate_error(error, reason);
+        return NULL;
+    }
+    if (!find_in_chain(graph, active, qmp_text(arguments, "top-node"), qmp_text(arguments, "top"),
                        &top, error) ||
         !find_in_chain(graph, active, qmp_text(arguments, "base-node"), qmp_text(arguments, "base"),
                        &base, error)) {
@@ -152,7 +169,7 @@ JsonNode *qmp_run_block_commit(MonitorSession *session, JsonObject *arguments, G
 static bool read_mirror(const MonitorSession *session, JsonObject *arguments, MirrorOptions *out,
                         GError **error)
 {
-    uint64_t granularity = 0;
+    uint64_t granularity = 0, buffer = 0;
     const char *replaces = qmp_text(arguments, "replaces");
     const char *copy_mode = qmp_text(arguments, "copy-mode");
     out->sync = qmp_choice(arguments, "sync", syncs, JOB_SYNC_FULL);
@@ -164,7 +181,8 @@ static bool read_mirror(const MonitorSession *session, JsonObject *arguments, Mi
                     syncs[out->sync]);
         return false;
     }
-    if (!qmp_size(arguments, "granularity", &granularity, error)) {
+    if (!qmp_size(arguments, "granularity", &granularity, error) ||
+        !qmp_size(arguments, "buf-size", &buffer, error)) {
         return false;
     }
     if (granularity &&
@@ -294,6 +312,11 @@ static bool read_backup(JsonObject *arguments, BlockNode *source, BackupOptions 
                     "sync mode '%s' does not take a bitmap", sync);
         return false;
     }
+    if (!name && qmp_text(arguments, "bitmap-mode")) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "Cannot specify bitmap sync mode without a bitmap");
+        return false;
+    }
     if ((out->sync == JOB_SYNC_BITMAP && !qmp_text(arguments, "bitmap-mode")) ||
         (out->sync == JOB_SYNC_INCREMENTAL && out->bitmap_mode != JOB_BITMAP_ON_SUCCESS)) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
@@ -386,11 +409,17 @@ BlockNode *qmp_make_overlay(MonitorSession *session, JsonObject *arguments, Bloc
     }
     BlockNode *node =
         device ? find_source(graph, device, error) : block_graph_find(graph, name, error);
-    if (!node || !block_node_check_unclaimed(node, error)) {
+    const char *new_name = qmp_text(arguments, "snapshot-node-name");
+    if (node && name && !new_name) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "New overlay node-name missing");
+        return NULL;
+    }
+    if (!node || !block_node_check_unclaimed(node, error) ||
+        (new_name && !block_graph_is_free_name(graph, new_name, error))) {
         return NULL;
     }
     *out_node = node;
     return open_image(session, qmp_text(arguments, "snapshot-file"), format ? format : "qcow2",
-                      is_new_image(arguments), qmp_text(arguments, "snapshot-node-name"), node,
-                      block_skip_filters(node), error);
+                      is_new_image(arguments), new_name, node, block_skip_filters(node), error);
 }

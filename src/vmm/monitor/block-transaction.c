@@ -3,6 +3,7 @@
  * No request of any disk is executed meanwhile. An action is done when it is prepared and can be
  * undone; what cannot (a job's start, freeing) is left to the commit.
  * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/log.h"
 #include "block/driver.h"
 #include "gbase/error.h"
 #include "vmm/monitor/block-action.h"
@@ -50,6 +51,17 @@ static bool snapshot_sync(MonitorSession *session, Action *action, JsonObject *d
     bool ok = overlay && put_overlay(session, action, node, overlay, error);
     block_node_unref(overlay);
     return ok;
+}
+
+/* What is a backing file from here on is written by nobody, and others may use it as theirs. */
+static void commit_snapshot(MonitorSession *session, Action *action)
+{
+    g_autoptr(GError) error = NULL;
+    BlockNode *node = action->node;
+    if (qmp_check_no_writers(session->set->target.graph, node, NULL) &&
+        !block_reopen(node, block_node_flags(node) & ~(unsigned)BLOCK_OPEN_WRITABLE, &error)) {
+        log_warn("'%s' stays open for writing: %s", block_node_filename(node), error->message);
+    }
 }
 
 static void undo_snapshot(MonitorSession *session, Action *action)
@@ -110,11 +122,11 @@ static const ActionClass classes[] = {
     { "block-dirty-bitmap-remove", "node:str,name:str", bitmap_action_remove,
       bitmap_action_commit_remove, bitmap_action_undo_remove },
     { "blockdev-backup", BACKUP_MEMBERS, backup, start_backup, undo_backup },
-    { "blockdev-snapshot", "node:str,overlay:str", snapshot, NULL, undo_snapshot },
+    { "blockdev-snapshot", "node:str,overlay:str", snapshot, commit_snapshot, undo_snapshot },
     { "blockdev-snapshot-sync",
       "?device:str,?node-name:str,snapshot-file:str,?snapshot-node-name:str,?format:str,"
       "?mode:NewImageMode",
-      snapshot_sync, NULL, undo_snapshot },
+      snapshot_sync, commit_snapshot, undo_snapshot },
     { "drive-backup", BACKUP_MEMBERS ",?format:str,?mode:NewImageMode", drive_backup, start_backup,
       undo_backup },
 };

@@ -26,12 +26,19 @@ Job *qmp_new_drive_backup(MonitorSession *session, JsonObject *arguments, GError
  * full) */
 BlockNode *qmp_make_overlay(MonitorSession *session, JsonObject *arguments, BlockNode **out_node,
                             GError **error);
+/* Whether nobody above writes to @node, so that it may become read-only. */
+bool qmp_check_no_writers(BlockGraph *graph, const BlockNode *node, GError **error);
 /* Runs one action as a transaction. */
 bool qmp_run_action(MonitorSession *session, const char *type, JsonObject *data, GError **error);
 
 /* A node as query-block's "inserted" and query-named-block-nodes show it. @backend: that it is
  * shown for; NULL: none. (transfer full) */
 JsonObject *qmp_block_device_object(BlockNode *node, BlockBackend *backend);
+
+/* Where the tree of objects (QMP's "qom") has the disk of @user. (transfer full) */
+char *qmp_disk_path(const MonitorTarget *target, const Device *user);
+/* QMP's names of limits; with "_max" and "_max_length" behind for bursts. */
+extern const char *const qmp_limit_names[THROTTLE_BUCKETS];
 
 /* Adds "dirty-bitmaps", if the node has any. */
 void qmp_put_bitmaps(JsonObject *object, const BlockNode *node);

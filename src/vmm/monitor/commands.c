@@ -51,7 +51,7 @@ bool monitor_set_link(const MonitorTarget *target, const char *name, bool is_up,
             return true;
         }
     }
-    g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "Device '%s' not found", name);
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_NO_DEVICE, "Device '%s' not found", name);
     return false;
 }
 

@@ -1,5 +1,5 @@
 /* HMP: topics of `info`. SPDX-License-Identifier: GPL-2.0-or-later */
-#include "vmm/monitor/internal.h"
+#include "vmm/monitor/block.h"
 
 #include <string.h>
 
@@ -81,8 +81,9 @@ static void show_block(MonitorSession *session, GString *out)
         g_string_append_printf(out, "%s: %s (raw%s)\n", disk.device,
                                block_backend_path(disk.backend),
                                block_backend_is_readonly(disk.backend) ? ", read-only" : "");
-        if (disk.qdev) {
-            g_string_append_printf(out, "    Attached to:      %s\n", disk.qdev);
+        if (disk.user) {
+            g_autofree char *path = qmp_disk_path(target, disk.user);
+            g_string_append_printf(out, "    Attached to:      %s\n", path);
         }
         g_string_append_printf(out, "    Size:             %llu bytes\n",
                                (unsigned long long)block_backend_size(disk.backend));

@@ -10,6 +10,9 @@
 #include "vmm/monitor/schema.h"
 
 /* Where devices with an id are in the tree of objects. */
+/* Where the tree of objects has @dev. (transfer full) */
+char *qmp_device_path(const MonitorTarget *target, const Device *dev);
+
 #define QOM_PERIPHERAL "/machine/peripheral/"
 
 struct MonitorSet {

@@ -79,7 +79,7 @@ static void send_result(MonitorSession *session, JsonNode *id, JsonNode *result)
 
 static const char *class_of(const GError *error)
 {
-    if (error->domain == LODGE_ERROR && error->code == LODGE_ERROR_NOT_FOUND) {
+    if (error->domain == LODGE_ERROR && error->code == LODGE_ERROR_NO_DEVICE) {
         return "DeviceNotFound";
     }
     bool is_inactive = error->domain == LODGE_ERROR && error->code == LODGE_ERROR_INACTIVE;

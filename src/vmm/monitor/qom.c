@@ -67,6 +67,19 @@ static const Device *named_device(const MonitorTarget *target, const char *id)
     return dev;
 }
 
+char *qmp_device_path(const MonitorTarget *target, const Device *dev)
+{
+    unsigned index = 0;
+    const Device *other;
+    if (dev->id) {
+        return g_strconcat(QOM_PERIPHERAL, dev->id, NULL);
+    }
+    for (unsigned i = 0; (other = target->device(target->opaque, i)) && other != dev; i++) {
+        index += is_unnamed(other);
+    }
+    return g_strdup_printf("/machine/peripheral-anon/device[%u]", index);
+}
+
 /* The N of "device[N]". */
 static bool parse_index(const char *text, unsigned *out_index)
 {
@@ -113,7 +126,7 @@ static bool find_node(const MonitorTarget *target, const char *path, QomNode *ou
     if (out->device || find_below(target, path, out)) {
         return true;
     }
-    g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "Device '%s' not found", path);
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_NO_DEVICE, "Device '%s' not found", path);
     return false;
 }
 

@@ -124,7 +124,7 @@ const QmpCommand qmp_commands[] = {
     { "query-block", "", "[BlockInfo]", qmp_query_block },
     { "query-block-exports", "", "[BlockExportInfo]", qmp_query_block_exports },
     { "query-block-jobs", "", "[BlockJobInfo]", qmp_query_block_jobs },
-    { "query-blockstats", "", "[BlockStats]", qmp_query_blockstats },
+    { "query-blockstats", "?query-nodes:bool", "[BlockStats]", qmp_query_blockstats },
     { "query-chardev", "", "[ChardevInfo]", qmp_query_chardev },
     { "query-commands", "", "[CommandInfo]", qmp_run_query_commands },
     { "query-cpu-definitions", "", "[CpuDefinitionInfo]", qmp_query_cpu_definitions },
@@ -172,11 +172,15 @@ const SchemaStruct schema_structs[] = {
       "?bps_rd_max_length:int,?bps_wr_max:int,?bps_wr_max_length:int,"
       "?iops_max:int,?iops_max_length:int,?iops_rd_max:int,"
       "?iops_rd_max_length:int,?iops_wr_max:int,?iops_wr_max_length:int,"
-      "?iops_size:int" },
+      "?iops_size:int,?group:str" },
     { "BlockDeviceStats",
       "rd_bytes:int,wr_bytes:int,unmap_bytes:int,rd_operations:int,wr_operations:int,"
-      "flush_operations:int,unmap_operations:int,failed_rd_operations:int,"
-      "failed_wr_operations:int,failed_flush_operations:int,failed_unmap_operations:int" },
+      "flush_operations:int,unmap_operations:int,rd_total_time_ns:int,wr_total_time_ns:int,"
+      "flush_total_time_ns:int,unmap_total_time_ns:int,wr_highest_offset:int,rd_merged:int,"
+      "wr_merged:int,unmap_merged:int,?idle_time_ns:int,failed_rd_operations:int,"
+      "failed_wr_operations:int,failed_flush_operations:int,failed_unmap_operations:int,"
+      "invalid_rd_operations:int,invalid_wr_operations:int,invalid_flush_operations:int,"
+      "invalid_unmap_operations:int,account_invalid:bool,account_failed:bool,timed_stats:[any]" },
     { "BlockDirtyInfo", "?name:str,count:int,granularity:int,recording:bool,busy:bool,"
                         "persistent:bool,?inconsistent:bool" },
     { "BlockExportInfo", "id:str,type:BlockExportType,node-name:str,shutting-down:bool" },
@@ -187,8 +191,8 @@ const SchemaStruct schema_structs[] = {
       "io-status:BlockDeviceIoStatus,ready:bool,status:JobStatus,auto-finalize:bool,"
       "auto-dismiss:bool,?error:str" },
     { "BlockStats",
-      "?device:str,?qdev:str,?node-name:str,stats:BlockDeviceStats,?parent:BlockStatsNode" },
-    { "BlockStatsNode", "?node-name:str" },
+      "?device:str,?qdev:str,?node-name:str,stats:BlockDeviceStats,?driver-specific:any,"
+      "?parent:BlockStats,?backing:BlockStats" },
     { "BlockdevCacheInfo", "writeback:bool,direct:bool,no-flush:bool" },
     { "ChardevBackend", "type:str,data:any" },
     { "ChardevInfo", "label:str,filename:str,frontend-open:bool" },
@@ -208,7 +212,8 @@ const SchemaStruct schema_structs[] = {
       "id:str,thread-id:int,poll-max-ns:int,poll-grow:int,poll-shrink:int,aio-max-batch:int" },
     { "ImageInfo", "filename:str,format:str,virtual-size:int,?actual-size:int,?dirty-flag:bool,"
                    "?cluster-size:int,?backing-filename:str,?full-backing-filename:str,"
-                   "?backing-filename-format:str,?backing-image:ImageInfo" },
+                   "?backing-filename-format:str,?encrypted:bool,?snapshots:[any],"
+                   "?backing-image:ImageInfo,?format-specific:any" },
     { "JobInfo", "id:str,type:JobType,status:JobStatus,current-progress:int,total-progress:int,"
                  "?error:str" },
     { "KvmInfo", "enabled:bool,present:bool" },

@@ -25,7 +25,7 @@ typedef struct MonitorVcpu {
 
 typedef struct MonitorDisk {
     const char *device; /* id of the drive */
-    const char *qdev;   /* id of the device that uses it, or NULL */
+    const Device *user; /* the device that shows it, or NULL */
     BlockBackend *backend;
     bool is_removable;
 } MonitorDisk;
@@ -94,6 +94,9 @@ typedef struct MonitorTarget {
     /* optional: a node's options with file names as this process opens them. (transfer full) */
     BlockSpec *(*resolve_spec)(void *opaque, const BlockSpec *spec, GError **error);
     bool (*disk)(void *opaque, unsigned index, MonitorDisk *out);
+    /* The disk shares the limits of the group @name from here on, which is made if there is none;
+     * NULL: it has no limits. */
+    bool (*join_limits)(void *opaque, const MonitorDisk *disk, const char *name, GError **error);
     CharBackend *(*chardev)(void *opaque, unsigned index);
     NetBackend *(*netdev)(void *opaque, unsigned index);
     bool (*machine)(void *opaque, unsigned index, MonitorMachineType *out); /* known types */

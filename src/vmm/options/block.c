@@ -9,7 +9,7 @@ const char *const drive_caches[] = { "writeback",  "none",   "writethrough",
                                      "directsync", "unsafe", NULL };
 const char *const drive_aios[] = { "auto", "threads", "io_uring", "native", NULL };
 const char *const drive_medias[] = { "disk", NULL };
-const char *const drive_discards[] = { "unmap", "on", "ignore", "off", NULL };
+const char *const drive_discards[] = { "ignore", "off", "unmap", "on", NULL };
 const char *const drive_detect_zeroes[] = { "off", "on", "unmap", NULL };
 const char *const drive_error_actions[] = { "default", "report", "ignore", "stop", "enospc", NULL };
 

@@ -84,6 +84,13 @@ typedef struct DriveConfig {
 extern const char *const drive_interfaces[], *const drive_caches[], *const drive_aios[];
 extern const char *const drive_medias[], *const drive_discards[], *const drive_detect_zeroes[];
 extern const char *const drive_error_actions[];
+/* Indexes into drive_discards. */
+typedef enum DriveDiscard {
+    DRIVE_DISCARD_IGNORE,
+    DRIVE_DISCARD_OFF,
+    DRIVE_DISCARD_UNMAP,
+    DRIVE_DISCARD_ON
+} DriveDiscard;
 /* Indexes into drive_error_actions. */
 typedef enum DriveErrorAction {
     DRIVE_ERROR_DEFAULT, /* enospc when writing, report when reading */

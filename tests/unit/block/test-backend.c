@@ -1,4 +1,5 @@
 /* Block back ends: raw images, checks, locks. SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/clock.h"
 #include "block/backend.h"
 #include "lib/check.h"
 
@@ -304,8 +305,11 @@ static void a_drain_does_not_wait_for_the_limits(void **state)
     throttle_config_init(&config);
     config.limits[THROTTLE_OPS_TOTAL] = (ThrottleLimit){ .average = 1, .burst_time = 1 };
     assert_null(throttle_config_problem(&config));
-    block_backend_set_throttle(backend, &config);
-    block_backend_get_throttle(backend, &got);
+    ThrottleGroup *group = throttle_group_new(b->loop, &config, clock_monotonic_ns);
+    assert_null(block_backend_get_throttle(backend, &got));
+    block_backend_join_limits(backend, group, "group");
+    throttle_group_unref(group);
+    assert_string_equal(block_backend_get_throttle(backend, &got), "group");
     assert_int_equal(got.limits[THROTTLE_OPS_TOTAL].average, 1);
     char buf[512];
     struct iovec iov = { buf, sizeof(buf) };

@@ -1,0 +1,349 @@
+"""The same QMP session on QEMU and on lodge-vmm: every reply and event of the block commands is compared, values included.
+
+What differs is in tables: WORDS (errors of the same class, said in other words: ours name the thing and the way out) and
+BEHAVIOUR (another outcome, with the reason). A difference that is in neither, or one that is gone, fails.
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+import json
+import re
+
+import pytest
+from block_machine import MIB
+from differential_tables import BEHAVIOUR, WORDS
+
+N = "libvirt-1-format"
+JOB = {"job-id": "j"}
+NO_LIMITS = {"bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0}
+QDEV = "/machine/peripheral/virtio-disk0/virtio-backend"
+
+
+def scrub(value, folder):
+    """Without what differs from run to run, or means nothing: order of nodes, numbers of edges."""
+    if isinstance(value, dict):
+        if set(value) == {"nodes", "edges"}:
+            return scrub_graph(value, folder)
+        return {key: 0 if key.endswith("_ns") or key == "actual-size" else scrub(item, folder)
+                for key, item in value.items()}
+    if isinstance(value, list):
+        items = [scrub(item, folder) for item in value]
+        named = all(isinstance(item, dict) and "node-name" in item and "device" not in item for item in items)
+        return sorted(items, key=lambda item: item["node-name"]) if named else items
+    if isinstance(value, str):
+        if value.startswith("json:"):  # a file with other options than its name says: lodge-vmm shows the name
+            value = json.loads(value[len("json:"):])["file"].get("filename", value)
+        value = re.sub(r"#block\d+", "#block", value.replace(folder, "DIR"))
+        value = re.sub(r"(.)\1{40,}", r"\1...", value)
+        return re.sub(r"process \d+ \([a-z-]*\)", "process N", value)
+    return value
+
+
+def scrub_graph(graph, folder):
+    """Edges by names; without permissions, of which lodge-vmm has no such sets."""
+    names = {node["id"]: node["name"] for node in graph["nodes"]}
+    return {"nodes": sorted([node["type"], scrub(node["name"], folder)] for node in graph["nodes"]),
+            "edges": sorted([names[edge["parent"]], names[edge["child"]], edge["name"]] for edge in graph["edges"])}
+
+
+class Session:
+    """Notes what each command gave: (command with arguments, reply, events until the next)."""
+
+    def __init__(self, machine):
+        self.machine = machine
+        self.path = machine.path
+        self.steps = []
+
+    def say(self, name, /, **members):
+        self.note_events()
+        reply = self.machine.qmp.raw(name, members)
+        reply.pop("id", None)
+        what = f"{name} {json.dumps(members, sort_keys=True)}"
+        self.steps.append([scrub(what, self.machine.folder), scrub(reply, self.machine.folder), []])
+        return reply
+
+    def note_events(self):
+        for event in self.machine.qmp.events:
+            self.steps[-1][2].append(scrub([event["event"], event.get("data")], self.machine.folder))
+        self.machine.qmp.events.clear()
+
+    def wait(self, name, /, **data):
+        """Until an event came whose data have these members."""
+        events = self.machine.qmp.events
+        while not any(event["event"] == name and data.items() <= event["data"].items() for event in events):
+            events.append(self.machine.qmp._receive())
+        self.note_events()
+
+    def file(self, name, **more):
+        return {"driver": "file", "filename": self.path(name)} | more
+
+    def try_add(self, **options):
+        self.say("blockdev-add", **{"node-name": "n"} | options)
+        self.say("blockdev-del", **{"node-name": "n"})
+
+    def try_add_qcow2(self, **options):
+        self.try_add(**{"driver": "qcow2", "file": self.file("two.qcow2")} | options)
+
+    def add_two(self):
+        for number, (node, name) in enumerate((("n", "two.qcow2"), ("t", "three.qcow2"))):
+            self.machine.write(name, number, 1, number + 2)
+            self.say("blockdev-add", **{"driver": "qcow2", "node-name": node,
+                                        "file": self.file(name, **{"node-name": f"{node}f"})})
+
+
+def queries(s):
+    s.add_two()
+    for name in ("query-block", "query-named-block-nodes", "query-blockstats", "query-jobs", "query-block-jobs",
+                 "x-debug-query-block-graph", "query-block-exports"):
+        s.say(name)
+    s.say("query-named-block-nodes", flat=True)
+    s.say("query-blockstats", **{"query-nodes": True})
+    s.say("query-blockstats", **{"query-nodes": False})
+    s.say("query-blockstats", nodes=True)
+
+
+def chains(s):
+    """A disk over two backing files, and an image with internal snapshots."""
+    s.machine.write("mid.qcow2", 4, 1, 2, "base.qcow2")
+    s.say("blockdev-add", **{"driver": "qcow2", "node-name": "mid", "file": s.file("mid.qcow2"), "backing": None})
+    s.say("blockdev-del", **{"node-name": "mid"})
+    for number, name in ((2, "overlay2.qcow2"), (3, "overlay3.qcow2")):
+        s.machine.write(name, number, 1, number)
+        s.say("blockdev-add", **{"driver": "qcow2", "node-name": f"o{number}", "backing": None,
+                                 "file": s.file(name, **{"node-name": f"f{number}"})})
+        s.say("blockdev-snapshot", node=N if number == 2 else "o2", overlay=f"o{number}")
+    for name in ("query-block", "query-blockstats", "query-named-block-nodes", "x-debug-query-block-graph"):
+        s.say(name)
+    s.say("blockdev-del", **{"node-name": "o2"})
+    s.say("blockdev-reopen", options=[{"driver": "qcow2", "node-name": "o2", "file": "f2", "backing": "o3"}])
+    s.say("blockdev-reopen", options=[{"driver": "qcow2", "node-name": "o2", "file": "f2", "backing": "o2"}])
+
+
+def resizing(s):
+    s.add_two()
+    for more in ({"size": 16 * MIB}, {"size": -1}, {"size": 16 * MIB + 100}, {"size": 4 * MIB}, {"size": "x"}, {},
+                 {"size": 1 << 62}):
+        s.say("block_resize", **{"node-name": N} | more)
+    for more in ({"node-name": "nope"}, {"device": "nope"}, {}, {"device": "a", "node-name": "b"},
+                 {"node-name": "libvirt-1-storage"}, {"device": "virtio-disk0"}, {"device": ""},
+                 {"node-name": "n"}, {"node-name": "nf"}):
+        s.say("block_resize", **{"size": 16 * MIB} | more)
+    s.say("query-named-block-nodes", flat=True)
+
+
+def adding(s):
+    s.machine.write("two.qcow2", 0, 1, 2)
+    for more in ({"driver": "qcow2"}, {"driver": "nope"}, {"driver": "file"}, {"driver": "null-co"},
+                 {"driver": "file", "filename": s.machine.folder}, {"driver": "file", "filename": s.path("missing")},
+                 {"driver": "nbd", "server": {"type": "unix", "path": s.path("nosock")}},
+                 {"driver": "nbd", "server": {"type": "inet", "host": "127.0.0.1", "port": "1"}},
+                 {"driver": "luks", "file": s.file("two.qcow2"), "key-secret": "nosec"},
+                 {"driver": "throttle", "file": s.file("two.qcow2"), "throttle-group": "nogroup"},
+                 {"driver": "throttle", "file": s.file("two.qcow2")},
+                 {"driver": "copy-on-read", "file": s.file("two.qcow2")},
+                 {"driver": "copy-on-read", "file": s.file("two.qcow2"), "bottom": "zz"}):
+        s.try_add(**more)
+    for more in ({"size": 1000}, {"offset": 1}, {"offset": 1 << 40}, {"size": 1 << 40}, {"size": 4096, "offset": 512}):
+        s.try_add(driver="raw", file=s.file("two.qcow2"), **more)
+    for more in ({"file": s.file("missing")}, {"node-name": N}, {"node-name": "-bad"}, {"node-name": "n" * 40},
+                 {"file": s.file("base.qcow2")}, {"driver": "vmdk"}, {"file": "nope"}, {"file": "libvirt-1-storage"},
+                 {"backing": "nope"}, {"read-only": "x"}, {"read-only": True}, {"discard": "x"},
+                 {"detect-zeroes": "x"}, {"detect-zeroes": "unmap"}, {"detect-zeroes": "unmap", "discard": "unmap"},
+                 {"cache": {"direct": "x"}}, {"encrypt": {"format": "luks", "key-secret": "nosec"}},
+                 {"colour": "red"}):
+        s.try_add_qcow2(**more)
+    s.say("blockdev-add", **{"driver": "qcow2", "file": s.file("two.qcow2")})
+    s.say("blockdev-add", **{"node-name": "n"})
+    for more in ({"node-name": "nope"}, {"node-name": N}, {"node-name": "libvirt-1-storage"}, {}):
+        s.say("blockdev-del", **more)
+
+
+def reopening(s):
+    def reopen(*options):
+        s.say("blockdev-reopen", options=list(options))
+    s.add_two()
+    good = {"driver": "qcow2", "node-name": "n", "file": "nf"}
+    for more in ({}, {"driver": "qcow2"}, good | {"node-name": "nope"}, good | {"driver": "raw"}, good,
+                 good | {"read-only": True}, good | {"file": "libvirt-1-storage"},
+                 good | {"file": s.file("two.qcow2", **{"node-name": "nf"})},
+                 good | {"file": s.file("base.qcow2", **{"node-name": "nf"})},
+                 good | {"backing": "nope"}, good | {"backing": None}, good | {"lazy-refcounts": True},
+                 good | {"detect-zeroes": "unmap"}, good | {"colour": "red"}, 5):
+        reopen(more)
+        s.say("query-named-block-nodes", flat=True)
+    reopen(good | {"cache": {"direct": False, "no-flush": True}, "detect-zeroes": "on", "discard": "unmap"})
+    s.say("query-named-block-nodes", flat=True)
+    reopen(good | {"detect-zeroes": "unmap", "discard": "unmap"}, good | {"node-name": "nope"})
+    s.say("query-named-block-nodes", flat=True)
+    reopen(s.file("two.qcow2", **{"node-name": "nf"}))
+    reopen(s.file("base.qcow2", **{"node-name": "nf"}))
+    reopen({"driver": "qcow2", "node-name": N, "file": "libvirt-1-storage", "read-only": True})
+    s.say("blockdev-reopen", options=5)
+    s.say("blockdev-reopen")
+
+
+def limits(s):
+    def throttle(**more):
+        s.say("block_set_io_throttle", **NO_LIMITS | {"id": QDEV} | more)
+    for more in ({"id": "nope"}, {"device": "nope"}, {}, {"device": "a", "id": "b"}, {"id": "virtio-disk0"}):
+        s.say("block_set_io_throttle", **NO_LIMITS | more)
+    s.say("block_set_io_throttle", id=QDEV)
+    for more in ({"bps": 100, "bps_rd": 1}, {"bps": -100}, {"bps_max": 5}, {"bps": 100, "bps_max": 5},
+                 {"bps": 100, "bps_max_length": 0}, {"bps": 100, "bps_max_length": 5}, {"bps": 1 << 60},
+                 {"iops_size": 4096}):
+        throttle(**more)
+    for more in ({"iops": 100, "iops_max": 1000, "iops_max_length": 3, "bps_rd": 100000, "bps_wr": 2000000,
+                  "iops_size": 4096}, {"iops": 10, "group": "g"}, {"iops": 20}, {}, {"bps": 5}):
+        throttle(**more)
+        s.say("query-block")
+
+
+def bitmaps(s):
+    s.add_two()
+    for more in ({"node": "nope"}, {"name": ""}, {"granularity": 3}, {"granularity": 0}, {"granularity": 256},
+                 {"node": "tf", "persistent": True}, {"name": "b" * 1024}, {"persistent": True}, {}):
+        s.say("block-dirty-bitmap-add", **{"node": N, "name": "b"} | more)
+    s.say("block-dirty-bitmap-add", node=N, name="other", disabled=True)
+    for verb in ("remove", "clear", "enable", "disable"):
+        s.say(f"block-dirty-bitmap-{verb}", node=N, name="c")
+        s.say(f"block-dirty-bitmap-{verb}", node="nope", name="b")
+    for more in ({"target": "c"}, {"bitmaps": ["c"]}, {"bitmaps": [{"node": "t", "name": "x"}]}, {"bitmaps": [5]},
+                 {"bitmaps": ["other"]}):
+        s.say("block-dirty-bitmap-merge", **{"node": N, "target": "b", "bitmaps": ["b"]} | more)
+    s.say("query-block")
+    s.say("block-dirty-bitmap-remove", node=N, name="b")
+    s.say("block-dirty-bitmap-remove", node=N, name="other")
+
+
+def job_verbs(s):
+    for verb in ("pause", "resume", "cancel", "complete", "finalize", "dismiss"):
+        s.say(f"job-{verb}", id="nope")
+        s.say(f"job-{verb}")
+    for verb in ("pause", "resume", "cancel", "complete"):
+        s.say(f"block-job-{verb}", device="nope")
+        s.say(f"block-job-{verb}")
+    for verb in ("finalize", "dismiss"):
+        s.say(f"block-job-{verb}", id="nope")
+    s.say("block-job-set-speed", device="nope", speed=1)
+
+
+def job_starts(s):
+    s.add_two()
+
+    def start(name, /, *choices, **common):
+        for more in choices:
+            s.say(name, **{key: item for key, item in (JOB | {"device": N} | common | more).items() if item is not None})
+    start("block-stream", {"device": "nope"}, {"device": "nope", "job-id": None}, {"base": "x", "base-node": "y"},
+          {"job-id": None}, {"job-id": "-x"}, {"base-node": "nope"}, {"base-node": "n"}, {"base": "n"},
+          {"speed": -1}, {"on-error": "x"}, {"bottom": "n"}, {"bottom": "n", "base": "e"}, {"backing-file": "x"})
+    start("block-commit", {"job-id": None}, {"device": "nope"}, {}, {"top-node": "n"}, {"base-node": N}, {"top": "x"},
+          {"base": "x"}, {"base": "x", "base-node": "n"}, {"top": "x", "top-node": "n"}, {"base-node": "n"}, {"speed": -1})
+    start("blockdev-mirror", {"device": "nope"}, {"target": "nope"}, {"job-id": None}, {"target": N},
+          {"sync": "bitmap"}, {"sync": "incremental"}, {"sync": "x"}, {"sync": None}, {"granularity": 3},
+          {"granularity": 100}, {"granularity": 1000}, {"speed": -1}, {"replaces": "nope"}, {"buf-size": -1},
+          {"filter-node-name": N}, {"target": "libvirt-1-storage"}, target="t", sync="full")
+    start("blockdev-backup", {"device": "nope"}, {"target": "nope"}, {"job-id": None}, {"target": N},
+          {"sync": "bitmap"}, {"sync": "incremental"}, {"bitmap": "b"}, {"sync": "bitmap", "bitmap": "b"},
+          {"sync": "bitmap", "bitmap": "b", "bitmap-mode": "never"},
+          {"sync": "incremental", "bitmap": "b", "bitmap-mode": "never"}, {"bitmap-mode": "never"}, {"speed": -1},
+          {"filter-node-name": N}, target="t", sync="full")
+    for name in ("drive-mirror", "drive-backup"):
+        start(name, {"target": s.path("base.qcow2"), "mode": "existing"}, {"target": s.path("nope"), "mode": "existing"},
+              {"target": s.path("no/such")}, {"target": s.path("x"), "format": "nope"}, sync="full")
+    s.say("query-jobs")
+
+
+def snapshots(s):
+    s.add_two()
+    for more in ({"node": "nope", "overlay": "t"}, {"node": N, "overlay": "nope"}, {"node": N, "overlay": N}, {"node": N},
+                 {"node": N, "overlay": "nf"}):
+        s.say("blockdev-snapshot", **more)
+    for more in ({"device": "nope"}, {"node-name": "nope"}, {}, {"node-name": N, "device": "x"}, {"node-name": N},
+                 {"node-name": N, "snapshot-node-name": "sn", "snapshot-file": s.path("no/s")},
+                 {"node-name": N, "snapshot-node-name": N}, {"node-name": N, "snapshot-node-name": "sn", "format": "nope"},
+                 {"node-name": N, "snapshot-node-name": "sn", "format": "raw"},
+                 {"node-name": N, "snapshot-node-name": "sn", "mode": "x"}):
+        s.say("blockdev-snapshot-sync", **{"snapshot-file": s.path("s")} | more)
+    for more in ({"device": "nope"}, {"image-node-name": "nope"}, {}, {"image-node-name": "n"}):
+        s.say("change-backing-file", **{"device": N, "image-node-name": N, "backing-file": "x"} | more)
+    abort = {"type": "abort", "data": {}}
+    bitmap = {"type": "block-dirty-bitmap-add", "data": {"node": N, "name": "q"}}
+    for actions in ([], None, [{"type": "x", "data": {}}], [abort], [{"type": "abort"}], [5], [bitmap, abort]):
+        s.say("transaction", **({} if actions is None else {"actions": actions}))
+    s.say("transaction", actions=[], properties={"completion-mode": "x"})
+    s.say("transaction", actions=[bitmap], properties={"completion-mode": "grouped"})
+    s.say("query-named-block-nodes", flat=True)
+    s.say("blockdev-snapshot", node="libvirt-1-storage", overlay="n")
+
+
+def exports(s):
+    s.add_two()
+    s.say("nbd-server-stop")
+    s.say("nbd-server-add", device=N)
+    s.say("nbd-server-remove", name="x")
+    s.say("block-export-add", type="nbd", id="e", **{"node-name": N})
+    s.say("block-export-add", type="x", id="e", **{"node-name": N})
+    s.say("block-export-del", id="x")
+    good = {"type": "unix", "data": {"path": s.path("nbd")}}
+    for more in ({"addr": {"type": "unix", "data": {"path": s.path("no/such")}}}, {"addr": {"type": "x", "data": {}}},
+                 {"tls-creds": "x"}, {}, {}):
+        s.say("nbd-server-start", **{"addr": good} | more)
+    for more in ({"device": "nope"}, {"device": N, "writable": True}, {"device": "t", "writable": True},
+                 {"device": "t", "writable": True}, {"device": N, "name": "t"}, {"name": "n" * 300}, {"bitmap": "x"},
+                 {"description": "d" * 5000}, {"device": "n", "name": "a b"}):
+        s.say("nbd-server-add", **{"device": "n"} | more)
+    s.say("query-block-exports")
+    for more in ({"node-name": "nope"}, {"id": "-e"}, {"name": "xx"}, {}):
+        s.say("block-export-add", **{"type": "nbd", "id": "e", "node-name": "n"} | more)
+    s.say("block-export-del", id="e")
+    s.wait("BLOCK_EXPORT_DELETED", id="e")
+    s.say("query-block-exports")
+    s.say("nbd-server-remove", name="t", mode="x")
+    s.say("nbd-server-remove", name="t")
+    s.wait("BLOCK_EXPORT_DELETED", id="t")
+    s.say("nbd-server-stop")
+    s.wait("BLOCK_EXPORT_DELETED")
+    s.say("query-block-exports")
+
+
+def thresholds(s):
+    for more in ({"node-name": "nope"}, {"write-threshold": -1}, {"write-threshold": "x"}, {}, {"write-threshold": 0}):
+        s.say("block-set-write-threshold", **{"node-name": "libvirt-1-storage", "write-threshold": 4096} | more)
+        s.say("query-named-block-nodes", flat=True)
+
+
+SCRIPTS = [queries, chains, resizing, adding, reopening, limits, bitmaps, job_verbs, job_starts, snapshots, exports, thresholds]
+
+
+def run(machine, engine, script):
+    session = Session(machine(engine))
+    script(session)
+    session.note_events()
+    session.machine.end()
+    return session.steps
+
+
+def compare(script, qemu, lodge):
+    """What is different without being in a table; and which rows of BEHAVIOUR were met."""
+    strange, met = [], set()
+    for theirs, ours in zip(qemu, lodge, strict=True):
+        what = f"{script}: {theirs[0]}"
+        assert theirs[0] == ours[0]
+        if theirs[1:] == ours[1:]:
+            continue
+        if what in BEHAVIOUR:
+            met.add(what)
+            continue
+        errors = [step[1].get("error") for step in (theirs, ours)]
+        if theirs[2] == ours[2] and all(errors) and errors[0]["class"] == errors[1]["class"]:
+            if errors[1]["desc"] in WORDS:
+                continue
+        strange.append((what, theirs[1:], ours[1:]))
+    return strange, met
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
+def test_a_session_is_qemus(machine, script):
+    name = script.__name__
+    strange, met = compare(name, run(machine, "qemu", script), run(machine, "lodge", script))
+    assert not strange, "\n".join(json.dumps(row) for row in strange)
+    assert met == {row for row in BEHAVIOUR if row.startswith(f"{name}: ")}
