@@ -1,5 +1,6 @@
 /* Commands that reach into a guest: by its agent, its keyboard, its monitor.
  * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cli/descriptors.h"
 #include "cli/groups.h"
 #include "cli/keycodes.h"
 #include "cli/tools.h"
@@ -400,6 +401,7 @@ static const CliOption monitor_options[] = {
     { "hmp", CLI_FLAG, 0, CLI_VALUE_ANY, "a line of the human monitor" },
     { "pretty", CLI_FLAG, 0, CLI_VALUE_ANY, "JSON with line breaks" },
     { "return-value", CLI_FLAG, 0, CLI_VALUE_ANY, "only what the command returned" },
+    CLI_PASS_FDS_OPTION,
     { "cmd", CLI_REST, CLI_REQUIRED, CLI_VALUE_ANY, "the command" },
     CLI_OPTIONS_END,
 };
@@ -428,10 +430,18 @@ static bool run_monitor_command(CliSession *session, const CliArgs *args, GError
     g_autofree char *command = g_strjoinv(" ", (char **)cli_args_rest(args));
     QemuDomainMonitorCommandArgs call = { .cmd = command, .flags = cli_args_flag(args, "hmp") };
     QemuDomainMonitorCommandRet ret;
+    CliDescriptors fds;
     if (!cli_args_exclusive(args, "hmp", "pretty", error) ||
         !cli_args_exclusive(args, "hmp", "return-value", error) ||
-        !cli_domain(session, args, &call.dom, error) ||
-        !qemu_domain_monitor_command(cli_client(session), &call, &session->arena, &ret, error)) {
+        !cli_descriptors_parse(args, &fds, error) || !cli_domain(session, args, &call.dom, error)) {
+        return false;
+    }
+    bool ok =
+        fds.count
+            ? cli_call_with_fds(session, &qemu_program, QEMU_PROC_DOMAIN_MONITOR_COMMAND_WITH_FILES,
+                                &call, &fds, &ret, error)
+            : qemu_domain_monitor_command(cli_client(session), &call, &session->arena, &ret, error);
+    if (!ok) {
         return false;
     }
     g_autofree char *value = cli_args_flag(args, "return-value") ? return_value(ret.result, error)

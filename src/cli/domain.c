@@ -1,5 +1,6 @@
 /* Commands that change domains.
  * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cli/descriptors.h"
 #include "cli/groups.h"
 #include "cli/storage.h"
 #include "cli/tools.h"
@@ -18,6 +19,7 @@ static const CliOption start_options[] = {
     { "autodestroy", CLI_FLAG, 0, CLI_VALUE_ANY, "stop it when this connection ends" },
     { "bypass-cache", CLI_FLAG, 0, CLI_VALUE_ANY, "do not fill the file cache when restoring" },
     { "force-boot", CLI_FLAG, 0, CLI_VALUE_ANY, "drop a saved state" },
+    CLI_PASS_FDS_OPTION,
     { "reset-nvram", CLI_FLAG, 0, CLI_VALUE_ANY, "begin with a fresh copy of the NVRAM" },
     CLI_OPTIONS_END,
 };
@@ -31,6 +33,7 @@ static bool run_start(CliSession *session, const CliArgs *args, GError **error)
 {
     RemoteDomainCreateWithFlagsArgs call = { .flags = cli_args_bits(args, start_flags) };
     RemoteDomainCreateWithFlagsRet ret;
+    CliDescriptors fds;
     if (!cli_domain(session, args, &call.dom, error)) {
         return false;
     }
@@ -38,8 +41,17 @@ static bool run_start(CliSession *session, const CliArgs *args, GError **error)
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_STATE, "Domain is already active");
         return false;
     }
-    if (!remote_domain_create_with_flags(cli_client(session), &call, &session->arena, &ret,
-                                         error)) {
+    if (!cli_descriptors_parse(args, &fds, error)) {
+        return false;
+    }
+    RpcClient *client = cli_client(session);
+    /* The same arguments and answer. */
+    bool ok =
+        fds.count
+            ? cli_call_with_fds(session, &remote_program, REMOTE_PROC_DOMAIN_CREATE_WITH_FILES,
+                                &call, &fds, &ret, error)
+            : remote_domain_create_with_flags(client, &call, &session->arena, &ret, error);
+    if (!ok) {
         return cli_fail(error, "Failed to start domain '%s'", call.dom.name);
     }
     cli_note(session, "Domain '%s' started", call.dom.name);
@@ -52,6 +64,7 @@ static const CliOption create_options[] = {
     { "console", CLI_FLAG, 0, CLI_VALUE_ANY, "attach to its console" },
     { "paused", CLI_FLAG, 0, CLI_VALUE_ANY, "do not let it run yet" },
     { "autodestroy", CLI_FLAG, 0, CLI_VALUE_ANY, "stop it when this connection ends" },
+    CLI_PASS_FDS_OPTION,
     { "validate", CLI_FLAG, 0, CLI_VALUE_ANY, "refuse XML with anything unknown in it" },
     { "reset-nvram", CLI_FLAG, 0, CLI_VALUE_ANY, "begin with a fresh copy of the NVRAM" },
     CLI_OPTIONS_END,
@@ -68,7 +81,16 @@ static bool run_create(CliSession *session, const CliArgs *args, GError **error)
     }
     RemoteDomainCreateXmlArgs call = { .xml_desc = xml, .flags = cli_args_bits(args, flags) };
     RemoteDomainCreateXmlRet ret;
-    if (!remote_domain_create_xml(cli_client(session), &call, &session->arena, &ret, error)) {
+    CliDescriptors fds;
+    if (!cli_descriptors_parse(args, &fds, error)) {
+        return false;
+    }
+    bool ok =
+        fds.count
+            ? cli_call_with_fds(session, &remote_program, REMOTE_PROC_DOMAIN_CREATE_XML_WITH_FILES,
+                                &call, &fds, &ret, error)
+            : remote_domain_create_xml(cli_client(session), &call, &session->arena, &ret, error);
+    if (!ok) {
         return cli_fail(error, "Failed to create domain from %s", cli_args_string(args, "file"));
     }
     cli_note(session, "Domain '%s' created from %s", ret.dom.name, cli_args_string(args, "file"));

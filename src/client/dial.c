@@ -330,6 +330,7 @@ static RpcClient *connect_client(const DialTarget *target, RpcClientOptions *opt
     switch (target->transport) {
     case DIAL_UNIX:
         fd = dial_local(target, error);
+        options->passes_fds = true;
         break;
     case DIAL_SSH:
         fd = dial_ssh(target, error);

@@ -6,6 +6,8 @@
 #include "gbase/error.h"
 #include "rpc/connection.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -280,10 +282,42 @@ static void set_remote_error(GBytes *payload, GError **error)
     arena_clear(&arena);
 }
 
-/* Sends and waits. *@out_serial may be NULL; @stream is registered before the reply can come. */
-static GBytes *exchange(RpcClient *client, uint32_t program, uint32_t procedure,
-                        const void *payload, size_t size, RpcClientStream *stream, GError **error)
+/* What goes with a call beside its payload. */
+typedef struct Extras {
+    RpcClientStream *stream; /* registered before the reply can come */
+    const int *fds;
+    unsigned n_fds;
+} Extras;
+
+/* A call with copies of descriptors. False: there are too many open. */
+static bool send_with_fds(RpcClient *client, const RpcHeader *header, const void *data, size_t size,
+                          const Extras *extras, GError **error)
 {
+    g_autoptr(RpcMessage) message = rpc_message_new(header);
+    xdr_put_u32(&message->writer, extras->n_fds);
+    uint8_t *at = xdr_writer_reserve(&message->writer, size);
+    if (at && size) {
+        memcpy(at, data, size);
+    }
+    for (unsigned i = 0; i < extras->n_fds; i++) {
+        int fd = fcntl(extras->fds[i], F_DUPFD_CLOEXEC, 0);
+        if (fd < 0) {
+            lodge_error_set_errno(error, errno, "cannot pass descriptor %d", extras->fds[i]);
+            return false;
+        }
+        message->fds[message->n_fds++] = fd;
+    }
+    if (rpc_message_finish(message)) {
+        rpc_connection_send(client->connection, g_steal_pointer(&message));
+    }
+    return true;
+}
+
+/* Sends and waits. */
+static GBytes *exchange(RpcClient *client, uint32_t program, uint32_t procedure,
+                        const void *payload, size_t size, const Extras *extras, GError **error)
+{
+    RpcClientStream *stream = extras->stream;
     Pending pending = { 0 };
     RpcHeader header = { program, 1, procedure, RPC_CALL, 0, RPC_OK };
     g_mutex_lock(&client->lock);
@@ -294,15 +328,23 @@ static GBytes *exchange(RpcClient *client, uint32_t program, uint32_t procedure,
         g_hash_table_insert(client->streams, KEY(header.serial), stream);
     }
     g_mutex_unlock(&client->lock);
-    send_packet(client, &header, payload, size);
+    bool sent = true;
+    if (extras->n_fds) {
+        header.type = RPC_CALL_WITH_FDS;
+        sent = send_with_fds(client, &header, payload, size, extras, error);
+    } else {
+        send_packet(client, &header, payload, size);
+    }
     g_mutex_lock(&client->lock);
-    while (!pending.done && !client->closed) {
+    while (sent && !pending.done && !client->closed) {
         g_cond_wait(&client->changed, &client->lock);
     }
     g_hash_table_remove(client->pending, KEY(header.serial));
     g_mutex_unlock(&client->lock);
     if (!pending.done) {
-        fail_closed(client, error);
+        if (sent) {
+            fail_closed(client, error);
+        }
         return NULL;
     }
     if (pending.status == RPC_ERROR) {
@@ -320,7 +362,7 @@ bool rpc_client_call_raw(RpcClient *client, uint32_t program, uint32_t procedure
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_LIMIT, "the message is too long");
         return false;
     }
-    GBytes *reply = exchange(client, program, procedure, payload, size, NULL, error);
+    GBytes *reply = exchange(client, program, procedure, payload, size, &(Extras){ 0 }, error);
     if (reply) {
         *out_reply = reply;
     }
@@ -328,14 +370,14 @@ bool rpc_client_call_raw(RpcClient *client, uint32_t program, uint32_t procedure
 }
 
 static bool call(RpcClient *client, const RpcProgram *program, uint32_t number, const void *args,
-                 Arena *arena, void *ret, RpcClientStream *stream, GError **error)
+                 Arena *arena, void *ret, const Extras *extras, GError **error)
 {
     const RpcProcedure *procedure = rpc_program_find(program, number);
     XdrWriter writer;
     xdr_writer_init(&writer, RPC_MESSAGE_MAX - RPC_MESSAGE_MIN);
     bool ok = xdr_encode(&writer, procedure->args, args, error);
     g_autoptr(GBytes) reply =
-        ok ? exchange(client, program->number, number, writer.data, writer.size, stream, error)
+        ok ? exchange(client, program->number, number, writer.data, writer.size, extras, error)
            : NULL;
     xdr_writer_clear(&writer);
     if (!reply) {
@@ -354,7 +396,22 @@ static bool call(RpcClient *client, const RpcProgram *program, uint32_t number, 
 bool rpc_client_call(RpcClient *client, const RpcProgram *program, uint32_t procedure,
                      const void *args, Arena *arena, void *ret, GError **error)
 {
-    return call(client, program, procedure, args, arena, ret, NULL, error);
+    return call(client, program, procedure, args, arena, ret, &(Extras){ 0 }, error);
+}
+
+bool rpc_client_call_with_fds(RpcClient *client, const RpcProgram *program, uint32_t procedure,
+                              const void *args, const int *fds, unsigned n_fds, Arena *arena,
+                              void *ret, GError **error)
+{
+    if (!client->options.passes_fds || n_fds > RPC_FDS_MAX) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    n_fds > RPC_FDS_MAX ? "at most %u descriptors can be passed at once"
+                                        : "descriptors can be passed to a daemon of this host only",
+                    RPC_FDS_MAX);
+        return false;
+    }
+    Extras extras = { .fds = fds, .n_fds = n_fds };
+    return call(client, program, procedure, args, arena, ret, &extras, error);
 }
 
 /* --- streams --- */
@@ -366,7 +423,7 @@ RpcClientStream *rpc_client_open_stream(RpcClient *client, const RpcProgram *pro
     RpcClientStream *stream = g_new0(RpcClientStream, 1);
     stream->client = client;
     stream->data = g_byte_array_new();
-    if (!call(client, program, procedure, args, arena, ret, stream, error)) {
+    if (!call(client, program, procedure, args, arena, ret, &(Extras){ .stream = stream }, error)) {
         /* Over before it began: nothing to abort. */
         stream->ended = stream->finished = true;
         rpc_client_stream_free(stream);

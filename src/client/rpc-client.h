@@ -22,6 +22,7 @@ typedef struct RpcClientOptions {
     RpcTlsContext *tls; /* borrowed; NULL: none */
     const char *tls_host;
     bool tls_verify;
+    bool passes_fds;          /* the connection is a socket of this host */
     RpcClientEventFunc event; /* may be NULL */
     void *event_opaque;
 } RpcClientOptions;
@@ -35,6 +36,11 @@ bool rpc_client_is_alive(RpcClient *client);
 /* As rpc_client_call(), with bytes. *@out_reply: (transfer full). */
 bool rpc_client_call_raw(RpcClient *client, uint32_t program, uint32_t procedure,
                          const void *payload, size_t size, GBytes **out_reply, GError **error);
+
+/* As rpc_client_call(), with descriptors, which stay the caller's. @n_fds: up to RPC_FDS_MAX. */
+bool rpc_client_call_with_fds(RpcClient *client, const RpcProgram *program, uint32_t procedure,
+                              const void *args, const int *fds, unsigned n_fds, Arena *arena,
+                              void *ret, GError **error);
 
 /* As rpc_client_call(), for a procedure with a stream. */
 RpcClientStream *rpc_client_open_stream(RpcClient *client, const RpcProgram *program,

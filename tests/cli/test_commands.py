@@ -14,11 +14,10 @@ BUILD = os.environ.get("LODGE_BUILD", os.path.join(TOP, "build"))
 LODGE = os.path.join(BUILD, "bin", "lodge")
 GROUPS = ["domain", "monitor", "events", "host"]
 
-# Rarely used commands that lodge leaves out: other hypervisors, confidential guests, descriptors by number.
-ABSENT = {"domlaunchsecinfo", "domsetlaunchsecstate", "dom-fd-associate", "lxc-enter-namespace", "nodesevinfo",
-          "qemu-attach"}
-# Options that name descriptors of the client's own process.
-ABSENT_OPTIONS = {"pass-fds"}
+# Of containers, which no daemon of Lodge's has.
+ABSENT = {"lxc-enter-namespace"}
+# What lodge alone has.
+OWN_OPTIONS = {"console": {"--resume"}}
 
 pytestmark = pytest.mark.skipif(not shutil.which("virsh"), reason="virsh is not installed")
 
@@ -50,6 +49,29 @@ def test_every_option_is_there(group):
     for command in sorted(commands("virsh", group) - ABSENT):
         ours, theirs = options(LODGE, command), options("virsh", command)
         lacking = {name for name, kind in theirs.items() if name not in ours or bool(ours[name]) != bool(kind)}
-        if lacking - ABSENT_OPTIONS:
-            wrong[command] = lacking - ABSENT_OPTIONS
+        if lacking:
+            wrong[command] = lacking
+    assert not wrong
+
+
+def synopsis(program, command):
+    """Words taken by position, in their order; what goes by its name alone, in any."""
+    text = subprocess.run([program, "help", command], capture_output=True, text=True, check=True).stdout
+    line = text.partition("  SYNOPSIS\n")[2].splitlines()[0].split(None, 1)
+    # virsh marks repeated words in three ways: {[--cmd] <string>}..., [[--set] <string>]..., [<string>]...
+    rest = re.sub(r"\{\[--([\w-]+)\] <string>\}\.\.\.", r"<\1>...", line[1] if len(line) > 1 else "")
+    rest = re.sub(r"\[\[--([\w-]+)\] <string>\]\.\.\.", r"[<\1>]...", rest)
+    words = re.findall(r"\[--[^][]*\]|\[<[\w-]+>\]\.\.\.|<[\w-]+>\.\.\.|<[\w-]+>|--[\w-]+ <\w+>", rest)
+    assert " ".join(words) == rest.strip(), (command, rest)
+    return [word for word in words if word.startswith("<")], {word for word in words if not word.startswith("<")}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_synopsis_is_virsh_s(group):
+    """What must be given, what repeats, and in which order words are taken."""
+    wrong = {}
+    for command in sorted(commands("virsh", group) - ABSENT):
+        ours, theirs = synopsis(LODGE, command), synopsis("virsh", command)
+        if (ours[0], ours[1] - {f"[{name}]" for name in OWN_OPTIONS.get(command, ())}) != theirs:
+            wrong[command] = ours, theirs
     assert not wrong

@@ -212,6 +212,43 @@ def test_json_is_json(lodged, one_guest, words):
     assert json.loads(lodged.lodge("--json", *words).stdout) is not Ellipsis
 
 
+def with_descriptor(lodged, path, *words):
+    """lodge with the file as descriptor 9."""
+    return subprocess.run(["sh", "-c", f'exec "$@" 9<>"{path}"', "sh", *lodged.lodge_command(*words)], capture_output=True,
+                          text=True, timeout=60, check=False)
+
+
+def test_descriptors_become_a_guest_s_disk(lodged, kernel, tmp_path):
+    """The file has no name that the daemon could open."""
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(1 << 20))
+    (tmp_path / "f.xml").write_text(f"""<domain type='qemu'><name>f</name><memory unit='MiB'>128</memory>
+<os><type arch='x86_64' machine='q35'>hvm</type><kernel>{kernel}</kernel></os><devices>
+<disk type='file'><driver name='qemu' type='raw'/><source file='/nowhere/disk' fdgroup='images'/><target dev='vda' bus='virtio'/></disk>
+</devices></domain>""")
+    lodged.lodge("define", str(tmp_path / "f.xml"))
+    assert "images" in lodged.lodge("start", "f", check=False).stderr
+    done = with_descriptor(lodged, disk, "dom-fd-associate f images 9; start f --paused; domblkstat f vda")
+    assert done.returncode == 0 and "vda rd_req" in done.stdout, done.stderr
+    lodged.lodge("destroy", "f")
+    lodged.lodge("undefine", "f")
+
+
+def test_descriptors_reach_the_monitor(lodged, one_guest, tmp_path):
+    lodged.lodge("start", "g", "--paused", check=False)
+    (tmp_path / "file").write_bytes(b"x")
+    done = with_descriptor(lodged, tmp_path / "file", "qemu-monitor-command", "g", "--pass-fds", "9",
+                           '{"execute":"add-fd","arguments":{"fdset-id":77}}')
+    assert done.returncode == 0 and '"fdset-id":77' in done.stdout.replace(" ", ""), done.stdout + done.stderr
+
+
+def test_descriptors_that_cannot_go_are_named(lodged, one_guest):
+    lodged.lodge("destroy", "g", check=False)
+    assert "descriptor 99 is not open" in lodged.lodge("start", "g", "--pass-fds", "99", check=False).stderr
+    assert "'x'" in lodged.lodge("start", "g", "--pass-fds", "0,x", check=False).stderr
+    lodged.lodge("start", "g", "--paused")
+
+
 def test_json_errors_carry_the_number(lodged):
     error = json.loads(lodged.lodge("--json", "start", "nope", check=False).stderr)
     assert "nope" in error["message"]

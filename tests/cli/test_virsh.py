@@ -226,6 +226,14 @@ cpu-compare /etc/hostname
 cpu-baseline /etc/hostname
 hypervisor-cpu-compare /etc/hostname
 nodesuspend foo 60
+nodesevinfo
+domlaunchsecinfo test
+domsetlaunchsecstate test
+domsetlaunchsecstate test --secrethdr /etc/hostname --secret /etc/hostname
+domsetlaunchsecstate test --secrethdr /nonexistent --secret /etc/hostname
+qemu-attach 1
+start test --pass-fds x
+create /etc/hostname --pass-fds 0,x
 sysinfo
 domxml-to-native qemu-argv
 list --all --managed-save
