@@ -2,30 +2,10 @@
  * expected texts and with other programs.
  * Usage: conf-convert FILE...      one definition after the other; errors as "error CODE: TEXT"
  * SPDX-License-Identifier: GPL-2.0-or-later */
-#include "conf/domain/domain.h"
+#include "environment.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static const char *default_emulator(void *opaque, DomainVirtType virt, const char *arch)
-{
-    bool is_known = (virt == VIRT_QEMU || virt == VIRT_KVM) && strcmp(arch, "x86_64") == 0;
-    return is_known ? "/usr/bin/qemu-system-x86_64" : NULL;
-}
-
-static const char *canonical_machine(void *opaque, const char *emulator, const char *arch,
-                                     const char *machine)
-{
-    if (machine == NULL || strcmp(machine, "pc") == 0) {
-        return "pc-i440fx-7.2";
-    }
-    return strcmp(machine, "q35") == 0 ? "pc-q35-7.2" : NULL;
-}
-
-static const char *default_cpu(void *opaque, const char *emulator, DomainVirtType virt)
-{
-    return "qemu64";
-}
 
 static char *convert(const char *text, const DomainEnvironment *env, GPtrArray *warnings)
 {
@@ -50,7 +30,7 @@ static char *convert(const char *text, const DomainEnvironment *env, GPtrArray *
 
 int main(int argc, char **argv)
 {
-    const DomainEnvironment env = { default_emulator, canonical_machine, default_cpu, NULL };
+    const DomainEnvironment env = test_environment;
     for (int i = 1; i < argc; i++) {
         g_autofree char *text = NULL;
         g_autoptr(GError) error = NULL;

@@ -320,19 +320,32 @@ static char *disk_alias(const DomainDisk *disk)
     return g_strdup_printf("%s-disk%d", bus, domain_disk_index(disk->target_dev));
 }
 
-static const char *alias_prefix(DomainDeviceKind kind)
+static const char *memory_prefix(DomainMemoryModel model)
+{
+    return model == MEMORY_NVDIMM        ? "nvdimm"
+           : model == MEMORY_VIRTIO_PMEM ? "virtiopmem"
+           : model == MEMORY_VIRTIO_MEM  ? "virtiomem"
+           : model == MEMORY_SGX_EPC     ? "epc"
+                                         : "dimm";
+}
+
+static const char *alias_prefix(const DomainDevice *device)
 {
     static const char *const prefixes[DOMAIN_DEVICE_KINDS] = {
         [DEVICE_FILESYSTEM] = "fs",      [DEVICE_INTERFACE] = "net",  [DEVICE_VIDEO] = "video",
         [DEVICE_MEMBALLOON] = "balloon", [DEVICE_REDIRDEV] = "redir",
     };
-    return prefixes[kind] != NULL ? prefixes[kind] : domain_device_kind_name(kind);
+    if (device->kind == DEVICE_MEMORY) {
+        return memory_prefix(((const DomainMemory *)device)->model);
+    }
+    return prefixes[device->kind] != NULL ? prefixes[device->kind]
+                                          : domain_device_kind_name(device->kind);
 }
 
-static char *next_alias(const DomainDef *def, DomainDeviceKind kind)
+static char *next_alias(const DomainDef *def, const DomainDevice *device)
 {
     for (unsigned n = 0;; n++) {
-        g_autofree char *alias = g_strdup_printf("%s%u", alias_prefix(kind), n);
+        g_autofree char *alias = g_strdup_printf("%s%u", alias_prefix(device), n);
         if (domain_def_find_alias(def, alias) == NULL) {
             return g_steal_pointer(&alias);
         }
@@ -356,7 +369,7 @@ static bool give_alias(DomainDevice *device, void *opaque)
     } else if (device->kind == DEVICE_AUDIO) {
         device->alias = g_strdup_printf("audio%u", (unsigned)((DomainAudio *)device)->id.value);
     } else {
-        device->alias = next_alias(def, device->kind);
+        device->alias = next_alias(def, device);
     }
     return true;
 }

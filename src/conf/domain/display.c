@@ -26,7 +26,7 @@ static const XmlField vnc_fields[] = {
     XML_ATTR(DomainGraphics, websocket, "websocket", xml_i64),
     XML_ATTR_STR(DomainGraphics, keymap, "keymap"),
     XML_ATTR_ENUM(DomainGraphics, share_policy, "sharePolicy", vnc_share_names),
-    XML_ATTR(DomainGraphics, power_control, "powerControl", xml_opt),
+    XML_ATTR_ENUM(DomainGraphics, power_control, "powerControl", yes_no_names),
     PASSWORD,
     LISTENS,
     AUDIO,

@@ -423,7 +423,7 @@ typedef struct DomainGraphics {
     char *passwd_valid_to;
     DomainGraphicsConnected connected;
     DomainVncShare share_policy;
-    OptUint power_control;
+    TriState power_control;
     char *display, *xauth; /* sdl, desktop */
     TriState fullscreen;
     char *multi_user, *replace_user; /* rdp */

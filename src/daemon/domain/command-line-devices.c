@@ -1,8 +1,7 @@
-/* Arguments of devices.
+/* Arguments of devices but disks, interfaces, character devices and memory.
  * SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/domain/backing-chain.h"
 #include "daemon/domain/command-line-private.h"
-#include "daemon/error.h"
+#include "daemon/domain/device-table.h"
 
 #include <string.h>
 
@@ -33,462 +32,72 @@ static bool is_microvm(const CommandLine *line)
     return domain_def_is_microvm(line->def);
 }
 
-/* "virtio-net-pci", or its virtio-mmio form. */
-static char *virtio_name(const CommandLine *line, const char *kind)
+char *line_virtio_name(const CommandLine *line, const char *kind)
 {
     return g_strdup_printf("virtio-%s-%s", kind, is_microvm(line) ? "device" : "pci");
 }
 
-static char *with_boot(char *text, const DomainDevice *device)
+char *line_finish(char *text, const DomainDevice *device)
 {
-    if (!device->boot_order) {
-        return text;
-    }
-    char *longer = g_strdup_printf("%s,bootindex=%u", text, device->boot_order);
+    GString *longer = g_string_new(text);
     g_free(text);
-    return longer;
+    if (device->boot_order) {
+        g_string_append_printf(longer, ",bootindex=%u", device->boot_order);
+    }
+    if (device->rom_enabled == TRI_NO) {
+        g_string_append(longer, ",romfile=");
+    } else if (device->rom_file) {
+        g_autofree char *file = line_escape(device->rom_file);
+        g_string_append_printf(longer, ",romfile=%s", file);
+    }
+    if (device->rom_bar) {
+        g_string_append_printf(longer, ",rombar=%d", device->rom_bar == TRI_YES);
+    }
+    if (device->acpi_index.set) {
+        g_string_append_printf(longer, ",acpi-index=%" G_GUINT64_FORMAT, device->acpi_index.value);
+    }
+    return g_string_free(longer, FALSE);
 }
 
-/* --- disks --- */
-
-static const char *error_policy(DomainErrorPolicy policy)
+char *line_virtio_options(const DomainVirtioOptions *options)
 {
-    static const char *const words[] = { [ERROR_POLICY_STOP] = "stop",
-                                         [ERROR_POLICY_REPORT] = "report",
-                                         [ERROR_POLICY_IGNORE] = "ignore",
-                                         [ERROR_POLICY_ENOSPACE] = "enospc" };
-    return words[policy];
-}
-
-static const char *disk_format(const DomainDisk *disk)
-{
-    return disk->driver.format ? domain_name(image_format, disk->driver.format) : "raw";
-}
-
-/* @tree: of an image with backing files, or NULL. */
-static char *disk_drive(CommandLine *line, const DomainDisk *disk, unsigned set, const char *tree)
-{
-    const DomainDiskDriver *driver = &disk->driver;
-    const char *format = disk_format(disk);
     GString *text = g_string_new(NULL);
-    if (tree) {
-        g_autofree char *escaped = line_escape(tree);
-        g_string_append_printf(text, "file=json:%s,", escaped);
-    } else if (set) {
-        g_string_append_printf(text, "file=/dev/fdset/%u,format=%s,", set, format);
-    }
-    g_string_append_printf(text, "if=none,id=drive-%s", disk->device.alias);
-    if (disk->device_type == DISK_DEVICE_CDROM && line->engine == ENGINE_QEMU) {
-        g_string_append(text, ",media=cdrom");
-    }
-    if (disk->is_readonly || disk->device_type == DISK_DEVICE_CDROM) {
-        g_string_append(text, ",readonly=on");
-    } else if (line->engine == ENGINE_QEMU) {
-        /* Else QEMU starts with a second, read-only descriptor, whose locks stay and are in the way
-         * of block_resize. */
-        g_string_append(text, ",auto-read-only=off");
-    }
-    if (driver->cache > DISK_CACHE_DEFAULT) {
-        g_string_append_printf(text, ",cache=%s", domain_name(disk_cache, driver->cache));
-    }
-    if (driver->discard) {
-        g_string_append_printf(text, ",discard=%s", domain_name(discard, driver->discard));
-    }
-    if (driver->io) {
-        g_string_append_printf(text, ",aio=%s", domain_name(disk_io, driver->io));
-    }
-    if (driver->error_policy && disk->device_type != DISK_DEVICE_CDROM) {
-        g_string_append_printf(text, ",werror=%s", error_policy(driver->error_policy));
-    }
-    if (driver->rerror_policy) {
-        g_string_append_printf(text, ",rerror=%s", error_policy(driver->rerror_policy));
-    }
+    line_append_tri(text, "iommu_platform", options->iommu);
+    line_append_tri(text, "ats", options->ats);
+    line_append_tri(text, "packed", options->packed);
+    line_append_tri(text, "page-per-vq", options->page_per_vq);
     return g_string_free(text, FALSE);
 }
 
-static char *ide_device(CommandLine *line, const DomainDisk *disk)
+typedef struct Occupant {
+    const DomainController *controller;
+    const DomainDevice *device;
+} Occupant;
+
+static bool find_occupant(DomainDevice *device, void *opaque)
 {
-    const char *kind = disk->device_type == DISK_DEVICE_CDROM ? "ide-cd" : "ide-hd";
-    const DomainAddress *address = &disk->device.address;
-    g_autofree char *bus = NULL;
-    if (disk->bus == DISK_BUS_SATA) {
-        /* The ports of Q35's own controller are its "ide" buses. */
-        bool is_first = address->controller == 0 && domain_def_is_q35(line->def);
-        bus = is_first ? g_strdup_printf("ide.%u", address->unit)
-                       : g_strdup_printf("sata%u.%u", address->controller, address->unit);
+    Occupant *occupant = opaque;
+    if (device->address.type == ADDRESS_PCI && device->kind != DEVICE_CONTROLLER &&
+        device->address.bus == occupant->controller->index.value) {
+        occupant->device = device;
+    }
+    return occupant->device == NULL;
+}
+
+/* Such controllers are made for devices that need them: those are named. */
+static void refuse_pci_controller(CommandLine *line, const DomainController *controller,
+                                  GError **error)
+{
+    const char *model = domain_name(controller_model, controller->model) ?: "none";
+    Occupant occupant = { .controller = controller };
+    domain_def_for_each(line->def, find_occupant, &occupant);
+    if (occupant.device) {
+        line_refuse(line, error, "PCI controller '%s' for <%s> '%s'", model,
+                    domain_device_kind_name(occupant.device->kind), occupant.device->alias);
     } else {
-        bus = g_strdup_printf("ide.%u,unit=%u", address->bus, address->unit);
-    }
-    return g_strdup_printf("%s,bus=%s,drive=drive-%s,id=%s", kind, bus, disk->device.alias,
-                           disk->device.alias);
-}
-
-static char *disk_device(CommandLine *line, const DomainDisk *disk, GError **error)
-{
-    const DomainDevice *device = &disk->device;
-    g_autofree char *address = line_address(line, device);
-    char *text = NULL;
-    if (disk->bus == DISK_BUS_VIRTIO && disk->device_type != DISK_DEVICE_CDROM) {
-        g_autofree char *name = virtio_name(line, "blk");
-        text = g_strdup_printf("%s%s,drive=drive-%s,id=%s", name, address, device->alias,
-                               device->alias);
-        if (disk->driver.queues) {
-            char *longer = g_strdup_printf("%s,num-queues=%u", text, disk->driver.queues);
-            g_free(text);
-            text = longer;
-        }
-        if (disk->driver.iothread) {
-            char *longer = g_strdup_printf("%s,iothread=iothread%u", text, disk->driver.iothread);
-            g_free(text);
-            text = longer;
-        }
-    } else if (line->engine == ENGINE_LODGE) {
-        line_refuse(line, error, "%s '%s' on bus '%s'", domain_name(disk_device, disk->device_type),
-                    disk->target_dev, domain_name(disk_bus, disk->bus));
-        return NULL;
-    } else if (disk->bus == DISK_BUS_SATA || disk->bus == DISK_BUS_IDE) {
-        text = ide_device(line, disk);
-    } else if (disk->bus == DISK_BUS_SCSI) {
-        const DomainAddress *a = &device->address;
-        text = g_strdup_printf("%s,bus=scsi%u.0,channel=0,scsi-id=%u,lun=%u,drive=drive-%s,id=%s",
-                               disk->device_type == DISK_DEVICE_CDROM ? "scsi-cd" : "scsi-hd",
-                               a->controller, a->target, a->unit, device->alias, device->alias);
-    } else if (disk->bus == DISK_BUS_USB) {
-        text = g_strdup_printf("usb-storage,bus=usb.0,drive=drive-%s,id=%s", device->alias,
-                               device->alias);
-    } else if (disk->bus == DISK_BUS_FDC) {
-        text = g_strdup_printf("floppy,unit=%u,drive=drive-%s,id=%s", device->address.unit,
-                               device->alias, device->alias);
-    } else {
-        line_refuse(line, error, "disk '%s' on bus '%s'", disk->target_dev,
-                    domain_name(disk_bus, disk->bus) ?: "none");
-        return NULL;
-    }
-    if (disk->serial) {
-        g_autofree char *serial = line_escape(disk->serial);
-        char *longer = g_strdup_printf("%s,serial=%s", text, serial);
-        g_free(text);
-        text = longer;
-    }
-    return with_boot(text, device);
-}
-
-static bool has_medium(const DomainDisk *disk)
-{
-    return disk->source.path || disk->source.type == SOURCE_NETWORK;
-}
-
-bool line_add_reader(CommandLine *line, unsigned set, int fd, GError **error)
-{
-    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
-    int reader = line->ops->open_file(line->opaque, path, false, error);
-    if (reader < 0) {
-        return false;
-    }
-    line_add_fd_to(line, set, reader);
-    return true;
-}
-
-/* Opens the files behind an image, so that the guest's process needs no rights to them, and a name
- * relative to the image means what it says. @out_tree: the whole as JSON (transfer full), or NULL:
- * there are none. */
-static bool add_backing(CommandLine *line, const DomainDisk *disk, unsigned set, char **out_tree,
-                        GError **error)
-{
-    g_autoptr(GPtrArray) layers = NULL;
-    if (!backing_chain_read(disk->source.path, disk_format(disk), &layers, error)) {
-        return false;
-    }
-    if (!layers) {
-        return true;
-    }
-    GString *tree = g_string_new(NULL);
-    g_string_append_printf(tree,
-                           "{\"driver\":\"%s\",\"file\":{\"driver\":\"file\",\"filename\":"
-                           "\"/dev/fdset/%u\"}",
-                           disk_format(disk), set);
-    for (unsigned i = 0; i < layers->len; i++) {
-        const BackingLayer *layer = layers->pdata[i];
-        int fd = line->ops->open_file(line->opaque, layer->path, false, error);
-        if (fd < 0) {
-            g_string_free(tree, TRUE);
-            g_prefix_error(error, "disk '%s': backing file: ", disk->target_dev);
-            return false;
-        }
-        g_string_append_printf(tree,
-                               ",\"backing\":{\"driver\":\"%s\",\"file\":{\"driver\":\"file\","
-                               "\"filename\":\"/dev/fdset/%u\"}",
-                               layer->format, line_add_fd(line, fd));
-    }
-    for (unsigned i = 0; i <= layers->len; i++) {
-        g_string_append_c(tree, '}');
-    }
-    *out_tree = g_string_free(tree, FALSE);
-    return true;
-}
-
-static bool add_disk(CommandLine *line, DomainDevice *device, GError **error)
-{
-    DomainDisk *disk = (DomainDisk *)device;
-    g_autofree char *text = disk_device(line, disk, error);
-    if (!text) {
-        return false;
-    }
-    unsigned set = 0;
-    g_autofree char *tree = NULL;
-    if (has_medium(disk)) {
-        if (disk->source.type != SOURCE_FILE && disk->source.type != SOURCE_BLOCK) {
-            return line_refuse(line, error, "disk '%s' of type '%s'", disk->target_dev,
-                               domain_name(source_type, disk->source.type));
-        }
-        int fd = line->ops->open_disk(line->opaque, disk, error);
-        if (fd < 0) {
-            return false;
-        }
-        set = line_add_fd(line, fd);
-        if (!add_backing(line, disk, set, &tree, error)) {
-            return false;
-        }
-    } else if (line->engine == ENGINE_LODGE) {
-        return line_refuse(line, error, "empty drive '%s'", disk->target_dev);
-    }
-    line_add(line, "-drive", disk_drive(line, disk, set, tree));
-    line_add(line, "-device", g_steal_pointer(&text));
-    return true;
-}
-
-/* --- interfaces --- */
-
-static void append_forwards(GString *text, const DomainInterface *interface)
-{
-    for (unsigned i = 0; i < interface->port_forwards.count; i++) {
-        const DomainPortForward *forward = interface->port_forwards.item[i];
-        for (unsigned r = 0; r < forward->ranges.count; r++) {
-            const DomainPortRange *range = forward->ranges.item[r];
-            unsigned end = range->end ? range->end : range->start;
-            for (unsigned port = range->start; port <= end && range->exclude != TRI_YES; port++) {
-                g_string_append_printf(
-                    text, ",hostfwd=%s:%s:%u-:%u", forward->proto ?: "tcp", forward->address ?: "",
-                    port, (range->to ? range->to : range->start) + port - range->start);
-            }
-        }
+        line_refuse(line, error, "PCI controller '%s'", model);
     }
 }
-
-static char *netdev_backend(CommandLine *line, DomainInterface *interface, GError **error)
-{
-    GString *text = g_string_new(NULL);
-    switch (interface->type) {
-    case INTERFACE_USER:
-        g_string_append_printf(text, "user,id=host%s", interface->device.alias);
-        append_forwards(text, interface);
-        return g_string_free(text, FALSE);
-    case INTERFACE_BRIDGE:
-    case INTERFACE_ETHERNET: {
-        int fd = line->ops->open_tap(line->opaque, interface, error);
-        if (fd < 0) {
-            break;
-        }
-        g_array_append_val(line->fds, fd);
-        g_string_append_printf(text, "tap,fd=%d,id=host%s", fd, interface->device.alias);
-        return g_string_free(text, FALSE);
-    }
-    case INTERFACE_NETWORK:
-        daemon_error_set(error, DAEMON_ERROR_NO_NETWORK,
-                         "Network not found: no network with matching name '%s'; use an interface "
-                         "of type 'user' or 'bridge'",
-                         interface->source_network ?: "");
-        break;
-    default:
-        line_refuse(line, error, "interface of type '%s'",
-                    domain_name(interface_type, interface->type));
-    }
-    g_string_free(text, TRUE);
-    return NULL;
-}
-
-static char *net_device(CommandLine *line, const DomainInterface *interface, GError **error)
-{
-    const char *model = interface->model ?: line->engine == ENGINE_QEMU ? "rtl8139" : "virtio";
-    g_autofree char *address = line_address(line, &interface->device);
-    g_autofree char *name = NULL;
-    const uint8_t *mac = interface->mac.byte;
-    if (g_str_has_prefix(model, "virtio")) {
-        name = virtio_name(line, "net");
-    } else if (line->engine == ENGINE_LODGE) {
-        line_refuse(line, error, "network card '%s'", model);
-        return NULL;
-    } else {
-        name = g_strdup(model);
-    }
-    char *text = g_strdup_printf("%s,netdev=host%s,id=%s,mac=%02x:%02x:%02x:%02x:%02x:%02x%s", name,
-                                 interface->device.alias, interface->device.alias, mac[0], mac[1],
-                                 mac[2], mac[3], mac[4], mac[5], address);
-    if (interface->mtu) {
-        char *longer = g_strdup_printf("%s,host_mtu=%u", text, interface->mtu);
-        g_free(text);
-        text = longer;
-    }
-    return with_boot(text, &interface->device);
-}
-
-static bool add_interface(CommandLine *line, DomainDevice *device, GError **error)
-{
-    DomainInterface *interface = (DomainInterface *)device;
-    g_autofree char *card = net_device(line, interface, error);
-    g_autofree char *backend = card ? netdev_backend(line, interface, error) : NULL;
-    if (!backend) {
-        return false;
-    }
-    line_add(line, "-netdev", g_steal_pointer(&backend));
-    line_add(line, "-device", g_steal_pointer(&card));
-    return true;
-}
-
-/* --- character devices --- */
-
-/* A listening socket at @path (made up and filled in when NULL). */
-static bool add_unix_listener(CommandLine *line, DomainChardev *source, const char *id,
-                              const char *name, GString *text, GError **error)
-{
-    if (!source->path) {
-        g_autofree char *file = g_strdup(name);
-        g_strdelimit(file, "/", '_');
-        source->path = g_strdup_printf("%s/%s", line->socket_dir, file);
-    }
-    int fd = line->ops->listen_unix(line->opaque, source->path, error);
-    if (fd < 0) {
-        return false;
-    }
-    g_array_append_val(line->fds, fd);
-    g_string_append_printf(text, "socket,id=%s,fd=%d,server=on,wait=off", id, fd);
-    return true;
-}
-
-static bool append_file(CommandLine *line, GString *text, const char *option, const char *path,
-                        GError **error)
-{
-    int fd = line->ops->open_file(line->opaque, path, true, error);
-    if (fd < 0) {
-        return false;
-    }
-    g_string_append_printf(text, ",%s=/dev/fdset/%u", option, line_add_fd(line, fd));
-    return true;
-}
-
-static bool add_chardev(CommandLine *line, DomainChardev *source, const char *alias,
-                        const char *name, GError **error)
-{
-    g_autoptr(GString) text = g_string_new(NULL);
-    g_autofree char *id = g_strdup_printf("char%s", alias);
-    bool ok = true;
-    switch (source->type) {
-    case CHARDEV_PTY:
-    case CHARDEV_NULL:
-        g_string_printf(text, "%s,id=%s", domain_name(chardev_type, source->type), id);
-        break;
-    case CHARDEV_FILE:
-        g_string_printf(text, "file,id=%s%s", id, source->append == TRI_YES ? ",append=on" : "");
-        ok = append_file(line, text, "path", source->path ?: "", error);
-        break;
-    case CHARDEV_PIPE:
-        g_string_printf(text, "pipe,id=%s,path=%s", id, source->path);
-        break;
-    case CHARDEV_UNIX:
-        if (source->mode == SOCKET_BIND || !source->path) {
-            ok = add_unix_listener(line, source, id, name, text, error);
-        } else {
-            g_autofree char *path = line_escape(source->path);
-            g_string_printf(text, "socket,id=%s,path=%s", id, path);
-        }
-        break;
-    case CHARDEV_TCP:
-        g_string_printf(text, "socket,id=%s,host=%s,port=%s%s%s", id, source->host, source->service,
-                        source->mode == SOCKET_BIND ? ",server=on,wait=off" : "",
-                        source->protocol == TCP_TELNET ? ",telnet=on" : "");
-        break;
-    default:
-        return line_refuse(line, error, "%s with a back end of type '%s'", name,
-                           domain_name(chardev_type, source->type) ?: "none");
-    }
-    if (ok && source->log_file) {
-        ok = append_file(line, text, "logfile", source->log_file, error);
-        g_string_append(text, ",logappend=on");
-    }
-    if (ok) {
-        line_add(line, "-chardev", g_strdup(text->str));
-    }
-    return ok;
-}
-
-static bool add_serial(CommandLine *line, DomainDevice *device, GError **error)
-{
-    DomainCharDevice *serial = (DomainCharDevice *)device;
-    const char *model = "isa-serial";
-    if (serial->serial_type == SERIAL_PCI || serial->serial_type == SERIAL_USB) {
-        model = domain_name(serial_target, serial->serial_type);
-        if (line->engine == ENGINE_LODGE) {
-            return line_refuse(line, error, "serial port '%s'", model);
-        }
-    }
-    if (serial->serial_type == SERIAL_ISA_DEBUG) {
-        model = "isa-debugcon";
-    }
-    if (!add_chardev(line, &serial->source, device->alias, "a serial port", error)) {
-        return false;
-    }
-    line_add(line, "-device",
-             strcmp(model, "isa-serial") == 0
-                 ? g_strdup_printf("%s,chardev=char%s,id=%s,index=%" G_GUINT64_FORMAT, model,
-                                   device->alias, device->alias, serial->port.value)
-                 : g_strdup_printf("%s,chardev=char%s,id=%s", model, device->alias, device->alias));
-    return true;
-}
-
-static char *serial_bus(const DomainDevice *device)
-{
-    const DomainAddress *address = &device->address;
-    return address->type == ADDRESS_VIRTIO_SERIAL
-               ? g_strdup_printf(",bus=virtio-serial%u.0,nr=%u", address->controller, address->port)
-               : g_strdup("");
-}
-
-static bool add_console(CommandLine *line, DomainDevice *device, GError **error)
-{
-    DomainCharDevice *console = (DomainCharDevice *)device;
-    if (console->console_type != CONSOLE_VIRTIO) {
-        return true; /* another name of a serial port */
-    }
-    g_autofree char *bus = serial_bus(device);
-    if (!add_chardev(line, &console->source, device->alias, "a console", error)) {
-        return false;
-    }
-    line_add(
-        line, "-device",
-        g_strdup_printf("virtconsole%s,chardev=char%s,id=%s", bus, device->alias, device->alias));
-    return true;
-}
-
-static bool add_channel(CommandLine *line, DomainDevice *device, GError **error)
-{
-    DomainCharDevice *channel = (DomainCharDevice *)device;
-    const char *name = channel->channel_name ?: device->alias;
-    if (channel->channel_type != CHANNEL_VIRTIO) {
-        return line_refuse(line, error, "channel of type '%s'",
-                           domain_name(channel_target, channel->channel_type) ?: "none");
-    }
-    g_autofree char *bus = serial_bus(device);
-    g_autofree char *escaped = line_escape(name);
-    if (!add_chardev(line, &channel->source, device->alias, name, error)) {
-        return false;
-    }
-    line_add(line, "-device",
-             g_strdup_printf("virtserialport%s,chardev=char%s,id=%s,name=%s", bus, device->alias,
-                             device->alias, escaped));
-    return true;
-}
-
-/* --- others --- */
 
 static char *pci_controller(CommandLine *line, const DomainController *controller, GError **error)
 {
@@ -514,8 +123,7 @@ static char *pci_controller(CommandLine *line, const DomainController *controlle
     default:
         break;
     }
-    line_refuse(line, error, "PCI controller '%s'",
-                domain_name(controller_model, controller->model) ?: "none");
+    refuse_pci_controller(line, controller, error);
     return NULL;
 }
 
@@ -547,6 +155,45 @@ static char *usb_controller(CommandLine *line, const DomainController *controlle
     return g_strdup_printf("%s,id=%s%s", name, controller->device.alias, address);
 }
 
+static char *scsi_controller(CommandLine *line, const DomainController *controller, GError **error)
+{
+    const char *name = controller->model == SCSI_MODEL_LSILOGIC     ? "lsi"
+                       : controller->model == SCSI_MODEL_LSISAS1068 ? "mptsas1068"
+                       : controller->model == SCSI_MODEL_LSISAS1078 ? "megasas"
+                       : controller->model == SCSI_MODEL_VMPVSCSI   ? "pvscsi"
+                       : controller->model == SCSI_MODEL_DC390      ? "dc390"
+                       : controller->model == SCSI_MODEL_AM53C974   ? "am53c974"
+                       : controller->model == SCSI_MODEL_VIRTIO     ? "virtio-scsi-pci"
+                       : controller->model <= SCSI_MODEL_AUTO       ? "virtio-scsi-pci"
+                                                                    : NULL;
+    if (!name || line->engine == ENGINE_LODGE) {
+        line_refuse(line, error, "SCSI controller '%s'",
+                    domain_name(controller_model, controller->model) ?: "virtio-scsi");
+        return NULL;
+    }
+    g_autofree char *address = line_address(line, &controller->device);
+    g_autofree char *options = line_virtio_options(&controller->virtio);
+    GString *text = g_string_new(name);
+    g_string_append_printf(text, ",id=%s%s", controller->device.alias, options);
+    const struct {
+        const char *name;
+        unsigned value;
+    } numbers[] = { { "num_queues", controller->queues },
+                    { "cmd_per_lun", controller->cmd_per_lun },
+                    { "max_sectors", controller->max_sectors } };
+    for (unsigned i = 0; i < G_N_ELEMENTS(numbers); i++) {
+        if (numbers[i].value) {
+            g_string_append_printf(text, ",%s=%u", numbers[i].name, numbers[i].value);
+        }
+    }
+    line_append_tri(text, "ioeventfd", controller->ioeventfd);
+    if (controller->iothread) {
+        g_string_append_printf(text, ",iothread=iothread%u", controller->iothread);
+    }
+    g_string_append(text, address);
+    return g_string_free(text, FALSE);
+}
+
 static char *controller_device(CommandLine *line, const DomainController *controller,
                                GError **error)
 {
@@ -558,8 +205,17 @@ static char *controller_device(CommandLine *line, const DomainController *contro
     case CONTROLLER_USB:
         return usb_controller(line, controller);
     case CONTROLLER_VIRTIO_SERIAL: {
-        g_autofree char *name = virtio_name(line, "serial");
-        return g_strdup_printf("%s,id=%s%s", name, alias, address);
+        g_autofree char *name = line_virtio_name(line, "serial");
+        g_autofree char *options = line_virtio_options(&controller->virtio);
+        GString *text = g_string_new(name);
+        g_string_append_printf(text, ",id=%s%s%s", alias, options, address);
+        if (controller->ports.set) {
+            g_string_append_printf(text, ",max_ports=%" G_GUINT64_FORMAT, controller->ports.value);
+        }
+        if (controller->vectors.set) {
+            g_string_append_printf(text, ",vectors=%" G_GUINT64_FORMAT, controller->vectors.value);
+        }
+        return g_string_free(text, FALSE);
     }
     case CONTROLLER_SATA:
         if (controller->index.value == 0 && domain_def_is_q35(line->def)) {
@@ -571,10 +227,7 @@ static char *controller_device(CommandLine *line, const DomainController *contro
     case CONTROLLER_ISA:
         return NULL;
     case CONTROLLER_SCSI:
-        if (line->engine == ENGINE_QEMU) {
-            return g_strdup_printf("virtio-scsi-pci,id=%s%s", alias, address);
-        }
-        break;
+        return scsi_controller(line, controller, error);
     default:
         break;
     }
@@ -592,92 +245,203 @@ static char *input_device(CommandLine *line, const DomainInput *input, GError **
         [INPUT_MOUSE] = "mouse", [INPUT_TABLET] = "tablet", [INPUT_KEYBOARD] = "keyboard"
     };
     const char *alias = input->device.alias;
-    if (input->bus == INPUT_BUS_PS2) {
-        return NULL; /* the machine has them */
+    const char *bus = device_table_word(PROPERTY_INPUT_BUS, (int)input->bus, line->engine);
+    if (!bus || input->type < INPUT_MOUSE || input->type > INPUT_KEYBOARD) {
+        line_refuse(line, error, "input device '%s' on bus '%s'",
+                    domain_name(input_type, input->type),
+                    domain_name(input_bus, input->bus) ?: "none");
+        return NULL;
     }
-    if (line->engine == ENGINE_QEMU && input->type >= INPUT_MOUSE &&
-        input->type <= INPUT_KEYBOARD) {
-        const char *kind = kinds[input->type];
-        if (input->bus == INPUT_BUS_USB) {
-            return g_strdup_printf("usb-%s,id=%s,bus=usb.0",
-                                   input->type == INPUT_KEYBOARD ? "kbd" : kind, alias);
-        }
-        if (input->bus == INPUT_BUS_VIRTIO) {
-            g_autofree char *address = line_address(line, &input->device);
-            return g_strdup_printf("virtio-%s-pci,id=%s%s", kind, alias, address);
-        }
+    const char *kind = kinds[input->type];
+    if (input->bus == INPUT_BUS_USB) {
+        return g_strdup_printf("usb-%s,id=%s,bus=usb.0",
+                               input->type == INPUT_KEYBOARD ? "kbd" : kind, alias);
     }
-    line_refuse(line, error, "input device '%s' on bus '%s'", domain_name(input_type, input->type),
-                domain_name(input_bus, input->bus) ?: "none");
-    return NULL;
+    if (input->bus == INPUT_BUS_VIRTIO) {
+        g_autofree char *address = line_address(line, &input->device);
+        g_autofree char *options = line_virtio_options(&input->virtio);
+        return g_strdup_printf("virtio-%s-pci,id=%s%s%s", kind, alias, options, address);
+    }
+    return NULL; /* the machine's */
+}
+
+/* The first display adapter has the VGA ports; others of the same kind lack them. */
+static const char *video_name(const CommandLine *line, const DomainVideo *video)
+{
+    const XmlList *all = &line->def->devices[DEVICE_VIDEO];
+    bool is_first = all->count == 0 || all->item[0] == video || video->primary == TRI_YES;
+    if (!is_first && video->model == VIDEO_QXL) {
+        return line->engine == ENGINE_QEMU ? "qxl" : NULL;
+    }
+    if (!is_first && video->model == VIDEO_VIRTIO) {
+        return line->engine == ENGINE_QEMU ? "virtio-gpu-pci" : NULL;
+    }
+    return device_table_word(PROPERTY_VIDEO, (int)video->model, line->engine);
+}
+
+static void append_mib(GString *text, const char *name, guint64 kib)
+{
+    if (kib) {
+        g_string_append_printf(text, ",%s=%" G_GUINT64_FORMAT, name, MAX(kib / 1024, 1));
+    }
 }
 
 static char *video_device(CommandLine *line, const DomainVideo *video, GError **error)
 {
-    g_autofree char *address = line_address(line, &video->device);
-    const char *alias = video->device.alias;
-    if (video->model == VIDEO_NO) {
-        return NULL;
-    }
-    const char *name = video->model == VIDEO_VGA      ? "VGA"
-                       : video->model == VIDEO_CIRRUS ? "cirrus-vga"
-                       : video->model == VIDEO_VMVGA  ? "vmware-svga"
-                       : video->model == VIDEO_BOCHS  ? "bochs-display"
-                       : video->model == VIDEO_VIRTIO ? "virtio-vga"
-                       : video->model == VIDEO_QXL    ? "qxl-vga"
-                                                      : NULL;
-    if (!name || line->engine == ENGINE_LODGE) {
+    const char *name = video_name(line, video);
+    if (!name) {
         line_refuse(line, error, "video device '%s'", domain_name(video_model, video->model));
         return NULL;
     }
-    return g_strdup_printf("%s,id=%s%s", name, alias, address);
+    if (!*name) {
+        return NULL;
+    }
+    g_autofree char *address = line_address(line, &video->device);
+    g_autofree char *options = line_virtio_options(&video->virtio);
+    GString *text = g_string_new(name);
+    g_string_append_printf(text, ",id=%s%s", video->device.alias, options);
+    if (video->model == VIDEO_QXL) {
+        if (video->ram) {
+            g_string_append_printf(text, ",ram_size=%" G_GUINT64_FORMAT,
+                                   (guint64)video->ram * 1024);
+        }
+        if (video->vram) {
+            g_string_append_printf(text, ",vram_size=%" G_GUINT64_FORMAT,
+                                   (guint64)video->vram * 1024);
+        }
+        append_mib(text, "vram64_size_mb", video->vram64);
+        append_mib(text, "vgamem_mb", video->vgamem);
+    } else if (video->model == VIDEO_VGA || video->model == VIDEO_VMVGA) {
+        append_mib(text, "vgamem_mb", video->vram);
+    }
+    if (video->heads && (video->model == VIDEO_VIRTIO || video->model == VIDEO_QXL)) {
+        g_string_append_printf(text, ",max_outputs=%u", video->heads);
+    }
+    if (video->res_x && video->res_y && video->model != VIDEO_CIRRUS &&
+        video->model != VIDEO_VMVGA) {
+        g_string_append_printf(text, ",xres=%u,yres=%u", video->res_x, video->res_y);
+    }
+    g_string_append(text, address);
+    return g_string_free(text, FALSE);
+}
+
+static void append_audiodev(GString *text, const OptUint *id)
+{
+    if (id->set) {
+        g_string_append_printf(text, ",audiodev=audio%" G_GUINT64_FORMAT, id->value);
+    }
+}
+
+static bool is_hda(const DomainSound *sound)
+{
+    return sound->model == SOUND_ICH6 || sound->model == SOUND_ICH9;
 }
 
 static char *sound_device(CommandLine *line, const DomainSound *sound, GError **error)
 {
     g_autofree char *address = line_address(line, &sound->device);
-    const char *name = sound->model == SOUND_ICH6   ? "intel-hda"
-                       : sound->model == SOUND_ICH9 ? "ich9-intel-hda"
-                       : sound->model == SOUND_AC97 ? "AC97"
-                       : sound->model == SOUND_USB  ? "usb-audio"
-                                                    : NULL;
-    if (!name || line->engine == ENGINE_LODGE) {
+    const char *name = device_table_word(PROPERTY_SOUND, (int)sound->model, line->engine);
+    if (!name) {
         line_refuse(line, error, "sound device '%s'", domain_name(sound_model, sound->model));
         return NULL;
     }
-    return g_strdup_printf("%s,id=%s%s", name, sound->device.alias, address);
+    GString *text = g_string_new(name);
+    g_string_append_printf(text, ",id=%s%s", sound->device.alias, address);
+    if (sound->model == SOUND_USB) {
+        line_append_tri(text, "multi", sound->multichannel);
+    }
+    if (!is_hda(sound)) {
+        append_audiodev(text, &sound->audio_id);
+    }
+    return g_string_free(text, FALSE);
+}
+
+/* What hangs on an HDA controller: "duplex" where nothing is said. */
+static void add_codecs(CommandLine *line, const DomainSound *sound)
+{
+    for (unsigned i = 0; i == 0 || i < sound->codecs.count; i++) {
+        const DomainSoundCodec *codec = sound->codecs.count ? sound->codecs.item[i] : NULL;
+        GString *text = g_string_new(NULL);
+        g_string_printf(text, "hda-%s,id=%s-codec%u,bus=%s.0,cad=%u",
+                        codec ? codec->type : "duplex", sound->device.alias, i, sound->device.alias,
+                        i);
+        append_audiodev(text, &sound->audio_id);
+        line_add(line, "-device", g_string_free(text, FALSE));
+    }
+}
+
+static bool add_audio(CommandLine *line, DomainDevice *device, GError **error)
+{
+    const DomainAudio *audio = (const DomainAudio *)device;
+    if (audio->type != AUDIO_NOWHERE) {
+        return line_refuse(line, error, "audio back end '%s'",
+                           domain_name(audio_type, audio->type));
+    }
+    line_add(
+        line, "-audiodev",
+        g_strdup_printf("none,id=audio%" G_GUINT64_FORMAT, audio->id.set ? audio->id.value : 1));
+    return true;
 }
 
 static char *watchdog_device(CommandLine *line, const DomainWatchdog *watchdog, GError **error)
 {
     g_autofree char *address = line_address(line, &watchdog->device);
-    if (line->engine == ENGINE_LODGE) {
+    const char *name = device_table_word(PROPERTY_WATCHDOG, (int)watchdog->model, line->engine);
+    if (!name) {
         line_refuse(line, error, "watchdog '%s'", domain_name(watchdog_model, watchdog->model));
         return NULL;
     }
     return watchdog->model == WATCHDOG_ITCO
                ? NULL
-               : g_strdup_printf("%s,id=%s%s", domain_name(watchdog_model, watchdog->model),
-                                 watchdog->device.alias, address);
+               : g_strdup_printf("%s,id=%s%s", name, watchdog->device.alias, address);
 }
 
-static char *balloon_device(CommandLine *line, const DomainMemballoon *balloon)
+/* What the engine does; a dump is made by the daemon while the guest is paused. */
+static void add_watchdog_action(CommandLine *line, const DomainWatchdog *watchdog)
 {
+    DomainWatchdogAction action = watchdog->action ? watchdog->action : WATCHDOG_RESET;
+    line_add(line, "-watchdog-action",
+             g_strdup(action == WATCHDOG_DUMP ? "pause" : domain_name(watchdog_action, action)));
+    if (watchdog->model == WATCHDOG_ITCO) {
+        line_add(line, "-global", g_strdup("ICH9-LPC.noreboot=off"));
+    }
+}
+
+static char *balloon_device(CommandLine *line, const DomainMemballoon *balloon, GError **error)
+{
+    const char *word = device_table_word(PROPERTY_BALLOON, (int)balloon->model, line->engine);
+    if (balloon->model == BALLOON_NO) {
+        return NULL;
+    }
+    if (!word) {
+        line_refuse(line, error, "<memballoon model='%s'>",
+                    domain_name(balloon_model, balloon->model) ?: "none");
+        return NULL;
+    }
     g_autofree char *address = line_address(line, &balloon->device);
-    g_autofree char *name = virtio_name(line, "balloon");
-    return balloon->model == BALLOON_NO
-               ? NULL
-               : g_strdup_printf("%s,id=%s%s%s", name, balloon->device.alias, address,
-                                 balloon->autodeflate == TRI_YES ? ",deflate-on-oom=on" : "");
+    g_autofree char *options = line_virtio_options(&balloon->virtio);
+    g_autofree char *name = line_virtio_name(line, "balloon");
+    GString *text = g_string_new(name);
+    g_string_append_printf(text, ",id=%s%s%s%s", balloon->device.alias, address, word, options);
+    line_append_tri(text, "deflate-on-oom", balloon->autodeflate == TRI_YES ? TRI_YES : TRI_ABSENT);
+    line_append_tri(text, "free-page-reporting", balloon->free_page_reporting);
+    return g_string_free(text, FALSE);
 }
 
-static char *rng_device(CommandLine *line, const DomainRng *rng)
+static char *rng_device(CommandLine *line, const DomainRng *rng, GError **error)
 {
+    DomainVirtioModel model = rng->model ? rng->model : VIRTIO_MODEL_VIRTIO;
+    const char *word = device_table_word(PROPERTY_RNG_MODEL, (int)model, line->engine);
+    if (!word) {
+        line_refuse(line, error, "<rng model='%s'>", domain_name(virtio_model, model));
+        return NULL;
+    }
     g_autofree char *address = line_address(line, &rng->device);
-    g_autofree char *name = virtio_name(line, "rng");
+    g_autofree char *options = line_virtio_options(&rng->virtio);
+    g_autofree char *name = line_virtio_name(line, "rng");
     GString *text = g_string_new(NULL);
-    g_string_printf(text, "%s,rng=obj%s,id=%s%s", name, rng->device.alias, rng->device.alias,
-                    address);
+    g_string_printf(text, "%s,rng=obj%s,id=%s%s%s%s", name, rng->device.alias, rng->device.alias,
+                    address, word, options);
     if (rng->rate_bytes) {
         g_string_append_printf(text, ",max-bytes=%u,period=%u", rng->rate_bytes,
                                rng->rate_period_ms ?: 1000);
@@ -685,9 +449,43 @@ static char *rng_device(CommandLine *line, const DomainRng *rng)
     return g_string_free(text, FALSE);
 }
 
-static char *panic_device(const DomainPanic *panic)
+static char *panic_device(CommandLine *line, const DomainPanic *panic, GError **error)
 {
-    return panic->model == PANIC_HYPERV ? NULL : g_strdup("pvpanic");
+    if (panic->model == PANIC_HYPERV && line->engine == ENGINE_QEMU) {
+        return NULL; /* a feature of the processors */
+    }
+    if (panic->model == PANIC_PVPANIC && line->engine == ENGINE_QEMU) {
+        g_autofree char *address = line_address(line, &panic->device);
+        return g_strdup_printf("pvpanic-pci,id=%s%s", panic->device.alias, address);
+    }
+    if (panic->model > PANIC_ISA) {
+        line_refuse(line, error, "<panic model='%s'>", domain_name(panic_model, panic->model));
+        return NULL;
+    }
+    return panic->device.address.iobase.set ? g_strdup_printf("pvpanic,ioport=%" G_GUINT64_FORMAT,
+                                                              panic->device.address.iobase.value)
+                                            : g_strdup("pvpanic");
+}
+
+static char *iommu_device(CommandLine *line, const DomainIommu *iommu, GError **error)
+{
+    g_autofree char *address = line_address(line, &iommu->device);
+    if (line->engine == ENGINE_QEMU && iommu->model == IOMMU_VIRTIO) {
+        return g_strdup_printf("virtio-iommu,id=%s%s", iommu->device.alias, address);
+    }
+    if (line->engine == ENGINE_LODGE || iommu->model != IOMMU_INTEL) {
+        line_refuse(line, error, "<iommu model='%s'>", domain_name(iommu_model, iommu->model));
+        return NULL;
+    }
+    GString *text = g_string_new("intel-iommu");
+    line_append_tri(text, "intremap", iommu->intremap);
+    line_append_tri(text, "caching-mode", iommu->caching_mode);
+    line_append_tri(text, "eim", iommu->eim);
+    line_append_tri(text, "device-iotlb", iommu->iotlb);
+    if (iommu->aw_bits.set) {
+        g_string_append_printf(text, ",aw-bits=%" G_GUINT64_FORMAT, iommu->aw_bits.value);
+    }
+    return g_string_free(text, FALSE);
 }
 
 static char *simple_device(CommandLine *line, DomainDevice *device, GError **error)
@@ -704,32 +502,69 @@ static char *simple_device(CommandLine *line, DomainDevice *device, GError **err
     case DEVICE_WATCHDOG:
         return watchdog_device(line, (DomainWatchdog *)device, error);
     case DEVICE_MEMBALLOON:
-        return balloon_device(line, (DomainMemballoon *)device);
+        return balloon_device(line, (DomainMemballoon *)device, error);
     case DEVICE_RNG:
-        return rng_device(line, (DomainRng *)device);
+        return rng_device(line, (DomainRng *)device, error);
     case DEVICE_PANIC:
-        return panic_device((DomainPanic *)device);
-    case DEVICE_AUDIO:
+        return panic_device(line, (DomainPanic *)device, error);
+    case DEVICE_IOMMU:
+        return iommu_device(line, (DomainIommu *)device, error);
     case DEVICE_HUB:
-        return NULL;
+        if (line->engine == ENGINE_QEMU) {
+            return g_strdup_printf("usb-hub,id=%s,bus=usb.0", device->alias);
+        }
+        break;
     default:
-        line_refuse(line, error, "device <%s>", domain_device_kind_name(device->kind));
-        return NULL;
+        break;
     }
+    line_refuse(line, error, "device <%s>", domain_device_kind_name(device->kind));
+    return NULL;
+}
+
+/* @out_options: (transfer full) */
+static bool vnc_options(const CommandLine *line, const DomainGraphics *graphics, char **out_options,
+                        GError **error)
+{
+    if (graphics->listens.count > 1) {
+        return line_refuse(line, error, "<graphics> with several <listen>");
+    }
+    const DomainGraphicsListen *listen = graphics->listens.count ? graphics->listens.item[0] : NULL;
+    if (listen && listen->type == LISTEN_NETWORK && !listen->address) {
+        return line_refuse(line, error, "<listen type='network'>");
+    }
+    GString *text = g_string_new(graphics->passwd ? ",password=on" : NULL);
+    if (graphics->websocket > 0) {
+        g_string_append_printf(text, ",websocket=%d", (int)graphics->websocket);
+    } else if (graphics->websocket < 0) {
+        g_string_append(text, ",websocket=on");
+    }
+    if (graphics->share_policy) {
+        g_string_append_printf(text, ",share=%s", domain_name(vnc_share, graphics->share_policy));
+    }
+    line_append_tri(text, "power-control", graphics->power_control);
+    *out_options = g_string_free(text, FALSE);
+    return true;
 }
 
 static bool add_graphics(CommandLine *line, DomainDevice *device, GError **error)
 {
     DomainGraphics *graphics = (DomainGraphics *)device;
-    if (line->engine == ENGINE_LODGE || graphics->type != GRAPHICS_VNC) {
+    g_autofree char *options = NULL;
+    if (!device_table_word(PROPERTY_GRAPHICS, (int)graphics->type, line->engine)) {
         return line_refuse(line, error, "graphics of type '%s'",
                            domain_name(graphics_type, graphics->type));
+    }
+    if (!vnc_options(line, graphics, &options, error)) {
+        return false;
+    }
+    if (graphics->keymap) {
+        line_add(line, "-k", g_strdup(graphics->keymap));
     }
     const DomainGraphicsListen *listen = graphics->listens.count ? graphics->listens.item[0] : NULL;
     if (listen && listen->type == LISTEN_SOCKET) {
         g_autofree char *path = listen->socket ? line_escape(listen->socket)
                                                : g_strdup_printf("%s/vnc.sock", line->socket_dir);
-        line_add(line, "-vnc", g_strdup_printf("vnc=unix:%s", path));
+        line_add(line, "-vnc", g_strdup_printf("vnc=unix:%s%s", path, options));
         return true;
     }
     if (listen && listen->type == LISTEN_NOWHERE) {
@@ -738,20 +573,23 @@ static bool add_graphics(CommandLine *line, DomainDevice *device, GError **error
     }
     line_add(line, "-vnc",
              g_strdup_printf("%s:%d%s", listen && listen->address ? listen->address : "127.0.0.1",
-                             (int)graphics->port - 5900, graphics->passwd ? ",password=on" : ""));
+                             (int)graphics->port - 5900, options));
     return true;
 }
 
 static bool add_rng_backend(CommandLine *line, const DomainRng *rng, GError **error)
 {
-    if (rng->backend == RNG_EGD) {
-        return line_refuse(line, error, "random numbers from an EGD");
+    const char *word = device_table_word(PROPERTY_RNG_BACKEND, (int)rng->backend, line->engine);
+    if (!word) {
+        return line_refuse(line, error, "random numbers of the back end '%s'",
+                           domain_name(rng_backend, rng->backend) ?: "none");
     }
-    line_add(line, "-object",
-             rng->backend == RNG_RANDOM && line->engine == ENGINE_QEMU
-                 ? g_strdup_printf("rng-random,id=obj%s,filename=%s", rng->device.alias,
-                                   rng->path ?: "/dev/urandom")
-                 : g_strdup_printf("rng-builtin,id=obj%s", rng->device.alias));
+    GString *text = g_string_new(word);
+    g_string_append_printf(text, ",id=obj%s", rng->device.alias);
+    if (rng->backend == RNG_RANDOM) {
+        g_string_append_printf(text, ",filename=%s", rng->path ?: "/dev/urandom");
+    }
+    line_add(line, "-object", g_string_free(text, FALSE));
     return true;
 }
 
@@ -768,11 +606,11 @@ static bool add_simple(CommandLine *line, DomainDevice *device, GError **error)
         g_propagate_error(error, g_steal_pointer(&reason));
         return false;
     }
-    if (device->kind == DEVICE_SOUND && ((DomainSound *)device)->model != SOUND_AC97 &&
-        ((DomainSound *)device)->model != SOUND_USB) {
-        line_add(line, "-device",
-                 g_strdup_printf("hda-duplex,id=%s-codec0,bus=%s.0,cad=0", device->alias,
-                                 device->alias));
+    if (device->kind == DEVICE_SOUND && is_hda((DomainSound *)device)) {
+        add_codecs(line, (DomainSound *)device);
+    }
+    if (device->kind == DEVICE_WATCHDOG) {
+        add_watchdog_action(line, (DomainWatchdog *)device);
     }
     return true;
 }
@@ -783,23 +621,30 @@ static AddDevice adder_of(DomainDeviceKind kind)
 {
     switch (kind) {
     case DEVICE_DISK:
-        return add_disk;
+        return line_add_disk;
     case DEVICE_INTERFACE:
-        return add_interface;
+        return line_add_interface;
     case DEVICE_SERIAL:
-        return add_serial;
+        return line_add_serial;
     case DEVICE_CONSOLE:
-        return add_console;
+        return line_add_console;
+    case DEVICE_PARALLEL:
+        return line_add_parallel;
+    case DEVICE_MEMORY:
+        return line_add_memory_device;
     case DEVICE_CHANNEL:
-        return add_channel;
+        return line_add_channel;
     case DEVICE_GRAPHICS:
         return add_graphics;
+    case DEVICE_AUDIO:
+        return add_audio;
     default:
         return add_simple;
     }
 }
 
-/* PCI controllers come first, then others, then what sits on them. */
+/* PCI controllers come first, then others, then what sits on
+ * them. */
 static int pass_of(const DomainDevice *device)
 {
     if (device->kind != DEVICE_CONTROLLER) {
@@ -811,7 +656,8 @@ static int pass_of(const DomainDevice *device)
 bool line_add_device(CommandLine *line, DomainDevice *device, GError **error)
 {
     line->owner = device->alias;
-    bool ok = adder_of(device->kind)(line, device, error);
+    bool ok = line_check_device_options(line, device, error) &&
+              adder_of(device->kind)(line, device, error);
     line->owner = NULL;
     return ok;
 }

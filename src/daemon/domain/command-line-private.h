@@ -28,6 +28,38 @@ char *line_escape(const char *text);
 bool line_add_devices(CommandLine *line, GError **error);
 bool line_add_device(CommandLine *line, DomainDevice *device, GError **error);
 
+/* Whether the engine has all that the domain, or one device, asks for: command-line-options.c. */
+bool line_check_options(const CommandLine *line, GError **error);
+bool line_check_device_options(const CommandLine *line, const DomainDevice *device, GError **error);
+
+/* "virtio-net-pci", or its virtio-mmio form. (transfer full) */
+char *line_virtio_name(const CommandLine *line, const char *kind);
+
+/* @text (transfer full) with ",bootindex=", ROM and ACPI index of @device. (transfer full) */
+char *line_finish(char *text, const DomainDevice *device);
+
+/* ",iommu_platform=on" and the like. (transfer full) */
+char *line_virtio_options(const DomainVirtioOptions *options);
+
+void line_append_tri(GString *text, const char *name, TriState value);
+
+/* -cpu, and what belongs to it: command-line-cpu.c. */
+void line_add_cpu(CommandLine *line);
+/* -m, -smp, -numa, back ends of memory. */
+bool line_add_memory(CommandLine *line, GError **error);
+/* Whether RAM comes from an -object, "pc.ram". */
+bool line_has_memory_backend(const CommandLine *line);
+/* The -object and the -device of <memory>. */
+bool line_add_memory_device(CommandLine *line, DomainDevice *device, GError **error);
+
+/* command-line-chardev.c, -disk.c, -net.c */
+bool line_add_serial(CommandLine *line, DomainDevice *device, GError **error);
+bool line_add_parallel(CommandLine *line, DomainDevice *device, GError **error);
+bool line_add_console(CommandLine *line, DomainDevice *device, GError **error);
+bool line_add_channel(CommandLine *line, DomainDevice *device, GError **error);
+bool line_add_disk(CommandLine *line, DomainDevice *device, GError **error);
+bool line_add_interface(CommandLine *line, DomainDevice *device, GError **error);
+
 /* ",bus=pci.1,addr=0x0" for a PCI address, or "". (transfer full) */
 char *line_address(const CommandLine *line, const DomainDevice *device);
 

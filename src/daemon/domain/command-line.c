@@ -75,6 +75,37 @@ static void add_name(CommandLine *line)
     line_add(line, "-uuid", g_strdup(uuid));
 }
 
+/* What both engines' -machine says of memory. */
+static void append_memory_options(const CommandLine *line, GString *text)
+{
+    const DomainDef *def = line->def;
+    line_append_tri(text, "dump-guest-core", def->dump_core);
+    if (def->memory_backing.nosharepages) {
+        g_string_append(text, ",mem-merge=off");
+    }
+    if (line_has_memory_backend(line)) {
+        g_string_append(text, ",memory-backend=pc.ram");
+    }
+}
+
+static void add_qemu_accel(CommandLine *line)
+{
+    const DomainFeatures *features = &line->def->features;
+    bool is_kvm = line->def->virt == VIRT_KVM;
+    GString *text = g_string_new(is_kvm ? "kvm" : "tcg");
+    if (is_kvm && features->ioapic) {
+        g_string_append_printf(text, ",kernel-irqchip=%s",
+                               features->ioapic == IOAPIC_QEMU ? "split" : "on");
+    }
+    if (is_kvm && features->kvm_dirty_ring == TRI_YES) {
+        g_string_append_printf(text, ",dirty-ring-size=%u", features->kvm_dirty_ring_size);
+    }
+    if (!is_kvm && features->tcg_tb_cache) {
+        g_string_append_printf(text, ",tb-size=%" G_GUINT64_FORMAT, features->tcg_tb_cache / 1024);
+    }
+    line_add(line, "-accel", g_string_free(text, FALSE));
+}
+
 static void add_qemu_machine(CommandLine *line)
 {
     const DomainDef *def = line->def;
@@ -86,14 +117,25 @@ static void add_qemu_machine(CommandLine *line)
     if (def->features.has_smm && def->features.smm) {
         g_string_append_printf(text, ",smm=%s", def->features.smm == TRI_YES ? "on" : "off");
     }
-    if (def->dump_core) {
-        g_string_append_printf(text, ",dump-guest-core=%s",
-                               def->dump_core == TRI_YES ? "on" : "off");
+    for (unsigned i = 0; i < def->clock.timers.count; i++) {
+        const DomainTimer *timer = def->clock.timers.item[i];
+        if (timer->name == TIMER_PIT && timer->present == TRI_NO) {
+            g_string_append(text, ",pit=off");
+        }
     }
+    if (def->os.bios_useserial == TRI_YES) {
+        g_string_append(text, ",graphics=off");
+    }
+    append_memory_options(line, text);
     line_add(line, "-machine", g_string_free(text, FALSE));
-    line_add(line, "-accel", g_strdup(def->virt == VIRT_KVM ? "kvm" : "tcg"));
+    add_qemu_accel(line);
     if (!def->features.acpi) {
         line_add(line, "-no-acpi", NULL);
+    }
+    if (def->features.smm_tseg) {
+        line_add(line, "-global",
+                 g_strdup_printf("mch.extended-tseg-mbytes=%" G_GUINT64_FORMAT,
+                                 def->features.smm_tseg / 1024));
     }
     for (unsigned i = 0; i < def->clock.timers.count; i++) {
         const DomainTimer *timer = def->clock.timers.item[i];
@@ -120,59 +162,14 @@ static bool add_lodge_machine(CommandLine *line, GError **error)
             g_string_append(text, ",hpet=off");
         }
     }
+    append_memory_options(line, text);
     line_add(line, "-machine", g_string_free(text, FALSE));
-    line_add(line, "-accel", g_strdup(def->virt == VIRT_KVM ? "kvm:xlate" : "xlate"));
+    line_add(line, "-accel",
+             def->features.tcg_tb_cache ? g_strdup_printf("%sxlate,tb-size=%" G_GUINT64_FORMAT,
+                                                          def->virt == VIRT_KVM ? "kvm:" : "",
+                                                          def->features.tcg_tb_cache / 1024)
+                                        : g_strdup(def->virt == VIRT_KVM ? "kvm:xlate" : "xlate"));
     return true;
-}
-
-static void add_cpu(CommandLine *line)
-{
-    const DomainCpu *cpu = line->def->cpu;
-    if (!cpu) {
-        return;
-    }
-    const char *model = cpu->mode == CPU_MAXIMUM ? "max"
-                        : cpu->mode == CPU_HOST_PASSTHROUGH || cpu->mode == CPU_HOST_MODEL
-                            ? "host"
-                            : cpu->model;
-    if (model && strcmp(model, "host") == 0 && line->def->virt != VIRT_KVM) {
-        model = "max";
-    }
-    if (!model && !cpu->features.count) {
-        return;
-    }
-    GString *text = g_string_new(model ?: line->engine == ENGINE_QEMU ? "qemu64" : "max");
-    for (unsigned i = 0; i < cpu->features.count; i++) {
-        const DomainCpuFeature *feature = cpu->features.item[i];
-        bool on = feature->policy != CPU_DISABLE && feature->policy != CPU_FORBID;
-        if (line->engine == ENGINE_QEMU) {
-            g_string_append_printf(text, ",%s=%s", feature->name, on ? "on" : "off");
-        } else {
-            g_string_append_printf(text, ",%c%s", on ? '+' : '-', feature->name);
-        }
-    }
-    line_add(line, "-cpu", g_string_free(text, FALSE));
-}
-
-static void add_memory_and_cpus(CommandLine *line)
-{
-    const DomainDef *def = line->def;
-    line_add(line, "-m",
-             g_strdup_printf("size=%" G_GUINT64_FORMAT "k", domain_def_initial_memory(def)));
-    GString *smp = g_string_new(NULL);
-    g_string_printf(smp, "%u", def->current_vcpus);
-    g_string_append_printf(smp, ",maxcpus=%u", def->vcpus);
-    if (def->cpu && def->cpu->sockets) {
-        g_string_append_printf(smp, ",sockets=%u,dies=%u,cores=%u,threads=%u", def->cpu->sockets,
-                               MAX(def->cpu->dies, 1), def->cpu->cores, def->cpu->threads);
-    } else {
-        g_string_append_printf(smp, ",sockets=%u,cores=1,threads=1", def->vcpus);
-    }
-    line_add(line, "-smp", g_string_free(smp, FALSE));
-    for (unsigned i = 0; i < def->iothread_list.count; i++) {
-        const DomainIothread *thread = def->iothread_list.item[i];
-        line_add(line, "-object", g_strdup_printf("iothread,id=iothread%u", thread->id));
-    }
 }
 
 static bool add_boot_file(CommandLine *line, const char *option, const char *path, GError **error)
@@ -297,6 +294,9 @@ static void add_boot(CommandLine *line)
         g_string_append_printf(text, ",splash-time=%" G_GUINT64_FORMAT,
                                os->bootmenu_timeout_ms.value);
     }
+    if (os->bios_reboot_timeout) {
+        g_string_append_printf(text, ",reboot-timeout=%s", os->bios_reboot_timeout);
+    }
     line_add(line, "-boot", g_string_free(text, FALSE));
 }
 
@@ -323,39 +323,94 @@ static void add_clock(CommandLine *line)
             g_string_append(text, ",driftfix=slew");
         }
     }
+    for (unsigned i = 0; i < clock->timers.count; i++) {
+        const DomainTimer *timer = clock->timers.item[i];
+        if (timer->name == TIMER_RTC && timer->track == TIMER_TRACK_GUEST) {
+            g_string_append(text, ",clock=vm");
+        }
+    }
     line_add(line, "-rtc", g_string_free(text, FALSE));
 }
 
-static void append_entries(GString *text, const DomainSysinfoTable *table)
+static void add_smbios_table(CommandLine *line, int type, const DomainSysinfoTable *table)
 {
+    if (!table->entries.count) {
+        return;
+    }
+    GString *text = g_string_new(NULL);
+    g_string_printf(text, "type=%d", type);
     for (unsigned i = 0; i < table->entries.count; i++) {
         const DomainSysinfoEntry *entry = table->entries.item[i];
         g_autofree char *value = line_escape(entry->value ?: "");
-        g_string_append_printf(text, ",%s=%s", entry->name, value);
+        g_string_append_printf(text, ",%s=%s", type == 11 ? "value" : entry->name, value);
     }
+    line_add(line, "-smbios", g_string_free(text, FALSE));
 }
 
-static void add_smbios(CommandLine *line)
+static bool add_fw_cfg(CommandLine *line, const DomainSysinfoEntry *entry, GError **error)
+{
+    g_autofree char *name = line_escape(entry->name ?: "");
+    if (line->engine == ENGINE_LODGE) {
+        return line_refuse(line, error, "<sysinfo type='fwcfg'>");
+    }
+    if (!entry->file) {
+        g_autofree char *value = line_escape(entry->value ?: "");
+        line_add(line, "-fw_cfg", g_strdup_printf("name=%s,string=%s", name, value));
+        return true;
+    }
+    g_autofree char *lent = lent_path(line, entry->file, error);
+    if (lent) {
+        g_autofree char *path = line_escape(lent);
+        line_add(line, "-fw_cfg", g_strdup_printf("name=%s,file=%s", name, path));
+    }
+    return lent != NULL;
+}
+
+static bool add_sysinfo(CommandLine *line, GError **error)
 {
     const DomainDef *def = line->def;
-    if (def->os.smbios != SMBIOS_SYSINFO) {
-        return;
-    }
     for (unsigned i = 0; i < def->sysinfos.count; i++) {
         const DomainSysinfo *info = def->sysinfos.item[i];
-        const struct {
-            int type;
-            const DomainSysinfoTable *table;
-        } tables[] = { { 0, &info->bios }, { 1, &info->system }, { 3, &info->chassis } };
-        for (unsigned t = 0; t < G_N_ELEMENTS(tables); t++) {
-            if (tables[t].table->entries.count) {
-                GString *text = g_string_new(NULL);
-                g_string_printf(text, "type=%d", tables[t].type);
-                append_entries(text, tables[t].table);
-                line_add(line, "-smbios", g_string_free(text, FALSE));
+        for (unsigned f = 0; f < info->fwcfg.count; f++) {
+            if (!add_fw_cfg(line, info->fwcfg.item[f], error)) {
+                return false;
             }
         }
+        if (def->os.smbios != SMBIOS_SYSINFO) {
+            continue;
+        }
+        add_smbios_table(line, 0, &info->bios);
+        add_smbios_table(line, 1, &info->system);
+        for (unsigned b = 0; b < info->base_boards.count; b++) {
+            add_smbios_table(line, 2, info->base_boards.item[b]);
+        }
+        add_smbios_table(line, 3, &info->chassis);
+        add_smbios_table(line, 11, &info->oem_strings);
     }
+    return true;
+}
+
+/* What has no element among the devices, and is one for QEMU. */
+static bool add_extras(CommandLine *line, GError **error)
+{
+    const DomainDef *def = line->def;
+    if (def->has_genid) {
+        char text[UUID_TEXT_SIZE];
+        uuid_format(&def->genid, text);
+        line_add(line, "-device", g_strdup_printf("vmgenid,guid=%s,id=vmgenid0", text));
+    }
+    if (def->features.vmcoreinfo == TRI_YES) {
+        line_add(line, "-device", g_strdup("vmcoreinfo"));
+    }
+    if (def->os.acpi_table) {
+        g_autofree char *lent = lent_path(line, def->os.acpi_table, error);
+        g_autofree char *path = lent ? line_escape(lent) : NULL;
+        if (!path) {
+            return false;
+        }
+        line_add(line, "-acpitable", g_strdup_printf("sig=SLIC,file=%s", path));
+    }
+    return true;
 }
 
 static void add_pm(CommandLine *line)
@@ -389,8 +444,11 @@ static void add_passthrough(CommandLine *line)
 
 static bool build(CommandLine *line, int monitor_fd, GError **error)
 {
-    add_name(line);
     g_array_append_val(line->fds, monitor_fd);
+    if (!line_check_options(line, error)) {
+        return false;
+    }
+    add_name(line);
     line_add(line, "-chardev",
              g_strdup_printf("socket,id=charmonitor,fd=%d,server=on,wait=off", monitor_fd));
     line_add(line, "-mon", g_strdup("chardev=charmonitor,id=monitor,mode=control"));
@@ -403,16 +461,17 @@ static bool build(CommandLine *line, int monitor_fd, GError **error)
         return line_refuse(line, error, "vCPUs that come later (<vcpu current='%u'>%u</vcpu>)",
                            line->def->current_vcpus, line->def->vcpus);
     }
-    add_cpu(line);
-    add_memory_and_cpus(line);
+    line_add_cpu(line);
+    if (!line_add_memory(line, error)) {
+        return false;
+    }
     add_clock(line);
     add_pm(line);
     add_boot(line);
     if (!add_firmware(line, error)) {
         return false;
     }
-    add_smbios(line);
-    if (!line_add_devices(line, error)) {
+    if (!add_sysinfo(line, error) || !add_extras(line, error) || !line_add_devices(line, error)) {
         return false;
     }
     if (line->engine == ENGINE_QEMU) {

@@ -18,6 +18,7 @@ typedef struct CommandLineOps {
      * @path itself; -1 without @error where it can. */
     int (*lend_file)(void *opaque, const char *path, GError **error);
     int (*listen_unix)(void *opaque, const char *path, GError **error);
+    bool has_images; /* what open_disk gave may be read, for its backing files */
     int (*open_tap)(void *opaque, DomainInterface *interface, GError **error);
 } CommandLineOps;
 
@@ -50,6 +51,11 @@ CommandLine *command_line_build(DomainDef *def, const CommandLineOps *ops, void 
 CommandLine *command_line_for_device(DomainDef *def, DomainDevice *device,
                                      const CommandLineOps *ops, void *opaque,
                                      const char *socket_dir, unsigned first_set, GError **error);
+
+/* Elements of <hyperv> that QEMU's command lines have, in order; NULL after the last. Those with
+ * values alone are more than words without @is_kvm. */
+const char *command_line_hyperv(unsigned index, bool is_kvm);
+
 void command_line_free(CommandLine *line);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CommandLine, command_line_free)
 

@@ -160,6 +160,7 @@ const CommandLineOps domain_resources = {
     .open_file = open_file,
     .listen_unix = listen_unix,
     .open_tap = tap_open,
+    .has_images = true,
 };
 
 /* --- the process --- */

@@ -1,55 +1,19 @@
 /* What a guest of one engine can have, for <domainCapabilities>: what the engine has and this
- * daemon uses.
- *
- * Kept in step with daemon/domain/command-line*.c, which refuses the rest.
+ * daemon uses, by the table that the command lines are made from.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/capabilities/capabilities.h"
 
+#include "daemon/domain/command-line.h"
+#include "daemon/domain/device-table.h"
 #include "daemon/error.h"
 #include "daemon/host/host.h"
 
 #include <string.h>
 #include <unistd.h>
 
-/* A value of an enum, and the engine's device that it takes (NULL: none). */
-typedef struct ValueRow {
-    const char *element, *name, *value;
-    const char *device;
-    enum { ANY_ENGINE, ONLY_QEMU } engines;
-} ValueRow;
-
-static const ValueRow value_rows[] = {
-    { "disk", "diskDevice", "disk", "virtio-blk-device", ANY_ENGINE },
-    { "disk", "diskDevice", "cdrom", "ide-cd", ONLY_QEMU },
-    { "disk", "diskDevice", "floppy", "floppy", ONLY_QEMU },
-    { "disk", "bus", "ide", "piix3-ide", ONLY_QEMU },
-    { "disk", "bus", "fdc", "floppy", ONLY_QEMU },
-    { "disk", "bus", "scsi", "virtio-scsi-device", ONLY_QEMU },
-    { "disk", "bus", "virtio", "virtio-blk-device", ANY_ENGINE },
-    { "disk", "bus", "usb", "usb-storage", ONLY_QEMU },
-    { "disk", "bus", "sata", "ich9-ahci", ONLY_QEMU },
-    { "disk", "model", "virtio", "virtio-blk-device", ANY_ENGINE },
-    { "graphics", "type", "vnc", "VGA", ONLY_QEMU },
-    { "video", "modelType", "vga", "VGA", ONLY_QEMU },
-    { "video", "modelType", "cirrus", "cirrus-vga", ONLY_QEMU },
-    { "video", "modelType", "vmvga", "vmware-svga", ONLY_QEMU },
-    { "video", "modelType", "qxl", "qxl-vga", ONLY_QEMU },
-    { "video", "modelType", "virtio", "virtio-vga", ONLY_QEMU },
-    { "video", "modelType", "none", "VGA", ONLY_QEMU },
-    { "video", "modelType", "bochs", "bochs-display", ONLY_QEMU },
-    { "hostdev", NULL, NULL, NULL, ANY_ENGINE },
-    { "rng", "model", "virtio", "virtio-rng-device", ANY_ENGINE },
-    { "rng", "backendModel", "random", "virtio-rng-device", ANY_ENGINE },
-    { "rng", "backendModel", "builtin", "virtio-rng-device", ANY_ENGINE },
-    { "filesystem", NULL, NULL, NULL, ANY_ENGINE },
-    { "tpm", NULL, NULL, NULL, ANY_ENGINE },
-    { "redirdev", NULL, NULL, NULL, ANY_ENGINE },
-    { "channel", "type", "pty", "virtserialport", ANY_ENGINE },
-    { "channel", "type", "unix", "virtserialport", ANY_ENGINE },
-};
-
 #define DEVICES_MAX 16
 #define VALUES_MAX 16
+#define HYPERV_MAX 32
 
 /* What the structs for the text point to. */
 typedef struct Gather {
@@ -68,48 +32,57 @@ static bool machine_is(const EngineMachine *machine, const char *prefix)
     return g_str_has_prefix(machine->name, prefix);
 }
 
-static bool has_value(const Gather *gather, const ValueRow *row)
+static bool has_value(const Gather *gather, const DeviceValue *row)
 {
     const Engine *engine = gather->engine;
     const EngineMachine *machine = gather->machine;
-    if (!row->value || (row->engines == ONLY_QEMU && engine->is_lodge)) {
+    if (!row->device[engine->is_lodge ? ENGINE_LODGE : ENGINE_QEMU]) {
         return false;
     }
     /* Buses that are part of one chipset. */
-    if (!strcmp(row->value, "ide") &&
+    if (row->property == PROPERTY_DISK_BUS && row->value == DISK_BUS_IDE &&
         (machine_is(machine, "pc-q35") || machine_is(machine, "microvm"))) {
         return false;
     }
-    return !row->device || engine_has_device(engine, row->device);
+    /* A display that is not there says nothing where there is no other. */
+    if (row->property == PROPERTY_VIDEO && engine->is_lodge) {
+        return false;
+    }
+    return !row->probe || engine_has_device(engine, row->probe);
 }
 
-static void add_value(Gather *gather, unsigned d, const ValueRow *row)
+/* The values of @property that a guest can have; ends with NULL. */
+static bool gather_values(const Gather *gather, DeviceProperty property, const char **out)
 {
-    CapsDevice *device = &gather->devices[d];
-    unsigned e = 0;
-    while (device->enums[e].name && strcmp(device->enums[e].name, row->name)) {
-        e++;
+    unsigned n = 0;
+    for (unsigned i = 0; i < device_n_values; i++) {
+        const DeviceValue *row = &device_values[i];
+        if (row->property == property && n < VALUES_MAX && has_value(gather, row)) {
+            out[n++] = xml_enum_name(device_properties[property].values, row->value);
+        }
     }
-    const char **values = gather->values[d][e];
-    device->enums[e] = (CapsEnum){ row->name, values };
-    device->is_supported = true;
-    unsigned v = 0;
-    while (values[v]) {
-        v++;
-    }
-    values[v] = row->value;
+    out[n] = NULL;
+    return n > 0;
 }
 
 static void gather_devices(Gather *gather)
 {
     unsigned n = 0;
-    for (unsigned i = 0; i < G_N_ELEMENTS(value_rows); i++) {
-        const ValueRow *row = &value_rows[i];
-        if (i == 0 || strcmp(row->element, value_rows[i - 1].element)) {
-            gather->devices[n++].element = row->element;
+    unsigned e = 0;
+    for (unsigned p = 0; p < DEVICE_PROPERTIES; p++) {
+        const DevicePropertyInfo *info = &device_properties[p];
+        if (!info->element) {
+            continue;
         }
-        if (has_value(gather, row)) {
-            add_value(gather, n - 1, row);
+        if (n == 0 || strcmp(gather->devices[n - 1].element, info->element)) {
+            gather->devices[n++].element = info->element;
+            e = 0;
+        }
+        CapsDevice *device = &gather->devices[n - 1];
+        if (info->name && gather_values(gather, p, gather->values[n - 1][e])) {
+            device->enums[e] = (CapsEnum){ info->name, gather->values[n - 1][e] };
+            device->is_supported = true;
+            e++;
         }
     }
 }
@@ -182,12 +155,17 @@ static unsigned find_loaders(const Engine *engine, const char **out, unsigned ma
 static char *format(Gather *gather, bool is_kvm)
 {
     static const char *const none[] = { NULL };
-    static const char *const anonymous[] = { "anonymous", NULL };
+    const char *memory_sources[VALUES_MAX + 1];
     const Engine *engine = gather->engine;
     const char *loaders[8];
     find_loaders(engine, loaders, G_N_ELEMENTS(loaders));
     gather_devices(gather);
+    gather_values(gather, PROPERTY_MEMORY_SOURCE, memory_sources);
     gather_models(gather);
+    const char *hyperv[HYPERV_MAX + 1] = { NULL };
+    for (unsigned i = 0; i < HYPERV_MAX && !engine->is_lodge; i++) {
+        hyperv[i] = command_line_hyperv(i, is_kvm);
+    }
     const X86Model *model = gather_host_model(gather);
     DomainCapabilities caps = {
         .emulator = engine->path,
@@ -205,9 +183,12 @@ static char *format(Gather *gather, bool is_kvm)
         .host_disabled = (const char *const *)gather->disabled->pdata,
         .models = (const CapsCpuModel *)(void *)gather->models->data,
         .n_models = gather->models->len,
-        .memory_sources = anonymous,
+        .memory_sources = memory_sources,
         .devices = gather->devices,
         .has_iothreads = true,
+        .hyperv = hyperv[0] ? hyperv : NULL,
+        .has_vmcoreinfo = !engine->is_lodge && engine_has_device(engine, "vmcoreinfo"),
+        .has_genid = !engine->is_lodge && engine_has_device(engine, "vmgenid"),
     };
     return domain_capabilities_format(&caps);
 }

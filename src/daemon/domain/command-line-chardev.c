@@ -1,0 +1,183 @@
+/* Arguments of character devices: what the guest sees, and where it leads on the host.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/command-line-private.h"
+#include "daemon/domain/device-table.h"
+
+#include <string.h>
+
+/* A listening socket at @path (made up and filled in when NULL). */
+static bool add_unix_listener(CommandLine *line, DomainChardev *source, const char *id,
+                              const char *name, GString *text, GError **error)
+{
+    if (!source->path) {
+        g_autofree char *file = g_strdup(name);
+        g_strdelimit(file, "/", '_');
+        source->path = g_strdup_printf("%s/%s", line->socket_dir, file);
+    }
+    int fd = line->ops->listen_unix(line->opaque, source->path, error);
+    if (fd < 0) {
+        return false;
+    }
+    g_array_append_val(line->fds, fd);
+    g_string_append_printf(text, "socket,id=%s,fd=%d,server=on,wait=off", id, fd);
+    return true;
+}
+
+static bool append_file(CommandLine *line, GString *text, const char *option, const char *path,
+                        GError **error)
+{
+    int fd = line->ops->open_file(line->opaque, path, true, error);
+    if (fd < 0) {
+        return false;
+    }
+    g_string_append_printf(text, ",%s=/dev/fdset/%u", option, line_add_fd(line, fd));
+    return true;
+}
+
+static bool add_chardev(CommandLine *line, DomainChardev *source, const char *alias,
+                        const char *name, GError **error)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    g_autofree char *id = g_strdup_printf("char%s", alias);
+    const char *word = device_table_word(PROPERTY_CHARDEV, (int)source->type, line->engine);
+    bool ok = true;
+    if (!word || source->tls == TRI_YES) {
+        return line_refuse(line, error, "%s with a back end of type '%s'%s", name,
+                           domain_name(chardev_type, source->type) ?: "none",
+                           word ? " and TLS" : "");
+    }
+    switch (source->type) {
+    case CHARDEV_PTY:
+    case CHARDEV_NULL:
+        g_string_printf(text, "%s,id=%s", word, id);
+        break;
+    case CHARDEV_FILE:
+        g_string_printf(text, "file,id=%s%s", id, source->append == TRI_YES ? ",append=on" : "");
+        ok = append_file(line, text, "path", source->path ?: "", error);
+        break;
+    case CHARDEV_PIPE:
+        g_string_printf(text, "pipe,id=%s,path=%s", id, source->path);
+        break;
+    case CHARDEV_UNIX:
+        if (source->mode == SOCKET_BIND || !source->path) {
+            ok = add_unix_listener(line, source, id, name, text, error);
+        } else {
+            g_autofree char *path = line_escape(source->path);
+            g_string_printf(text, "socket,id=%s,path=%s", id, path);
+        }
+        break;
+    case CHARDEV_TCP:
+        g_string_printf(text, "socket,id=%s,host=%s,port=%s%s%s", id, source->host, source->service,
+                        source->mode == SOCKET_BIND ? ",server=on,wait=off" : "",
+                        source->protocol == TCP_TELNET ? ",telnet=on" : "");
+        break;
+    case CHARDEV_UDP:
+        g_string_printf(text, "udp,id=%s,host=%s,port=%s,localaddr=%s,localport=%s", id,
+                        source->host ?: "", source->service ?: "", source->bind_host ?: "",
+                        source->bind_service ?: "0");
+        break;
+    default: /* CHARDEV_DEV */
+        g_string_printf(text, "%s,id=%s", word, id);
+        ok = append_file(line, text, "path", source->path ?: "", error);
+    }
+    if (source->reconnect_enabled == TRI_YES) {
+        g_string_append_printf(text, ",reconnect=%u", source->reconnect_timeout_s);
+    }
+    if (ok && source->log_file) {
+        ok = append_file(line, text, "logfile", source->log_file, error);
+        g_string_append(text, ",logappend=on");
+    }
+    if (ok) {
+        line_add(line, "-chardev", g_strdup(text->str));
+    }
+    return ok;
+}
+
+/* isa-serial without a target, which definitions before libvirt 3.10 have not. */
+static DomainSerialTarget serial_target_of(const DomainCharDevice *serial)
+{
+    return serial->serial_type ? serial->serial_type : SERIAL_ISA;
+}
+
+bool line_add_serial(CommandLine *line, DomainDevice *device, GError **error)
+{
+    DomainCharDevice *serial = (DomainCharDevice *)device;
+    DomainSerialTarget target = serial_target_of(serial);
+    const char *model = device_table_word(PROPERTY_SERIAL, (int)target, line->engine);
+    if (!model) {
+        return line_refuse(line, error, "serial port '%s'", domain_name(serial_target, target));
+    }
+    if (!add_chardev(line, &serial->source, device->alias, "serial port", error)) {
+        return false;
+    }
+    GString *text = g_string_new(model);
+    g_string_append_printf(text, ",chardev=char%s,id=%s", device->alias, device->alias);
+    if (target == SERIAL_ISA) {
+        g_string_append_printf(text, ",index=%" G_GUINT64_FORMAT, serial->port.value);
+    } else if (target == SERIAL_PCI) {
+        g_autofree char *address = line_address(line, device);
+        g_string_append(text, address);
+    } else if (target == SERIAL_ISA_DEBUG && device->address.iobase.set) {
+        g_string_append_printf(text, ",iobase=0x%" G_GINT64_MODIFIER "x",
+                               device->address.iobase.value);
+    }
+    line_add(line, "-device", g_string_free(text, FALSE));
+    return true;
+}
+
+bool line_add_parallel(CommandLine *line, DomainDevice *device, GError **error)
+{
+    DomainCharDevice *parallel = (DomainCharDevice *)device;
+    if (line->engine == ENGINE_LODGE) {
+        return line_refuse(line, error, "parallel port '%s'", device->alias);
+    }
+    if (!add_chardev(line, &parallel->source, device->alias, "parallel port", error)) {
+        return false;
+    }
+    line_add(line, "-device",
+             g_strdup_printf("isa-parallel,chardev=char%s,id=%s", device->alias, device->alias));
+    return true;
+}
+
+static char *serial_bus(const DomainDevice *device)
+{
+    const DomainAddress *address = &device->address;
+    return address->type == ADDRESS_VIRTIO_SERIAL
+               ? g_strdup_printf(",bus=virtio-serial%u.0,nr=%u", address->controller, address->port)
+               : g_strdup("");
+}
+
+bool line_add_console(CommandLine *line, DomainDevice *device, GError **error)
+{
+    DomainCharDevice *console = (DomainCharDevice *)device;
+    if (console->console_type != CONSOLE_VIRTIO) {
+        return true; /* another name of a serial port */
+    }
+    g_autofree char *bus = serial_bus(device);
+    if (!add_chardev(line, &console->source, device->alias, "console", error)) {
+        return false;
+    }
+    line_add(
+        line, "-device",
+        g_strdup_printf("virtconsole%s,chardev=char%s,id=%s", bus, device->alias, device->alias));
+    return true;
+}
+
+bool line_add_channel(CommandLine *line, DomainDevice *device, GError **error)
+{
+    DomainCharDevice *channel = (DomainCharDevice *)device;
+    const char *name = channel->channel_name ?: device->alias;
+    if (channel->channel_type != CHANNEL_VIRTIO) {
+        return line_refuse(line, error, "channel of type '%s'",
+                           domain_name(channel_target, channel->channel_type) ?: "none");
+    }
+    g_autofree char *bus = serial_bus(device);
+    g_autofree char *escaped = line_escape(name);
+    if (!add_chardev(line, &channel->source, device->alias, name, error)) {
+        return false;
+    }
+    line_add(line, "-device",
+             g_strdup_printf("virtserialport%s,chardev=char%s,id=%s,name=%s", bus, device->alias,
+                             device->alias, escaped));
+    return true;
+}

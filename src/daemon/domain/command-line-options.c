@@ -1,0 +1,242 @@
+/* What a definition can say and an engine cannot do. A guest that would lack it is not started: the
+ * rows name what is refused; all else in a definition becomes arguments, is done by the daemon
+ * (limits, pins, addresses), or has no meaning for these engines.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/command-line-private.h"
+
+#include <string.h>
+
+typedef enum OptionOwner {
+    OF_DEVICE, /* of the kind in the row */
+    OF_DOMAIN,
+    OF_CPU,
+    OF_COMMANDLINE,
+} OptionOwner;
+
+typedef enum OptionReach { QEMU_HAS, NONE_HAS } OptionReach;
+
+typedef struct OptionRow {
+    OptionOwner owner;
+    DomainDeviceKind kind;
+    OptionReach reach;
+    const char *what;    /* as in the XML */
+    size_t offset, size; /* of the member: given when not all zero */
+    unsigned only;       /* not 0: refused with this value of an enum alone */
+} OptionRow;
+
+#define MEMBER(type, member) offsetof(type, member), sizeof(((type *)NULL)->member)
+#define DEVICE(kind, reach, type, member, what)                                                    \
+    {                                                                                              \
+        OF_DEVICE, DEVICE_##kind, reach, what, MEMBER(type, member)                                \
+    }
+#define DEVICE_IF(kind, reach, type, member, value, what)                                          \
+    {                                                                                              \
+        OF_DEVICE, DEVICE_##kind, reach, what, MEMBER(type, member), value                         \
+    }
+#define DOMAIN(reach, member, what)                                                                \
+    {                                                                                              \
+        OF_DOMAIN, 0, reach, what, MEMBER(DomainDef, member)                                       \
+    }
+#define DOMAIN_IF(reach, member, value, what)                                                      \
+    {                                                                                              \
+        OF_DOMAIN, 0, reach, what, MEMBER(DomainDef, member), value                                \
+    }
+#define CPU(reach, member, what)                                                                   \
+    {                                                                                              \
+        OF_CPU, 0, reach, what, MEMBER(DomainCpu, member)                                          \
+    }
+#define DISK(reach, member, what) DEVICE(DISK, reach, DomainDisk, member, what)
+#define NET(reach, member, what) DEVICE(INTERFACE, reach, DomainInterface, member, what)
+
+static const OptionRow rows[] = {
+    DOMAIN(NONE_HAS, hwuuid, "<hwuuid>"),
+    DOMAIN(QEMU_HAS, has_genid, "<genid>"),
+    DOMAIN(QEMU_HAS, max_memory, "<maxMemory>"),
+    DOMAIN_IF(NONE_HAS, memory_backing.source, MEMORY_SOURCE_FILE,
+              "<memoryBacking><source type='file'>"),
+    DOMAIN(NONE_HAS, memory_backing.discard, "<memoryBacking><discard>"),
+    DOMAIN(NONE_HAS, resource_fibrechannel_appid, "<fibrechannel>"),
+    DOMAIN(NONE_HAS, keywrap, "<keywrap>"),
+    DOMAIN(NONE_HAS, launch_security, "<launchSecurity>"),
+    DOMAIN(NONE_HAS, os.dtb, "<dtb>"),
+    DOMAIN(NONE_HAS, os.shim, "<shim>"),
+    DOMAIN(QEMU_HAS, os.acpi_table, "<acpi><table>"),
+    DOMAIN(NONE_HAS, os.nvram_source, "<nvram> with a <source>"),
+    DOMAIN_IF(NONE_HAS, os.nvram_format, IMAGE_QCOW2, "<nvram format='qcow2'>"),
+    DOMAIN_IF(NONE_HAS, os.loader_format, IMAGE_QCOW2, "<loader format='qcow2'>"),
+    DOMAIN_IF(NONE_HAS, os.smbios, SMBIOS_HOST, "<smbios mode='host'>"),
+    DOMAIN_IF(QEMU_HAS, os.bios_useserial, TRI_YES, "<bios useserial='yes'>"),
+    DOMAIN(QEMU_HAS, os.bios_reboot_timeout, "<bios rebootTimeout>"),
+    DOMAIN(QEMU_HAS, features.hyperv, "<hyperv>"),
+    DOMAIN_IF(QEMU_HAS, features.kvm_hidden, TRI_YES, "<kvm><hidden>"),
+    DOMAIN_IF(QEMU_HAS, features.kvm_dirty_ring, TRI_YES, "<kvm><dirty-ring>"),
+    DOMAIN_IF(QEMU_HAS, features.vmport, TRI_YES, "<vmport>"),
+    DOMAIN_IF(QEMU_HAS, features.vmcoreinfo, TRI_YES, "<vmcoreinfo>"),
+    DOMAIN_IF(QEMU_HAS, features.smm, TRI_YES, "<smm>"),
+    DOMAIN(QEMU_HAS, features.smm_tseg, "<smm><tseg>"),
+    DOMAIN(NONE_HAS, features.htm, "<htm>"),
+    DOMAIN(NONE_HAS, features.nested_hv, "<nested-hv>"),
+    DOMAIN(NONE_HAS, features.msrs_unknown, "<msrs>"),
+    DOMAIN_IF(NONE_HAS, features.async_teardown, TRI_YES, "<async-teardown>"),
+
+    CPU(QEMU_HAS, vendor_id, "<cpu><model vendor_id>"),
+    CPU(QEMU_HAS, cache_mode, "<cpu><cache>"),
+    CPU(QEMU_HAS, max_phys_addr, "<cpu><maxphysaddr>"),
+    CPU(QEMU_HAS, cells.count, "<cpu><numa>"),
+
+    { OF_COMMANDLINE, 0, NONE_HAS, "<qemu:env>", MEMBER(DomainQemuCommandline, envs.count) },
+    { OF_COMMANDLINE, 0, NONE_HAS, "<qemu:capabilities>",
+      MEMBER(DomainQemuCommandline, capabilities) },
+    { OF_COMMANDLINE, 0, NONE_HAS, "<qemu:override>", MEMBER(DomainQemuCommandline, override) },
+
+    DEVICE_IF(DISK, NONE_HAS, DomainDisk, rawio, TRI_YES, "rawio='yes'"),
+    DISK(NONE_HAS, sgio, "sgio"),
+    DISK(NONE_HAS, source.encryption, "<encryption>"),
+    DISK(NONE_HAS, source.slices.count, "<slices>"),
+    DISK(NONE_HAS, source.reservations, "<reservations>"),
+    DISK(NONE_HAS, source.snapshot_name, "<snapshot>"),
+    DISK(NONE_HAS, source.config_file, "<config>"),
+    DISK(NONE_HAS, source.auth_username, "<auth>"),
+    DISK(NONE_HAS, source.cookies.count, "<cookies>"),
+    DISK(NONE_HAS, source.metadata_cache_bytes, "<metadata_cache>"),
+    DEVICE_IF(DISK, NONE_HAS, DomainDisk, source.tls, TRI_YES, "<source tls='yes'>"),
+    DISK(NONE_HAS, mirror, "<mirror>"),
+    DISK(NONE_HAS, is_transient, "<transient>"),
+    DEVICE_IF(DISK, NONE_HAS, DomainDisk, tray, TRAY_OPEN, "<target tray='open'>"),
+    DISK(NONE_HAS, driver.discard_no_unref, "discard_no_unref"),
+    DISK(QEMU_HAS, driver.virtio, "<driver> with iommu, ats, packed or page_per_vq"),
+    DISK(QEMU_HAS, wwn, "<wwn>"),
+    DISK(QEMU_HAS, vendor, "<vendor>"),
+    DISK(QEMU_HAS, product, "<product>"),
+    DISK(QEMU_HAS, cyls, "<geometry>"),
+
+    NET(NONE_HAS, vlan_tags.count, "<vlan>"),
+    NET(NONE_HAS, virtualport, "<virtualport>"),
+    NET(NONE_HAS, filter, "<filterref>"),
+    NET(NONE_HAS, script, "<script>"),
+    NET(NONE_HAS, downscript, "<downscript>"),
+    NET(NONE_HAS, backenddomain, "<backenddomain>"),
+    NET(NONE_HAS, routes.count, "<route>"),
+    NET(NONE_HAS, source_ips.count, "<source><ip>"),
+    NET(NONE_HAS, guest_dev, "<guest>"),
+    NET(NONE_HAS, teaming, "<teaming>"),
+    NET(NONE_HAS, backend_tap, "<backend tap>"),
+    NET(NONE_HAS, backend_vhost, "<backend vhost>"),
+    NET(NONE_HAS, backend_log_file, "<backend logFile>"),
+    NET(NONE_HAS, coalesce_rx_frames.set, "<coalesce>"),
+    DEVICE_IF(INTERFACE, NONE_HAS, DomainInterface, trust_guest_rx_filters, TRI_YES,
+              "trustGuestRxFilters='yes'"),
+    DEVICE_IF(INTERFACE, QEMU_HAS, DomainInterface, driver, NET_DRIVER_VHOST,
+              "<driver name='vhost'>"),
+    NET(QEMU_HAS, virtio, "<driver> with iommu, ats, packed or page_per_vq"),
+    NET(QEMU_HAS, host, "<driver><host>"),
+    NET(QEMU_HAS, guest, "<driver><guest>"),
+    NET(QEMU_HAS, txmode, "<driver txmode>"),
+    NET(QEMU_HAS, rss, "<driver rss>"),
+    NET(QEMU_HAS, tx_queue_size, "<driver tx_queue_size>"),
+    NET(QEMU_HAS, sndbuf_bytes.set, "<tune><sndbuf>"),
+
+    DEVICE(CONTROLLER, QEMU_HAS, DomainController, virtio,
+           "<driver> with iommu, ats, packed or page_per_vq"),
+    DEVICE(GRAPHICS, NONE_HAS, DomainGraphics, passwd_valid_to, "passwdValidTo"),
+    DEVICE_IF(VIDEO, NONE_HAS, DomainVideo, accel3d, TRI_YES, "<acceleration accel3d='yes'>"),
+    DEVICE_IF(VIDEO, NONE_HAS, DomainVideo, blob, TRI_YES, "<model blob='on'>"),
+    DEVICE_IF(VIDEO, NONE_HAS, DomainVideo, driver, VIDEO_DRIVER_VHOST_USER,
+              "<driver name='vhostuser'>"),
+    DEVICE(AUDIO, NONE_HAS, DomainAudio, input, "<audio><input>"),
+    DEVICE(AUDIO, NONE_HAS, DomainAudio, output, "<audio><output>"),
+    DEVICE(MEMBALLOON, QEMU_HAS, DomainMemballoon, virtio,
+           "<driver> with iommu, ats, packed or page_per_vq"),
+    DEVICE(RNG, QEMU_HAS, DomainRng, virtio, "<driver> with iommu, ats, packed or page_per_vq"),
+};
+
+/* Of every device. */
+static const OptionRow common_rows[] = {
+    { OF_DEVICE, 0, QEMU_HAS, "<acpi index>", MEMBER(DomainDevice, acpi_index.set) },
+    { OF_DEVICE, 0, QEMU_HAS, "<rom>", MEMBER(DomainDevice, rom_file) },
+    { OF_DEVICE, 0, QEMU_HAS, "<rom bar>", MEMBER(DomainDevice, rom_bar) },
+};
+
+static bool is_given(const OptionRow *row, const void *owner)
+{
+    const uint8_t *bytes = (const uint8_t *)owner + row->offset;
+    if (row->only) {
+        unsigned value;
+        memcpy(&value, bytes, sizeof(value));
+        return value == row->only;
+    }
+    for (size_t i = 0; i < row->size; i++) {
+        if (bytes[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* NULL: @owner asks for nothing that the engine of @line lacks. */
+static const OptionRow *find_refused(const CommandLine *line, const OptionRow *table, unsigned n,
+                                     OptionOwner kind_of_owner, DomainDeviceKind kind,
+                                     const void *owner)
+{
+    for (unsigned i = 0; owner && i < n; i++) {
+        const OptionRow *row = &table[i];
+        bool lacks = row->reach == NONE_HAS || line->engine == ENGINE_LODGE;
+        if (row->owner == kind_of_owner && row->kind == kind && lacks && is_given(row, owner)) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+bool line_check_device_options(const CommandLine *line, const DomainDevice *device, GError **error)
+{
+    const OptionRow *row =
+        find_refused(line, rows, G_N_ELEMENTS(rows), OF_DEVICE, device->kind, device)
+            ?: find_refused(line, common_rows, G_N_ELEMENTS(common_rows), OF_DEVICE, 0, device);
+    return !row || line_refuse(line, error, "%s of %s '%s'", row->what,
+                               domain_device_kind_name(device->kind), device->alias ?: "");
+}
+
+static bool check_special(const CommandLine *line, GError **error)
+{
+    const DomainDef *def = line->def;
+    if (def->os.firmware == OS_FIRMWARE_EFI && !def->os.loader) {
+        return line_refuse(line, error, "choice of UEFI firmware (name <loader> and <nvram>)");
+    }
+    if (def->resource_partition && strcmp(def->resource_partition, "/machine") != 0) {
+        return line_refuse(line, error, "<resource><partition> '%s'", def->resource_partition);
+    }
+    const XmlList *pages = &def->memory_backing.pages;
+    const DomainHugepage *first = pages->count ? pages->item[0] : NULL;
+    if (pages->count > 1 || (first && first->nodeset)) {
+        return line_refuse(line, error, "<hugepages> of several sizes, or with a nodeset");
+    }
+    for (unsigned i = 0; line->engine == ENGINE_LODGE && i < def->clock.timers.count; i++) {
+        const DomainTimer *timer = def->clock.timers.item[i];
+        if (timer->frequency_hz ||
+            (timer->name == TIMER_HYPERVCLOCK && timer->present == TRI_YES) ||
+            (timer->name == TIMER_KVMCLOCK && timer->present == TRI_NO) ||
+            (timer->name == TIMER_PIT && timer->present == TRI_NO)) {
+            return line_refuse(line, error, "<timer name='%s'> like that",
+                               domain_name(timer_name, timer->name));
+        }
+    }
+    return true;
+}
+
+bool line_check_options(const CommandLine *line, GError **error)
+{
+    const DomainDef *def = line->def;
+    const struct {
+        OptionOwner kind;
+        const void *owner;
+    } owners[] = { { OF_DOMAIN, def }, { OF_CPU, def->cpu }, { OF_COMMANDLINE, def->qemu } };
+    for (unsigned i = 0; i < G_N_ELEMENTS(owners); i++) {
+        const OptionRow *row =
+            find_refused(line, rows, G_N_ELEMENTS(rows), owners[i].kind, 0, owners[i].owner);
+        if (row) {
+            return line_refuse(line, error, "%s", row->what);
+        }
+    }
+    return check_special(line, error);
+}

@@ -1,0 +1,138 @@
+/* The table of devices. Rows of a property stand together, in libvirt's order.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/domain/device-table.h"
+
+const DevicePropertyInfo device_properties[DEVICE_PROPERTIES] = {
+    [PROPERTY_DISK_DEVICE] = { "disk", "diskDevice", &disk_device_names },
+    [PROPERTY_DISK_BUS] = { "disk", "bus", &disk_bus_names },
+    [PROPERTY_DISK_MODEL] = { "disk", "model", &virtio_model_names },
+    [PROPERTY_GRAPHICS] = { "graphics", "type", &graphics_type_names },
+    [PROPERTY_VIDEO] = { "video", "modelType", &video_model_names },
+    [PROPERTY_HOSTDEV] = { "hostdev" },
+    [PROPERTY_RNG_MODEL] = { "rng", "model", &virtio_model_names },
+    [PROPERTY_RNG_BACKEND] = { "rng", "backendModel", &rng_backend_names },
+    [PROPERTY_FILESYSTEM] = { "filesystem" },
+    [PROPERTY_TPM] = { "tpm" },
+    [PROPERTY_REDIRDEV] = { "redirdev" },
+    [PROPERTY_CHANNEL] = { "channel", "type", &chardev_type_names },
+    [PROPERTY_MEMORY_SOURCE] = { NULL, NULL, &memory_source_names },
+    [PROPERTY_BALLOON] = { NULL, NULL, &balloon_model_names },
+    [PROPERTY_CHARDEV] = { NULL, NULL, &chardev_type_names },
+    [PROPERTY_INPUT_BUS] = { NULL, NULL, &input_bus_names },
+    [PROPERTY_INTERFACE] = { NULL, NULL, &interface_type_names },
+    [PROPERTY_SERIAL] = { NULL, NULL, &serial_target_names },
+    [PROPERTY_SOUND] = { NULL, NULL, &sound_model_names },
+    [PROPERTY_WATCHDOG] = { NULL, NULL, &watchdog_model_names },
+};
+
+#define BOTH(word)                                                                                 \
+    {                                                                                              \
+        [ENGINE_LODGE] = word, [ENGINE_QEMU] = word                                                \
+    }
+#define QEMU(word)                                                                                 \
+    {                                                                                              \
+        [ENGINE_QEMU] = word                                                                       \
+    }
+
+const DeviceValue device_values[] = {
+    { PROPERTY_DISK_DEVICE, DISK_DEVICE_DISK, BOTH("disk"), "virtio-blk-device" },
+    { PROPERTY_DISK_DEVICE, DISK_DEVICE_CDROM, QEMU("cd"), "ide-cd" },
+    { PROPERTY_DISK_DEVICE, DISK_DEVICE_FLOPPY, QEMU("floppy"), "floppy" },
+
+    { PROPERTY_DISK_BUS, DISK_BUS_IDE, QEMU("ide"), "piix3-ide" },
+    { PROPERTY_DISK_BUS, DISK_BUS_FDC, QEMU("floppy"), "floppy" },
+    { PROPERTY_DISK_BUS, DISK_BUS_SCSI, QEMU("scsi"), "virtio-scsi-device" },
+    { PROPERTY_DISK_BUS, DISK_BUS_VIRTIO, BOTH("blk"), "virtio-blk-device" },
+    { PROPERTY_DISK_BUS, DISK_BUS_USB, QEMU("usb-storage"), "usb-storage" },
+    { PROPERTY_DISK_BUS, DISK_BUS_SATA, QEMU("ide"), "ich9-ahci" },
+
+    { PROPERTY_DISK_MODEL, VIRTIO_MODEL_VIRTIO, BOTH(""), "virtio-blk-device" },
+    { PROPERTY_DISK_MODEL, VIRTIO_MODEL_TRANSITIONAL,
+      BOTH(",disable-legacy=off,disable-modern=off"), "virtio-blk-device" },
+    { PROPERTY_DISK_MODEL, VIRTIO_MODEL_NON_TRANSITIONAL,
+      BOTH(",disable-legacy=on,disable-modern=off"), "virtio-blk-device" },
+
+    { PROPERTY_GRAPHICS, GRAPHICS_VNC, QEMU("vnc"), "VGA" },
+
+    { PROPERTY_VIDEO, VIDEO_VGA, QEMU("VGA"), "VGA" },
+    { PROPERTY_VIDEO, VIDEO_CIRRUS, QEMU("cirrus-vga"), "cirrus-vga" },
+    { PROPERTY_VIDEO, VIDEO_VMVGA, QEMU("vmware-svga"), "vmware-svga" },
+    { PROPERTY_VIDEO, VIDEO_QXL, QEMU("qxl-vga"), "qxl-vga" },
+    { PROPERTY_VIDEO, VIDEO_VIRTIO, QEMU("virtio-vga"), "virtio-vga" },
+    { PROPERTY_VIDEO, VIDEO_NO, BOTH(""), "VGA" },
+    { PROPERTY_VIDEO, VIDEO_BOCHS, QEMU("bochs-display"), "bochs-display" },
+    { PROPERTY_VIDEO, VIDEO_RAMFB, QEMU("ramfb"), "ramfb" },
+
+    { PROPERTY_RNG_MODEL, VIRTIO_MODEL_VIRTIO, BOTH(""), "virtio-rng-device" },
+    { PROPERTY_RNG_MODEL, VIRTIO_MODEL_TRANSITIONAL, BOTH(",disable-legacy=off,disable-modern=off"),
+      "virtio-rng-device" },
+    { PROPERTY_RNG_MODEL, VIRTIO_MODEL_NON_TRANSITIONAL,
+      BOTH(",disable-legacy=on,disable-modern=off"), "virtio-rng-device" },
+
+    { PROPERTY_RNG_BACKEND, RNG_RANDOM, BOTH("rng-random"), "virtio-rng-device" },
+    { PROPERTY_RNG_BACKEND, RNG_BUILTIN, BOTH("rng-builtin"), "virtio-rng-device" },
+
+    { PROPERTY_CHANNEL, CHARDEV_PTY, BOTH("pty"), "virtserialport" },
+    { PROPERTY_CHANNEL, CHARDEV_UNIX, BOTH("socket"), "virtserialport" },
+
+    { PROPERTY_MEMORY_SOURCE, MEMORY_SOURCE_ANONYMOUS, BOTH("memory-backend-ram"), NULL },
+    { PROPERTY_MEMORY_SOURCE, MEMORY_SOURCE_MEMFD, BOTH("memory-backend-memfd"), NULL },
+
+    { PROPERTY_BALLOON, BALLOON_VIRTIO, BOTH(""), NULL },
+    { PROPERTY_BALLOON, BALLOON_TRANSITIONAL, BOTH(",disable-legacy=off,disable-modern=off"),
+      NULL },
+    { PROPERTY_BALLOON, BALLOON_NON_TRANSITIONAL, BOTH(",disable-legacy=on,disable-modern=off"),
+      NULL },
+    { PROPERTY_BALLOON, BALLOON_NO, BOTH(""), NULL },
+
+    { PROPERTY_CHARDEV, CHARDEV_NULL, BOTH("null"), NULL },
+    { PROPERTY_CHARDEV, CHARDEV_PTY, BOTH("pty"), NULL },
+    { PROPERTY_CHARDEV, CHARDEV_DEV, QEMU("serial"), NULL },
+    { PROPERTY_CHARDEV, CHARDEV_FILE, BOTH("file"), NULL },
+    { PROPERTY_CHARDEV, CHARDEV_PIPE, BOTH("pipe"), NULL },
+    { PROPERTY_CHARDEV, CHARDEV_UDP, QEMU("udp"), NULL },
+    { PROPERTY_CHARDEV, CHARDEV_TCP, BOTH("socket"), NULL },
+    { PROPERTY_CHARDEV, CHARDEV_UNIX, BOTH("socket"), NULL },
+
+    { PROPERTY_INPUT_BUS, INPUT_BUS_PS2, BOTH(""), NULL }, /* the machine has them */
+    { PROPERTY_INPUT_BUS, INPUT_BUS_USB, QEMU("usb"), NULL },
+    { PROPERTY_INPUT_BUS, INPUT_BUS_VIRTIO, QEMU("virtio"), NULL },
+
+    { PROPERTY_INTERFACE, INTERFACE_USER, BOTH("user"), NULL },
+    { PROPERTY_INTERFACE, INTERFACE_ETHERNET, BOTH("tap"), NULL },
+    { PROPERTY_INTERFACE, INTERFACE_BRIDGE, BOTH("tap"), NULL },
+    { PROPERTY_INTERFACE, INTERFACE_DIRECT, BOTH("tap"), NULL },
+    { PROPERTY_INTERFACE, INTERFACE_SERVER, QEMU("socket"), NULL },
+    { PROPERTY_INTERFACE, INTERFACE_CLIENT, QEMU("socket"), NULL },
+    { PROPERTY_INTERFACE, INTERFACE_MCAST, QEMU("socket"), NULL },
+    { PROPERTY_INTERFACE, INTERFACE_UDP, QEMU("socket"), NULL },
+
+    { PROPERTY_SERIAL, SERIAL_ISA, BOTH("isa-serial"), NULL },
+    { PROPERTY_SERIAL, SERIAL_ISA_DEBUG, BOTH("isa-debugcon"), NULL },
+    { PROPERTY_SERIAL, SERIAL_PCI, QEMU("pci-serial"), NULL },
+    { PROPERTY_SERIAL, SERIAL_USB, QEMU("usb-serial"), NULL },
+
+    { PROPERTY_SOUND, SOUND_SB16, QEMU("sb16"), NULL },
+    { PROPERTY_SOUND, SOUND_ES1370, QEMU("ES1370"), NULL },
+    { PROPERTY_SOUND, SOUND_AC97, QEMU("AC97"), NULL },
+    { PROPERTY_SOUND, SOUND_ICH6, QEMU("intel-hda"), NULL },
+    { PROPERTY_SOUND, SOUND_ICH9, QEMU("ich9-intel-hda"), NULL },
+    { PROPERTY_SOUND, SOUND_USB, QEMU("usb-audio"), NULL },
+
+    { PROPERTY_WATCHDOG, WATCHDOG_I6300ESB, QEMU("i6300esb"), NULL },
+    { PROPERTY_WATCHDOG, WATCHDOG_IB700, QEMU("ib700"), NULL },
+    { PROPERTY_WATCHDOG, WATCHDOG_ITCO, QEMU("itco"), NULL }, /* the chipset's */
+};
+
+const unsigned device_n_values = G_N_ELEMENTS(device_values);
+
+const char *device_table_word(DeviceProperty property, int value, GuestEngine engine)
+{
+    for (unsigned i = 0; i < device_n_values; i++) {
+        const DeviceValue *row = &device_values[i];
+        if (row->property == property && row->value == value) {
+            return row->device[engine];
+        }
+    }
+    return NULL;
+}
