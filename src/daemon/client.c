@@ -10,6 +10,9 @@
 /* Past this much unread output nothing more is read from the client. */
 #define OUTPUT_PAUSE_BYTES (1u << 20)
 
+/* From a failure to authenticate to its answer. */
+#define REFUSAL_NS (2 * NS_PER_SEC)
+
 typedef struct CloseHook {
     unsigned handle;
     void (*func)(void *opaque);
@@ -96,6 +99,10 @@ static void tear_down(DaemonClient *client, const char *reason)
     while ((call = g_queue_pop_head(&client->pending))) {
         call_free(call);
     }
+    if (client->refused) {
+        call_free(g_steal_pointer(&client->refused));
+    }
+    g_clear_error(&client->refusal);
     server_remove_client(client->server, client);
 }
 
@@ -120,6 +127,22 @@ void client_set_authenticated(DaemonClient *client)
     rpc_connection_set_limit(client->connection, RPC_MESSAGE_MAX);
 }
 
+void client_refuse(DaemonCall *call, GError *why)
+{
+    DaemonClient *client = call_client(call);
+    log_warn("client %" G_GUINT64_FORMAT " failed to authenticate: %s", client->id, why->message);
+    client->refused = call_hold(call);
+    client->refusal = why;
+    client->refuse_at_ns = clock_monotonic_ns() + REFUSAL_NS;
+    client_set_pause(client, PAUSE_REFUSAL, true);
+}
+
+static void tell_refusal(DaemonClient *client)
+{
+    call_finish(g_steal_pointer(&client->refused), g_steal_pointer(&client->refusal));
+    client_close(client, "it failed to authenticate");
+}
+
 static void send_keepalive(DaemonClient *client, uint32_t procedure)
 {
     RpcHeader header = { RPC_PROGRAM_KEEPALIVE, 1, procedure, RPC_MESSAGE, 0, RPC_OK };
@@ -132,6 +155,12 @@ static void send_keepalive(DaemonClient *client, uint32_t procedure)
 void client_tick(DaemonClient *client, int64_t now_ns)
 {
     const ServerLimits *limits = &client->server->limits;
+    if (client->refused) {
+        if (now_ns >= client->refuse_at_ns) {
+            tell_refusal(client);
+        }
+        return;
+    }
     if (!client->authenticated && now_ns >= client->deadline_ns) {
         client_close(client, "it did not authenticate in time");
         return;

@@ -17,9 +17,10 @@ typedef enum AuthMethod { AUTH_METHOD_NONE, AUTH_METHOD_SASL, AUTH_METHOD_POLKIT
 
 /* Why nothing is read from a client at the moment. */
 typedef enum ClientPause {
-    PAUSE_CALLS = 1 << 0,  /* too many calls wait */
-    PAUSE_OUTPUT = 1 << 1, /* it does not read its replies */
-    PAUSE_STREAM = 1 << 2, /* a stream's receiver is slow */
+    PAUSE_CALLS = 1 << 0,   /* too many calls wait */
+    PAUSE_OUTPUT = 1 << 1,  /* it does not read its replies */
+    PAUSE_STREAM = 1 << 2,  /* a stream's receiver is slow */
+    PAUSE_REFUSAL = 1 << 3, /* it failed to authenticate and is about to be told */
 } ClientPause;
 
 struct DaemonClient {
@@ -36,8 +37,11 @@ struct DaemonClient {
     bool local;              /* came by a unix socket */
     AuthMethod auth;
     bool authenticated, opened, closed;
-    ScramServer *scram; /* while SASL goes on */
-    unsigned pause;     /* ClientPause */
+    ScramServer *scram;  /* while SASL goes on */
+    DaemonCall *refused; /* held; see client_refuse() */
+    GError *refusal;
+    int64_t refuse_at_ns;
+    unsigned pause; /* ClientPause */
 
     bool answers_pings;
     int64_t next_ping_ns;
@@ -65,6 +69,11 @@ void client_close(DaemonClient *client, const char *reason);
 
 /* The client has shown who it is. */
 void client_set_authenticated(DaemonClient *client);
+
+/* Holds @call, by which the client failed to authenticate: @why (transfer full) is its answer in 2
+ * to 2.5 seconds, then the connection ends. Together with max_anonymous_clients this is what limits
+ * guessing. Context: the loop's thread; the handler then returns true. */
+void client_refuse(DaemonCall *call, GError *why);
 
 void client_set_pause(DaemonClient *client, ClientPause why, bool on);
 

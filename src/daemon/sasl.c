@@ -1,6 +1,7 @@
 /* Authentication by SASL: SCRAM-SHA-256, which needs no secret on the wire.
  *
- * One failure ends the connection; a new one counts against max_anonymous_clients.
+ * One failure ends the connection, after a while; all that wait count against
+ * max_anonymous_clients.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/log.h"
 #include "daemon/error.h"
@@ -31,24 +32,19 @@ bool handle_auth_sasl_init(DaemonCall *call, RemoteAuthSaslInitRet *ret, GError 
     return check_method(call, error);
 }
 
-/* Failed: the connection has had its chance. */
-static void close_after_reply(void *opaque)
-{
-    DaemonClient *client = opaque;
-    rpc_connection_abort(client->connection, "it failed to authenticate");
-}
-
-static bool step(DaemonCall *call, const char *data, uint32_t size, int32_t *out_complete,
-                 char **out_data, uint32_t *out_size, GError **error)
+/* The next message of the exchange; the call is held where it fails. */
+static void step(DaemonCall *call, const char *data, uint32_t size, int32_t *out_complete,
+                 char **out_data, uint32_t *out_size)
 {
     DaemonClient *client = call->client;
     bool complete = false;
     char *reply = NULL;
     g_autoptr(GError) why = NULL;
     if (!scram_server_step(client->scram, data, size, &reply, &complete, &why)) {
-        daemon_error_set(error, DAEMON_ERROR_AUTH_FAILED, "%s", why->message);
-        close_after_reply(client);
-        return false;
+        GError *refusal = NULL;
+        daemon_error_set(&refusal, DAEMON_ERROR_AUTH_FAILED, "%s", why->message);
+        client_refuse(call, refusal);
+        return;
     }
     *out_data = arena_take(call_arena(call), reply, NULL);
     *out_size = (uint32_t)strlen(reply);
@@ -56,16 +52,16 @@ static bool step(DaemonCall *call, const char *data, uint32_t size, int32_t *out
     if (complete && !server_allows(client->server->sasl_users, scram_server_user(client->scram))) {
         log_warn("user '%s' is refused: not on sasl_allowed_username_list",
                  scram_server_user(client->scram));
-        daemon_error_set(error, DAEMON_ERROR_AUTH_FAILED, "authentication failed");
-        close_after_reply(client);
-        return false;
+        GError *refusal = NULL;
+        daemon_error_set(&refusal, DAEMON_ERROR_AUTH_FAILED, "authentication failed");
+        client_refuse(call, refusal);
+        return;
     }
     if (complete) {
         client->identity.sasl_name = g_strdup(scram_server_user(client->scram));
         g_clear_pointer(&client->scram, scram_server_free);
         client_set_authenticated(client);
     }
-    return true;
 }
 
 bool handle_auth_sasl_start(DaemonCall *call, const RemoteAuthSaslStartArgs *args,
@@ -81,7 +77,8 @@ bool handle_auth_sasl_start(DaemonCall *call, const RemoteAuthSaslStartArgs *arg
         return false;
     }
     client->scram = scram_server_new(client->server->scram_store);
-    return step(call, args->data, args->n_data, &ret->complete, &ret->data, &ret->n_data, error);
+    step(call, args->data, args->n_data, &ret->complete, &ret->data, &ret->n_data);
+    return true;
 }
 
 bool handle_auth_sasl_step(DaemonCall *call, const RemoteAuthSaslStepArgs *args,
@@ -94,7 +91,8 @@ bool handle_auth_sasl_step(DaemonCall *call, const RemoteAuthSaslStepArgs *args,
         daemon_error_set(error, DAEMON_ERROR_AUTH_FAILED, "authentication was not started");
         return false;
     }
-    return step(call, args->data, args->n_data, &ret->complete, &ret->data, &ret->n_data, error);
+    step(call, args->data, args->n_data, &ret->complete, &ret->data, &ret->n_data);
+    return true;
 }
 
 static const DispatchEntry handlers[] = {

@@ -2,10 +2,13 @@
 
 SPDX-License-Identifier: GPL-2.0-or-later
 """
+import base64
+import contextlib
 import os
 import subprocess
 import sys
 import threading
+import time
 
 import libvirt
 import pytest
@@ -135,6 +138,47 @@ def test_libvirts_client_logs_in_by_scram(sasl_daemon):
         with pytest.raises(libvirt.libvirtError) as caught:
             log_in(sasl_daemon.uri, user, password)
         assert caught.value.get_error_code() == libvirt.VIR_ERR_AUTH_FAILED
+
+
+def guess(client, word):
+    """Begins SCRAM and ends it with a proof that is wrong. The serial: the answer is not waited for."""
+    first = client.call("AUTH_SASL_START", mech="SCRAM-SHA-256", nil=0, data=b"n,,n=ann,r=" + word)
+    nonce = bytes(first["data"]).split(b",")[0]
+    return client.start("AUTH_SASL_STEP", nil=0, data=b"c=biws," + nonce + b",p=" + base64.b64encode(bytes(32)))
+
+
+def test_who_guesses_passwords_waits_for_each_answer(sasl_daemon):
+    started = time.monotonic()
+    with sasl_daemon.client() as client:
+        serial = guess(client, b"abcdefgh")
+        with pytest.raises(rpc.RpcError) as caught:
+            client.wait(serial, "AUTH_SASL_STEP")
+        assert caught.value.code == 45
+        assert time.monotonic() - started >= 2  # what it must be at least
+        with pytest.raises(ConnectionError):  # and that was the only guess
+            client.call("AUTH_LIST")
+
+
+def test_guesses_that_wait_for_answers_use_up_connections(start_lodged, tmp_path):
+    credentials = tmp_path / "credentials"
+    credentials.write_text(SCRAM_ENTRY)
+    credentials.chmod(0o600)
+    daemon = start_lodged(config=f'auth_unix_rw = "sasl"\nsasl_file = "{credentials}"\nmax_anonymous_clients = 3\n')
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            guess(stack.enter_context(daemon.client()), b"abcdefgh")
+        with pytest.raises(ConnectionError):
+            with daemon.client() as fourth:
+                fourth.call("AUTH_LIST")
+    # Guessers that leave give their places back.
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with daemon.client() as client:
+                assert client.call("AUTH_LIST")["types"] == [1]
+                return
+        except ConnectionError:
+            assert time.monotonic() < deadline
 
 
 def virt_admin(daemon, *words):
