@@ -11,6 +11,7 @@ import time
 import pytest
 
 import images
+from lodged import Lodged
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("LODGE_BUILD", os.path.join(TOP, "build"))
@@ -96,6 +97,32 @@ def prefix(tmp_path_factory):
     (pc,) = folder.rglob("lodge.pc")
     env = dict(os.environ, PKG_CONFIG_LIBDIR=str(pc.parent), PKG_CONFIG_SYSROOT_DIR=str(folder))
     return folder, pc.parent.parent, env
+
+
+def test_the_example_of_a_configuration_has_every_setting(prefix, tmp_path):
+    folder, _, _ = prefix
+    (path,) = folder.rglob("lodged.conf")
+    with open(os.path.join(TOP, "src", "daemon", "config.c"), encoding="utf-8") as file:
+        known = set(re.findall(r'KEY\("(\w+)"', file.read()))
+    text = path.read_text()
+    assert set(re.findall(r"^#(\w+) = ", text, re.M)) == known
+    # All of it in force, but what needs files and groups of this host.
+    text = re.sub(r"^#(?!sasl_file|crl_file|unix_sock_group|guest_uids)(\w+ = )", r"\1", text, flags=re.M)
+    (tmp_path / "lodged.conf").write_text(text)
+    daemon = Lodged(str(tmp_path), "--config", str(tmp_path / "lodged.conf"))
+    daemon.stop()
+    assert "passed over" not in daemon.read_log()
+
+
+def test_the_service_names_what_is_installed(prefix):
+    folder, _, _ = prefix
+    (unit,) = folder.rglob("lodged.service")
+    text = unit.read_text()
+    program = re.search(r"^ExecStart=(\S+)", text, re.M).group(1)
+    assert (folder / program.lstrip("/")).exists() and "KillMode=process" in text
+    if shutil.which("systemd-analyze"):
+        done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False)
+        assert "lodged.service:" not in done.stderr.replace(f"lodged.service: Command {program} is not executable", ""), done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -212,6 +212,18 @@ def test_json_is_json(lodged, one_guest, words):
     assert json.loads(lodged.lodge("--json", *words).stdout) is not Ellipsis
 
 
+def test_whatever_is_printed_is_json_on_request(lodged, one_guest):
+    """All commands of the comparison with virsh: one value, or nothing where there is nothing to tell."""
+    lodged.lodge("start", "g", "--paused", check=False)
+    for line in SAME:
+        done = lodged.lodge("--json", *line.split(), check=False)
+        if done.returncode == 0:
+            assert not done.stdout.strip() or json.loads(done.stdout) is not Ellipsis, line
+        elif not line.startswith("event "):
+            assert json.loads(done.stderr)["message"], line
+    lodged.lodge("start", "g", "--paused", check=False)
+
+
 def with_descriptor(lodged, path, *words):
     """lodge with the file as descriptor 9."""
     return subprocess.run(["sh", "-c", f'exec "$@" 9<>"{path}"', "sh", *lodged.lodge_command(*words)], capture_output=True,
