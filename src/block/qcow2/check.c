@@ -57,11 +57,10 @@ static void refer(Checker *checker, uint64_t offset, uint64_t length, const char
     }
 }
 
-static bool bad_entry(Checker *checker, uint64_t entry, uint64_t guest)
+static void bad_entry(Checker *checker, uint64_t entry, uint64_t guest)
 {
     say(checker, "ERROR: L2 entry " X64 " of guest offset " X64 " is invalid", entry, guest);
     checker->check->corruptions++;
-    return false;
 }
 
 static void count_stats(Checker *checker, uint64_t host, uint64_t *last)
@@ -116,8 +115,29 @@ static void check_l2_entry(Checker *checker, Qcow2Entry entry, uint64_t guest, b
     }
 }
 
-static int check_l2_table(Checker *checker, uint64_t offset, uint64_t guest, bool is_active,
-                          uint64_t *last)
+/* Takes a misplaced cluster away from an entry that reads as zeroes all the same. Returns: whether
+ * it could. */
+static bool mend_entry(Checker *checker, uint64_t table, unsigned index, Qcow2Entry *entry)
+{
+    Qcow2 *q = checker->q;
+    uint8_t raw[16];
+    bool is_zero = q->l2_entry_size == 16 ? !(uint32_t)entry->bits : entry->word & QCOW2_ZERO;
+    /* Version 2 has no zero clusters; one that is not there must not show a backing file's. */
+    bool can_be = q->header.version >= 3 || !q->header.backing_name;
+    if (!(checker->fix & BLOCK_FIX_ERRORS) || !is_zero || !can_be ||
+        qcow2_entry_is_compressed(*entry) ||
+        qcow2_in_cluster(q, entry->word & QCOW2_OFFSET_MASK) == 0) {
+        return false;
+    }
+    entry->word = q->l2_entry_size == 8 && q->header.version >= 3 ? QCOW2_ZERO : 0;
+    be64_put(raw, entry->word);
+    be64_put(raw + 8, entry->bits);
+    qcow2_cache_forget(&q->l2_cache, table);
+    return block_child_write(q->node->file, table + index * (uint64_t)q->l2_entry_size, raw,
+                             q->l2_entry_size) == 0;
+}
+
+static int check_l2_table(Checker *checker, uint64_t offset, uint64_t guest, bool is_active)
 {
     const Qcow2 *q = checker->q;
     g_autofree uint8_t *data = g_malloc(q->cluster_size);
@@ -126,12 +146,19 @@ static int check_l2_table(Checker *checker, uint64_t offset, uint64_t guest, boo
         checker->check->check_errors++;
         return rc;
     }
+    uint64_t last = 0;
     Qcow2Table table = { .data = data };
     for (unsigned i = 0; i < 1u << q->l2_bits; i++) {
         Qcow2Entry entry = qcow2_entry_get(q, &table, i);
-        if (entry.word || entry.bits) {
-            check_l2_entry(checker, entry, guest + ((uint64_t)i << q->cluster_bits), is_active,
-                           last);
+        uint64_t at = guest + ((uint64_t)i << q->cluster_bits);
+        uint64_t corruptions = checker->check->corruptions;
+        if (!entry.word && !entry.bits) {
+            continue;
+        }
+        check_l2_entry(checker, entry, at, is_active, &last);
+        if (checker->check->corruptions > corruptions && mend_entry(checker, offset, i, &entry)) {
+            say(checker, "Repairing the entry of guest offset " X64 ": it reads as zeroes", at);
+            checker->check->corruptions_fixed++;
         }
     }
     return 0;
@@ -140,7 +167,6 @@ static int check_l2_table(Checker *checker, uint64_t offset, uint64_t guest, boo
 static int check_l1(Checker *checker, uint64_t offset, uint32_t entries, bool is_active)
 {
     const Qcow2 *q = checker->q;
-    uint64_t last = 0;
     if (entries == 0) {
         return 0;
     }
@@ -161,7 +187,7 @@ static int check_l1(Checker *checker, uint64_t offset, uint32_t entries, bool is
             refer(checker, table, q->cluster_size, "an L2 table");
             uint64_t guest = (uint64_t)i << (q->cluster_bits + q->l2_bits);
             if (qcow2_cluster_of(q, table) < checker->clusters) {
-                rc = check_l2_table(checker, table, guest, is_active, &last);
+                rc = check_l2_table(checker, table, guest, is_active);
             }
         }
     }
