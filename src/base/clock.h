@@ -29,4 +29,10 @@ static inline int64_t clock_realtime_ns(void)
     return clock_read_ns(CLOCK_REALTIME);
 }
 
+/* Of either clock, for functions that wait until then. */
+static inline struct timespec clock_to_timespec(int64_t ns)
+{
+    return (struct timespec){ .tv_sec = ns / NS_PER_SEC, .tv_nsec = ns % NS_PER_SEC };
+}
+
 #endif

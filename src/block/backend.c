@@ -150,6 +150,9 @@ void block_backend_close(BlockBackend *backend)
         return;
     }
     block_backend_leave_limits(backend);
+    if (backend->pool) {
+        block_backend_wait_idle(backend);
+    }
     file_ring_free(backend->ring);
     workpool_free(backend->pool);
     block_node_unref(backend->node);
@@ -289,6 +292,19 @@ void block_backend_leave(BlockBackend *backend)
     }
 }
 
+/* Until *@count, which broadcasts idle at 0, is none. The lock is held. */
+static void wait_for_none(BlockBackend *backend, const unsigned *count)
+{
+    if (*count == 0) {
+        return;
+    }
+    GPtrArray *hurried = block_node_hurry(backend->node);
+    while (*count) {
+        pthread_cond_wait(&backend->idle, &backend->lock);
+    }
+    block_node_hurry_end(hurried);
+}
+
 void block_backend_drain_begin(BlockBackend *backend)
 {
     pthread_mutex_lock(&backend->lock);
@@ -296,9 +312,7 @@ void block_backend_drain_begin(BlockBackend *backend)
     pthread_mutex_unlock(&backend->lock);
     file_rings_settle();
     LOCK_GUARD(&backend->lock);
-    while (backend->inside) {
-        pthread_cond_wait(&backend->idle, &backend->lock);
-    }
+    wait_for_none(backend, &backend->inside);
 }
 
 void block_backend_drain_end(BlockBackend *backend)
@@ -535,9 +549,7 @@ void block_backend_wait_idle(BlockBackend *backend)
     }
     file_rings_settle();
     LOCK_GUARD(&backend->lock);
-    while (backend->executing) {
-        pthread_cond_wait(&backend->idle, &backend->lock);
-    }
+    wait_for_none(backend, &backend->executing);
 }
 
 static bool has_undelivered(BlockBackend *backend)

@@ -54,6 +54,9 @@ struct BlockDriver {
     /* NULL: read-only format. FUA is done by io.c through flush. */
     int (*write)(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
                  uint64_t skip);
+    /* Between true and false, requests go at once that it would hold back. Nests. NULL: it never
+     * holds any back. */
+    void (*hurry)(BlockNode *node, bool on);
     /* Without waiting: finds where all of the range lies in one run of a file, if reading or
      * writing it there is all that there is to do. True: *@place says so, and it stays so until
      * leave(). False: it is not so, or not known without waiting; read or write does it then. NULL:
@@ -176,6 +179,11 @@ bool block_place(BlockNode *node, uint64_t offset, uint64_t length, bool is_writ
 void block_leave(BlockPlace *place, uint64_t offset, uint64_t length, bool is_write);
 /* They were not. */
 void block_release(BlockPlace *place);
+/* Until block_node_hurry_end(), nothing is held back on its way through @node or below: who waits
+ * for its requests need not wait for limits. Returns: NULL if nothing there holds requests back.
+ * Never waits. */
+GPtrArray *block_node_hurry(BlockNode *node);
+void block_node_hurry_end(GPtrArray *hurried); /* takes it; NULL is accepted */
 /* Enters @node for what runs alone. Transfers that the calling thread has in flight are finished
  * first: they hold their nodes. Ended by pthread_rwlock_unlock(). */
 void block_node_lock_alone(BlockNode *node);

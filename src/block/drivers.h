@@ -7,6 +7,10 @@
 
 extern const BlockDriver block_driver_file;
 extern const BlockDriver block_driver_copy_on_read;
+extern const BlockDriver block_driver_throttle;
+/* The group of a node of it; and another one. Context: the thread that changes the graph. */
+const char *block_throttle_group(const BlockNode *node);
+bool block_throttle_set_group(BlockNode *node, const char *name, GError **error);
 extern const BlockDriver block_driver_fault;
 extern const BlockDriver block_driver_raw;
 extern const BlockDriver block_driver_luks;

@@ -231,7 +231,11 @@ bool block_graph_check_resize(BlockGraph *graph, const BlockNode *node, GError *
         const char *role = parent->file == node        ? "file"
                            : parent->data_file == node ? "data-file"
                                                        : NULL;
-        if (role) {
+        if (role && parent->driver->is_filter) {
+            if (!block_graph_check_resize(graph, parent, error)) {
+                return false;
+            }
+        } else if (role) {
             g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY,
                         "Node '%s' cannot be resized: it is the %s of '%s'; resize that one",
                         node->name, role, parent->name);

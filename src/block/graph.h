@@ -48,7 +48,7 @@ GPtrArray *block_graph_nodes(BlockGraph *graph);
 BlockNode *block_graph_find(BlockGraph *graph, const char *name, GError **error);
 /* As block_graph_find(); a back end's id means its node. */
 BlockNode *block_graph_find_device(BlockGraph *graph, const char *name, GError **error);
-/* Whether @node may change its size: no format or filter above counts on it. */
+/* Whether @node may change its size: no format above counts on it. */
 bool block_graph_check_resize(BlockGraph *graph, const BlockNode *node, GError **error);
 /* Whether a device or an export may use @node. Who @writes needs it for itself: no format has it
  * for its file, nobody writes to it or relies on its content but those who share that. */

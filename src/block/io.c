@@ -33,11 +33,59 @@ static void lock_shared(BlockNode *node)
     pthread_rwlock_rdlock(&node->lock);
 }
 
+static void hurry_below(BlockNode *node, GPtrArray **hurried)
+{
+    if (pthread_rwlock_tryrdlock(&node->lock) != 0) {
+        return; /* it is being changed, and whoever does that hurries it */
+    }
+    BlockNode *const below[] = { node->file, node->data_file, node->backing };
+    if (node->driver->hurry) {
+        *hurried = *hurried ? *hurried : g_ptr_array_new();
+        g_ptr_array_add(*hurried, block_node_ref(node));
+        node->driver->hurry(node, true);
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(below); i++) {
+        if (below[i]) {
+            hurry_below(below[i], hurried);
+        }
+    }
+    pthread_rwlock_unlock(&node->lock);
+}
+
+GPtrArray *block_node_hurry(BlockNode *node)
+{
+    GPtrArray *hurried = NULL;
+    hurry_below(node, &hurried);
+    return hurried;
+}
+
+void block_node_hurry_end(GPtrArray *hurried)
+{
+    for (guint i = 0; hurried && i < hurried->len; i++) {
+        BlockNode *node = g_ptr_array_index(hurried, i);
+        node->driver->hurry(node, false);
+        block_node_unref(node);
+    }
+    if (hurried) {
+        g_ptr_array_unref(hurried);
+    }
+}
+
+/* A node below may hold requests for minutes: they must not hold the writer up. */
+static void lock_hurrying(BlockNode *node)
+{
+    if (pthread_rwlock_trywrlock(&node->lock) != 0) {
+        GPtrArray *hurried = block_node_hurry(node);
+        pthread_rwlock_wrlock(&node->lock);
+        block_node_hurry_end(hurried);
+    }
+}
+
 void block_node_lock_alone(BlockNode *node)
 {
     file_rings_settle();
     __atomic_add_fetch(&node->alone_wanted, 1, __ATOMIC_SEQ_CST);
-    pthread_rwlock_wrlock(&node->lock);
+    lock_hurrying(node);
     __atomic_sub_fetch(&node->alone_wanted, 1, __ATOMIC_SEQ_CST);
 }
 

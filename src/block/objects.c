@@ -2,10 +2,13 @@
 #include "block/objects.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
+#include "block/throttle-spec.h"
 #include "gbase/error.h"
 #include "gbase/strutil.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <gcrypt.h>
 #include <string.h>
@@ -19,6 +22,7 @@ struct BlockObjects {
     pthread_mutex_t lock; /* for all below */
     GHashTable *secrets;  /* id -> GBytes */
     GHashTable *tls;      /* id -> NbdTls */
+    GHashTable *limits;   /* id -> ThrottleGroup */
 };
 
 BlockObjects *block_objects_new(void)
@@ -30,6 +34,8 @@ BlockObjects *block_objects_new(void)
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_bytes_unref);
     objects->tls =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)nbd_tls_unref);
+    objects->limits = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+                                            (GDestroyNotify)throttle_group_unref);
     return objects;
 }
 
@@ -44,6 +50,7 @@ void block_objects_unref(BlockObjects *objects)
     if (objects && g_atomic_int_dec_and_test(&objects->refs)) {
         g_hash_table_unref(objects->secrets);
         g_hash_table_unref(objects->tls);
+        g_hash_table_unref(objects->limits);
         pthread_mutex_destroy(&objects->lock);
         g_free(objects);
     }
@@ -54,7 +61,8 @@ static bool insert(BlockObjects *objects, GHashTable *table, const char *id, gpo
                    GDestroyNotify unref, GError **error)
 {
     LOCK_GUARD(&objects->lock);
-    if (g_hash_table_contains(objects->secrets, id) || g_hash_table_contains(objects->tls, id)) {
+    if (g_hash_table_contains(objects->secrets, id) || g_hash_table_contains(objects->tls, id) ||
+        g_hash_table_contains(objects->limits, id)) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_EXISTS, "there is an object '%s' already", id);
         unref(value);
         return false;
@@ -69,10 +77,18 @@ bool block_objects_add_secret(BlockObjects *objects, const char *id, GBytes *sec
                   error);
 }
 
+bool block_objects_add_limits(BlockObjects *objects, const char *id, ThrottleGroup *group,
+                              GError **error)
+{
+    return insert(objects, objects->limits, id, throttle_group_ref(group),
+                  (GDestroyNotify)throttle_group_unref, error);
+}
+
 bool block_objects_remove(BlockObjects *objects, const char *id)
 {
     LOCK_GUARD(&objects->lock);
-    return g_hash_table_remove(objects->secrets, id) || g_hash_table_remove(objects->tls, id);
+    return g_hash_table_remove(objects->secrets, id) || g_hash_table_remove(objects->tls, id) ||
+           g_hash_table_remove(objects->limits, id);
 }
 
 static GBytes *read_file(const char *path, GError **error)
@@ -210,12 +226,30 @@ static bool add_psk(BlockObjects *objects, const char *id, const BlockSpec *spec
 
 typedef struct ObjectType {
     const char *name;
-    const char *keys; /* with a comma after each */
+    const char *keys; /* with a comma after each; NULL: add() looks at them */
     bool (*add)(BlockObjects *objects, const char *id, const BlockSpec *spec, GError **error);
 } ObjectType;
 
+static bool add_throttle_group(BlockObjects *objects, const char *id, const BlockSpec *spec,
+                               GError **error)
+{
+    ThrottleConfig config;
+    if (!throttle_config_from_spec(spec, &config, error)) {
+        return false;
+    }
+    ThrottleGroup *group = throttle_group_new(NULL, &config, clock_monotonic_ns);
+    if (!group) {
+        lodge_error_set_errno(error, ENOMEM, "cannot make a throttle group");
+        return false;
+    }
+    bool ok = block_objects_add_limits(objects, id, group, error);
+    throttle_group_unref(group);
+    return ok;
+}
+
 static const ObjectType types[] = {
     { "secret", "data,file,format,keyid,iv,", add_secret },
+    { "throttle-group", NULL, add_throttle_group },
     { "tls-creds-psk", "dir,endpoint,verify-peer,priority,username,", add_psk },
     { "tls-creds-x509", "dir,endpoint,verify-peer,priority,sanity-check,", add_x509 },
 };
@@ -247,7 +281,9 @@ bool block_objects_add_spec(BlockObjects *objects, const char *type, const char 
             continue;
         }
         KeyCheck check = { &types[i], NULL };
-        block_spec_foreach(spec, check_key, &check);
+        if (types[i].keys) {
+            block_spec_foreach(spec, check_key, &check);
+        }
         g_autofree char *unknown = check.unknown;
         if (unknown) {
             g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
@@ -300,6 +336,21 @@ GBytes *block_objects_secret(BlockObjects *objects, const char *id, GError **err
                     "there is no secret '%s'; make it by --object secret,id=%s,file=PATH", id, id);
     }
     return secret;
+}
+
+ThrottleGroup *block_objects_limits(BlockObjects *objects, const char *id, GError **error)
+{
+    ThrottleGroup *group = NULL;
+    if (objects) {
+        LOCK_GUARD(&objects->lock);
+        group = g_hash_table_lookup(objects->limits, id);
+        group = group ? throttle_group_ref(group) : NULL;
+    }
+    if (!group) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Throttle group '%s' does not exist", id);
+    }
+    return group;
 }
 
 static NbdTls *find_tls(BlockObjects *objects, const char *id)

@@ -5,6 +5,7 @@
 
 #include "block/block.h"
 #include "block/nbd/tls.h"
+#include "block/throttle-group.h"
 
 /* Any number of specifications and threads share one. */
 struct BlockObjects;
@@ -32,11 +33,16 @@ bool block_objects_add_spec(BlockObjects *objects, const char *type, const char 
 bool block_objects_add_secret(BlockObjects *objects, const char *id, GBytes *secret,
                               GError **error);
 /* Those who found it keep what they have. False: there is none. */
+/* Limits that the node "throttle" finds by @id. @group: referenced. */
+bool block_objects_add_limits(BlockObjects *objects, const char *id, ThrottleGroup *group,
+                              GError **error);
 bool block_objects_remove(BlockObjects *objects, const char *id);
 
 /* The secret of that id (transfer full); @objects may be NULL: there are none. NULL with @error. */
 GBytes *block_objects_secret(BlockObjects *objects, const char *id, GError **error);
 /* Credentials for that side of a connection (transfer full), or NULL with @error. */
 NbdTls *block_objects_tls(BlockObjects *objects, const char *id, bool is_server, GError **error);
+/* (transfer full); NULL with @error: there are none of that id. */
+ThrottleGroup *block_objects_limits(BlockObjects *objects, const char *id, GError **error);
 
 #endif

@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "block/throttle-group.h"
 
+#include "base/clock.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -33,8 +35,8 @@ ThrottleGroup *throttle_group_new(EventLoop *loop, const ThrottleConfig *config,
     group->refs = 1;
     group->loop = loop;
     group->clock = clock;
-    group->timer = loop_timer_new(loop, on_timer, group);
-    if (!group->timer) {
+    group->timer = loop ? loop_timer_new(loop, on_timer, group) : NULL;
+    if (loop && !group->timer) {
         free(group);
         return NULL;
     }
@@ -53,16 +55,21 @@ ThrottleGroup *throttle_group_ref(ThrottleGroup *group)
 void throttle_group_unref(ThrottleGroup *group)
 {
     if (group && __atomic_sub_fetch(&group->refs, 1, __ATOMIC_ACQ_REL) == 0) {
-        loop_timer_free(group->timer);
-        loop_cancel_calls(group->loop, group);
+        if (group->loop) {
+            loop_timer_free(group->timer);
+            loop_cancel_calls(group->loop, group);
+        }
         pthread_mutex_destroy(&group->lock);
         free(group);
     }
 }
 
-bool throttle_group_is_shared(const ThrottleGroup *group)
+bool throttle_group_has_members(ThrottleGroup *group)
 {
-    return __atomic_load_n(&group->refs, __ATOMIC_ACQUIRE) > 1;
+    pthread_mutex_lock(&group->lock);
+    bool has_members = !list_is_empty(&group->members);
+    pthread_mutex_unlock(&group->lock);
+    return has_members;
 }
 
 void throttle_group_get_config(ThrottleGroup *group, ThrottleConfig *out_config)
@@ -76,6 +83,9 @@ void throttle_group_get_config(ThrottleGroup *group, ThrottleConfig *out_config)
  */
 static void wake(ThrottleGroup *group)
 {
+    if (!group->loop) {
+        return; /* who waits looks itself */
+    }
     if (loop_is_current(group->loop)) {
         throttle_group_run(group);
     } else if (loop_call(group->loop, on_timer, group) < 0) {
@@ -96,6 +106,7 @@ void throttle_group_join(ThrottleGroup *group, ThrottleMember *member)
     member->group = group;
     list_init(&member->waiting[0]);
     list_init(&member->waiting[1]);
+    member->hurries = 0;
     pthread_mutex_lock(&group->lock);
     list_append(&group->members, &member->node);
     pthread_mutex_unlock(&group->lock);
@@ -137,6 +148,19 @@ void throttle_group_release(ThrottleMember *member)
     go_all(&ready);
 }
 
+void throttle_group_hurry(ThrottleMember *member, bool on)
+{
+    List ready;
+    list_init(&ready);
+    pthread_mutex_lock(&member->group->lock);
+    member->hurries += on ? 1 : -1u;
+    if (on) {
+        take_all(member, &ready, true);
+    }
+    pthread_mutex_unlock(&member->group->lock);
+    go_all(&ready);
+}
+
 void throttle_group_leave(ThrottleMember *member)
 {
     ThrottleGroup *group = member->group;
@@ -161,8 +185,9 @@ void throttle_group_submit(ThrottleMember *member, ThrottleRequest *request)
     bool write = request->is_write;
     list_init(&request->node);
     pthread_mutex_lock(&group->lock);
-    bool may_go = group->waiting[write] == 0 &&
-                  throttle_wait_ns(&group->throttle, write, group->clock()) == 0;
+    bool may_go =
+        member->hurries > 0 || (group->waiting[write] == 0 &&
+                                throttle_wait_ns(&group->throttle, write, group->clock()) == 0);
     bool is_first = false;
     if (may_go) {
         throttle_account(&group->throttle, write, request->bytes);
@@ -213,24 +238,75 @@ static int64_t collect(ThrottleGroup *group, bool write, int64_t now, List *read
     return INT64_MAX;
 }
 
-int64_t throttle_group_run(ThrottleGroup *group)
+/* Of both directions. Returns: when the next may go, INT64_MAX: none waits. The lock is held. */
+static int64_t collect_all(ThrottleGroup *group, List *ready)
 {
-    List ready;
-    int64_t next = INT64_MAX;
-    list_init(&ready);
-    pthread_mutex_lock(&group->lock);
-    int64_t now = group->clock();
+    int64_t next = INT64_MAX, now = group->clock();
+    list_init(ready);
     for (unsigned write = 0; write < 2; write++) {
-        int64_t wait = collect(group, write, now, &ready);
+        int64_t wait = collect(group, write, now, ready);
         if (wait < next) {
             next = wait;
         }
     }
-    if (next != INT64_MAX) {
-        next += now;
+    return next == INT64_MAX ? next : now + next;
+}
+
+int64_t throttle_group_run(ThrottleGroup *group)
+{
+    List ready;
+    pthread_mutex_lock(&group->lock);
+    int64_t next = collect_all(group, &ready);
+    if (next != INT64_MAX && group->timer) {
         loop_timer_set(group->timer, next);
     }
     pthread_mutex_unlock(&group->lock);
     go_all(&ready);
     return next;
+}
+
+/* Threads that wait */
+
+typedef struct Waiter {
+    ThrottleRequest request;
+    ThrottleGroup *group;
+    pthread_cond_t changed;
+    bool may_go; /* under the group's lock */
+} Waiter;
+
+/* The thread may leave, and the waiter with it, as soon as the lock is given back. */
+static void let_go(ThrottleRequest *request)
+{
+    Waiter *waiter = container_of(request, Waiter, request);
+    ThrottleGroup *group = waiter->group;
+    pthread_mutex_lock(&group->lock);
+    waiter->may_go = true;
+    pthread_cond_signal(&waiter->changed);
+    pthread_mutex_unlock(&group->lock);
+}
+
+void throttle_group_wait(ThrottleMember *member, bool is_write, uint64_t bytes)
+{
+    ThrottleGroup *group = member->group;
+    Waiter waiter = { .request = { .is_write = is_write, .bytes = bytes, .go = let_go },
+                      .group = group };
+    pthread_cond_init(&waiter.changed, NULL);
+    throttle_group_submit(member, &waiter.request);
+    pthread_mutex_lock(&group->lock);
+    while (!waiter.may_go) {
+        List ready;
+        int64_t next = collect_all(group, &ready);
+        if (!list_is_empty(&ready)) {
+            pthread_mutex_unlock(&group->lock);
+            go_all(&ready);
+            pthread_mutex_lock(&group->lock);
+        } else if (next == INT64_MAX) { /* it was taken and is about to be let go */
+            pthread_cond_wait(&waiter.changed, &group->lock);
+        } else {
+            struct timespec until = clock_to_timespec(next);
+            pthread_cond_clockwait(&waiter.changed, &group->lock, CLOCK_MONOTONIC, &until);
+        }
+    }
+    pthread_mutex_unlock(&group->lock);
+    pthread_cond_destroy(&waiter.changed);
 }

@@ -126,6 +126,17 @@ static bool monitor_join_limits(void *opaque, const MonitorDisk *disk, const cha
     return machine_join_limits(control->machine, disk->backend, disk->user, name, error);
 }
 
+static bool monitor_object(void *opaque, unsigned index, MonitorObject *out)
+{
+    const Control *control = opaque;
+    MachineObjectInfo info;
+    bool is_there = machine_object_at(control->machine, index, &info);
+    if (is_there) {
+        *out = (MonitorObject){ info.id, info.type, info.limits };
+    }
+    return is_there;
+}
+
 static BlockSpec *monitor_resolve_spec(void *opaque, const BlockSpec *spec, GError **error)
 {
     const Control *control = opaque;
@@ -326,6 +337,7 @@ static MonitorTarget monitor_target(Control *control)
         .read_physical = monitor_read_physical,
         .disk = monitor_disk,
         .join_limits = monitor_join_limits,
+        .object = monitor_object,
         .resolve_spec = monitor_resolve_spec,
         .chardev = monitor_chardev,
         .netdev = monitor_netdev,

@@ -14,6 +14,8 @@ typedef struct NbdDiskSource {
     /* Nobody uses it any more. Context: the server's loop. May be NULL. */
     void (*released)(void *opaque);
     void *opaque;
+    /* block_node_hurry() of the disk. Context: the server's loop. May be NULL. */
+    GPtrArray *(*hurry)(void *opaque);
 } NbdDiskSource;
 
 typedef struct NbdExportOptions {

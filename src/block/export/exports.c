@@ -86,6 +86,11 @@ static void leave(void *opaque)
     block_backend_leave(((Export *)opaque)->backend);
 }
 
+static GPtrArray *hurry(void *opaque)
+{
+    return block_node_hurry(block_backend_node(((Export *)opaque)->backend));
+}
+
 /* Coming */
 
 static Export *find(const BlockExports *exports, const char *id)
@@ -199,7 +204,7 @@ static bool offer(Export *export, const BlockExportOptions *options, GError **er
         .bitmaps = (DirtyBitmap **)export->bitmaps->pdata,
         .bitmap_count = export->bitmaps->len,
     };
-    const NbdDiskSource source = { enter, leave, on_released, export };
+    const NbdDiskSource source = { enter, leave, on_released, export, hurry };
     NbdExport *offered = nbd_export_new(&nbd, &source, error);
     bool ok = offered && nbd_server_add(export->exports->server, offered, error);
     if (ok) {

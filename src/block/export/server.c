@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "block/driver.h"
 #include "block/export/session.h"
 #include "block/nbd/address.h"
 #include "gbase/error.h"
@@ -293,20 +294,42 @@ NbdServer *nbd_server_new(const NbdServerOptions *options)
     return server;
 }
 
+static void hurry(NbdSession *session, GPtrArray *hurried)
+{
+    const NbdExport *export = __atomic_load_n(&session->export, __ATOMIC_SEQ_CST);
+    GPtrArray *nodes =
+        export && export->source.hurry ? export->source.hurry(export->source.opaque) : NULL;
+    if (nodes) {
+        g_ptr_array_add(hurried, nodes);
+    }
+}
+
+static void hurry_end(gpointer nodes)
+{
+    block_node_hurry_end(nodes);
+}
+
+/* Ends all sessions. Their requests may be held back for minutes. */
+static void wait_for_sessions(NbdServer *server)
+{
+    g_autoptr(GPtrArray) hurried = g_ptr_array_new_with_free_func(hurry_end);
+    for (unsigned i = 0; i < server->sessions->len; i++) {
+        nbd_session_cut(server->sessions->pdata[i]);
+        hurry(server->sessions->pdata[i], hurried);
+    }
+    LOCK_GUARD(&server->lock);
+    while (server->live) {
+        pthread_cond_wait(&server->ended, &server->lock);
+    }
+}
+
 void nbd_server_free(NbdServer *server)
 {
     if (!server) {
         return;
     }
     g_ptr_array_unref(server->listeners);
-    for (unsigned i = 0; i < server->sessions->len; i++) {
-        nbd_session_cut(server->sessions->pdata[i]);
-    }
-    pthread_mutex_lock(&server->lock);
-    while (server->live) {
-        pthread_cond_wait(&server->ended, &server->lock);
-    }
-    pthread_mutex_unlock(&server->lock);
+    wait_for_sessions(server);
     loop_cancel_calls(server->options.loop, server);
     collect(server);
     for (unsigned i = 0; i < server->exports->len; i++) {
@@ -348,7 +371,9 @@ bool nbd_server_remove(NbdServer *server, const char *name, bool is_hard, GError
         if (__atomic_load_n(&session->export, __ATOMIC_SEQ_CST) == export) {
             is_used = true;
             if (is_hard) {
+                g_autoptr(GPtrArray) hurried = g_ptr_array_new_with_free_func(hurry_end);
                 nbd_session_cut(session);
+                hurry(session, hurried);
             }
         }
     }

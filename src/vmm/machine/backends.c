@@ -5,6 +5,7 @@
 #include "vmm/char/mux.h"
 #include "vmm/machine/inspect.h"
 #include "vmm/machine/internal.h"
+#include "vmm/machine/user-objects.h"
 #include "vmm/virtio/console/console.h"
 
 #include <string.h>
@@ -144,6 +145,9 @@ static bool is_in_use(const MachineBackend *backend)
 {
     if (!strcmp(backend->kind, "chardev")) {
         return ((const CharBackend *)backend->object)->has_frontend;
+    }
+    if (!strcmp(backend->kind, "throttle-group")) {
+        return throttle_group_has_members(user_object_throttle_group(backend->object));
     }
     bool is_shared = backend->sharers && backend->sharers->len > 0;
     return backend->user || is_shared || !strcmp(backend->kind, "mux") ||

@@ -7,6 +7,7 @@
 #include "gbase/error.h"
 #include "vmm/char/mux.h"
 #include "vmm/machine/internal.h"
+#include "vmm/machine/user-objects.h"
 #include "vmm/virtio/balloon/balloon.h"
 
 #include <string.h>
@@ -110,6 +111,26 @@ bool machine_backend_at(const Machine *machine, const char *kind, unsigned index
             };
             return true;
         }
+    }
+    return false;
+}
+
+bool machine_object_at(const Machine *machine, unsigned index, MachineObjectInfo *out)
+{
+    static const char *const kinds[] = { "credentials", "iothread",       "memory",
+                                         "rng",         "throttle-group", NULL };
+    for (guint i = 0; i < machine->backends->len; i++) {
+        const MachineBackend *backend = g_ptr_array_index(machine->backends, i);
+        if (!g_strv_contains(kinds, backend->kind) || index-- > 0) {
+            continue;
+        }
+        bool has_limits = !strcmp(backend->kind, "throttle-group");
+        *out = (MachineObjectInfo){
+            .id = backend->name,
+            .type = user_object_type(backend->object),
+            .limits = has_limits ? user_object_throttle_group(backend->object) : NULL,
+        };
+        return true;
     }
     return false;
 }

@@ -27,6 +27,14 @@ typedef struct MachineBackendInfo {
     const Device *user; /* or NULL */
 } MachineBackendInfo;
 
+/* What -object made; all borrowed. */
+typedef struct MachineObjectInfo {
+    const char *id, *type;
+    ThrottleGroup *limits; /* of a throttle-group; else NULL */
+} MachineObjectInfo;
+/* False: past the last. */
+bool machine_object_at(const Machine *machine, unsigned index, MachineObjectInfo *out);
+
 /* Of a back end of kind "iothread". */
 typedef struct MachineIothreadInfo {
     int64_t thread_id;

@@ -22,7 +22,7 @@ static void drop_unused(Machine *machine)
 {
     for (guint i = machine->backends->len; i > 0; i--) {
         const MachineBackend *backend = g_ptr_array_index(machine->backends, i - 1);
-        if (!strcmp(backend->kind, KIND_UNASKED) && !throttle_group_is_shared(backend->object)) {
+        if (!strcmp(backend->kind, KIND_UNASKED) && !throttle_group_has_members(backend->object)) {
             g_autofree char *name = g_strdup(backend->name);
             machine_remove_backend(machine, KIND_UNASKED, name, NULL);
         }

@@ -34,6 +34,8 @@ typedef struct ObjectClass {
     void (*close)(UserObject *object); /* optional; also after a failed open */
     bool (*make)(const Machine *machine, UserObject *object, const BackendConfig *config,
                  GError **error); /* without properties */
+    /* optional; puts it where others look for it. */
+    bool (*publish)(const Machine *machine, UserObject *object, const char *id, GError **error);
 } ObjectClass;
 
 /* Every object's struct begins with this. */
@@ -310,6 +312,8 @@ typedef struct ThrottleObject {
     UserObject base;
     ThrottleConfig limits;
     ThrottleGroup *group;
+    BlockObjects *objects; /* where nodes find it; NULL: not there */
+    char *id;
 } ThrottleObject;
 
 static const Property throttle_properties[] = {
@@ -321,7 +325,7 @@ static const Property throttle_properties[] = {
 static bool throttle_open(const Machine *machine, UserObject *object, GError **error)
 {
     ThrottleObject *throttle = (ThrottleObject *)object;
-    const char *problem = throttle_options_finish(&throttle->limits);
+    const char *problem = throttle_config_problem(&throttle->limits);
     if (problem) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "%s", problem);
         return false;
@@ -335,7 +339,26 @@ static bool throttle_open(const Machine *machine, UserObject *object, GError **e
 
 static void throttle_close(UserObject *object)
 {
-    throttle_group_unref(((ThrottleObject *)object)->group);
+    ThrottleObject *throttle = (ThrottleObject *)object;
+    if (throttle->objects) {
+        block_objects_remove(throttle->objects, throttle->id);
+        block_objects_unref(throttle->objects);
+    }
+    throttle_group_unref(throttle->group);
+    g_free(throttle->id);
+}
+
+/* Nodes find it by its id from here on. */
+static bool throttle_publish(const Machine *machine, UserObject *object, const char *id,
+                             GError **error)
+{
+    ThrottleObject *throttle = (ThrottleObject *)object;
+    if (!block_objects_add_limits(machine->block_objects, id, throttle->group, error)) {
+        return false;
+    }
+    throttle->objects = block_objects_ref(machine->block_objects);
+    throttle->id = g_strdup(id);
+    return true;
 }
 
 ThrottleGroup *user_object_throttle_group(const UserObject *object)
@@ -395,6 +418,11 @@ void machine_iothread_info(const void *object, MachineIothreadInfo *out)
                                   .batch = iothread->batch };
 }
 
+const char *user_object_type(const UserObject *object)
+{
+    return object->class->name;
+}
+
 /* Classes */
 
 static const ObjectClass object_classes[] = {
@@ -412,9 +440,9 @@ static const ObjectClass object_classes[] = {
       sizeof(RngObject), "rng", rng_random_open, rng_close },
     { "secret", "a password or key for other options", NULL, sizeof(CredentialObject),
       "credentials", NULL, credential_close, credential_make },
-    { "throttle-group",
-      "limits that disks share, for -drive throttling.group=", throttle_properties,
-      sizeof(ThrottleObject), "throttle-group", throttle_open, throttle_close },
+    { "throttle-group", "limits that disks share, for -drive throttling.group=",
+      throttle_properties, sizeof(ThrottleObject), "throttle-group", throttle_open, throttle_close,
+      NULL, throttle_publish },
     { "tls-creds-psk", "shared keys for TLS: of NBD", NULL, sizeof(CredentialObject), "credentials",
       NULL, credential_close, credential_make },
     { "tls-creds-x509", "certificates for TLS: of NBD", NULL, sizeof(CredentialObject),
@@ -479,7 +507,8 @@ bool machine_add_object(Machine *machine, const BackendConfig *config, GError **
     }
     UserObject *object = g_malloc0(class->size_bytes);
     object->class = class;
-    if (!object_init(machine, object, config, error)) {
+    if (!object_init(machine, object, config, error) ||
+        (class->publish && !class->publish(machine, object, config->id, error))) {
         g_prefix_error(error, "-object %s: ", config->type);
         object_free(object);
         return false;

@@ -18,6 +18,9 @@ RamBlock *user_object_ram(const Machine *machine, const UserObject *object, GErr
 /* Of kind "rng": what devices get for it. */
 const RngSource *user_object_rng(const UserObject *object);
 
+/* "throttle-group", ...: its class by QEMU's name. */
+const char *user_object_type(const UserObject *object);
+
 /* Of kind "throttle-group"; borrowed. */
 ThrottleGroup *user_object_throttle_group(const UserObject *object);
 

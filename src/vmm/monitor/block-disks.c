@@ -109,12 +109,12 @@ JsonNode *qmp_run_block_set_io_throttle(MonitorSession *session, JsonObject *arg
 
 /* Sizes */
 
-/* The disk whose image is @node; NULL: none. */
+/* The disk that shows @node, through filters if there are any; NULL: none. */
 static BlockBackend *find_disk_of(const MonitorTarget *target, const BlockNode *node)
 {
     MonitorDisk disk;
     for (unsigned i = 0; target->disk(target->opaque, i, &disk); i++) {
-        if (disk.backend && block_skip_implicit(block_backend_node(disk.backend)) == node) {
+        if (disk.backend && block_skip_filters(block_backend_node(disk.backend)) == node) {
             return disk.backend;
         }
     }
@@ -125,7 +125,7 @@ static void resize_node(const MonitorTarget *target, const char *name, uint64_t 
                         GError **error)
 {
     BlockNode *node = block_graph_find(target->graph, name, error);
-    BlockBackend *backend = node ? find_disk_of(target, node) : NULL;
+    BlockBackend *backend = node ? find_disk_of(target, block_skip_filters(node)) : NULL;
     if (backend) {
         block_backend_resize(backend, bytes, error);
     } else if (node && block_node_check_unclaimed(node, error) &&

@@ -13,6 +13,7 @@ typedef struct Before {
     BlockNode *backing; /* the same; NULL: none */
     unsigned flags;
     BlockDetectZeroes detect_zeroes;
+    char *group; /* of the driver "throttle" */
 } Before;
 
 static void before_clear(gpointer opaque)
@@ -20,12 +21,23 @@ static void before_clear(gpointer opaque)
     Before *before = opaque;
     block_node_unref(before->node);
     block_node_unref(before->backing);
+    g_free(before->group);
+}
+
+static bool is_throttle(const BlockNode *node)
+{
+    return node->driver == &block_driver_throttle;
 }
 
 static void note_before(GArray *changed, BlockNode *node)
 {
-    Before before = { block_node_ref(node), node->backing ? block_node_ref(node->backing) : NULL,
-                      block_node_flags(node), node->detect_zeroes };
+    Before before = {
+        .node = block_node_ref(node),
+        .backing = node->backing ? block_node_ref(node->backing) : NULL,
+        .flags = block_node_flags(node),
+        .detect_zeroes = node->detect_zeroes,
+        .group = is_throttle(node) ? g_strdup(block_throttle_group(node)) : NULL,
+    };
     g_array_append_val(changed, before);
 }
 
@@ -36,6 +48,9 @@ static void undo(GArray *changed)
         g_autoptr(GError) ignored = NULL;
         block_node_set_detect_zeroes(before->node, before->detect_zeroes);
         (void)!block_reopen(before->node, before->flags, &ignored);
+        if (before->group) {
+            (void)!block_throttle_set_group(before->node, before->group, &ignored);
+        }
         if (before->node->backing != before->backing) {
             block_graph_set_backing(before->node, before->backing);
         }
@@ -69,6 +84,7 @@ static bool is_changeable(const BlockNode *node, const char *key)
                                           NULL };
     return g_strv_contains(common, key) || g_str_has_prefix(key, "file.") ||
            g_str_has_prefix(key, "backing.") ||
+           (is_throttle(node) && strcmp(key, "throttle-group") == 0) ||
            (strcmp(node->driver->name, "qcow2") == 0 &&
             (g_strv_contains(tuning, key) || g_str_has_prefix(key, "overlap-check.")));
 }
@@ -195,6 +211,21 @@ static bool reopen_file(BlockNode *node, unsigned flags, GArray *changed, GError
     return block_reopen(file, (block_node_flags(file) & ~follows) | (flags & follows), error);
 }
 
+/* The group of a node "throttle", which is always said. */
+static bool reopen_limits(BlockNode *node, const BlockSpec *spec, GError **error)
+{
+    const char *group = block_spec_get(spec, "throttle-group");
+    if (!is_throttle(node) || !g_strcmp0(group, block_throttle_group(node))) {
+        return true;
+    }
+    if (!group) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "Parameter 'throttle-group' is missing");
+        return false;
+    }
+    return block_throttle_set_group(node, group, error);
+}
+
 static BlockNode *find_node(BlockGraph *graph, const BlockSpec *spec, GError **error)
 {
     const char *name = block_spec_get(spec, "node-name"), *driver = block_spec_get(spec, "driver");
@@ -228,8 +259,8 @@ static bool reopen_node(const MonitorSession *session, BlockGraph *graph, JsonOb
     }
     note_before(changed, node);
     block_node_set_detect_zeroes(node, detect_zeroes);
-    return block_reopen(node, flags, error) && reopen_file(node, flags, changed, error) &&
-           reopen_backing(graph, node, spec, error);
+    return reopen_limits(node, spec, error) && block_reopen(node, flags, error) &&
+           reopen_file(node, flags, changed, error) && reopen_backing(graph, node, spec, error);
 }
 
 JsonNode *qmp_run_blockdev_reopen(MonitorSession *session, JsonObject *arguments, GError **error)

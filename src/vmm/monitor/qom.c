@@ -7,8 +7,8 @@
  *
  * A device's properties are read as they were set; of the balloon statistics are read too, and
  * their interval can be set. SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmm/monitor/qom.h"
 #include "gbase/error.h"
-#include "vmm/monitor/internal.h"
 
 #include <string.h>
 
@@ -19,13 +19,16 @@ typedef enum QomKind {
     QOM_UNNAMED, /* and of those without */
     QOM_CPUS,
     QOM_CPU,
-    QOM_DEVICE
+    QOM_DEVICE,
+    QOM_OBJECTS, /* container of what -object made */
+    QOM_OBJECT
 } QomKind;
 
 typedef struct QomNode {
     QomKind kind;
     const Device *device; /* QOM_DEVICE */
     unsigned index;       /* QOM_CPU */
+    MonitorObject object; /* QOM_OBJECT */
 } QomNode;
 
 static const struct {
@@ -37,6 +40,7 @@ static const struct {
     { "/machine/peripheral", "container", QOM_NAMED },
     { "/machine/peripheral-anon", "container", QOM_UNNAMED },
     { "/machine/unattached", "container", QOM_CPUS },
+    { QOM_OBJECTS_PATH, "container", QOM_OBJECTS },
 };
 
 static bool is_unnamed(const Device *dev)
@@ -119,6 +123,10 @@ static bool find_node(const MonitorTarget *target, const char *path, QomNode *ou
             return true;
         }
     }
+    if (qom_object_find(target, path, &out->object)) {
+        out->kind = QOM_OBJECT;
+        return true;
+    }
     if (path[0] != '/') {
         out->kind = QOM_DEVICE;
         out->device = named_device(target, path);
@@ -145,10 +153,13 @@ static char *node_type(const MonitorTarget *target, const QomNode *node)
         return cpu_type(target);
     case QOM_DEVICE:
         return g_strdup(node->device->class->name);
+    case QOM_OBJECT:
+        return g_strdup(node->object.type);
     case QOM_ROOT:
     case QOM_NAMED:
     case QOM_UNNAMED:
     case QOM_CPUS:
+    case QOM_OBJECTS:
         break;
     }
     return g_strdup("container");
@@ -184,6 +195,14 @@ static void list_cpus(const MonitorTarget *target, JsonArray *array)
     }
 }
 
+static void list_objects(const MonitorTarget *target, JsonArray *array)
+{
+    MonitorObject object;
+    for (unsigned i = 0; target->object && target->object(target->opaque, i, &object); i++) {
+        append_child(array, object.id, object.type);
+    }
+}
+
 static bool is_balloon(const Device *dev)
 {
     return g_str_has_prefix(dev->class->name, "virtio-balloon");
@@ -212,6 +231,7 @@ JsonNode *qmp_qom_list(MonitorSession *session, JsonObject *arguments, GError **
     case QOM_ROOT: {
         g_autofree char *type = node_type(target, &(QomNode){ .kind = QOM_MACHINE });
         append_child(array, "machine", type);
+        append_child(array, "objects", "container");
         break;
     }
     case QOM_MACHINE:
@@ -232,6 +252,12 @@ JsonNode *qmp_qom_list(MonitorSession *session, JsonObject *arguments, GError **
         break;
     case QOM_DEVICE:
         list_device(node.device, array);
+        break;
+    case QOM_OBJECTS:
+        list_objects(target, array);
+        break;
+    case QOM_OBJECT:
+        qom_object_list(&node.object, array);
         break;
     }
     return qmp_take_array(array);
@@ -334,9 +360,10 @@ static JsonNode *get_value(const MonitorTarget *target, const QomNode *node, con
     if (has_life && !strcmp(name, "realized")) {
         return new_bool(true);
     }
-    return node->kind == QOM_DEVICE ? get_of_device(target, node->device, name)
-           : node->kind == QOM_CPU  ? get_of_cpu(target, node->index, name)
-                                    : NULL;
+    return node->kind == QOM_DEVICE   ? get_of_device(target, node->device, name)
+           : node->kind == QOM_CPU    ? get_of_cpu(target, node->index, name)
+           : node->kind == QOM_OBJECT ? qom_object_get(&node->object, name)
+                                      : NULL;
 }
 
 static void set_no_property(const char *path, const char *name, GError **error)
@@ -369,6 +396,12 @@ JsonNode *qmp_qom_set(MonitorSession *session, JsonObject *arguments, GError **e
     JsonNode *value = json_object_get_member(arguments, "value");
     QomNode node;
     if (!find_node(target, path, &node, error)) {
+        return NULL;
+    }
+    if (node.kind == QOM_OBJECT) {
+        if (!qom_object_set(&node.object, name, value, error)) {
+            set_no_property(path, name, error);
+        }
         return NULL;
     }
     bool is_interval = node.kind == QOM_DEVICE && is_balloon(node.device) &&

@@ -30,6 +30,12 @@ typedef struct MonitorDisk {
     bool is_removable;
 } MonitorDisk;
 
+/* What -object made; all borrowed. */
+typedef struct MonitorObject {
+    const char *id, *type;
+    ThrottleGroup *limits; /* of a throttle-group; else NULL */
+} MonitorObject;
+
 typedef struct MonitorMachineType {
     const char *name, *alias; /* alias: or NULL */
     unsigned vcpus_max;
@@ -100,6 +106,7 @@ typedef struct MonitorTarget {
     CharBackend *(*chardev)(void *opaque, unsigned index);
     NetBackend *(*netdev)(void *opaque, unsigned index);
     bool (*machine)(void *opaque, unsigned index, MonitorMachineType *out); /* known types */
+    bool (*object)(void *opaque, unsigned index, MonitorObject *out);       /* optional */
     bool (*iothread)(void *opaque, unsigned index, MonitorIothread *out);   /* optional */
 
     /* All devices of the guest. */

@@ -79,9 +79,16 @@ void drive_config_free(gpointer object)
     g_free(drive);
 }
 
+static DriveConfig *drive_new(void)
+{
+    DriveConfig *drive = g_new0(DriveConfig, 1);
+    throttle_config_init(&drive->limits);
+    return drive;
+}
+
 static bool check_drive(DriveConfig *drive, GError **error)
 {
-    const char *problem = throttle_options_finish(&drive->limits);
+    const char *problem = throttle_config_problem(&drive->limits);
     if (problem) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "%s", problem);
         return false;
@@ -105,7 +112,7 @@ static bool check_drive(DriveConfig *drive, GError **error)
 
 DriveConfig *drive_config_new(const char *id, const KeyvalList *options, GError **error)
 {
-    DriveConfig *drive = g_new0(DriveConfig, 1);
+    DriveConfig *drive = drive_new();
     if (!keyval_apply(options, drive_properties, drive, error) || !check_drive(drive, error)) {
         drive_config_free(drive);
         return NULL;
@@ -142,7 +149,7 @@ static bool is_drive_id_taken(const MachineConfig *config, const DriveConfig *dr
 
 static bool apply_drive(MachineConfig *config, const char *argument, GError **error)
 {
-    DriveConfig *drive = g_new0(DriveConfig, 1);
+    DriveConfig *drive = drive_new();
     drive->interface = DRIVE_VIRTIO;
     g_ptr_array_add(config->drives, drive);
     if (!option_apply(argument, "file", drive_properties, drive, error) ||

@@ -12,14 +12,19 @@
         .max = THROTTLE_RATE_MAX, .help = help_                                                    \
     }
 
+#define THROTTLE_SECONDS(type, field, name_)                                                       \
+    {                                                                                              \
+        .name = name_, .kind = PROPERTY_UINT, .offset = offsetof(type, field),                     \
+        .max = THROTTLE_RATE_MAX, .fallback = "1", .help = "seconds that a burst may last"         \
+    }
+
 #define THROTTLE_LIMIT(type, member, bucket, name, max, length)                                    \
     THROTTLE_NUMBER(type, member.limits[bucket].average, name, "limit a second"),                  \
         THROTTLE_NUMBER(type, member.limits[bucket].burst, name max, "rate of bursts"),            \
-        THROTTLE_NUMBER(type, member.limits[bucket].burst_time, name length,                       \
-                        "seconds that a burst may last")
+        THROTTLE_SECONDS(type, member.limits[bucket].burst_time, name length)
 
 /* "bps-total", "bps-total-max", "bps-total-max-length", ... "iops-size" behind @prefix; @member: a
- * ThrottleConfig of @type. throttle_options_finish() after they were applied. */
+ * ThrottleConfig of @type, which throttle_config_problem() looks at after they were applied. */
 #define THROTTLE_OPTIONS(type, member, prefix)                                                     \
     THROTTLE_LIMIT(type, member, THROTTLE_BPS_TOTAL, prefix "bps-total", "-max", "-max-length"),   \
         THROTTLE_LIMIT(type, member, THROTTLE_BPS_READ, prefix "bps-read", "-max", "-max-length"), \
@@ -44,16 +49,5 @@
         THROTTLE_LIMIT(type, member, THROTTLE_OPS_WRITE, "iops_wr", "_max", "_max_length"),        \
         THROTTLE_NUMBER(type, member.operation_size, "iops_size",                                  \
                         "bytes that count as one operation")
-
-/* What was not given takes its default. Returns: what is wrong, or NULL. */
-static inline const char *throttle_options_finish(ThrottleConfig *config)
-{
-    for (unsigned i = 0; i < THROTTLE_BUCKETS; i++) {
-        if (config->limits[i].burst_time == 0) {
-            config->limits[i].burst_time = 1;
-        }
-    }
-    return throttle_config_problem(config);
-}
 
 #endif

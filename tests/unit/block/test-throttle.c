@@ -1,9 +1,11 @@
 /* Throttling on a virtual clock: rates, bursts, fairness, no waiting for ever.
  * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/clock.h"
 #include "block/throttle-group.h"
 #include "lib/check.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #define SECOND 1000000000ll
@@ -214,6 +216,58 @@ static void release_lets_everything_go(void **state)
     loop_free(loop);
 }
 
+#define THREADS 8
+#define WAITS 5
+
+static void *wait_often(void *member)
+{
+    for (unsigned i = 0; i < WAITS; i++) {
+        throttle_group_wait(member, i & 1, 512);
+    }
+    return NULL;
+}
+
+/* Each thread watches the limits itself. */
+static void threads_get_through_without_a_loop(void **state)
+{
+    ThrottleMember member;
+    pthread_t threads[THREADS];
+    ThrottleConfig config = config_of(THROTTLE_OPS_TOTAL, 1000, 0, 1);
+    ThrottleGroup *group = throttle_group_new(NULL, &config, clock_monotonic_ns);
+    throttle_group_join(group, &member);
+    assert_true(throttle_group_has_members(group));
+    for (unsigned i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, wait_often, &member), 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    throttle_group_leave(&member);
+    assert_false(throttle_group_has_members(group));
+    throttle_group_unref(group);
+}
+
+/* At one operation in 17 minutes they would not. */
+static void a_hurried_member_holds_no_thread(void **state)
+{
+    ThrottleMember member;
+    pthread_t threads[THREADS];
+    ThrottleConfig config = config_of(THROTTLE_BPS_TOTAL, 1, 0, 1);
+    ThrottleGroup *group = throttle_group_new(NULL, &config, clock_monotonic_ns);
+    throttle_group_join(group, &member);
+    throttle_group_wait(&member, true, 1024);
+    for (unsigned i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, wait_often, &member), 0);
+    }
+    throttle_group_hurry(&member, true);
+    for (unsigned i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    throttle_group_hurry(&member, false);
+    throttle_group_leave(&member);
+    throttle_group_unref(group);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +279,8 @@ int main(void)
         cmocka_unit_test(a_laxer_past_does_not_hold_up_requests),
         cmocka_unit_test(members_share_fairly_whatever_their_depth),
         cmocka_unit_test(release_lets_everything_go),
+        cmocka_unit_test(threads_get_through_without_a_loop),
+        cmocka_unit_test(a_hurried_member_holds_no_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,137 @@
+/* QMP: what -object made, in the tree of objects (/objects/ID). Limits of a throttle-group are read
+ * and set there; of the others only the type is told. SPDX-License-Identifier: GPL-2.0-or-later */
+#include "block/throttle-spec.h"
+#include "gbase/error.h"
+#include "vmm/monitor/qom.h"
+
+#include <string.h>
+
+bool qom_object_find(const MonitorTarget *target, const char *path, MonitorObject *out)
+{
+    if (!g_str_has_prefix(path, QOM_OBJECTS_PATH "/")) {
+        return false;
+    }
+    const char *id = path + strlen(QOM_OBJECTS_PATH "/");
+    for (unsigned i = 0; target->object && target->object(target->opaque, i, out); i++) {
+        if (!strcmp(out->id, id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Limits */
+
+static void put_limit(JsonObject *object, const char *name, const char *suffix, uint64_t value)
+{
+    g_autofree char *member = g_strconcat(name, suffix, NULL);
+    json_object_set_int_member(object, member, (gint64)value);
+}
+
+static JsonNode *get_limits(ThrottleGroup *group)
+{
+    ThrottleConfig config;
+    JsonObject *object = json_object_new();
+    throttle_group_get_config(group, &config);
+    for (unsigned i = 0; i < THROTTLE_BUCKETS; i++) {
+        const ThrottleLimit *limit = &config.limits[i];
+        put_limit(object, throttle_limit_names[i], "", limit->average);
+        put_limit(object, throttle_limit_names[i], "-max", limit->burst);
+        put_limit(object, throttle_limit_names[i], "-max-length", limit->burst_time);
+    }
+    put_limit(object, "iops-size", "", config.operation_size);
+    return qmp_take_object(object);
+}
+
+/* Puts the members of @object in place of those of @config. */
+static bool read_limits(JsonObject *object, ThrottleConfig *config, GError **error)
+{
+    g_autoptr(GList) names = json_object_get_members(object);
+    for (GList *name = names; name; name = name->next) {
+        JsonNode *value = json_object_get_member(object, name->data);
+        uint64_t *member = throttle_config_member(config, name->data);
+        bool is_number =
+            JSON_NODE_HOLDS_VALUE(value) && json_node_get_value_type(value) == G_TYPE_INT64;
+        if (!member || !is_number) {
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                        member ? "Invalid parameter type for 'limits.%s', expected: integer"
+                               : "Parameter 'limits.%s' is unexpected",
+                        (char *)name->data);
+            return false;
+        }
+        *member = (uint64_t)json_node_get_int(value);
+    }
+    const char *problem = throttle_config_problem(config);
+    if (problem) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "%s", problem);
+    }
+    return !problem;
+}
+
+static void set_limits(ThrottleGroup *group, JsonNode *value, GError **error)
+{
+    ThrottleConfig config;
+    throttle_group_get_config(group, &config);
+    if (!JSON_NODE_HOLDS_OBJECT(value)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Invalid parameter type for 'limits', expected: object");
+    } else if (read_limits(json_node_get_object(value), &config, error)) {
+        throttle_group_set_config(group, &config);
+    }
+}
+
+/* "x-iops-total", ... */
+static JsonNode *get_limit(ThrottleGroup *group, const char *name)
+{
+    ThrottleConfig config;
+    throttle_group_get_config(group, &config);
+    const uint64_t *member = throttle_config_member(&config, name);
+    JsonNode *node = member ? json_node_new(JSON_NODE_VALUE) : NULL;
+    if (node) {
+        json_node_set_int(node, (gint64)*member);
+    }
+    return node;
+}
+
+/* Properties */
+
+void qom_object_list(const MonitorObject *object, JsonArray *array)
+{
+    if (!object->limits) {
+        return;
+    }
+    qmp_append_property(array, "limits", "ThrottleLimits", NULL);
+    for (unsigned i = 0; i < THROTTLE_BUCKETS; i++) {
+        static const char *const suffixes[] = { "", "-max", "-max-length" };
+        for (unsigned k = 0; k < G_N_ELEMENTS(suffixes); k++) {
+            g_autofree char *name = g_strconcat("x-", throttle_limit_names[i], suffixes[k], NULL);
+            qmp_append_property(array, name, "int", NULL);
+        }
+    }
+    qmp_append_property(array, "x-iops-size", "int", NULL);
+}
+
+JsonNode *qom_object_get(const MonitorObject *object, const char *name)
+{
+    bool is_one = object->limits && g_str_has_prefix(name, "x-");
+    return object->limits && !strcmp(name, "limits") ? get_limits(object->limits)
+           : is_one                                  ? get_limit(object->limits, name + 2)
+                                                     : NULL;
+}
+
+bool qom_object_set(const MonitorObject *object, const char *name, JsonNode *value, GError **error)
+{
+    ThrottleConfig config;
+    throttle_config_init(&config);
+    if (object->limits && !strcmp(name, "limits")) {
+        set_limits(object->limits, value, error);
+        return true;
+    }
+    if (object->limits && g_str_has_prefix(name, "x-") &&
+        throttle_config_member(&config, name + 2)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_STATE,
+                    "Property cannot be set after initialization");
+        return true;
+    }
+    return false;
+}
