@@ -463,7 +463,8 @@ static bool tune_live(DomainChange *change, const RemoteDomainSetBlockIoTuneArgs
         g_free(disk->iotune.group_name);
         disk->iotune = wanted->iotune;
         wanted->iotune.group_name = NULL;
-        domain_emit_tunable_locked(domain, "blkdeviotune.disk", -1, disk->target_dev);
+        domain_emit_tunables_locked(domain, "blkdeviotune.", disk->target_dev, args->params,
+                                    args->n_params);
     }
     g_mutex_unlock(&domain->lock);
     return true;

@@ -163,9 +163,9 @@ void domain_emit(Domain *domain, int event, int detail)
     g_mutex_unlock(&domain->lock);
 }
 
-static void emit_tunable_locked(Domain *domain, TypedParam *param)
+static void emit_tunables_locked(Domain *domain, TypedParam *params, unsigned n)
 {
-    RemoteDomainEventCallbackTunableMsg message = { .params = param, .n_params = 1 };
+    RemoteDomainEventCallbackTunableMsg message = { .params = params, .n_params = n };
     EventSubject subject = { domain->name, domain->uuid };
     domain_to_wire_locked(domain, NULL, &message.dom);
     event_queue_emit(domain->service->daemon->events, REMOTE_PROC_DOMAIN_EVENT_CALLBACK_TUNABLE,
@@ -176,13 +176,26 @@ void domain_emit_tunable_locked(Domain *domain, const char *field, int number, c
 {
     g_autofree char *name = number >= 0 ? g_strdup_printf("%s%d", field, number) : g_strdup(field);
     TypedParam param = { .field = name, .type = TYPED_PARAM_STRING, .value.s = text };
-    emit_tunable_locked(domain, &param);
+    emit_tunables_locked(domain, &param, 1);
 }
 
-void domain_emit_tunable_number_locked(Domain *domain, const char *field, guint64 value)
+void domain_emit_tunables_locked(Domain *domain, const char *prefix, const char *disk,
+                                 const TypedParam *params, unsigned n)
 {
-    TypedParam param = { .field = field, .type = TYPED_PARAM_ULLONG, .value.ul = value };
-    emit_tunable_locked(domain, &param);
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    g_autofree TypedParam *told = g_new0(TypedParam, (gsize)n + 1);
+    unsigned count = 0;
+    if (disk) {
+        g_ptr_array_add(names, g_strconcat(prefix, "disk", NULL));
+        told[count] = (TypedParam){ .type = TYPED_PARAM_STRING, .value.s = disk };
+        told[count++].field = names->pdata[0];
+    }
+    for (unsigned i = 0; i < n; i++) {
+        g_ptr_array_add(names, g_strconcat(prefix, params[i].field, NULL));
+        told[count] = params[i];
+        told[count++].field = names->pdata[names->len - 1];
+    }
+    emit_tunables_locked(domain, told, count);
 }
 
 bool domain_resolve_flags_locked(Domain *domain, unsigned *flags, GError **error)

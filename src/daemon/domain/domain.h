@@ -64,6 +64,8 @@ enum { STARTED_BOOTED = 0, STARTED_WAKEUP = 4 };
 enum { SUSPENDED_PAUSED = 0, SUSPENDED_IOERROR = 2, SUSPENDED_WATCHDOG = 3 };
 enum { RESUMED_UNPAUSED = 0 };
 enum { STOPPED_SHUTDOWN = 0, STOPPED_DESTROYED = 1, STOPPED_CRASHED = 2, STOPPED_FAILED = 5 };
+enum { PMSUSPENDED_MEMORY = 0, PMSUSPENDED_DISK = 1 };
+enum { CRASHED_PANIC = 0, CRASHED_LOADED = 1 };
 enum { SHUTDOWN_FINISHED = 0, SHUTDOWN_GUEST = 1, SHUTDOWN_HOST = 2 };
 
 typedef enum GuestEngine { ENGINE_LODGE, ENGINE_QEMU } GuestEngine;
@@ -184,7 +186,10 @@ void domain_emit(Domain *domain, int event, int detail);
 
 /* Event "tunable": FIELD, with its number unless -1, got that value. With lock. */
 void domain_emit_tunable_locked(Domain *domain, const char *field, int number, const char *text);
-void domain_emit_tunable_number_locked(Domain *domain, const char *field, guint64 value);
+/* The same for all of @params at once, whose names follow @prefix; @disk (nullable) is told first,
+ * as "disk". */
+void domain_emit_tunables_locked(Domain *domain, const char *prefix, const char *disk,
+                                 const TypedParam *params, unsigned n);
 
 /* What replies and events carry; strings go to @arena (NULL: borrowed, with lock). */
 void domain_to_wire_locked(Domain *domain, Arena *arena, RemoteDomain *out);

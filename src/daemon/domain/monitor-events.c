@@ -46,10 +46,9 @@ static void on_resume(Domain *domain, JsonObject *data)
 static void on_shutdown(Domain *domain, JsonObject *data)
 {
     DomainRuntime *runtime = domain->runtime;
-    bool by_guest = json_peer_bool(data, "guest", true);
     const char *reason = json_peer_string(data, "reason");
-    if (runtime->has_shut_down) {
-        return; /* the monitor reports the signal by which it is ended below */
+    if (runtime->has_shut_down || runtime->has_crashed) {
+        return; /* the monitor reports the signal by which it is ended */
     }
     if (g_strcmp0(reason, "host-signal") == 0) {
         runtime->is_destroyed = true;
@@ -60,7 +59,10 @@ static void on_shutdown(Domain *domain, JsonObject *data)
     }
     runtime->has_shut_down = true;
     domain_set_state_locked(domain, DOMAIN_SHUTDOWN, SHUTDOWN_USER);
-    domain_emit_locked(domain, EVENT_SHUTDOWN, by_guest ? SHUTDOWN_GUEST : SHUTDOWN_HOST);
+    domain_emit_locked(domain, EVENT_SHUTDOWN,
+                       !data || !json_object_has_member(data, "guest") ? SHUTDOWN_FINISHED
+                       : json_peer_bool(data, "guest", true)           ? SHUTDOWN_GUEST
+                                                                       : SHUTDOWN_HOST);
     process_signal(&runtime->process, SIGTERM);
 }
 
@@ -123,6 +125,24 @@ static void on_unplug_error(Domain *domain, JsonObject *data)
     }
 }
 
+/* What a guest's firmware interface says of a memory module that is to go. */
+static void on_acpi_status(Domain *domain, JsonObject *data)
+{
+    enum { EJECT_REQUEST = 0x003, EJECTION = 0x103 };
+    enum { FAILED = 0x01, SHUTDOWN_DENIED = 0x80, SHUTDOWN_UNSUPPORTED = 0x83 };
+    JsonObject *info = json_peer_object(data, "info");
+    const char *device = json_peer_string(info, "device");
+    gint64 source = json_peer_int(info, "source", 0);
+    gint64 status = json_peer_int(info, "status", 0);
+    bool has_failed =
+        status == FAILED || (status >= SHUTDOWN_DENIED && status <= SHUTDOWN_UNSUPPORTED);
+    if (device && g_strcmp0(json_peer_string(info, "slot-type"), "DIMM") == 0 &&
+        (source == EJECT_REQUEST || source == EJECTION) && has_failed &&
+        !tell_waiting(domain, device, DEVICE_REFUSED)) {
+        hotplug_emit_removal_failed_locked(domain, device);
+    }
+}
+
 /* The device of an event: its id, or the drive that it has. With lock. */
 static DomainDisk *event_disk(Domain *domain, JsonObject *data)
 {
@@ -140,10 +160,20 @@ static DomainDisk *event_disk(Domain *domain, JsonObject *data)
     return NULL;
 }
 
+void monitor_emit_agent_locked(Domain *domain, bool is_open, int reason)
+{
+    enum { AGENT_CONNECTED = 1, AGENT_DISCONNECTED = 2 };
+    RemoteDomainEventCallbackAgentLifecycleMsg message = {
+        .state = is_open ? AGENT_CONNECTED : AGENT_DISCONNECTED,
+        .reason = reason,
+    };
+    domain_to_wire_locked(domain, NULL, &message.dom);
+    EMIT(domain, AGENT_LIFECYCLE, &message);
+}
+
 /* A program in the guest opened or closed its end of a channel. */
 static void on_port(Domain *domain, JsonObject *data)
 {
-    enum { AGENT_CONNECTED = 1, AGENT_DISCONNECTED = 2, AGENT_REASON_CHANNEL = 2 };
     const char *id = json_peer_string(data, "id");
     DomainDevice *device = id && domain->live ? domain_def_find_alias(domain->live, id) : NULL;
     if (!device || device->kind != DEVICE_CHANNEL) {
@@ -153,15 +183,9 @@ static void on_port(Domain *domain, JsonObject *data)
     bool is_open = json_peer_bool(data, "open", false);
     channel->channel_state = is_open ? CHANNEL_CONNECTED : CHANNEL_DISCONNECTED;
     status_write_locked(domain, NULL);
-    if (g_strcmp0(channel->channel_name, AGENT_CHANNEL) != 0) {
-        return;
+    if (g_strcmp0(channel->channel_name, AGENT_CHANNEL) == 0) {
+        monitor_emit_agent_locked(domain, is_open, AGENT_REASON_CHANNEL);
     }
-    RemoteDomainEventCallbackAgentLifecycleMsg message = {
-        .state = is_open ? AGENT_CONNECTED : AGENT_DISCONNECTED,
-        .reason = AGENT_REASON_CHANNEL,
-    };
-    domain_to_wire_locked(domain, NULL, &message.dom);
-    EMIT(domain, AGENT_LIFECYCLE, &message);
 }
 
 static void on_tray(Domain *domain, JsonObject *data)
@@ -183,17 +207,25 @@ static void on_tray(Domain *domain, JsonObject *data)
 static void on_panic(Domain *domain, JsonObject *data)
 {
     domain_set_state_locked(domain, DOMAIN_CRASHED, CRASHED_PANICKED);
-    domain_emit_locked(domain, EVENT_CRASHED, 0);
+    domain_emit_locked(domain, EVENT_CRASHED, CRASHED_PANIC);
     end_actions_panic_locked(domain);
+}
+
+/* Its kernel has loaded another one, which looks at the crash: the guest goes on. */
+static void on_crash_loaded(Domain *domain, JsonObject *data)
+{
+    domain_emit_locked(domain, EVENT_CRASHED, CRASHED_LOADED);
 }
 
 static void on_suspend(Domain *domain, JsonObject *data)
 {
     RemoteDomainEventCallbackPmsuspendMsg message = { 0 };
-    domain_set_state_locked(domain, DOMAIN_PMSUSPENDED, PMSUSPENDED_UNKNOWN);
-    domain_emit_locked(domain, EVENT_PMSUSPENDED, 0);
     domain_to_wire_locked(domain, NULL, &message.msg.dom);
     EMIT(domain, PMSUSPEND, &message);
+    if (domain->state == DOMAIN_RUNNING) {
+        domain_set_state_locked(domain, DOMAIN_PMSUSPENDED, PMSUSPENDED_UNKNOWN);
+        domain_emit_locked(domain, EVENT_PMSUSPENDED, PMSUSPENDED_MEMORY);
+    }
 }
 
 /* To disk: the guest powers off after it. */
@@ -202,30 +234,40 @@ static void on_suspend_disk(Domain *domain, JsonObject *data)
     RemoteDomainEventCallbackPmsuspendDiskMsg message = { 0 };
     domain_to_wire_locked(domain, NULL, &message.msg.dom);
     EMIT(domain, PMSUSPEND_DISK, &message);
+    if (domain->state == DOMAIN_RUNNING) {
+        domain_set_state_locked(domain, DOMAIN_PMSUSPENDED, PMSUSPENDED_UNKNOWN);
+        domain_emit_locked(domain, EVENT_PMSUSPENDED, PMSUSPENDED_DISK);
+    }
 }
 
 static void on_wakeup(Domain *domain, JsonObject *data)
 {
+    RemoteDomainEventCallbackPmwakeupMsg message = { 0 };
+    domain_to_wire_locked(domain, NULL, &message.msg.dom);
+    EMIT(domain, PMWAKEUP, &message);
     if (domain->state == DOMAIN_PMSUSPENDED) {
         domain_set_state_locked(domain, DOMAIN_RUNNING, RUNNING_WAKEUP);
         domain_emit_locked(domain, EVENT_STARTED, STARTED_WAKEUP);
     }
-    RemoteDomainEventCallbackPmwakeupMsg message = { 0 };
-    domain_to_wire_locked(domain, NULL, &message.msg.dom);
-    EMIT(domain, PMWAKEUP, &message);
+}
+
+static int index_of(const char *word, const char *const *words)
+{
+    for (int i = 0; words[i]; i++) {
+        if (g_strcmp0(word, words[i]) == 0) {
+            return i;
+        }
+    }
+    return -1;
 }
 
 static void on_watchdog(Domain *domain, JsonObject *data)
 {
-    static const char *const actions[] = { "none",     "pause", "reset",     "poweroff",
-                                           "shutdown", "debug", "inject-nmi" };
-    RemoteDomainEventCallbackWatchdogMsg message = { 0 };
+    static const char *const actions[] = { "none",     "pause", "reset",      "poweroff",
+                                           "shutdown", "debug", "inject-nmi", NULL };
     const char *action = json_peer_string(data, "action");
-    for (unsigned i = 0; i < G_N_ELEMENTS(actions); i++) {
-        if (g_strcmp0(action, actions[i]) == 0) {
-            message.msg.action = (int32_t)i;
-        }
-    }
+    RemoteDomainEventCallbackWatchdogMsg message = { .msg.action =
+                                                         MAX(index_of(action, actions), 0) };
     domain_to_wire_locked(domain, NULL, &message.msg.dom);
     EMIT(domain, WATCHDOG, &message);
     if (g_strcmp0(action, "pause") == 0 && domain->state == DOMAIN_RUNNING) {
@@ -242,7 +284,8 @@ static void read_address(JsonObject *from, RemoteDomainEventGraphicsAddress *to)
                  : g_strcmp0(family, "unix") == 0 ? FAMILY_UNIX
                                                   : FAMILY_IPV4;
     to->node = json_peer_string(from, "host") ?: "";
-    to->service = json_peer_string(from, "service") ?: "";
+    /* VNC's word or SPICE's. */
+    to->service = json_peer_string(from, "service") ?: json_peer_string(from, "port") ?: "";
 }
 
 /* A client of a screen: 0 connected, 1 ready, 2 left. */
@@ -270,19 +313,41 @@ static void emit_graphics(Domain *domain, JsonObject *data, int phase)
     EMIT(domain, GRAPHICS, &message);
 }
 
-static void on_vnc_connected(Domain *domain, JsonObject *data)
+static void on_screen_connected(Domain *domain, JsonObject *data)
 {
     emit_graphics(domain, data, 0);
 }
 
-static void on_vnc_initialized(Domain *domain, JsonObject *data)
+static void on_screen_initialized(Domain *domain, JsonObject *data)
 {
     emit_graphics(domain, data, 1);
 }
 
-static void on_vnc_disconnected(Domain *domain, JsonObject *data)
+static void on_screen_disconnected(Domain *domain, JsonObject *data)
 {
     emit_graphics(domain, data, 2);
+}
+
+/* The host's memory is broken where the guest or its emulator has data. */
+static void on_memory_failure(Domain *domain, JsonObject *data)
+{
+    enum { FLAG_ACTION_REQUIRED = 1 << 0, FLAG_RECURSIVE = 1 << 1 };
+    static const char *const recipients[] = { "hypervisor", "guest", NULL };
+    static const char *const actions[] = { "ignore", "inject", "fatal", "reset", NULL };
+    JsonObject *flags = json_peer_object(data, "flags");
+    RemoteDomainEventMemoryFailureMsg message = {
+        .recipient = index_of(json_peer_string(data, "recipient"), recipients),
+        .action = index_of(json_peer_string(data, "action"), actions),
+        .flags = (json_peer_bool(flags, "action-required", false) ? FLAG_ACTION_REQUIRED : 0u) |
+                 (json_peer_bool(flags, "recursive", false) ? FLAG_RECURSIVE : 0u),
+    };
+    if (message.recipient < 0 || message.action < 0) {
+        return;
+    }
+    domain_to_wire_locked(domain, NULL, &message.dom);
+    EventSubject subject = { domain->name, domain->uuid };
+    event_queue_emit(domain->service->daemon->events, REMOTE_PROC_DOMAIN_EVENT_MEMORY_FAILURE,
+                     &subject, &message);
 }
 
 /* The node is a disk's, or the file below one's: the monitor knows. */
@@ -326,23 +391,29 @@ static const struct {
     const char *name;
     EventHandler handler;
 } handlers[] = {
+    { "ACPI_DEVICE_OST", on_acpi_status },
     { "BALLOON_CHANGE", on_balloon },
     { "BLOCK_IO_ERROR", on_io_error },
     { "BLOCK_WRITE_THRESHOLD", on_threshold },
     { "DEVICE_DELETED", on_device_deleted },
     { "DEVICE_TRAY_MOVED", on_tray },
     { "DEVICE_UNPLUG_GUEST_ERROR", on_unplug_error },
+    { "GUEST_CRASHLOADED", on_crash_loaded },
     { "GUEST_PANICKED", on_panic },
+    { "MEMORY_FAILURE", on_memory_failure },
     { "RESET", on_reset },
     { "RESUME", on_resume },
     { "RTC_CHANGE", on_rtc_change },
     { "SHUTDOWN", on_shutdown },
+    { "SPICE_CONNECTED", on_screen_connected },
+    { "SPICE_DISCONNECTED", on_screen_disconnected },
+    { "SPICE_INITIALIZED", on_screen_initialized },
     { "STOP", on_stop },
     { "SUSPEND", on_suspend },
     { "SUSPEND_DISK", on_suspend_disk },
-    { "VNC_CONNECTED", on_vnc_connected },
-    { "VNC_DISCONNECTED", on_vnc_disconnected },
-    { "VNC_INITIALIZED", on_vnc_initialized },
+    { "VNC_CONNECTED", on_screen_connected },
+    { "VNC_DISCONNECTED", on_screen_disconnected },
+    { "VNC_INITIALIZED", on_screen_initialized },
     { "VSERPORT_CHANGE", on_port },
     { "WAKEUP", on_wakeup },
     { "WATCHDOG", on_watchdog },

@@ -6,6 +6,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "daemon/client.h"
+#include "daemon/domain/agent.h"
 #include "daemon/domain/json-peer.h"
 #include "daemon/domain/monitor-events.h"
 #include "daemon/domain/perf.h"
@@ -85,7 +86,7 @@ static void judge_end_locked(Domain *domain, int status, int *out_detail)
         *out_detail = STOPPED_SHUTDOWN;
     } else {
         domain_set_state_locked(domain, DOMAIN_SHUTOFF, SHUTOFF_CRASHED);
-        *out_detail = STOPPED_CRASHED;
+        *out_detail = STOPPED_FAILED; /* libvirt's word for an end that nobody announced */
     }
 }
 
@@ -328,7 +329,7 @@ static void note_vcpus_locked(DomainRuntime *runtime, JsonArray *cpus)
 }
 
 /* Whether a program in the guest has the channel open. lodge-vmm tells that by events alone. */
-static void note_channel_locked(Domain *domain, const char *alias, bool is_open)
+static void note_channel_locked(Domain *domain, const char *alias, bool is_open, bool is_start)
 {
     DomainDevice *device = domain->live ? domain_def_find_alias(domain->live, alias) : NULL;
     if (!device || device->kind != DEVICE_CHANNEL) {
@@ -340,10 +341,14 @@ static void note_channel_locked(Domain *domain, const char *alias, bool is_open)
                                      ? CHANNEL_CONNECTED
                                      : CHANNEL_DISCONNECTED;
     }
+    if (is_start && g_strcmp0(channel->channel_name, AGENT_CHANNEL) == 0) {
+        monitor_emit_agent_locked(domain, channel->channel_state == CHANNEL_CONNECTED,
+                                  AGENT_REASON_STARTED);
+    }
 }
 
 /* A chardev "pty:/dev/pts/N" belongs to the device that its label "charALIAS" names. */
-static void note_chardevs_locked(Domain *domain, JsonArray *chardevs)
+static void note_chardevs_locked(Domain *domain, JsonArray *chardevs, bool is_start)
 {
     DomainRuntime *runtime = domain->runtime;
     for (guint i = 0; chardevs && i < json_array_get_length(chardevs); i++) {
@@ -356,7 +361,8 @@ static void note_chardevs_locked(Domain *domain, JsonArray *chardevs)
         if (file && g_str_has_prefix(file, "pty:/dev/pts/")) {
             g_hash_table_replace(runtime->ptys, g_strdup(label + 4), g_strdup(file + 4));
         }
-        note_channel_locked(domain, label + 4, json_peer_bool(chardev, "frontend-open", false));
+        note_channel_locked(domain, label + 4, json_peer_bool(chardev, "frontend-open", false),
+                            is_start);
     }
 }
 
@@ -406,7 +412,7 @@ bool runtime_refresh(Domain *domain, RefreshKind kind, GError **error)
     g_mutex_lock(&domain->lock);
     DomainRuntime *runtime = domain->runtime;
     if (ok && runtime) {
-        note_chardevs_locked(domain, array_of(answers[CHARDEVS]));
+        note_chardevs_locked(domain, array_of(answers[CHARDEVS]), kind == REFRESH_STARTED);
         note_vcpus_locked(runtime, array_of(answers[CPUS]));
         if (object_of(answers[STATUS])) {
             note_status_locked(domain, object_of(answers[STATUS]));

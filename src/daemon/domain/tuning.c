@@ -228,6 +228,8 @@ bool tuning_apply(Domain *domain, QmpClient *monitor, GError **error)
 /* Puts parameters into a definition. */
 typedef bool (*ApplyParams)(DomainDef *def, const TypedParam *params, uint32_t n, GError **error);
 
+static bool apply_scheduler(DomainDef *def, const TypedParam *params, uint32_t n, GError **error);
+
 static bool set_live(DomainChange *change, ApplyParams apply, const TypedParam *params, uint32_t n,
                      GError **error)
 {
@@ -241,6 +243,9 @@ static bool set_live(DomainChange *change, ApplyParams apply, const TypedParam *
     if (!ok && before && domain->live) {
         domain_def_free(domain->live);
         domain->live = g_steal_pointer(&before);
+    }
+    if (ok && apply == apply_scheduler) {
+        domain_emit_tunables_locked(domain, "cputune.", NULL, params, n);
     }
     g_mutex_unlock(&domain->lock);
     domain_def_free(before);

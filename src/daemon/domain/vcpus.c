@@ -636,6 +636,7 @@ static bool pin_emulator(DomainChange *change, const CpuSet *set, GError **error
         g_free(domain->live->cputune.emulator_pin);
         domain->live->cputune.emulator_pin = g_strdup(text);
     }
+    domain_emit_tunable_locked(domain, "cputune.emulatorpin", -1, text);
     g_mutex_unlock(&domain->lock);
     return affinity_apply(domain, change->monitor, error);
 }
