@@ -132,7 +132,8 @@ static void check_engines(Doctor *doctor)
     report(doctor, "engine", has_engine ? VERDICT_OK : VERDICT_PROBLEM,
            has_engine ? "the daemon has an engine for guests" : "the daemon can run no guests",
            has_engine ? NULL
-                      : "its log says which engines it left out and why (journalctl -u lodged)");
+                      : "its log says which engines it left out and why: journalctl -u lodged, or "
+                        "/var/log/lodge/lodged.log");
     arena_clear(&arena);
 }
 

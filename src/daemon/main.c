@@ -1,5 +1,6 @@
 /* lodged: manages the guests of a host, or of one user, and speaks libvirt's protocol.
  * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/config.h"
@@ -12,11 +13,14 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define IDLE_CHECK_NS NS_PER_SEC
@@ -294,10 +298,38 @@ static void let_go(const Daemon *daemon)
     }
 }
 
+/* systemd's way to be told (sd_notify(3)): a datagram to the socket that it names. */
+static void notify_manager(void)
+{
+    static const char ready[] = "READY=1";
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    const char *path = getenv("NOTIFY_SOCKET");
+    size_t length = path ? strlen(path) : 0;
+    if ((length > 0 && *path != '/' && *path != '@') || length >= sizeof(address.sun_path)) {
+        log_warn("NOTIFY_SOCKET='%s' is no socket's name", path);
+    } else if (length > 0) {
+        memcpy(address.sun_path, path, length);
+        /* An abstract name begins with a zero byte. */
+        address.sun_path[0] = *path == '@' ? '\0' : *path;
+        socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+        autofd fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (fd < 0 || sendto(fd, ready, strlen(ready), MSG_NOSIGNAL,
+                             (const struct sockaddr *)&address, size) < 0) {
+            log_warn("cannot tell '%s' that all is ready: %s", path, strerror(errno));
+        }
+    }
+    unsetenv("NOTIFY_SOCKET");
+}
+
+/* Tells who started the daemon, and the log. */
 static void tell_ready(const Daemon *daemon, int ready_fd)
 {
     if (ready_fd >= 0) {
         let_go(daemon);
+    }
+    log_info("ready: %s, socket %s/lodge-sock", daemon->uri, daemon->paths.run_dir);
+    notify_manager();
+    if (ready_fd >= 0) {
         if (write(ready_fd, "", 1) != 1) {
             log_warn("the starting process is gone");
         }
@@ -315,7 +347,6 @@ static int run_daemon(Run *run, int ready_fd)
         ok = g_file_set_contents(run->options.pid_file, text, -1, &error);
     }
     if (ok) {
-        log_info("ready: %s, socket %s/lodge-sock", run->daemon.uri, run->daemon.paths.run_dir);
         tell_ready(&run->daemon, ready_fd);
         loop_set_busy_wait(run->daemon.loop,
                            MIN(run->config.busy_wait_us, BUSY_WAIT_MAX_US) * NS_PER_US);

@@ -469,3 +469,26 @@ def test_virsh_reaches_a_daemon_that_systemd_starts(tmp_path):
         os.kill(child, 15)
         assert os.waitpid(child, 0)[1] == 0
     assert (tmp_path / "libvirt-sock").exists(), "they are systemd's to remove"
+
+
+@pytest.mark.parametrize("abstract", [False, True], ids=["file", "abstract"])
+def test_systemd_is_told_when_the_daemon_is_ready(tmp_path, abstract):
+    name = f"@lodge-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(name.replace("@", "\0"))
+        manager.settimeout(60)
+        env = dict(os.environ, NOTIFY_SOCKET=name)
+        with subprocess.Popen([os.path.join(BUILD, "bin", "lodged"), "--session", "--root", str(tmp_path)], env=env,
+                              stderr=subprocess.DEVNULL) as daemon:
+            assert manager.recv(100) == b"READY=1"
+            try:
+                assert virsh(f"qemu+unix:///session?socket={tmp_path}/run/lodge-sock", "uri").returncode == 0
+            finally:
+                daemon.terminate()
+
+
+def test_a_daemon_started_in_the_background_says_nothing_when_all_is_well(tmp_path):
+    done = subprocess.run([os.path.join(BUILD, "bin", "lodged"), "--session", "--root", str(tmp_path), "--daemon", "--timeout=1"],
+                          capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout + done.stderr == ""
+    assert "ready:" in (tmp_path / "log" / "lodged.log").read_text()
