@@ -138,6 +138,8 @@ bool block_node_is_writable(const BlockNode *node);
 bool block_node_was_probed(const BlockNode *node);
 BlockNode *block_node_file(const BlockNode *node);    /* the layer below, or NULL; borrowed */
 BlockNode *block_node_backing(const BlockNode *node); /* the backing node, or NULL; borrowed */
+/* Where a format that keeps data apart has it (qcow2's data_file), or NULL; borrowed. */
+BlockNode *block_node_data_file(const BlockNode *node);
 /* Bytes that requests should be aligned to for speed. */
 unsigned block_node_granularity(const BlockNode *node);
 /* Bytes that the image takes on the host's disk. */
@@ -323,20 +325,22 @@ typedef struct BlockCreateOption {
     BlockOptionKind kind;
     const char *help;
     bool can_amend;
-    bool is_amend_only; /* not for creating */
+    bool is_amend_only;   /* not for creating */
+    const char *standard; /* what it is if it is not given, as text; NULL: nothing to tell */
 } BlockCreateOption;
 
 /* The -o options of @format; ends with a row without name. NULL: it cannot be created. */
 const BlockCreateOption *block_create_options(const char *format);
-/* Creates an image. @options: values by name ("size", "cluster_size", "backing_file", ...). A file
- * that is there is emptied; what failed half-way is left as it was found or removed. */
-bool block_create(const char *format, const char *filename, const BlockSpec *options,
-                  GError **error);
+/* Creates an image. @name: a path or "file:PATH". @options: values by name ("size", "cluster_size",
+ * "backing_file", ...). A file that is there is emptied; what failed half-way is left as it was
+ * found or removed. */
+bool block_create(const char *format, const char *name, const BlockSpec *options, GError **error);
 /* Formats @file (empty; borrowed). For tests and targets that are open already. */
 bool block_create_on_file(const char *format, File *file, const char *name,
                           const BlockSpec *options, GError **error);
-/* Changes options of an image. */
-bool block_amend(BlockNode *node, const BlockSpec *options, GError **error);
+/* Changes options of an image. @is_forced: also what may make the data unreadable for ever: erasing
+ * or overwriting the last key. */
+bool block_amend(BlockNode *node, const BlockSpec *options, bool is_forced, GError **error);
 
 typedef struct BlockMeasure {
     uint64_t required, fully_allocated; /* bytes of the file */

@@ -87,7 +87,8 @@ struct BlockDriver {
     const BlockCreateOption *create_options; /* "size" is one of them */
     /* Formats @file, which is empty. @name: of the image, to place further files beside it. */
     bool (*create)(File *file, const char *name, const BlockSpec *options, GError **error);
-    bool (*amend)(BlockNode *node, const BlockSpec *options, GError **error);
+    /* @is_forced: also what makes data unreadable. */
+    bool (*amend)(BlockNode *node, const BlockSpec *options, bool is_forced, GError **error);
     bool (*measure)(uint64_t size, uint64_t data_bytes, const BlockSpec *options,
                     BlockMeasure *out_measure, GError **error);
     bool (*change_backing)(BlockNode *node, const char *filename, const char *format,

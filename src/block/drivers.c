@@ -143,11 +143,28 @@ bool block_create_on_file(const char *format, File *file, const char *name,
            driver->create(file, name, options, error);
 }
 
-bool block_create(const char *format, const char *filename, const BlockSpec *options,
-                  GError **error)
+/* The path of the file to create; NULL with @error: @name is of another protocol. */
+static const char *path_of(const char *name, GError **error)
+{
+    size_t length = strcspn(name, ":/");
+    if (name[length] != ':') {
+        return name;
+    }
+    if (strncmp(name, "file:", strlen("file:")) == 0) {
+        return name + strlen("file:");
+    }
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                "%s: Unknown protocol '%.*s'; only files are created, and one with a colon in its "
+                "name is './%s'",
+                name, (int)length, name, name);
+    return NULL;
+}
+
+bool block_create(const char *format, const char *name, const BlockSpec *options, GError **error)
 {
     const BlockDriver *driver = find_creator(format, error);
-    if (!driver || !check_options(driver, options, error)) {
+    const char *filename = driver ? path_of(name, error) : NULL;
+    if (!filename || !check_options(driver, options, error)) {
         return false;
     }
     bool is_new;

@@ -679,13 +679,13 @@ int block_check(BlockNode *node, BlockCheck *check, unsigned fix)
     return rc;
 }
 
-bool block_amend(BlockNode *node, const BlockSpec *options, GError **error)
+bool block_amend(BlockNode *node, const BlockSpec *options, bool is_forced, GError **error)
 {
     if (!needs_write(node, node->driver->amend, "amending", error)) {
         return false;
     }
     block_node_lock_alone(node);
-    bool ok = node->driver->amend(node, options, error);
+    bool ok = node->driver->amend(node, options, is_forced, error);
     unlock(node);
     return ok;
 }

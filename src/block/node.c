@@ -499,6 +499,11 @@ BlockNode *block_node_backing(const BlockNode *node)
     return node->backing;
 }
 
+BlockNode *block_node_data_file(const BlockNode *node)
+{
+    return node->data_file;
+}
+
 unsigned block_node_granularity(const BlockNode *node)
 {
     return node->driver->granularity ? node->driver->granularity(node) : 512;

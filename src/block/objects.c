@@ -298,13 +298,32 @@ bool block_objects_add_spec(BlockObjects *objects, const char *type, const char 
     return false;
 }
 
-bool block_objects_add(BlockObjects *objects, const char *text, GError **error)
+/* Letters, digits, '-', '.' and '_', and a letter first. */
+static bool is_identifier(const char *id)
 {
+    bool fits = g_ascii_isalpha(*id);
+    for (; *id && fits; id++) {
+        fits = g_ascii_isalnum(*id) || strchr("-._", *id);
+    }
+    return fits;
+}
+
+static BlockSpec *parse(const char *text, GError **error)
+{
+    if (*text == '{') {
+        g_autofree char *json = g_strconcat("json:", text, NULL);
+        return block_spec_from_name(json, NULL, error);
+    }
     g_autofree char *full =
         strchr(text, '=') < strchr(text, ',') || g_str_has_prefix(text, "qom-type=")
             ? g_strdup(text)
             : g_strconcat("qom-type=", text, NULL);
-    g_autoptr(BlockSpec) spec = block_spec_from_text(full, error);
+    return block_spec_from_text(full, error);
+}
+
+bool block_objects_add(BlockObjects *objects, const char *text, GError **error)
+{
+    g_autoptr(BlockSpec) spec = parse(text, error);
     const char *type = spec ? block_spec_get(spec, "qom-type") : NULL;
     const char *id = spec ? block_spec_get(spec, "id") : NULL;
     if (!spec) {
@@ -312,6 +331,13 @@ bool block_objects_add(BlockObjects *objects, const char *text, GError **error)
     }
     if (!type || !id || !*id) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG, "--object: 'TYPE,id=ID,...' is needed");
+        return false;
+    }
+    if (!is_identifier(id)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "--object: the id '%s' is no identifier: letters, digits, '-', '.' and '_', "
+                    "with a letter first",
+                    id);
         return false;
     }
     if (!block_objects_add_spec(objects, type, id, spec, error)) {

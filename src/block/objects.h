@@ -22,8 +22,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockObjects, block_objects_unref)
  *        "tls-creds-x509,id=ID,dir=PATH,endpoint=client|server[,verify-peer=on|off][,priority=TEXT]"
  *        or "tls-creds-psk,id=ID,dir=PATH,endpoint=client|server[,username=NAME][,priority=TEXT]"
  *
- * With keyid the secret is encrypted by AES-256-CBC with another secret of 32 bytes; iv is base64.
- * Returns: false with @error: which names the object, never a secret.
+ * The same as JSON: {"qom-type": "secret", "id": "ID", ...}. With keyid the secret is encrypted by
+ * AES-256-CBC with another secret of 32 bytes; iv is base64. Returns: false with @error: which
+ * names the object, never a secret.
  */
 bool block_objects_add(BlockObjects *objects, const char *text, GError **error);
 /* As block_objects_add(), with the options but type and id in @spec. */

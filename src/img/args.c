@@ -149,7 +149,9 @@ ImgArgs *img_args_parse(const ImgCommand *command, char *const *words, GError **
     for (unsigned i = 0; words[i]; i++) {
         const char *word = words[i];
         bool used = false;
-        if (only_operands || word[0] != '-' || !word[1]) {
+        /* "-1G" is a size where no option has that letter. */
+        bool is_number = g_ascii_isdigit(word[1]) && !find_letter(command, word[1]);
+        if (only_operands || word[0] != '-' || !word[1] || is_number) {
             g_ptr_array_add(args->operands, words[i]);
         } else if (strcmp(word, "--") == 0) {
             only_operands = true;

@@ -210,6 +210,15 @@ static bool parse_aio(const ImgArgs *args, unsigned *flags)
     return true;
 }
 
+static bool check_flags(const ImgArgs *args, uint64_t flush_interval)
+{
+    bool fits = !flush_interval || img_args_flag(args, "w");
+    if (!fits) {
+        img_error("--flush-interval is only available in write tests: say -w");
+    }
+    return fits;
+}
+
 int img_bench(const ImgArgs *args)
 {
     unsigned flags;
@@ -227,6 +236,9 @@ int img_bench(const ImgArgs *args)
         !img_args_count(args, 1, 1, "one image file name")) {
         return 1;
     }
+    if (!check_flags(args, bench.flush_interval)) {
+        return 1;
+    }
     bench.step = bench.step ? bench.step : bench.bytes;
     g_autoptr(BlockNode) node =
         img_open_or_report(args, img_args_operand(args, 0), img_args_value(args, "f"),
@@ -237,6 +249,12 @@ int img_bench(const ImgArgs *args)
     bench.size = block_node_size(node);
     if (!bench.bytes || bench.bytes > bench.size) {
         img_error("the image is smaller than one request of %" PRIu64 " bytes", bench.bytes);
+        return 1;
+    }
+    if (bench.offset > bench.size - bench.bytes) {
+        img_error("the first request at offset %" PRIu64 " is past the end of the image of %" PRIu64
+                  " bytes",
+                  bench.offset, bench.size);
         return 1;
     }
     if (!img_args_flag(args, "q")) {

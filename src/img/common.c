@@ -57,6 +57,18 @@ bool img_cache_flags(const char *mode, unsigned *out_flags)
     return !mode;
 }
 
+/* What is written to a raw disk could make it look like another format the next time. */
+static void warn_of_guess(const BlockNode *node)
+{
+    if (block_node_was_probed(node) && block_node_is_writable(node) &&
+        strcmp(block_node_driver(node), "raw") == 0) {
+        fprintf(stderr,
+                "lodge-img: warning: the format of '%s' was guessed to be raw; nothing can be "
+                "written to its begin that looks like another format. Say -f raw to avoid that.\n",
+                block_node_filename(node));
+    }
+}
+
 BlockNode *img_open(const ImgArgs *args, const char *name, const char *format, unsigned flags,
                     GError **error)
 {
@@ -87,6 +99,9 @@ BlockNode *img_open(const ImgArgs *args, const char *name, const char *format, u
     if (!node && error && *error) {
         g_prefix_error(error, "Could not open '%s': ", name);
     }
+    if (node) {
+        warn_of_guess(node);
+    }
     return node;
 }
 
@@ -113,9 +128,60 @@ bool img_parse_size(const char *text, uint64_t *out_bytes, GError **error)
     return true;
 }
 
+bool img_load_snapshot(BlockNode *node, const char *text, GError **error)
+{
+    g_autoptr(BlockSpec) spec = NULL;
+    if (g_str_has_prefix(text, "snapshot.")) {
+        spec = block_spec_from_text(text, error);
+        if (!spec) {
+            return false;
+        }
+        const char *name = block_spec_get(spec, "snapshot.name");
+        text = name ? name : block_spec_get(spec, "snapshot.id");
+    }
+    if (!text) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "-l names no snapshot: give snapshot.id or snapshot.name");
+        return false;
+    }
+    if (!block_snapshot_load(node, text, error)) {
+        g_prefix_error(error, "Failed to load snapshot: ");
+        return false;
+    }
+    return true;
+}
+
+/* "a,b=c" becomes "a=on,b=c"; ",," inside a value stays. */
+static char *complete_flags(const char *text)
+{
+    GString *whole = g_string_new(NULL);
+    while (*text) {
+        size_t length = 0;
+        bool has_value = false;
+        for (; text[length] && (text[length] != ',' || text[length + 1] == ','); length++) {
+            has_value |= text[length] == '=';
+            length += text[length] == ',';
+        }
+        g_string_append_len(whole, text, (gssize)length);
+        g_string_append(whole, length && !has_value ? "=on" : "");
+        text += length;
+        if (*text) {
+            g_string_append_c(whole, *text++);
+        }
+    }
+    return g_string_free(whole, FALSE);
+}
+
 BlockSpec *img_options(const char *text, GError **error)
 {
-    return text ? block_spec_from_text(text, error) : block_spec_new();
+    if (text && (!*text || *text == ',')) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Invalid option list: '%s'; -o takes NAME=VALUE,... and lists all by -o help",
+                    text);
+        return NULL;
+    }
+    g_autofree char *whole = complete_flags(text ? text : "");
+    return block_spec_from_text(whole, error);
 }
 
 BlockSpec *img_options_with_objects(const ImgArgs *args, const char *text, GError **error)

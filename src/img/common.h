@@ -42,7 +42,10 @@ BlockNode *img_open_or_report(const ImgArgs *args, const char *name, const char 
 /* Size as `create`, `resize` and `measure` take it: at most 2^63 - 1. */
 bool img_parse_size(const char *text, uint64_t *out_bytes, GError **error);
 
-/* Of -o texts "a=b,c=d" joined by commas; NULL gives an empty one. */
+/* Loads the snapshot that -l names: "snapshot.id=1,snapshot.name=x", or the id or name itself. */
+bool img_load_snapshot(BlockNode *node, const char *text, GError **error);
+
+/* Of -o texts "a=b,c=d" joined by commas; "a" alone is "a=on". NULL gives an empty one. */
 BlockSpec *img_options(const char *text, GError **error);
 /* The same, which may name what --object makes. */
 BlockSpec *img_options_with_objects(const ImgArgs *args, const char *text, GError **error);

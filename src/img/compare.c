@@ -209,9 +209,11 @@ int img_compare(const ImgArgs *args)
     unsigned flags;
     bool is_json;
     if (!img_common_options(args) || !img_args_output(args, &is_json) ||
-        !img_cache_flags(img_args_value(args, "T"), &flags) ||
-        !img_args_count(args, 2, 2, "two image file names")) {
+        !img_cache_flags(img_args_value(args, "T"), &flags)) {
         return IMG_EXIT_TROUBLE;
+    }
+    if (!img_args_count(args, 2, 2, "two image file names")) {
+        return 1;
     }
     Comparison comparison = { .is_strict = img_args_flag(args, "s"),
                               .is_quiet = img_args_flag(args, "q"),

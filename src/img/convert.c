@@ -68,30 +68,6 @@ static void conversion_clear(Conversion *c)
     block_spec_free(c->options);
 }
 
-/* "snapshot.id=1,snapshot.name=x", or the id or name itself. */
-static bool load_snapshot(BlockNode *node, const char *text, GError **error)
-{
-    g_autoptr(BlockSpec) spec = NULL;
-    if (g_str_has_prefix(text, "snapshot.")) {
-        spec = block_spec_from_text(text, error);
-        if (!spec) {
-            return false;
-        }
-        const char *name = block_spec_get(spec, "snapshot.name");
-        text = name ? name : block_spec_get(spec, "snapshot.id");
-    }
-    if (!text) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
-                    "-l names no snapshot: give snapshot.id or snapshot.name");
-        return false;
-    }
-    if (!block_snapshot_load(node, text, error)) {
-        g_prefix_error(error, "Failed to load snapshot: ");
-        return false;
-    }
-    return true;
-}
-
 static bool open_sources(Conversion *c, GError **error)
 {
     unsigned count = img_args_operands(c->args) - 1;
@@ -109,7 +85,7 @@ static bool open_sources(Conversion *c, GError **error)
             return false;
         }
         c->sources[c->source_count++] = (ImgSource){ .node = node, .start = c->size };
-        if (snapshot && !load_snapshot(node, snapshot, error)) {
+        if (snapshot && !img_load_snapshot(node, snapshot, error)) {
             return false;
         }
         if (!checked_add(c->size, block_node_size(node), &c->size) || c->size > INT64_MAX) {

@@ -4,6 +4,7 @@
 
 #include "gbase/error.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,16 +25,19 @@ static bool use_backing(const ImgArgs *args, BlockSpec *options, const char *fil
 {
     const char *backing = block_spec_get(options, "backing_file");
     const char *format = block_spec_get(options, "backing_fmt");
-    if (!backing || img_args_flag(args, "u")) {
+    if (!backing) {
         return true;
     }
-    g_autofree char *path = block_backing_path(filename, backing);
     if (!format) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
                     "%s: backing file specified without backing format; say its format with -F",
                     filename);
         return false;
     }
+    if (img_args_flag(args, "u")) {
+        return true;
+    }
+    g_autofree char *path = block_backing_path(filename, backing);
     g_autoptr(BlockSpec) spec = block_spec_from_name(path, format, error);
     if (spec) {
         block_spec_set_objects(spec, block_spec_objects(options));
@@ -50,9 +54,22 @@ static bool use_backing(const ImgArgs *args, BlockSpec *options, const char *fil
     return true;
 }
 
-static void print_option(const char *key, const char *value, void *opaque)
+/* "Formatting 'a.qcow2', fmt=qcow2 cluster_size=65536 ...": what was given and what goes without
+ * saying, in the format's order. */
+static void print_creation(const char *filename, const char *format, const BlockSpec *options)
 {
-    printf(" %s=%s", key, value);
+    printf("Formatting '%s', fmt=%s", filename, format);
+    for (const BlockCreateOption *o = block_create_options(format); o->name; o++) {
+        const char *value = block_spec_get(options, o->name);
+        uint64_t bytes;
+        if (value && o->kind == BLOCK_OPTION_SIZE &&
+            block_spec_get_size(options, o->name, &bytes, NULL)) {
+            printf(" %s=%" PRIu64, o->name, bytes);
+        } else if (value || o->standard) {
+            printf(" %s=%s", o->name, value ? value : o->standard);
+        }
+    }
+    putchar('\n');
 }
 
 static bool fill_options(const ImgArgs *args, BlockSpec *options, GError **error)
@@ -64,6 +81,11 @@ static bool fill_options(const ImgArgs *args, BlockSpec *options, GError **error
     }
     if (img_args_flag(args, "F")) {
         block_spec_set(options, "backing_fmt", img_args_value(args, "F"));
+    }
+    if (size && block_spec_get(options, "size")) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "The image size must be specified only once: as SIZE or as -o size=SIZE");
+        return false;
     }
     if (size) {
         if (!img_parse_size(size, &bytes, error)) {
@@ -100,9 +122,7 @@ int img_create(const ImgArgs *args)
         return 1;
     }
     if (!img_args_flag(args, "q")) {
-        printf("Formatting '%s', fmt=%s", filename, format);
-        block_spec_foreach(options, print_option, NULL);
-        putchar('\n');
+        print_creation(filename, format, options);
     }
     if (!block_create(format, filename, options, &error)) {
         g_prefix_error(&error, "%s: ", filename);

@@ -104,6 +104,7 @@ static bool run(const ImgArgs *args, const Copy *copy, GError **error)
     uint64_t size = block_node_size(from), start, most;
     if (!checked_mul(copy->skip, copy->block, &start) || start > size) {
         start = size;
+        fprintf(stderr, "lodge-img: warning: %s: cannot skip to specified offset\n", copy->input);
     }
     if (!checked_mul(copy->count, copy->block, &most)) {
         most = UINT64_MAX;

@@ -41,7 +41,8 @@ static int parse_global(int argc, char **argv)
 static bool wants_help(char *const *words)
 {
     for (; *words && strcmp(*words, "--") != 0; words++) {
-        if (strcmp(*words, "-h") == 0 || strcmp(*words, "--help") == 0) {
+        if (strcmp(*words, "-h") == 0 ||
+            (strncmp(*words, "--h", 3) == 0 && g_str_has_prefix("--help", *words))) {
             return true;
         }
     }

@@ -62,8 +62,9 @@ static bool print_piece(const Piece *piece, bool is_json, bool is_last)
         img_error("File contains external, encrypted or compressed clusters.");
         return false;
     }
+    const BlockNode *data = block_node_data_file(piece->layer);
     printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64 "%s\n", piece->start, piece->status.length,
-           piece->status.offset, block_node_filename(piece->layer));
+           piece->status.offset, block_node_filename(data ? data : piece->layer));
     return true;
 }
 

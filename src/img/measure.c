@@ -91,7 +91,7 @@ static bool measure_input(const ImgArgs *args, const BlockSpec *options, Input *
         return false;
     }
     if (!block_spec_get_size(options, "cluster_size", &cluster, &error) ||
-        (snapshot && !block_snapshot_load(node, snapshot, &error))) {
+        (snapshot && !img_load_snapshot(node, snapshot, &error))) {
         img_fail(error);
         return false;
     }
@@ -115,8 +115,9 @@ int img_measure(const ImgArgs *args)
     if (!img_common_options(args) || !img_args_output(args, &is_json)) {
         return 1;
     }
-    if (has_size && (img_args_flag(args, "f") || img_args_operands(args))) {
-        img_error("--image-opts, -f, or filename cannot be used with --size.");
+    if (has_size && (img_args_flag(args, "f") || img_args_flag(args, "l") ||
+                     img_args_flag(args, "image-opts") || img_args_operands(args))) {
+        img_error("--image-opts, -f, -l, or filename cannot be used with --size.");
         return 1;
     }
     if (!has_size && img_args_operands(args) != 1) {

@@ -85,24 +85,30 @@ static int copy_differences(BlockNode *node, BlockNode *old, BlockNode *fresh, u
     return 0;
 }
 
-static BlockNode *open_new_backing(BlockNode *node, const char *name, const char *format,
-                                   GError **error)
+static BlockNode *open_new_backing(const ImgArgs *args, BlockNode *node, const char *name,
+                                   unsigned flags, GError **error)
 {
+    const char *format = img_args_value(args, "F");
     g_autofree char *path = block_backing_path(block_node_filename(node), name);
     g_autoptr(BlockSpec) spec = block_spec_from_name(path, format, error);
-    BlockNode *backing = spec ? block_open(spec, 0, error) : NULL;
+    g_autoptr(BlockObjects) objects = spec ? img_objects(args, error) : NULL;
+    if (objects) {
+        block_spec_set_objects(spec, objects);
+    }
+    BlockNode *backing = objects ? block_open(spec, flags, error) : NULL;
     if (!backing) {
         g_prefix_error(error, "Could not open new backing file '%s': ", name);
     }
     return backing;
 }
 
-static bool rebase_content(const ImgArgs *args, BlockNode *node, const char *name, GError **error)
+static bool rebase_content(const ImgArgs *args, BlockNode *node, const char *name, unsigned flags,
+                           GError **error)
 {
     g_autoptr(BlockNode) fresh = NULL;
     ImgProgress progress;
     if (*name) {
-        fresh = open_new_backing(node, name, img_args_value(args, "F"), error);
+        fresh = open_new_backing(args, node, name, flags, error);
         if (!fresh) {
             return false;
         }
@@ -126,7 +132,7 @@ static bool rebase_content(const ImgArgs *args, BlockNode *node, const char *nam
 int img_rebase(const ImgArgs *args)
 {
     GError *error = NULL;
-    unsigned flags;
+    unsigned flags, source_flags;
     bool is_unsafe = img_args_flag(args, "u");
     const char *name = img_args_value(args, "b");
     const char *format = img_args_value(args, "F");
@@ -140,6 +146,7 @@ int img_rebase(const ImgArgs *args)
         return 1;
     }
     if (!img_common_options(args) || !img_cache_flags(img_args_value(args, "t"), &flags) ||
+        !img_cache_flags(img_args_value(args, "T"), &source_flags) ||
         !img_args_count(args, 1, 1, "one image file name")) {
         return 1;
     }
@@ -149,7 +156,7 @@ int img_rebase(const ImgArgs *args)
     if (!node) {
         return 1;
     }
-    if (!is_unsafe && !rebase_content(args, node, name, &error)) {
+    if (!is_unsafe && !rebase_content(args, node, name, source_flags, &error)) {
         return img_fail(error);
     }
     if (!block_change_backing(node, *name ? name : NULL, *name ? format : NULL, &error)) {

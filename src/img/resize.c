@@ -106,26 +106,31 @@ int img_amend(const ImgArgs *args)
         img_error("Must specify options (-o)");
         return 1;
     }
-    if (format && img_wants_options_help(text)) {
+    bool wants_help = img_wants_options_help(text);
+    if (format && wants_help) {
         return img_print_options(format, true);
     }
     if (!img_common_options(args) || !img_cache_flags(img_args_value(args, "t"), &flags) ||
         !img_args_count(args, 1, 1, "one image file name")) {
         return 1;
     }
+    if (wants_help) {
+        flags |= BLOCK_OPEN_NO_BACKING | BLOCK_OPEN_NO_DATA;
+    } else {
+        flags |= BLOCK_OPEN_WRITABLE;
+    }
+    g_autoptr(BlockNode) node = img_open_or_report(args, img_args_operand(args, 0), format, flags);
+    if (!node || wants_help) {
+        return node ? img_print_options(block_node_driver(node), true) : 1;
+    }
     g_autoptr(BlockSpec) options = img_options_with_objects(args, text, &error);
     if (!options) {
         return img_fail(error);
     }
-    g_autoptr(BlockNode) node =
-        img_open_or_report(args, img_args_operand(args, 0), format, flags | BLOCK_OPEN_WRITABLE);
-    if (!node) {
-        return 1;
-    }
     ImgProgress progress;
     img_progress_init(&progress, img_args_flag(args, "p") && !img_args_flag(args, "q"), 1);
     bool ok = img_check_options(block_node_driver(node), options, true, &error) &&
-              block_amend(node, options, &error);
+              block_amend(node, options, img_args_flag(args, "force"), &error);
     img_progress_end(&progress, ok);
     return ok ? 0 : img_fail(error);
 }

@@ -1,4 +1,5 @@
 /* lodge-img snapshot. SPDX-License-Identifier: GPL-2.0-or-later */
+#include "gbase/error.h"
 #include "img/commands.h"
 #include "img/common.h"
 #include "img/snapshot-text.h"
@@ -6,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 const ImgOption img_snapshot_options[] = {
@@ -88,6 +90,27 @@ static int list(BlockNode *node, bool is_json)
     return 0;
 }
 
+/* By its name alone: an id that is somebody's name as well must not delete another. */
+static bool delete_named(BlockNode *node, const char *name, GError **error)
+{
+    BlockInfo info = { 0 };
+    g_autofree char *id = NULL;
+    if (!block_get_info(node, &info, error)) {
+        return false;
+    }
+    for (unsigned i = 0; !id && i < info.snapshots->len; i++) {
+        const BlockSnapshot *snapshot = &g_array_index(info.snapshots, BlockSnapshot, i);
+        id = strcmp(snapshot->name, name) == 0 ? g_strdup(snapshot->id) : NULL;
+    }
+    block_info_clear(&info);
+    if (!id) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND,
+                    "snapshot not found in '%s'; -l lists the names", block_node_filename(node));
+        return false;
+    }
+    return block_snapshot_delete(node, id, error);
+}
+
 int img_snapshot(const ImgArgs *args)
 {
     static const struct {
@@ -96,7 +119,7 @@ int img_snapshot(const ImgArgs *args)
     } actions[] = {
         { "c", "create", block_snapshot_create },
         { "a", "apply", block_snapshot_apply },
-        { "d", "delete", block_snapshot_delete },
+        { "d", "delete", delete_named },
     };
     unsigned chosen = 0, count = img_args_flag(args, "l");
     for (unsigned i = 0; i < G_N_ELEMENTS(actions); i++) {

@@ -166,11 +166,11 @@ static bool create_luks(File *file, const char *name, const BlockSpec *options, 
     return ok;
 }
 
-static bool amend_luks(BlockNode *node, const BlockSpec *options, GError **error)
+static bool amend_luks(BlockNode *node, const BlockSpec *options, bool is_forced, GError **error)
 {
     CryptoDisk *luks = luks_of(node);
     LuksStore store = store_below(node->file);
-    return luks_amend(&store, &luks->header, options, "", luks->secret, error);
+    return luks_amend(&store, &luks->header, options, "", luks->secret, is_forced, error);
 }
 
 static bool measure_luks(uint64_t size, uint64_t data_bytes, const BlockSpec *options,

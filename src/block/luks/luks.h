@@ -71,9 +71,10 @@ bool luks_create(const LuksStore *store, const LuksWish *wish, GBytes *secret, u
                  GError **error);
 
 /* Changes of slots: "state" (active, inactive), "new-secret", "old-secret", "keyslot", "iter-time".
- * @unlocking: the secret that opened the image. The last slot goes only by force. */
+ * @unlocking: the secret that opened the image. The last slot goes, and an active one is
+ * overwritten, only if @is_forced. */
 bool luks_amend(const LuksStore *store, LuksHeader *header, const BlockSpec *options,
-                const char *prefix, GBytes *unlocking, GError **error);
+                const char *prefix, GBytes *unlocking, bool is_forced, GError **error);
 
 /* What `info` tells. */
 void luks_add_facts(const LuksHeader *header, GArray *facts, bool is_nested);

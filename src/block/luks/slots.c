@@ -179,7 +179,7 @@ typedef struct Amendment {
     GBytes *new_secret, *old_secret; /* borrowed; NULL: not given */
     int slot;                        /* -1: not given */
     unsigned iter_ms;
-    bool is_active;
+    bool is_forced;
 } Amendment;
 
 static unsigned active_slots(const LuksHeader *header)
@@ -203,10 +203,12 @@ static bool activate(const Amendment *a, GBytes *unlocking, GError **error)
     for (int i = 0; slot < 0 && i < (int)LUKS_SLOTS; i++) {
         slot = a->header->slots[i].is_active ? -1 : i;
     }
-    if (slot < 0 || a->header->slots[slot].is_active) {
+    if (slot < 0 || (a->header->slots[slot].is_active && !a->is_forced)) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY,
-                    slot < 0 ? "Can't add a keyslot - all keyslots are in use"
-                             : "Refusing to overwrite active keyslot %d - please erase it first",
+                    slot < 0
+                        ? "Can't add a keyslot - all keyslots are in use"
+                        : "Refusing to overwrite active keyslot %d - please erase it first, or "
+                          "say --force",
                     slot);
         return false;
     }
@@ -255,10 +257,10 @@ static bool deactivate(const Amendment *a, GError **error)
     if (!choose_slots(a, &bits, error)) {
         return false;
     }
-    if ((unsigned)__builtin_popcount(bits) == active_slots(a->header)) {
+    if ((unsigned)__builtin_popcount(bits) == active_slots(a->header) && !a->is_forced) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
                     "Attempt to erase the only active keyslot, which would make all data "
-                    "unreadable; activate another one first");
+                    "unreadable; activate another one first, or say --force");
         return false;
     }
     for (unsigned i = 0; i < LUKS_SLOTS; i++) {
@@ -279,9 +281,9 @@ static bool find_secret(const BlockSpec *options, const char *prefix, const char
 }
 
 bool luks_amend(const LuksStore *store, LuksHeader *header, const BlockSpec *options,
-                const char *prefix, GBytes *unlocking, GError **error)
+                const char *prefix, GBytes *unlocking, bool is_forced, GError **error)
 {
-    Amendment a = { .store = store, .header = header, .slot = -1 };
+    Amendment a = { .store = store, .header = header, .slot = -1, .is_forced = is_forced };
     g_autofree char *state_key = g_strconcat(prefix, "state", NULL);
     g_autofree char *slot_key = g_strconcat(prefix, "keyslot", NULL);
     const char *state = block_spec_get(options, state_key);

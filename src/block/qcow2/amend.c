@@ -288,12 +288,12 @@ static bool write_header(Qcow2 *q, const Amendment *a, GError **error)
     return rc == 0;
 }
 
-bool qcow2_amend(BlockNode *node, const BlockSpec *options, GError **error)
+bool qcow2_amend(BlockNode *node, const BlockSpec *options, bool is_forced, GError **error)
 {
     Qcow2 *q = qcow2_of(node);
     Amendment a;
     if (!parse(q, options, &a, error) || !check_options(q, &a, error) ||
-        !qcow2_crypt_amend(q, options, error)) {
+        !qcow2_crypt_amend(q, options, is_forced, error)) {
         return false;
     }
     /* To version 3 before, to version 2 after the refcounts change. */

@@ -308,6 +308,8 @@ static int settle(Checker *checker, uint64_t cluster, uint64_t has, uint64_t sho
         cluster, has, should);
     if (is_leak) {
         check->leaks++;
+        check->image_end_offset =
+            MAX(check->image_end_offset, (cluster + 1) << checker->q->cluster_bits);
     } else {
         check->corruptions++;
     }

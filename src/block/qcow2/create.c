@@ -11,6 +11,14 @@
 #include <string.h>
 
 const BlockCreateOption qcow2_create_options[] = {
+    { "encrypt.format", BLOCK_OPTION_TEXT, "Encrypt the image (allowed value: luks)", false },
+    LUKS_OPTIONS("encrypt."),
+    { "cluster_size", BLOCK_OPTION_SIZE, "qcow2 cluster size", false, .standard = "65536" },
+    { "extended_l2", BLOCK_OPTION_BOOL, "Extended L2 tables", false, .standard = "off" },
+    { "preallocation", BLOCK_OPTION_TEXT,
+      "Preallocation mode (allowed values: off, metadata, falloc, full)", false },
+    { "compression_type", BLOCK_OPTION_TEXT,
+      "Compression method used for image cluster compression", false, .standard = "zlib" },
     { "size", BLOCK_OPTION_SIZE, "Virtual disk size", true },
     { "compat", BLOCK_OPTION_TEXT, "Compatibility level (v2 [0.10] or v3 [1.1])", true },
     { "backing_file", BLOCK_OPTION_TEXT, "File name of a base image", true },
@@ -18,16 +26,9 @@ const BlockCreateOption qcow2_create_options[] = {
     { "data_file", BLOCK_OPTION_TEXT, "File name of an external data file", true },
     { "data_file_raw", BLOCK_OPTION_BOOL, "The external data file must stay valid as a raw image",
       true },
-    { "cluster_size", BLOCK_OPTION_SIZE, "qcow2 cluster size", false },
-    { "preallocation", BLOCK_OPTION_TEXT,
-      "Preallocation mode (allowed values: off, metadata, falloc, full)", false },
-    { "lazy_refcounts", BLOCK_OPTION_BOOL, "Postpone refcount updates", true },
-    { "refcount_bits", BLOCK_OPTION_NUMBER, "Width of a reference count entry in bits", true },
-    { "compression_type", BLOCK_OPTION_TEXT,
-      "Compression method used for image cluster compression", false },
-    { "extended_l2", BLOCK_OPTION_BOOL, "Extended L2 tables", false },
-    { "encrypt.format", BLOCK_OPTION_TEXT, "Encrypt the image (allowed value: luks)", false },
-    LUKS_OPTIONS("encrypt."),
+    { "lazy_refcounts", BLOCK_OPTION_BOOL, "Postpone refcount updates", true, .standard = "off" },
+    { "refcount_bits", BLOCK_OPTION_NUMBER, "Width of a reference count entry in bits", true,
+      .standard = "16" },
     { NULL },
 };
 
@@ -74,9 +75,6 @@ static bool take_geometry(Layout *layout, const BlockSpec *options, GError **err
     if (!block_spec_get_size(options, "size", &header->size, error) ||
         !block_spec_get_bool(options, "extended_l2", &is_extended, error)) {
         return false;
-    }
-    if (is_extended) {
-        cluster_size = 131072;
     }
     if (!block_spec_get_size(options, "cluster_size", &cluster_size, error) ||
         !block_spec_get_size(options, "refcount_bits", &refcount_bits, error)) {

@@ -71,7 +71,7 @@ bool qcow2_crypt_open(Qcow2 *q, const BlockSpec *spec, unsigned flags, GError **
     return q->crypt != NULL;
 }
 
-bool qcow2_crypt_amend(Qcow2 *q, const BlockSpec *options, GError **error)
+bool qcow2_crypt_amend(Qcow2 *q, const BlockSpec *options, bool is_forced, GError **error)
 {
     LuksStore store = header_store(q);
     if (!block_spec_has_sub(options, "encrypt")) {
@@ -82,7 +82,8 @@ bool qcow2_crypt_amend(Qcow2 *q, const BlockSpec *options, GError **error)
                     "qcow2: the image is not encrypted; convert it to one that is");
         return false;
     }
-    return luks_amend(&store, &q->crypt->header, options, "encrypt.", q->crypt->secret, error);
+    return luks_amend(&store, &q->crypt->header, options, "encrypt.", q->crypt->secret, is_forced,
+                      error);
 }
 
 int qcow2_data_readv(Qcow2 *q, uint64_t host, uint64_t length, const BlockVec *vec, uint64_t skip)

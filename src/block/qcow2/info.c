@@ -18,15 +18,15 @@ static void add_facts(const Qcow2 *q, GArray *facts)
                         header->compatible & QCOW2_COMPATIBLE_LAZY_REFCOUNTS);
         qcow2_bitmaps_add_facts(q, facts);
         block_fact_number(facts, "refcount-bits", 1 << header->refcount_order);
-        block_fact_bool(facts, "corrupt",
-                        header->incompatible & QCOW2_INCOMPATIBLE_CORRUPT || q->is_corrupt);
-        block_fact_bool(facts, "extended-l2",
-                        header->incompatible & QCOW2_INCOMPATIBLE_EXTENDED_L2);
         if (header->data_file_name) {
             block_fact_text(facts, "data-file", header->data_file_name);
             block_fact_bool(facts, "data-file-raw",
                             header->autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW);
         }
+        block_fact_bool(facts, "corrupt",
+                        header->incompatible & QCOW2_INCOMPATIBLE_CORRUPT || q->is_corrupt);
+        block_fact_bool(facts, "extended-l2",
+                        header->incompatible & QCOW2_INCOMPATIBLE_EXTENDED_L2);
     } else {
         block_fact_text(facts, "compression-type", "zlib");
         block_fact_number(facts, "refcount-bits", 16);

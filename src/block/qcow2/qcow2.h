@@ -296,14 +296,14 @@ bool qcow2_change_backing(BlockNode *node, const char *filename, const char *for
                           GError **error);
 
 /* amend.c */
-bool qcow2_amend(BlockNode *node, const BlockSpec *options, GError **error);
+bool qcow2_amend(BlockNode *node, const BlockSpec *options, bool is_forced, GError **error);
 
 /* crypt.c */
 
 /* Sets q->crypt if the image is encrypted; without BLOCK_OPEN_NO_DATA it is unlocked. */
 bool qcow2_crypt_open(Qcow2 *q, const BlockSpec *spec, unsigned flags, GError **error);
 /* Changes key slots, where @options has any of "encrypt.". */
-bool qcow2_crypt_amend(Qcow2 *q, const BlockSpec *options, GError **error);
+bool qcow2_crypt_amend(Qcow2 *q, const BlockSpec *options, bool is_forced, GError **error);
 /* Whether an image is to be encrypted, and how. */
 bool qcow2_crypt_wanted(const BlockSpec *options, LuksWish *out_wish, bool *out_wanted,
                         GError **error);

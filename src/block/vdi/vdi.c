@@ -423,7 +423,7 @@ static int vdi_check(BlockNode *node, BlockCheck *check, unsigned fix)
 
 static const BlockCreateOption create_options[] = {
     { "size", BLOCK_OPTION_SIZE, "Virtual disk size", false },
-    { "static", BLOCK_OPTION_BOOL, "VDI static (pre-allocated) image", false },
+    { "static", BLOCK_OPTION_BOOL, "VDI static (pre-allocated) image", false, .standard = "off" },
     { "preallocation", BLOCK_OPTION_TEXT, "Preallocation mode (allowed values: off, metadata)",
       false },
     {},

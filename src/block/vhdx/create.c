@@ -60,9 +60,10 @@ uint32_t vhdx_checksum(const uint8_t *bytes, size_t length, size_t hole)
 
 const BlockCreateOption vhdx_create_options[] = {
     { "size", BLOCK_OPTION_SIZE, "Virtual disk size; max of 64TB.", false },
-    { "log_size", BLOCK_OPTION_SIZE, "Log size; min 1MB.", false },
+    { "log_size", BLOCK_OPTION_SIZE, "Log size; min 1MB.", false, .standard = "1048576" },
     { "block_size", BLOCK_OPTION_SIZE,
-      "Block Size; min 1MB, max 256MB. 0 means auto-calculate based on image size.", false },
+      "Block Size; min 1MB, max 256MB. 0 means auto-calculate based on image size.", false,
+      .standard = "0" },
     { "subformat", BLOCK_OPTION_TEXT, "VHDX format type, can be either 'dynamic' or 'fixed'. ",
       false },
     { "block_state_zero", BLOCK_OPTION_BOOL,
@@ -96,6 +97,8 @@ static bool parse(const BlockSpec *options, Plan *plan, GError **error)
         !block_spec_get_bool(options, "block_state_zero", &plan->has_zero_state, error)) {
         return false;
     }
+    plan->log_bytes =
+        plan->log_bytes < 64 * MIB ? round_up(plan->log_bytes, VHDX_LOG_MIN) : plan->log_bytes;
     plan->is_fixed = subformat && strcmp(subformat, "fixed") == 0;
     plan->size = round_up(plan->size, SECTOR);
     plan->block_bytes = plan->block_bytes ? plan->block_bytes : default_block(plan->size);

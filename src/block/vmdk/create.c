@@ -23,8 +23,8 @@ const BlockCreateOption vmdk_create_options[] = {
       "Virtual adapter type, can be one of ide (default), lsilogic, buslogic or legacyESX", false },
     { "backing_file", BLOCK_OPTION_TEXT, "File name of a base image", false },
     { "backing_fmt", BLOCK_OPTION_TEXT, "Must be 'vmdk' if present", false },
-    { "compat6", BLOCK_OPTION_BOOL, "VMDK version 6 image", false },
-    { "hwversion", BLOCK_OPTION_TEXT, "VMDK hardware version", false },
+    { "compat6", BLOCK_OPTION_BOOL, "VMDK version 6 image", false, .standard = "off" },
+    { "hwversion", BLOCK_OPTION_TEXT, "VMDK hardware version", false, .standard = "undefined" },
     { "toolsversion", BLOCK_OPTION_TEXT, "VMware guest tools version", false },
     { "subformat", BLOCK_OPTION_TEXT,
       "VMDK flat extent format, can be one of {monolithicSparse (default) | monolithicFlat | "

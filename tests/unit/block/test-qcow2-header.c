@@ -238,7 +238,7 @@ static void amend(Rig *rig, const char *option, const char *value)
     g_autoptr(GError) error = NULL;
     block_spec_set(options, option, value);
     size_t start = write_log_length(rig->log);
-    if (!block_amend(rig->node, options, &error)) {
+    if (!block_amend(rig->node, options, false, &error)) {
         fail_msg("%s: %s=%s: %s", rig->shape->options, option, value, error->message);
     }
     try_cuts(rig, value, start);
