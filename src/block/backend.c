@@ -225,6 +225,11 @@ bool block_backend_is_export(const BlockBackend *backend)
     return backend->options.is_export;
 }
 
+bool block_backend_is_attached(const BlockBackend *backend)
+{
+    return backend->resize_hook || backend->options.is_export || backend->options.is_anonymous;
+}
+
 bool block_backend_shares_writes(const BlockBackend *backend)
 {
     return backend->options.is_shared || backend->options.is_export;

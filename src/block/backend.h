@@ -111,6 +111,8 @@ void block_backend_set_resize_hook(BlockBackend *backend, BlockResizeHook hook, 
 uint64_t block_backend_size(BlockBackend *backend);
 bool block_backend_is_readonly(const BlockBackend *backend);
 bool block_backend_is_export(const BlockBackend *backend);
+/* Whether a device or an export uses it: a drive may wait for its device. Context: the loop. */
+bool block_backend_is_attached(const BlockBackend *backend);
 /* Whether others may write to the image too (share-rw). */
 bool block_backend_shares_writes(const BlockBackend *backend);
 BlockCache block_backend_cache(const BlockBackend *backend);

@@ -42,11 +42,6 @@ void block_graph_free(BlockGraph *graph)
 
 /* Roots */
 
-void block_graph_add_backend(BlockGraph *graph, BlockBackend *backend)
-{
-    g_ptr_array_add(graph->backends, backend);
-}
-
 void block_graph_remove_backend(BlockGraph *graph, const BlockBackend *backend)
 {
     g_ptr_array_remove(graph->backends, (gpointer)backend);
@@ -102,6 +97,12 @@ static void give_names(BlockGraph *graph, BlockNode *node)
     visit(graph, nodes, seen, node);
 }
 
+void block_graph_add_backend(BlockGraph *graph, BlockBackend *backend)
+{
+    g_ptr_array_add(graph->backends, backend);
+    give_names(graph, block_backend_node(backend));
+}
+
 GPtrArray *block_graph_nodes(BlockGraph *graph)
 {
     GPtrArray *nodes = g_ptr_array_new();
@@ -144,6 +145,9 @@ BlockNode *block_graph_find_device(BlockGraph *graph, const char *name, GError *
 {
     BlockBackend *backend = block_graph_find_backend(graph, name);
     BlockNode *node = backend ? block_backend_node(backend) : find(graph, name);
+    if (backend) {
+        give_names(graph, node); /* a filter may have come since */
+    }
     if (!node) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
                     "Cannot find device='%s' nor node-name='%s'", name, name);
@@ -258,7 +262,7 @@ bool block_graph_check_root(BlockGraph *graph, const BlockNode *node, bool write
 {
     BlockBackend *backend;
     for (unsigned i = 0; (backend = block_graph_backend(graph, i)); i++) {
-        if (block_backend_node(backend) != node) {
+        if (block_backend_node(backend) != node || !block_backend_is_attached(backend)) {
             continue;
         }
         bool other_writes = !block_backend_is_readonly(backend);

@@ -83,6 +83,19 @@ static Device *find_serial_bus(Machine *machine, const char *name, GError **erro
     return NULL;
 }
 
+/* A drive that waited for its device may be exported meanwhile. */
+static bool may_use_drive(const Machine *machine, const MachineDevice *user,
+                          const MachineBackend *backend, GError **error)
+{
+    if (!user || strcmp(backend->kind, "drive") != 0 ||
+        block_backend_is_anonymous(backend->object)) {
+        return true;
+    }
+    return block_graph_check_root(machine->graph, block_backend_node(backend->object),
+                                  !block_backend_is_readonly(backend->object),
+                                  machine_shares_writes(user->device), error);
+}
+
 void *machine_use_backend(Machine *machine, const MachineDevice *user, const char *kind,
                           const char *name, GError **error)
 {
@@ -111,6 +124,9 @@ void *machine_use_backend(Machine *machine, const MachineDevice *user, const cha
     if (backend->user && backend->user != user) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY, "%s '%s' is used by another device", kind,
                     name);
+        return NULL;
+    }
+    if (!may_use_drive(machine, user, backend, error)) {
         return NULL;
     }
     if (!backend->is_shareable) {

@@ -100,8 +100,7 @@ static BlockCache cache_of(unsigned flags)
                                        : BLOCK_CACHE_WRITEBACK;
 }
 
-/* The device's property share-rw. */
-static bool shares_writes(const Device *dev)
+bool machine_shares_writes(const Device *dev)
 {
     const Property *property = property_find(dev->class->properties, "share-rw");
     return property && *(const bool *)((const char *)dev + property->offset);
@@ -111,7 +110,7 @@ MachineBackend *machine_open_node_drive(Machine *machine, const MachineDevice *u
                                         const char *name, GError **error)
 {
     BlockNode *node = block_graph_find(machine->graph, name, NULL);
-    bool is_shared = user && shares_writes(user->device);
+    bool is_shared = user && machine_shares_writes(user->device);
     if (!node || !block_graph_check_root(machine->graph, node, block_node_is_writable(node),
                                          is_shared, error)) {
         return NULL;

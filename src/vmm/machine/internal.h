@@ -250,6 +250,8 @@ void machine_handle_exits(void *opaque);
 bool machine_open_drive(Machine *machine, const BlockOptions *options, GError **error);
 /* @texts: of char *, arguments of -blockdev. */
 bool machine_open_blockdevs(Machine *machine, const GPtrArray *texts, GError **error);
+/* The device's property share-rw. */
+bool machine_shares_writes(const Device *dev);
 /* A drive on the node @name for a device. NULL with @error, or without: there is no such node. */
 MachineBackend *machine_open_node_drive(Machine *machine, const MachineDevice *user,
                                         const char *name, GError **error);
