@@ -14,8 +14,9 @@ SHAPES = ("cluster_size=4k", "cluster_size=64k,compat=0.10", "cluster_size=4k,re
           "cluster_size=16k,extended_l2=on")
 MASK = 0xfffffffffe00
 FIXES = ((), ("-r", "leaks"), ("-r", "all"))
-# qemu-img gives up with 1 ("internal errors") where refcount structures are broken; lodge-img goes on.
-BETTER = {(1, 2), (1, 0), (2, 0), (1, 3)}
+# qemu-img gives up with 1 ("internal errors") where refcount structures are broken; lodge-img goes on. Counts of
+# clusters past the end of the file are leaks for lodge-img, nothing for qemu-img.
+BETTER = {(1, 2), (1, 0), (2, 0), (1, 3), (0, 3)}
 
 
 @pytest.fixture
@@ -60,26 +61,32 @@ def damaged(data, rng):
 
 
 def compare(ours, peer, folder, data, case):
-    """The same image checked and repaired by both."""
+    """The same image checked and repaired by both. Where a damaged entry makes qemu-img count for minutes there is nothing
+    to compare with, and False is returned."""
     for fix in FIXES:
         codes, keys = [], []
         for tool in (peer, ours):
             (folder / "bad").write_bytes(data)
-            done = tool("check", "-f", "qcow2", "--output", "json", *fix, "bad", code=None)
+            try:
+                done = tool("check", "-f", "qcow2", "--output", "json", *fix, "bad", code=None)
+            except subprocess.TimeoutExpired:
+                assert tool is peer, (case, fix)
+                return False
             codes.append(done.returncode)
             keys.append(set(json.loads(done.stdout)) if done.stdout.startswith("{") else None)
             if fix == FIXES[2] and done.returncode == 0:
                 peer("check", "-q", "-f", "qcow2", "bad")
         assert codes[0] == codes[1] or tuple(codes) in BETTER, (case, fix, codes)
         if None not in keys and codes == [0, 0]:
-            assert keys[0] == keys[1], (case, fix)
+            assert keys[0] == keys[1] - ({"leaks-fixed"} - keys[0]), (case, fix)
+    return True
 
 
 def run(ours, peer, good, folder, shape, cases):
     """Cases by number."""
     data = good(shape)
-    for case in cases:
-        compare(ours, peer, folder, damaged(data, random.Random(case)), case)
+    compared = sum(compare(ours, peer, folder, damaged(data, random.Random(case)), case) for case in cases)
+    assert compared >= len(cases) * 9 // 10
 
 
 @pytest.mark.parametrize("shape", SHAPES)
