@@ -66,10 +66,22 @@ static BlockSpec *make_spec(const BlockOptions *options, GError **error)
     if (spec && options->objects) {
         block_spec_set_objects(spec, options->objects);
     }
-    if (spec && options->detect_zeroes) {
-        block_spec_set(spec, "detect-zeroes", options->detect_zeroes);
-    }
     return spec;
+}
+
+/* -drive takes unmap without discard=unmap too, and then unmaps nothing. */
+static bool set_detect_zeroes(BlockNode *node, const char *text, GError **error)
+{
+    g_autoptr(BlockSpec) spec = block_spec_new();
+    BlockDetectZeroes detect_zeroes;
+    block_spec_set(spec, "detect-zeroes", text);
+    if (!block_detect_zeroes_from(spec, BLOCK_OPEN_DISCARD, &detect_zeroes, error)) {
+        return false;
+    }
+    if (detect_zeroes != BLOCK_DETECT_ZEROES_OFF) {
+        block_node_set_detect_zeroes(node, detect_zeroes);
+    }
+    return true;
 }
 
 /* The filter copy-on-read above @node (taken). */
@@ -94,6 +106,9 @@ static BlockNode *open_node(const BlockOptions *options, GError **error)
     }
     g_autoptr(BlockSpec) spec = make_spec(options, error);
     BlockNode *node = spec ? block_open(spec, flags, error) : NULL;
+    if (node && options->detect_zeroes && !set_detect_zeroes(node, options->detect_zeroes, error)) {
+        g_clear_pointer(&node, block_node_unref);
+    }
     if (node && block_node_was_probed(node) && strcmp(block_node_driver(node), "raw") == 0) {
         log_warn("drive '%s': the format of '%s' was not given and looks like raw; the guest may "
                  "not write there what would look like another format: give format=raw",
