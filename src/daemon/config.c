@@ -47,6 +47,7 @@ static const ConfigKey keys[] = {
     KEY("keepalive_count", VALUE_UINT, limits.keepalive_count),
     KEY("keepalive_interval", VALUE_UINT, limits.keepalive_interval_s),
     KEY("key_file", VALUE_STRING, key_file),
+    KEY("lease_files", VALUE_LIST, lease_files),
     KEY("libvirt_sockets", VALUE_BOOL, libvirt_sockets),
     KEY("listen_addr", VALUE_STRING, listen_addr),
     KEY("listen_tcp", VALUE_BOOL, listen_tcp),

@@ -18,8 +18,9 @@ typedef struct DaemonConfig {
     char *key_file, *cert_file, *ca_file, *crl_file;
     bool tls_no_verify_certificate;
     AuthMethod auth_tls, auth_tcp, auth_unix_rw, auth_unix_ro;
-    char *guest_uids; /* "FIRST-LAST": a user for each guest; "": the daemon's */
-    char *sasl_file;  /* SCRAM credentials */
+    char *guest_uids;  /* "FIRST-LAST": a user for each guest; "": the daemon's */
+    char *sasl_file;   /* SCRAM credentials */
+    GStrv lease_files; /* globs of dnsmasq's; NULL: where distributions put them */
     GStrv sasl_allowed_username_list, tls_allowed_dn_list; /* globs; NULL: all */
     char *unix_sock_group;                                 /* of sockets but the admin's; or NULL */
     mode_t unix_sock_rw_perms, unix_sock_ro_perms;

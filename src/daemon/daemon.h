@@ -22,6 +22,7 @@ struct Daemon {
     char *uri;                /* what CONNECT_GET_URI answers: qemu:///system or qemu:///session */
     uid_t guest_uid_first;    /* users of guests, each one's own */
     unsigned guest_uid_count; /* 0: guests run as the daemon's user */
+    char *const *lease_files; /* globs, borrowed; NULL: the usual ones */
     EventLoop *loop;          /* runs on the main thread */
     EventQueue *events;
     struct DaemonServer *server;

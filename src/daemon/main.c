@@ -206,6 +206,7 @@ static bool load_config(Run *run, GError **error)
     }
     run->config.libvirt_sockets |= options->libvirt_sockets;
     run->config.listen_tls |= options->listen;
+    run->daemon.lease_files = run->config.lease_files;
     return daemon_config_guest_uids(&run->config, &run->daemon.guest_uid_first,
                                     &run->daemon.guest_uid_count, error);
 }

@@ -10,6 +10,7 @@
 #include "daemon/domain/blocks.h"
 #include "daemon/domain/interfaces.h"
 #include "daemon/domain/json-peer.h"
+#include "daemon/domain/macvtap.h"
 #include "daemon/domain/runtime.h"
 #include "daemon/error.h"
 #include "gbase/error.h"
@@ -459,6 +460,16 @@ static void note_pty(DomainDevice *device, const char *pty)
     }
 }
 
+/* A tap goes with its descriptor, a macvtap link does not. */
+static void remove_link(Domain *domain, const DomainDevice *device)
+{
+    const DomainInterface *interface = (const DomainInterface *)device;
+    if (device->kind == DEVICE_INTERFACE && interface->type == INTERFACE_DIRECT &&
+        interface->target_dev) {
+        macvtap_remove(&macvtap_host, domain->runtime->dir, interface->target_dev);
+    }
+}
+
 static bool plug_one(Domain *domain, QmpClient *monitor, DomainDef *def, DomainDevice *device,
                      Plug *plug, GError **error)
 {
@@ -471,6 +482,8 @@ static bool plug_one(Domain *domain, QmpClient *monitor, DomainDef *def, DomainD
     plug->line = NULL;
     if (ok) {
         note_pty(device, plug->pty);
+    } else {
+        remove_link(domain, device);
     }
     return ok;
 }
@@ -611,6 +624,7 @@ static void finish_detach(Domain *domain, QmpClient *monitor, const char *alias)
     }
     remove_backend(monitor, device);
     remove_socket(domain, device);
+    remove_link(domain, device);
     g_mutex_lock(&domain->lock);
     emit_removed_locked(domain, alias);
     g_mutex_unlock(&domain->lock);

@@ -7,13 +7,12 @@
 
 #include "daemon/domain/agent.h"
 #include "daemon/domain/change.h"
+#include "daemon/domain/host-addresses.h"
 #include "daemon/domain/json-peer.h"
 #include "daemon/domain/params.h"
 
-#include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <net/if.h>
-#include <stdio.h>
 #include <string.h>
 
 #define ADDRESSES_MAX 2048u
@@ -301,33 +300,47 @@ bool handle_domain_set_interface_parameters(DaemonCall *call,
 enum { SOURCE_LEASE = 0, SOURCE_AGENT = 1, SOURCE_ARP = 2 };
 enum { ADDRESS_IPV4 = 0, ADDRESS_IPV6 = 1 };
 
-/* An address of the interface of that MAC in the host's table of neighbours, or NULL. */
-static char *find_neighbour(const char *mac)
-{
-    g_autofree char *text = NULL;
-    if (!g_file_get_contents("/proc/net/arp", &text, NULL, NULL)) {
-        return NULL;
-    }
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-    for (unsigned i = 1; lines[i] && *lines[i]; i++) {
-        char address[64];
-        char hardware[64];
-        if (sscanf(lines[i], "%63s %*s %*s %63s", address, hardware) == 2 &&
-            g_ascii_strcasecmp(hardware, mac) == 0) {
-            return g_strdup(address);
-        }
-    }
-    return NULL;
-}
-
 static char *mac_text(const MacAddress *mac)
 {
     return g_strdup_printf("%02x:%02x:%02x:%02x:%02x:%02x", mac->byte[0], mac->byte[1],
                            mac->byte[2], mac->byte[3], mac->byte[4], mac->byte[5]);
 }
 
-static bool addresses_by_arp(DaemonCall *call, Domain *domain,
-                             RemoteDomainInterfaceAddressesRet *ret, GError **error)
+static bool is_listed(const RemoteDomainInterface *interface, const char *address)
+{
+    for (uint32_t i = 0; i < interface->n_addrs; i++) {
+        if (strcmp(interface->addrs[i].addr, address) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The addresses that @known has for @mac. */
+static void add_known(Arena *arena, const MacAddress *mac, const GArray *known, bool with_prefix,
+                      RemoteDomainInterface *out)
+{
+    unsigned n = 0;
+    for (guint i = 0; i < known->len; i++) {
+        n += !memcmp(g_array_index(known, HostAddress, i).mac, mac->byte, sizeof(mac->byte));
+    }
+    n = MIN(n, ADDRESSES_MAX);
+    out->addrs = n ? arena_alloc_array(arena, n, sizeof(*out->addrs)) : NULL;
+    for (guint i = 0; out->addrs && i < known->len && out->n_addrs < n; i++) {
+        const HostAddress *address = &g_array_index(known, HostAddress, i);
+        if (memcmp(address->mac, mac->byte, sizeof(mac->byte)) || is_listed(out, address->text)) {
+            continue;
+        }
+        RemoteDomainIpAddr *slot = &out->addrs[out->n_addrs++];
+        slot->type = address->is_v6 ? ADDRESS_IPV6 : ADDRESS_IPV4;
+        slot->addr = arena_strdup(arena, address->text);
+        slot->prefix = with_prefix ? host_prefix_of(address) : 0;
+    }
+}
+
+/* @known: of HostAddress (transfer full). Interfaces of which nothing is known are left out. */
+static bool addresses_by_host(DaemonCall *call, Domain *domain, GArray *known, bool with_prefix,
+                              RemoteDomainInterfaceAddressesRet *ret, GError **error)
 {
     Arena *arena = call_arena(call);
     g_mutex_lock(&domain->lock);
@@ -336,21 +349,20 @@ static bool addresses_by_arp(DaemonCall *call, Domain *domain,
     ret->ifaces = list ? arena_alloc_array(arena, list->count + 1, sizeof(*ret->ifaces)) : NULL;
     for (unsigned i = 0; ret->ifaces && i < list->count && i < ADDRESSES_MAX; i++) {
         const DomainInterface *interface = list->item[i];
-        g_autofree char *mac = mac_text(&interface->mac);
-        g_autofree char *address = interface->target_dev ? find_neighbour(mac) : NULL;
-        RemoteDomainIpAddr *slot = address ? arena_alloc_array(arena, 1, sizeof(*slot)) : NULL;
-        if (!slot) {
+        RemoteDomainInterface *out = &ret->ifaces[ret->n_ifaces];
+        if (!interface->target_dev) {
             continue;
         }
-        slot->type = ADDRESS_IPV4;
-        slot->addr = arena_strdup(arena, address);
-        RemoteDomainInterface *out = &ret->ifaces[ret->n_ifaces++];
-        out->name = arena_strdup(arena, interface->target_dev);
-        out->hwaddr = arena_strdup(arena, mac);
-        out->addrs = slot;
-        out->n_addrs = 1;
+        add_known(arena, &interface->mac, known, with_prefix, out);
+        if (out->n_addrs) {
+            g_autofree char *mac = mac_text(&interface->mac);
+            out->name = arena_strdup(arena, interface->target_dev);
+            out->hwaddr = arena_strdup(arena, mac);
+            ret->n_ifaces++;
+        }
     }
     g_mutex_unlock(&domain->lock);
+    g_array_unref(known);
     return ok;
 }
 
@@ -404,17 +416,13 @@ bool handle_domain_interface_addresses(DaemonCall *call,
         return false;
     }
     switch (args->source) {
-    case SOURCE_LEASE: {
-        /* Leases belong to managed networks, of which there are none. */
-        g_mutex_lock(&domain->lock);
-        bool ok = domain_check_active_locked(domain, error);
-        g_mutex_unlock(&domain->lock);
-        return ok;
-    }
+    case SOURCE_LEASE:
+        return addresses_by_host(call, domain, host_leases(call_daemon(call)->lease_files), true,
+                                 ret, error);
     case SOURCE_AGENT:
         return addresses_by_agent(call, domain, ret, error);
     case SOURCE_ARP:
-        return addresses_by_arp(call, domain, ret, error);
+        return addresses_by_host(call, domain, host_neighbours(), false, ret, error);
     default:
         daemon_error_set(error, DAEMON_ERROR_ARGUMENT_UNSUPPORTED,
                          "unknown IP address data source %u", args->source);

@@ -34,18 +34,19 @@ static bool read_text(const char *path, char *text, size_t size)
     return n > 0;
 }
 
-/* Numbers of /proc/PID/stat from field 3 on; the name before may hold anything. */
+char **process_stat_fields(const char *text)
+{
+    const char *end = strrchr(text, ')');
+    return end && end[1] == ' ' ? g_strsplit(end + 2, " ", -1) : NULL;
+}
+
 static bool read_stat(const char *path, char *text, size_t size, char ***out_fields)
 {
     if (!read_text(path, text, size)) {
         return false;
     }
-    const char *end = strrchr(text, ')');
-    if (!end || end[1] != ' ') {
-        return false;
-    }
-    *out_fields = g_strsplit(end + 2, " ", -1);
-    return true;
+    *out_fields = process_stat_fields(text);
+    return *out_fields != NULL;
 }
 
 #define STAT_FIELD(n) ((n)-3)

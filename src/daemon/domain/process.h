@@ -74,6 +74,10 @@ bool process_usage(pid_t pid, ProcessUsage *out_usage);
 /* Time on CPUs of one thread in ns, the CPU it ran on last and how long it waited for one. */
 bool process_thread_usage(pid_t pid, pid_t tid, guint64 *out_ns, int *out_cpu, guint64 *out_delay);
 
+/* Numbers of the text of /proc/PID/stat from field 3 on; the name before may hold anything. NULL:
+ * it is no such text. (transfer full) */
+char **process_stat_fields(const char *text);
+
 /* This boot of the host (36 characters), or "" when unknown; @out: 64 bytes. */
 void process_boot_id(char *out);
 

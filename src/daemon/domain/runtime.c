@@ -8,6 +8,7 @@
 #include "daemon/client.h"
 #include "daemon/domain/agent.h"
 #include "daemon/domain/json-peer.h"
+#include "daemon/domain/macvtap.h"
 #include "daemon/domain/monitor-events.h"
 #include "daemon/domain/perf.h"
 #include "daemon/domain/tuning.h"
@@ -57,6 +58,7 @@ void runtime_free(DomainRuntime *runtime)
 
 void runtime_remove_folder(const char *path)
 {
+    macvtap_remove_all(&macvtap_host, path);
     GDir *dir = g_dir_open(path, 0, NULL);
     const char *name;
     while (dir && (name = g_dir_read_name(dir))) {

@@ -404,8 +404,7 @@ static void drop_runtime(Domain *domain)
     process_wait(&runtime->process, 5000);
     process_reap(&runtime->process);
     status_remove(domain);
-    g_unlink(runtime->monitor_path);
-    g_rmdir(runtime->dir);
+    runtime_remove_folder(runtime->dir);
     runtime_free(runtime);
     service_deactivate(domain->service, domain);
 }

@@ -3,12 +3,16 @@
 #include "daemon/domain/tap.h"
 
 #include "base/cleanup.h"
+#include "daemon/domain/macvtap.h"
+#include "daemon/domain/runtime.h"
 #include "daemon/error.h"
 #include "gbase/error.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_link.h>
 #include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <string.h>
@@ -76,8 +80,38 @@ static bool bring_up(int control, const char *name, unsigned mtu, GError **error
     return true;
 }
 
+/* No frames between ports of a bridge that are so marked. */
+static bool isolate(const char *name, GError **error)
+{
+    const struct {
+        struct nlmsghdr header;
+        struct ifinfomsg link;
+        struct rtattr port;
+        struct rtattr isolated;
+        uint8_t on;
+        uint8_t padding[3];
+    } message = {
+        .header = { .nlmsg_len = sizeof(message),
+                    .nlmsg_type = RTM_SETLINK,
+                    .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK },
+        .link = { .ifi_family = AF_BRIDGE, .ifi_index = (int)if_nametoindex(name) },
+        .port = { .rta_len = RTA_LENGTH(RTA_SPACE(1)), .rta_type = IFLA_PROTINFO | NLA_F_NESTED },
+        .isolated = { .rta_len = RTA_LENGTH(1), .rta_type = IFLA_BRPORT_ISOLATED },
+        .on = 1,
+    };
+    int err = macvtap_host.request(macvtap_host.opaque, &message, sizeof(message));
+    if (err < 0) {
+        lodge_error_set_errno(error, err, "cannot isolate '%s' on its bridge", name);
+    }
+    return err == 0;
+}
+
 int tap_open(void *opaque, DomainInterface *interface, GError **error)
 {
+    if (interface->type == INTERFACE_DIRECT) {
+        Domain *domain = opaque;
+        return macvtap_open(&macvtap_host, domain->runtime->dir, interface, error);
+    }
     struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
     bool is_own = interface->target_dev && !g_str_has_prefix(interface->target_dev, "vnet");
     autofd fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
@@ -96,7 +130,8 @@ int tap_open(void *opaque, DomainInterface *interface, GError **error)
         !join_bridge(control, request.ifr_name, interface->source_bridge ?: "", error)) {
         return -1;
     }
-    if (!bring_up(control, request.ifr_name, interface->mtu, error)) {
+    if (!bring_up(control, request.ifr_name, interface->mtu, error) ||
+        (interface->isolated == TRI_YES && !isolate(request.ifr_name, error))) {
         return -1;
     }
     g_free(interface->target_dev);

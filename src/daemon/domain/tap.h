@@ -7,8 +7,10 @@
 
 #include <glib.h>
 
-/* The tap of an interface of type bridge or ethernet; its name is filled in. It goes when the last
- * descriptor is closed. A CommandLineOps function. */
+/* The tap of an interface of type bridge or ethernet, which goes when the last descriptor is
+ * closed, or the link of one of type direct (macvtap.h); its name is filled in. A CommandLineOps
+ * function;
+ * @opaque: the Domain, with its runtime. */
 int tap_open(void *opaque, DomainInterface *interface, GError **error);
 
 /* Takes the tap out of the bridge @from and puts it into @to. False with @error: it is where it
