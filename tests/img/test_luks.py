@@ -3,7 +3,9 @@
 SPDX-License-Identifier: GPL-2.0-or-later
 """
 import json
+import random
 import shutil
+import struct
 import subprocess
 
 import pytest
@@ -140,6 +142,49 @@ def test_refusals_say_why(ours, tmp_path):
     assert not (tmp_path / "b.luks").exists()
     leaks = ours("create", "-f", "luks", "--object", "secret,id=s,data=hush,format=bad", "b.luks", "1M", code=1)
     assert "hush" not in leaks.stderr + leaks.stdout
+
+
+HEADER = 592  # bytes; the key slots begin at 208, 48 bytes each
+
+
+def damaged_header(data, rng):
+    """One to three fields or bytes of the header, or of the first slot's key material, changed. Iterations stay below
+    2^24: what they cost is what the header says."""
+    data = bytearray(data)
+    for _ in range(rng.randrange(1, 4)):
+        kind = rng.randrange(4)
+        if kind == 0:
+            data[rng.randrange(HEADER)] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            struct.pack_into(">I", data, rng.choice([104, 108, *range(208, 256, 4)]), rng.choice([0, 1, 1 << 31, rng.getrandbits(32)]))
+        elif kind == 2:
+            data[rng.randrange(8, 104)] = rng.choice([0, 0x20, 0x7f, 0xff])
+        else:
+            data[rng.randrange(4096, 4096 + 128000)] ^= 1 << rng.randrange(8)
+    for place in (164, *range(212, HEADER, 48)):
+        struct.pack_into(">I", data, place, struct.unpack_from(">I", data, place)[0] & 0xffffff)
+    return bytes(data)
+
+
+def read_damaged(tool, image):
+    """The plain content, or None with a refusal that says something."""
+    (tool.folder / "plain").unlink(missing_ok=True)
+    done = tool("convert", *SECRETS, "--image-opts", "-O", "raw", opts(image), "plain", code=None)
+    assert done.returncode in (0, 1), (done.returncode, done.stderr)
+    assert done.returncode == 0 or image in done.stderr, done.stderr
+    return (tool.folder / "plain").read_bytes() if done.returncode == 0 else None
+
+
+@pytest.mark.parametrize("cases", [range(6), pytest.param(range(1000, 1300), marks=pytest.mark.slow)], ids=["few", "many"])
+def test_a_damaged_header_gives_what_qemu_img_reads_or_a_refusal(ours, peer, disks, tmp_path, cases):
+    create(ours, "good.luks")
+    fill(ours, disks(SIZE), "good.luks")
+    good = (tmp_path / "good.luks").read_bytes()
+    for case in cases:
+        (tmp_path / "bad.luks").write_bytes(damaged_header(good, random.Random(case)))
+        mine, theirs = (read_damaged(tool, "bad.luks") for tool in (ours, peer))
+        assert mine is None or theirs is None or mine == theirs, case
+        assert theirs is None or mine is not None, f"case {case} is refused by lodge-img alone"
 
 
 def test_parts_of_sectors_are_written(ours, disks, tmp_path):
