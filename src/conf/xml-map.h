@@ -130,7 +130,7 @@ struct XmlField {
     const XmlScalar *scalar;
     const XmlEnum *names;            /* of xml_enum; of a variant's selector */
     unsigned width;                  /* hexadecimal digits, 0: decimal; RAW: level of indentation */
-    uint64_t max;                    /* of numbers; 0: the type's */
+    uint64_t min, max;               /* of numbers; 0: the type's */
     const XmlField *fields;          /* NEST, PTR, LIST, INLINE */
     size_t size;                     /* PTR, LIST: of the struct */
     const XmlField *const *variants; /* VARIANT: by value; NULL entries have no fields */

@@ -135,7 +135,8 @@ static bool parse_number(const XmlField *field, const xmlNode *node, const char 
         end++;
     }
     uint64_t max = field->max != 0 ? field->max : type_max;
-    if (end == text || *end != '\0' || errno != 0 || is_negative || number > max) {
+    if (end == text || *end != '\0' || errno != 0 || is_negative || number > max ||
+        number < field->min) {
         return refuse(field, node, text, error);
     }
     *out_number = number;

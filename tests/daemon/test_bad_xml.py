@@ -101,8 +101,8 @@ BAD = {
 OTHER = {
     "os-type": (67, "what is unknown here is the os type; libvirtd takes it for a container's"),
     "many-vcpus": (27, "more than any machine has is no number of CPUs"),
-    "no-vcpu": (0, "0 is taken for no number, which is 1"),
-    "machine": (0, "the engine tells when it starts; libvirtd stumbles over the buses it does not know"),
+    "no-vcpu": (27, "0 is refused as a number; libvirtd stumbles over it later"),
+    "machine": (67, "the emulator says which it has; libvirtd stumbles over the buses it does not know"),
     "address-bus": (0, "the engine tells that there is no such bus when it starts"),
     "filesystem": (27, "the target is missing as well"),
 }

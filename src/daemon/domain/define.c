@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "daemon/domain/command-line.h"
 #include "daemon/domain/handlers.h"
+#include "daemon/host/engine.h"
 #include "gbase/error.h"
 
 #include <string.h>
@@ -63,6 +64,38 @@ static void log_warnings(const GPtrArray *warnings, const char *name)
     }
 }
 
+/* What the emulator says of its machines. One that cannot be asked is believed: the start tells. */
+static bool check_machine(DomainService *service, const DomainDef *def, GError **error)
+{
+    if (engine_is_lodge_path(def->emulator)) {
+        bool is_known = domain_def_is_q35(def) || domain_def_is_microvm(def);
+        if (!is_known) {
+            daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                             "unsupported configuration: '%s' has no machine '%s', only q35 and "
+                             "microvm; qemu-system-x86_64 as <emulator> has others",
+                             def->emulator, def->os.machine);
+        }
+        return is_known;
+    }
+    g_autoptr(Engine) engine = engine_set_get(service->daemon->engines, def->emulator, NULL);
+    const EngineMachine *machine = engine ? engine_machine(engine, def->os.machine) : NULL;
+    if (engine && !machine) {
+        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                         "unsupported configuration: emulator '%s' has no machine '%s' "
+                         "('%s -machine help' lists those it has)",
+                         def->emulator, def->os.machine, def->emulator);
+        return false;
+    }
+    if (machine && def->vcpus > machine->max_cpus) {
+        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                         "unsupported configuration: %u vCPUs are more than the %u that machine "
+                         "'%s' of emulator '%s' can have",
+                         def->vcpus, machine->max_cpus, def->os.machine, def->emulator);
+        return false;
+    }
+    return true;
+}
+
 static bool define(DaemonCall *call, const char *xml, uint32_t flags, RemoteDomain *out,
                    GError **error)
 {
@@ -74,7 +107,7 @@ static bool define(DaemonCall *call, const char *xml, uint32_t flags, RemoteDoma
     }
     g_autoptr(DomainDef) def =
         domain_def_parse(xml, parse, service_environment(service), warnings, error);
-    if (!def) {
+    if (!def || !check_machine(service, def, error)) {
         return false;
     }
     log_warnings(warnings, def->name);
