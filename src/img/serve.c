@@ -1,14 +1,14 @@
 /* lodge-img serve: offers an image to NBD clients, with qemu-nbd's options.
  *
- * Leaves out what needs the kernel's nbd device (-c, -d), -s and authorisation objects.
+ * Leaves out what needs the kernel's nbd device (-c, -d), and authorisation objects.
  * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "img/serve.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "block/export/server.h"
 #include "block/nbd/proto.h"
 #include "gbase/error.h"
 #include "img/commands.h"
-#include "img/common.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +28,8 @@ const ImgOption img_serve_options[] = {
     { 'r', "read-only", NULL, "refuse writes" },
     { 'e', "shared", "number", "clients at a time (1); 0: any number" },
     { 't', "persistent", NULL, "go on when the last client has gone" },
+    { 's', "snapshot", NULL, "what is written goes to a temporary layer and is lost at the end" },
+    { 'o', "offset", "offset", "offer what lies from there on" },
     { 'l', "load-snapshot", "snapshot", "offer a snapshot inside the image: its id or name" },
     { 'A', "allocation-depth", NULL,
       "tell clients which layer has what (context qemu:allocation-depth)" },
@@ -44,6 +46,7 @@ const ImgOption img_serve_options[] = {
     { 0, "fork", NULL, "return when the server listens; it goes on in the background" },
     { 0, "pid-file", "path", "write the server's process id there" },
     { 'v', "verbose", NULL, "say when clients leave" },
+    { 'L', "list", NULL, "list the exports of the server at -k, or -b and -p, instead" },
     IMG_OPTION_SHARE,
     IMG_OPTION_OBJECT,
     IMG_OPTION_IMAGE_OPTS,
@@ -52,7 +55,9 @@ const ImgOption img_serve_options[] = {
 
 typedef struct Serve {
     const ImgArgs *args;
-    BlockNode *node;
+    BlockNode *node; /* what is offered */
+    uint64_t offset;
+    bool is_through;
     EventLoop *loop;
     NbdServer *server;
     DirtyBitmap *bitmaps[NBD_EXPORT_BITMAPS_MAX];
@@ -78,9 +83,9 @@ static bool open_flags(const ImgArgs *args, unsigned *out_flags, bool *out_throu
         return false;
     }
     *out_through = cache && (!strcmp(cache, "writethrough") || !strcmp(cache, "directsync"));
-    *out_flags |= img_args_flag(args, "read-only") || img_args_flag(args, "load-snapshot")
-                      ? 0
-                      : BLOCK_OPEN_WRITABLE;
+    bool stays = img_args_flag(args, "read-only") || img_args_flag(args, "load-snapshot") ||
+                 img_args_flag(args, "snapshot");
+    *out_flags |= stays ? 0 : BLOCK_OPEN_WRITABLE;
     *out_flags |= img_args_flag(args, "force-share") ? BLOCK_OPEN_SHARED : 0;
     return true;
 }
@@ -135,13 +140,35 @@ static bool find_bitmaps(Serve *serve, GError **error)
     return true;
 }
 
+/* What is in @*node from here on is @layer (taken) over it; false: there is none. */
+static bool put_layer(BlockNode **node, BlockNode *layer)
+{
+    if (layer) {
+        block_node_unref(*node);
+        *node = layer;
+    }
+    return layer != NULL;
+}
+
+static bool put_layers(Serve *serve, GError **error)
+{
+    bool is_temporary = img_args_flag(serve->args, "snapshot");
+    if (serve->bitmap_count && (is_temporary || serve->offset)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "-B describes the whole image as it is: it excludes -s and -o");
+        return false;
+    }
+    return (!serve->offset ||
+            put_layer(&serve->node, img_serve_part(serve->node, serve->offset, error))) &&
+           (!is_temporary || put_layer(&serve->node, img_serve_temporary(serve->node, error)));
+}
+
 static bool open_image(Serve *serve, GError **error)
 {
     unsigned flags;
-    bool is_through;
     const char *snapshot = img_args_value(serve->args, "load-snapshot");
     g_autoptr(BlockSpec) spec = make_spec(serve->args, error);
-    if (!spec || !open_flags(serve->args, &flags, &is_through, error)) {
+    if (!spec || !open_flags(serve->args, &flags, &serve->is_through, error)) {
         return false;
     }
     serve->node = block_open(spec, flags, error);
@@ -149,21 +176,8 @@ static bool open_image(Serve *serve, GError **error)
         g_prefix_error(error, "Failed to open '%s': ", img_args_operand(serve->args, 0));
         return false;
     }
-    if (is_through && flags & BLOCK_OPEN_WRITABLE) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
-                    "cache modes writethrough and directsync are not supported for serving: "
-                    "clients flush; use writeback or none");
-        return false;
-    }
-    if (block_node_was_probed(serve->node) && flags & BLOCK_OPEN_WRITABLE &&
-        strcmp(block_node_driver(serve->node), "raw") == 0) {
-        fprintf(stderr,
-                "lodge-img: warning: the format of '%s' was guessed to be raw; clients cannot "
-                "write what looks like another format to its begin. Say -f raw to avoid that.\n",
-                block_node_filename(serve->node));
-    }
-    return (!snapshot || block_snapshot_load(serve->node, snapshot, error)) &&
-           find_bitmaps(serve, error);
+    return (!snapshot || img_load_snapshot(serve->node, snapshot, error)) &&
+           find_bitmaps(serve, error) && put_layers(serve, error);
 }
 
 static BlockNode *enter(void *opaque)
@@ -181,7 +195,9 @@ static bool add_export(Serve *serve, GError **error)
     NbdExportOptions options = {
         .name = name ? name : "",
         .description = img_args_value(serve->args, "description"),
-        .is_writable = block_node_is_writable(serve->node),
+        .is_writable =
+            block_node_is_writable(serve->node) && !img_args_flag(serve->args, "read-only"),
+        .is_through = serve->is_through,
         .has_depth = img_args_flag(serve->args, "allocation-depth"),
         .bitmaps = serve->bitmaps,
         .bitmap_count = serve->bitmap_count,
@@ -195,7 +211,7 @@ static bool add_export(Serve *serve, GError **error)
 
 /* Listening */
 
-static NbdTls *load_tls(const ImgArgs *args, BlockObjects *objects, GError **error)
+static NbdTls *load_tls(const ImgArgs *args, BlockObjects *objects, bool is_server, GError **error)
 {
     const char *id = img_args_value(args, "tls-creds"), *folder = img_args_value(args, "tls-dir");
     if (id && folder) {
@@ -204,10 +220,10 @@ static NbdTls *load_tls(const ImgArgs *args, BlockObjects *objects, GError **err
         return NULL;
     }
     if (folder) {
-        NbdTlsOptions options = { .folder = folder, .is_server = true };
+        NbdTlsOptions options = { .folder = folder, .is_server = is_server };
         return nbd_tls_new(&options, error);
     }
-    return block_objects_tls(objects, id, true, error);
+    return block_objects_tls(objects, id, is_server, error);
 }
 
 static int open_listener(const ImgArgs *args, GError **error)
@@ -239,7 +255,7 @@ static bool start_server(Serve *serve, uint64_t clients, GError **error)
     const ImgArgs *args = serve->args;
     bool wants_tls = img_args_flag(args, "tls-creds") || img_args_flag(args, "tls-dir");
     g_autoptr(BlockObjects) objects = img_objects(args, error);
-    g_autoptr(NbdTls) tls = objects && wants_tls ? load_tls(args, objects, error) : NULL;
+    g_autoptr(NbdTls) tls = objects && wants_tls ? load_tls(args, objects, true, error) : NULL;
     if (!objects || (wants_tls && !tls)) {
         return false;
     }
@@ -360,6 +376,18 @@ static int serve_in_background(Serve *serve, uint64_t clients)
     return is_ready ? 0 : 1;
 }
 
+static int list_others(const ImgArgs *args)
+{
+    GError *error = NULL;
+    bool wants_tls = img_args_flag(args, "tls-creds") || img_args_flag(args, "tls-dir");
+    g_autoptr(BlockObjects) objects = img_objects(args, &error);
+    g_autoptr(NbdTls) tls = objects && wants_tls ? load_tls(args, objects, false, &error) : NULL;
+    if (!objects || (wants_tls && !tls)) {
+        return img_fail(error);
+    }
+    return img_args_count(args, 0, 0, "no file name with --list") ? img_serve_list(args, tls) : 1;
+}
+
 int img_serve(const ImgArgs *args)
 {
     uint64_t clients = 1;
@@ -368,7 +396,11 @@ int img_serve(const ImgArgs *args)
         .is_persistent = img_args_flag(args, "persistent"),
         .is_verbose = img_args_flag(args, "verbose"),
     };
-    if (!img_common_options(args) || !img_args_number(args, "shared", 0, 65535, &clients) ||
+    if (img_args_flag(args, "list")) {
+        return list_others(args);
+    }
+    if (!img_common_options(args) || !img_args_size(args, "offset", INT64_MAX, &serve.offset) ||
+        !img_args_number(args, "shared", 0, 65535, &clients) ||
         !img_args_count(args, 1, 1, "one image file name")) {
         return 1;
     }

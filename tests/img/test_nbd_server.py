@@ -180,3 +180,60 @@ def test_tls_protects_both_directions(ours, peer, serve, copy, tmp_path, kind):
                  tmp_path / "s"):
         ours("convert", *objects("client"), "--image-opts", "-O", "raw", f"{options},{name}tls-creds=t", "out2.raw")
         assert (tmp_path / "out2.raw").read_bytes() == copy.read_bytes()
+
+
+def test_exports_are_listed_as_by_qemu_nbd(serve, ours, peer, tmp_path):
+    """Of both servers, by both clients; a server that ends with its last client is asked twice."""
+    needs("qemu-nbd")
+    peer("create", "-q", "-f", "qcow2", "a.qcow2", MIB)
+    peer("bitmap", "--add", "a.qcow2", "bm")
+    for start in (serve(tmp_path / "a.qcow2", "-x", "disk", "-D", "a disk", "-A", "-B", "bm", fmt="qcow2"),
+                  running(["qemu-nbd", "-f", "qcow2", "-x", "", "-r", "-k", tmp_path / "s", tmp_path / "a.qcow2"], tmp_path / "s")):
+        with start:
+            mine = ours("serve", "--list", "-k", tmp_path / "s").stdout
+            assert mine == run("qemu-nbd", "--list", "-k", tmp_path / "s").decode()
+            assert "exports available: 1\n" in mine
+    assert "excludes" in ours("serve", "-L", "-k", "s", "-p", "1", code=1).stderr
+    assert "No such file" in ours("serve", "-L", "-k", "s", code=1).stderr
+
+
+def test_what_is_written_to_a_temporary_layer_is_lost(serve, peer, copy, tmp_path):
+    before = copy.read_bytes()
+    with serve(copy, "-s"):
+        name = url(tmp_path / "s")
+        run("qemu-io", "-f", "raw", "-c", "write -P 17 64k 64k", "-c", "read -P 17 64k 64k", name)
+        peer("compare", "-f", "raw", "-F", "raw", copy, name, code=1)
+        run("qemu-io", "-f", "raw", "-c", "discard 0 1M", name)
+    assert copy.read_bytes() == before
+    with serve(copy, "-s", "-r"):
+        peer("compare", "-f", "raw", "-F", "raw", copy, url(tmp_path / "s"))
+
+
+@pytest.mark.parametrize("flags", [[], ["-s"]])
+def test_an_offset_leaves_out_what_lies_before(serve, ours, peer, copy, tmp_path, flags):
+    before = copy.read_bytes()
+    with serve(copy, "-o", "64k", *flags):
+        name = url(tmp_path / "s")
+        peer("compare", "--image-opts", f"driver=raw,offset=65536,file.filename={copy}",
+             f"driver=raw,file.driver=nbd,file.server.type=unix,file.server.path={tmp_path / 's'}")
+        run("qemu-io", "-f", "raw", "-c", "write -P 17 0 4k", name)
+    written = before if flags else before[:65536] + b"\x11" * 4096 + before[65536 + 4096:]
+    assert copy.read_bytes() == written
+    done = ours("serve", "-f", "raw", "-k", "x", "-o", "1G", copy, code=1)
+    assert "has to be smaller than the image size" in done.stderr
+
+
+@pytest.mark.parametrize("mode, syncs", [("writeback", False), ("writethrough", True), ("directsync", True)])
+def test_each_write_is_on_disk_with_a_cache_mode_that_says_so(serve, copy, tmp_path, mode, syncs):
+    """The client never flushes (-t unsafe); the end of the server is one flush, if it is still seen."""
+    needs("strace")
+    with serve(copy, f"--cache={mode}") as server:
+        trace = subprocess.Popen(["strace", "-f", "-e", "trace=fdatasync,fsync,pwritev2", "-p", str(server.pid), "-o",
+                                  tmp_path / "trace"], stderr=subprocess.PIPE)
+        assert b"attached" in trace.stderr.readline()
+        run("qemu-io", "-t", "unsafe", "-f", "raw", "-c", "write -P 17 0 64k", "-c", "write -P 18 0 64k",
+            "-c", "write -P 19 0 64k", url(tmp_path / "s"))
+        trace.send_signal(signal.SIGINT)
+        trace.communicate(timeout=60)
+    count = (tmp_path / "trace").read_text().count("sync(")
+    assert count >= 3 if syncs else count <= 1

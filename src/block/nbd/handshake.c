@@ -193,9 +193,10 @@ static bool take_info(const Reply *reply, NbdFacts *facts, bool *has_size, GErro
     }
 }
 
-/* *out_is_known false: the server has no NBD_OPT_GO. */
-static bool go(NbdChannel *channel, const NbdWish *wish, NbdFacts *facts, bool *out_is_known,
-               GError **error)
+/* @option: NBD_OPT_GO, or NBD_OPT_INFO, which begins nothing. *out_is_known false: the server has
+ * it not. */
+static bool go(NbdChannel *channel, uint32_t option, const NbdWish *wish, NbdFacts *facts,
+               bool *out_is_known, GError **error)
 {
     uint32_t at;
     bool has_size = false;
@@ -203,12 +204,12 @@ static bool go(NbdChannel *channel, const NbdWish *wish, NbdFacts *facts, bool *
     be16_put(data + at, 1);
     be16_put(data + at + 2, NBD_INFO_BLOCK_SIZE);
     *out_is_known = true;
-    if (!send_option(channel, NBD_OPT_GO, data, at + 4, error)) {
+    if (!send_option(channel, option, data, at + 4, error)) {
         return false;
     }
     for (unsigned i = 0; i < REPLIES_MAX; i++) {
         g_auto(Reply) reply = { 0 };
-        if (!read_reply(channel, NBD_OPT_GO, &reply, error)) {
+        if (!read_reply(channel, option, &reply, error)) {
             return false;
         }
         if (reply.type == NBD_REP_ERR_UNSUP) {
@@ -216,14 +217,14 @@ static bool go(NbdChannel *channel, const NbdWish *wish, NbdFacts *facts, bool *
             return true;
         }
         if (reply.type & NBD_REP_ERROR_BIT) {
-            set_refusal(NBD_OPT_GO, &reply, error);
+            set_refusal(option, &reply, error);
             return false;
         }
         if (reply.type == NBD_REP_ACK) {
             return has_size || violates(error, "it does not say the export's size");
         }
         if (reply.type != NBD_REP_INFO) {
-            return violates(error, "an answer of a wrong kind to NBD_OPT_GO");
+            return violates(error, "an answer of a wrong kind to a question about an export");
         }
         if (!take_info(&reply, facts, &has_size, error)) {
             return false;
@@ -313,7 +314,7 @@ static bool newstyle(NbdChannel *channel, const NbdWish *wish, uint32_t flags, N
         if (facts->has_structured_replies && !set_context(channel, wish, facts, error)) {
             return false;
         }
-        if (!go(channel, wish, facts, &knows_go, error)) {
+        if (!go(channel, NBD_OPT_GO, wish, facts, &knows_go, error)) {
             return false;
         }
     }
@@ -375,19 +376,72 @@ static bool take_listed(const Reply *reply, GArray *list, GError **error)
     return true;
 }
 
-GArray *nbd_list(NbdChannel *channel, const NbdWish *wish, GError **error)
+/* Up to where a client may ask what the server has. */
+static bool begin_asking(NbdChannel *channel, const NbdWish *wish, GError **error)
 {
     bool is_oldstyle;
     uint32_t flags;
     if (!greet(channel, &is_oldstyle, &flags, error)) {
-        return NULL;
+        return false;
     }
     if (is_oldstyle || !(flags & NBD_FLAG_FIXED_NEWSTYLE)) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
                     "the server is too old to list its exports");
-        return NULL;
+        return false;
     }
-    if ((wish->tls && !start_tls(channel, wish, error)) ||
+    return !wish->tls || start_tls(channel, wish, error);
+}
+
+static bool list_contexts(NbdChannel *channel, const NbdWish *wish, GPtrArray *contexts,
+                          GError **error)
+{
+    uint32_t length;
+    g_autofree uint8_t *data = pack_name(wish->export_name, 4, &length); /* and no query: all */
+    if (!send_option(channel, NBD_OPT_LIST_META_CONTEXT, data, length + 4, error)) {
+        return false;
+    }
+    for (unsigned i = 0; i < LISTED_MAX; i++) {
+        g_auto(Reply) reply = { 0 };
+        if (!read_reply(channel, NBD_OPT_LIST_META_CONTEXT, &reply, error)) {
+            return false;
+        }
+        if (reply.type == NBD_REP_ACK || reply.type & NBD_REP_ERROR_BIT) {
+            return true;
+        }
+        if (reply.type != NBD_REP_META_CONTEXT || reply.length < 4) {
+            return violates(error, "a bad answer about metadata contexts");
+        }
+        g_ptr_array_add(contexts, g_utf8_make_valid((char *)reply.data + 4,
+                                                    (gssize)MIN(reply.length - 4, NBD_NAME_MAX)));
+    }
+    return violates(error, "too many answers to an option");
+}
+
+bool nbd_describe(NbdChannel *channel, const NbdWish *wish, NbdFacts *out_facts,
+                  GPtrArray *contexts, GError **error)
+{
+    bool is_known = false;
+    g_auto(Reply) reply = { 0 };
+    /* No preferred block: the server says none. */
+    *out_facts = (NbdFacts){ .min_block = 1 };
+    if (!begin_asking(channel, wish, error) ||
+        !ask(channel, NBD_OPT_STRUCTURED_REPLY, &out_facts->has_structured_replies, &reply,
+             error) ||
+        (out_facts->has_structured_replies && !list_contexts(channel, wish, contexts, error)) ||
+        !go(channel, NBD_OPT_INFO, wish, out_facts, &is_known, error)) {
+        return false;
+    }
+    (void)!send_option(channel, NBD_OPT_ABORT, NULL, 0, NULL);
+    if (!is_known) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "the server is too old to describe its exports");
+    }
+    return is_known;
+}
+
+GArray *nbd_list(NbdChannel *channel, const NbdWish *wish, GError **error)
+{
+    if (!begin_asking(channel, wish, error) ||
         !send_option(channel, NBD_OPT_LIST, NULL, 0, error)) {
         return NULL;
     }

@@ -34,5 +34,9 @@ typedef struct NbdListed {
 /* The server's exports, as it lists them. Returns: an array of NbdListed (transfer full), or NULL
  * with @error. */
 GArray *nbd_list(NbdChannel *channel, const NbdWish *wish, GError **error);
+/* Asks about wish->export_name without using it: a server that ends with its last client goes on.
+ * @contexts: gets the names of its metadata contexts (char *). A block size of 0: not said. */
+bool nbd_describe(NbdChannel *channel, const NbdWish *wish, NbdFacts *out_facts,
+                  GPtrArray *contexts, GError **error);
 
 #endif
