@@ -28,6 +28,13 @@ class Drives:
         command = (monitor_command(build, "-accel", "xlate", "-kernel", image(build, "fetch-kernel"), *options)
                    if engine == "lodge" else qemu_command(*options))
         self.vm = Guest(command)
+        try:
+            self.offer(rows)
+        except Exception:
+            self.vm.kill()
+            raise
+
+    def offer(self, rows):
         self.qmp = Qmp(self.path("qmp"))
         self.qmp.command("nbd-server-start", {"addr": {"type": "unix", "data": {"path": self.path("nbd")}}})
         for name, _ in rows:
