@@ -596,6 +596,13 @@ void rpc_connection_start_tls(RpcConnection *conn, RpcTlsSession *session)
     update_events_locked(conn);
 }
 
+/* Whether there is something to send, or the socket is watched as if there were. */
+static bool needs_flush(RpcConnection *conn)
+{
+    LOCK_GUARD(&conn->lock);
+    return !conn->closed && (conn->out_head || conn->wants_write);
+}
+
 static void on_ready(void *opaque, uint32_t events)
 {
     RpcConnection *conn = rpc_connection_ref(opaque);
@@ -608,7 +615,7 @@ static void on_ready(void *opaque, uint32_t events)
         read_input(conn);
     }
     set_corked(conn, false);
-    if (!conn->closed && (conn->out_head || conn->wants_write)) {
+    if (needs_flush(conn)) {
         flush(conn);
     }
     /* A paused connection that hangs up would wake the loop for ever. */

@@ -8,6 +8,7 @@
 #include "daemon/domain/command-line.h"
 #include "daemon/domain/perf.h"
 #include "daemon/domain/runtime.h"
+#include "daemon/error.h"
 #include "gbase/error.h"
 
 #include <errno.h>
@@ -100,6 +101,15 @@ static void reconnect(Domain *domain, const char *unused)
     domain_end_job(domain);
 }
 
+/* On the loop, once it runs: before, what a thread asks of the loop it would do itself, beside the
+ * thread that sets the daemon up. */
+static void begin_reconnect(void *opaque)
+{
+    Domain *domain = opaque;
+    service_run(domain, reconnect, NULL);
+    domain_unref(domain);
+}
+
 /* Makes the domain of a process that is there. */
 static bool revive(DomainService *service, Status *status, const GuestProcess *process,
                    GError **error)
@@ -135,7 +145,12 @@ static bool revive(DomainService *service, Status *status, const GuestProcess *p
     domain->job = "adopt";
     domain->job_since = g_get_monotonic_time();
     g_mutex_unlock(&domain->lock);
-    service_run(domain, reconnect, NULL);
+    if (loop_call(service->daemon->loop, begin_reconnect, domain_ref(domain)) < 0) {
+        domain_unref(domain);
+        domain_end_job(domain);
+        daemon_error_set(error, DAEMON_ERROR_NO_MEMORY, "out of memory");
+        return false;
+    }
     return true;
 }
 
