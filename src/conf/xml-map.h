@@ -84,6 +84,7 @@ extern const XmlScalar xml_path;     /* char *; absolute */
 extern const XmlScalar xml_cpus;     /* char *: "0-3,^2", kept in canonical form */
 extern const XmlScalar xml_enum;     /* int */
 extern const XmlScalar xml_u32;      /* uint32_t, or hexadecimal with .width */
+extern const XmlScalar xml_ordinal;  /* uint32_t from 1 on; 0: absent */
 extern const XmlScalar xml_u64;      /* uint64_t, or hexadecimal with .width */
 extern const XmlScalar xml_i64;      /* int64_t */
 extern const XmlScalar xml_opt;      /* OptUint, or hexadecimal with .width */

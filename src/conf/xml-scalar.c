@@ -173,6 +173,18 @@ static void u32_format(const XmlField *field, const void *value, GString *out)
     format_number(field, *(const uint32_t *)value, out);
 }
 
+static bool ordinal_parse(const XmlField *field, const xmlNode *node, const char *text, void *out,
+                          GError **error)
+{
+    if (!u32_parse(field, node, text, out, error)) {
+        return false;
+    }
+    if (*(uint32_t *)out == 0) {
+        return refuse(field, node, text, error);
+    }
+    return true;
+}
+
 static bool u64_parse(const XmlField *field, const xmlNode *node, const char *text, void *out,
                       GError **error)
 {
@@ -226,6 +238,7 @@ static void opt_format(const XmlField *field, const void *value, GString *out)
 }
 
 const XmlScalar xml_u32 = { false, u32_parse, u32_is_set, u32_format };
+const XmlScalar xml_ordinal = { false, ordinal_parse, u32_is_set, u32_format };
 const XmlScalar xml_u64 = { false, u64_parse, u64_is_set, u64_format };
 const XmlScalar xml_i64 = { false, i64_parse, u64_is_set, i64_format };
 const XmlScalar xml_opt = { false, opt_parse, opt_is_set, opt_format };

@@ -86,7 +86,7 @@ CASES = [
     ("setmem here 1T --config", 8, "max"),
     ("setvcpus here 9 --config", 8, "9"),
     ("attach-disk holder $ROOT/nowhere/disk.img vdb", 38, r"\S+/nowhere.*No such file"),
-    ("attach-disk holder $ROOT/held.img vda", 55, "vda"),
+    ("attach-disk holder $ROOT/held.img vda", 27, "vda"),
     ("detach-disk holder vdz", "-", "vdz"),
     ("domifaddr here", 55, "not running"),
     ("blockresize here vda 1M", 55, "not running"),

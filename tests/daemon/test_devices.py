@@ -227,7 +227,7 @@ def test_definitions_alone(lodged, boot):
     fails(lodged, "detach-disk", name, "vdb", "--config")
     connection = libvirt.open(lodged.uri)
     domain = connection.lookupByName(name)
-    for call, code in ((lambda: domain.detachDeviceAlias("ua-gone", 2), libvirt.VIR_ERR_DEVICE_MISSING),
+    for call, code in ((lambda: domain.detachDeviceAlias("ua-gone", 2), libvirt.VIR_ERR_INTERNAL_ERROR),
                        (lambda: domain.attachDevice("<disk/>"), libvirt.VIR_ERR_OPERATION_INVALID),
                        (lambda: domain.attachDeviceFlags("<disk", 2), libvirt.VIR_ERR_XML_DETAIL)):
         with pytest.raises(libvirt.libvirtError) as caught:

@@ -123,6 +123,35 @@ bool cpu_spec_parse(const char *xml, CpuSpec *out, GError **error)
     return true;
 }
 
+bool cpu_spec_validate(const char *xml, GError **error)
+{
+    static const char *const known[] = { "arch",
+                                         "model",
+                                         "vendor",
+                                         "topology",
+                                         "feature",
+                                         "numa",
+                                         "cache",
+                                         "maxphysaddr",
+                                         "counter",
+                                         "microcode",
+                                         "pages",
+                                         "signature",
+                                         "migration_features",
+                                         NULL };
+    g_autoptr(XmlDoc) doc = xml_doc_parse(xml, "CPU", error);
+    if (!doc) {
+        return false;
+    }
+    for (xmlNode *node = xml_first(xml_doc_root(doc)); node; node = xml_next(node)) {
+        if (!g_strv_contains(known, (const char *)node->name)) {
+            xml_error(node, CONF_ERROR_INVALID_SCHEMA, error, "unknown element");
+            return false;
+        }
+    }
+    return true;
+}
+
 void cpu_spec_clear(CpuSpec *spec)
 {
     g_free(spec->vendor);

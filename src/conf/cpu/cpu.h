@@ -37,6 +37,8 @@ typedef enum CpuComparison {
 /* False with CONF_ERROR as libvirt's: XML_ERROR, INTERNAL for unknown models and features. */
 bool cpu_spec_parse(const char *xml, CpuSpec *out, GError **error);
 void cpu_spec_clear(CpuSpec *spec);
+/* Whether all elements are known ones; else CONF_ERROR_INVALID_SCHEMA. */
+bool cpu_spec_validate(const char *xml, GError **error);
 
 /* @out_reason: (transfer full, nullable) what is missing, when incompatible. */
 CpuComparison cpu_compare(const CpuHave *have, const CpuSpec *spec, char **out_reason);

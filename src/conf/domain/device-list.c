@@ -211,7 +211,7 @@ DomainInterface *domain_def_find_interface(const DomainDef *def, const char *dev
 static bool is_duplicate(const DomainDef *def, const DomainDevice *device, GError **error)
 {
     if (device->alias != NULL && domain_def_find_alias(def, device->alias) != NULL) {
-        conf_error_set(error, CONF_ERROR_XML, "alias '%s' is taken", device->alias);
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED, "alias '%s' is taken", device->alias);
         return true;
     }
     if (device->kind == DEVICE_DISK) {

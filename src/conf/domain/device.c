@@ -79,7 +79,7 @@ const XmlField address_fields[] = {
 
 const XmlField device_fields[] = {
     XML_NEST("boot",
-             FIELDS(XML_ATTR(DomainDevice, boot_order, "order", xml_u32, .flags = XML_REQUIRED),
+             FIELDS(XML_ATTR(DomainDevice, boot_order, "order", xml_ordinal, .flags = XML_REQUIRED),
                     XML_ATTR_STR(DomainDevice, boot_loadparm, "loadparm"))),
     XML_NEST("alias", FIELDS(XML_ATTR_STR(DomainDevice, alias, "name"))),
     XML_NEST("master", FIELDS(XML_ATTR(DomainDevice, master_startport, "startport", xml_opt))),

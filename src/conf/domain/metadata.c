@@ -31,7 +31,7 @@ char *domain_def_get_metadata(const DomainDef *def, const char *uri)
 static char *bind_namespace(const char *uri, const char *prefix, const char *xml, GError **error)
 {
     if (!*uri || !prefix || xmlValidateNCName((const xmlChar *)prefix, 0) != 0) {
-        conf_error_set(error, CONF_ERROR_INVALID_ARG,
+        conf_error_set(error, CONF_ERROR_INTERNAL,
                        "metadata: '%s' cannot be a prefix for the namespace '%s'", prefix ?: "",
                        uri);
         return NULL;

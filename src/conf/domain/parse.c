@@ -161,7 +161,7 @@ DomainDevice *domain_device_parse(const char *xml, const DomainDef *def, unsigne
     xmlNode *root = xml_doc_root(doc);
     int kind = kind_of(root);
     if (kind < 0) {
-        xml_error(root, CONF_ERROR_XML, error, "unknown device");
+        xml_error(root, CONF_ERROR_UNSUPPORTED, error, "unknown device");
         return NULL;
     }
     XmlParse parse = { .flags = flags, .warnings = warnings };

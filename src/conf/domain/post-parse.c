@@ -562,7 +562,8 @@ static bool fill_basics(DomainDef *def, GError **error)
         conf_error_set(error, CONF_ERROR_XML, "<memory> is missing or 0");
         return false;
     }
-    if (def->current_memory == 0) {
+    /* As libvirt does: definitions that were written while memory was plugged say more. */
+    if (def->current_memory == 0 || def->current_memory > def->memory) {
         def->current_memory = def->memory;
     }
     if (def->vcpus == 0) {

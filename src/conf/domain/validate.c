@@ -106,13 +106,6 @@ static bool check_vcpus(const DomainDef *def, GError **error)
 
 static bool check_memory(const DomainDef *def, GError **error)
 {
-    if (def->current_memory > def->memory) {
-        conf_error_set(error, CONF_ERROR_XML,
-                       "<currentMemory> (%" G_GUINT64_FORMAT
-                       " KiB) is more than <memory> (%" G_GUINT64_FORMAT " KiB)",
-                       def->current_memory, def->memory);
-        return false;
-    }
     if (def->max_memory != 0 && def->max_memory < def->memory) {
         conf_error_set(error, CONF_ERROR_XML, "<maxMemory> is less than <memory>");
         return false;
@@ -162,6 +155,12 @@ static bool check_disk(const DomainDef *def, const DomainDisk *disk, GError **er
     if (disk->driver.iothread > def->iothreads) {
         conf_error_set(error, CONF_ERROR_UNSUPPORTED, "disk '%s': there is no IOThread %u",
                        disk->target_dev, disk->driver.iothread);
+        return false;
+    }
+    if (disk->driver.name != NULL && strcmp(disk->driver.name, "qemu") != 0) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "disk '%s': there is no driver '%s'; the one there is, is 'qemu'",
+                       disk->target_dev, disk->driver.name);
         return false;
     }
     if (disk->driver.io == DISK_IO_NATIVE && disk->driver.cache != DISK_CACHE_OFF &&
@@ -276,7 +275,7 @@ static bool check_unique(DomainDevice *device, void *opaque)
     }
     bool shares_alias = device->kind == DEVICE_CONSOLE;
     return device->alias == NULL || shares_alias ||
-           claim(seen, g_strdup_printf("a %s", device->alias), CONF_ERROR_XML, "alias");
+           claim(seen, g_strdup_printf("a %s", device->alias), CONF_ERROR_UNSUPPORTED, "alias");
 }
 
 static bool check_devices(const DomainDef *def, GError **error)

@@ -23,6 +23,9 @@ bool handle_qemu_domain_agent_command(DaemonCall *call, const QemuDomainAgentCom
                          args->timeout);
         return false;
     }
+    if (!agent_check(domain, error)) {
+        return false;
+    }
     g_autoptr(GError) reason = NULL;
     g_autoptr(JsonObject) message = json_peer_parse(args->cmd, strlen(args->cmd), &reason);
     if (!message) {
@@ -275,6 +278,12 @@ bool handle_domain_get_hostname(DaemonCall *call, const RemoteDomainGetHostnameA
     enum { BY_LEASE = 1, BY_AGENT = 2 };
     g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
     if (!domain || !daemon_check_flags(args->flags, BY_LEASE | BY_AGENT, error)) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    bool is_active = domain_check_active_locked(domain, error);
+    g_mutex_unlock(&domain->lock);
+    if (!is_active) {
         return false;
     }
     if (args->flags == BY_LEASE) {

@@ -74,6 +74,12 @@ static char *find_path(Domain *domain, GError **error)
     return g_steal_pointer(&path);
 }
 
+bool agent_check(Domain *domain, GError **error)
+{
+    g_autofree char *path = find_path(domain, error);
+    return path != NULL;
+}
+
 static bool take_turn(Domain *domain, GError **error)
 {
     gint64 until = g_get_monotonic_time() + TURN_TIMEOUT_S * G_USEC_PER_SEC;

@@ -19,6 +19,9 @@ enum {
     AGENT_TIMEOUT_NOWAIT = 0,   /* no answer is wanted */
 };
 
+/* Whether there is an agent's channel to a running guest; the errors are agent_exchange()'s. */
+bool agent_check(Domain *domain, GError **error);
+
 /**
  * agent_exchange - send a message and wait for the answer
  *

@@ -389,6 +389,24 @@ static bool check_limits(DomainIotune *tune, GError **error)
     return true;
 }
 
+/* Bursts below the rate: the guest's engine takes none. */
+static bool check_bursts(DomainIotune *tune, GError **error)
+{
+    for (unsigned i = 0; i < 6; i++) {
+        uint64_t burst = *limit_value(tune, &limits[i + 6]);
+        if (burst && burst < *limit_value(tune, &limits[i])) {
+            daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                             "unsupported configuration: value '%s' cannot be smaller than '%s'",
+                             limits[i + 6].field, limits[i].field);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What QEMU takes. */
+#define LIMIT_MAX G_GINT64_CONSTANT(1000000000000000)
+
 /* Puts the parameters into @tune: a set of which one is named loses its others. */
 static bool apply_params(DomainIotune *tune, const TypedParam *params, uint32_t n, GError **error)
 {
@@ -398,12 +416,14 @@ static bool apply_params(DomainIotune *tune, const TypedParam *params, uint32_t 
         int64_t value;
         bool is_group = strcmp(params[p].field, "group_name") == 0;
         if (is_group ? params[p].type != TYPED_PARAM_STRING
-                     : !limit || !params_get_number(&params[p], &value) || value < 0 ||
-                           value > (int64_t)1000000000000000) {
-            daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
-                             "invalid argument: parameter '%s' is unknown, or has no value from 0 "
-                             "to 10^15",
-                             params[p].field);
+                     : !limit || !params_get_number(&params[p], &value) || value < 0) {
+            return params_refuse(&params[p], limit || is_group, error);
+        }
+        if (!is_group && value > LIMIT_MAX) {
+            daemon_error_set(error, DAEMON_ERROR_ARGUMENT_UNSUPPORTED,
+                             "argument unsupported: block I/O throttle limit value must be no "
+                             "more than %" G_GINT64_FORMAT " ('%s')",
+                             LIMIT_MAX, params[p].field);
             return false;
         }
         if (limit) {
@@ -448,7 +468,8 @@ static bool tune_live(DomainChange *change, const RemoteDomainSetBlockIoTuneArgs
     g_autoptr(DomainDevice) copy = disk ? domain_device_copy(&disk->device) : NULL;
     g_mutex_unlock(&domain->lock);
     DomainDisk *wanted = (DomainDisk *)copy;
-    if (!wanted || !apply_params(&wanted->iotune, args->params, args->n_params, error)) {
+    if (!wanted || !apply_params(&wanted->iotune, args->params, args->n_params, error) ||
+        !check_bursts(&wanted->iotune, error)) {
         return false;
     }
     if (!wanted->iotune.group_name && has_limits(&wanted->iotune)) {

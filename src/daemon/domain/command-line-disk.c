@@ -282,6 +282,13 @@ static bool add_backing(CommandLine *line, const DomainDisk *disk, unsigned set,
 bool line_add_disk(CommandLine *line, DomainDevice *device, GError **error)
 {
     DomainDisk *disk = (DomainDisk *)device;
+    if (disk->source.type == SOURCE_VOLUME) {
+        daemon_error_set(error, DAEMON_ERROR_NO_STORAGE_POOL,
+                         "Storage pool not found: no storage pool with matching name '%s'; name "
+                         "the file of disk '%s' instead",
+                         disk->source.pool ?: "", disk->target_dev);
+        return false;
+    }
     g_autofree char *text = disk_device(line, disk, error);
     if (!text) {
         return false;

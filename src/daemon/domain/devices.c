@@ -85,7 +85,10 @@ static bool detach_device(DomainChange *change, const DomainDevice *like, GError
 {
     g_autofree char *alias = NULL;
     if (change->monitor) {
-        alias = find_live_alias(change->domain, like, error);
+        /* Of disks the client need not say the bus. */
+        alias = like->kind == DEVICE_DISK || hotplug_check(like, error)
+                    ? find_live_alias(change->domain, like, error)
+                    : NULL;
         if (!alias) {
             return false;
         }
@@ -131,8 +134,8 @@ static bool detach_alias(DomainChange *change, const char *alias, GError **error
     if (change->config) {
         DomainDevice *device = domain_def_find_alias(change->config, alias);
         if (!device) {
-            daemon_error_set(error, DAEMON_ERROR_DEVICE_MISSING,
-                             "device not found: no device found with alias '%s'", alias);
+            daemon_error_set(error, DAEMON_ERROR_INTERNAL,
+                             "internal error: no device found with alias '%s'", alias);
             return false;
         }
         remove_from(change->config, device);
@@ -154,14 +157,39 @@ bool handle_domain_detach_device_alias(DaemonCall *call,
     return change_end(&change, detach_alias(&change, args->alias, error));
 }
 
+/* libvirt's codes for a disk or screen to be updated that is not there. */
+static void recode_missing(const DomainDevice *wanted, DaemonErrorCode disk,
+                           DaemonErrorCode graphics, GError *error)
+{
+    if (daemon_error_code(error) == DAEMON_ERROR_DEVICE_MISSING &&
+        (wanted->kind == DEVICE_DISK || wanted->kind == DEVICE_GRAPHICS)) {
+        error->code = (int)(wanted->kind == DEVICE_DISK ? disk : graphics);
+    }
+}
+
 static bool update_config(DomainDef *def, const DomainDevice *wanted, GError **error)
 {
-    DomainDevice *old = domain_def_find(def, wanted, error);
+    g_autoptr(GError) reason = NULL;
+    DomainDevice *old = domain_def_find(def, wanted, &reason);
     if (!old) {
+        recode_missing(wanted, DAEMON_ERROR_INVALID_ARG, DAEMON_ERROR_INVALID_ARG, reason);
+        g_propagate_error(error, g_steal_pointer(&reason));
         return false;
     }
     domain_def_replace(def, old, domain_device_copy(wanted));
     return domain_def_assign_addresses(def, error) && domain_def_validate(def, error);
+}
+
+static bool update_live(DomainChange *change, const DomainDevice *wanted, bool force,
+                        GError **error)
+{
+    g_autoptr(GError) reason = NULL;
+    if (!hotplug_update(change->domain, change->monitor, wanted, force, &reason)) {
+        recode_missing(wanted, DAEMON_ERROR_INTERNAL, DAEMON_ERROR_DEVICE_MISSING, reason);
+        g_propagate_error(error, g_steal_pointer(&reason));
+        return false;
+    }
+    return true;
 }
 
 bool handle_domain_update_device_flags(DaemonCall *call,
@@ -176,8 +204,7 @@ bool handle_domain_update_device_flags(DaemonCall *call,
     g_autoptr(DomainDevice) wanted = parse_device(&change, args->xml, false, error);
     bool ok = wanted && (!change.config || update_config(change.config, wanted, error)) &&
               change_store(&change, error) &&
-              (!change.monitor || hotplug_update(change.domain, change.monitor, wanted,
-                                                 args->flags & MODIFY_FORCE, error));
+              (!change.monitor || update_live(&change, wanted, args->flags & MODIFY_FORCE, error));
     return change_end(&change, ok);
 }
 

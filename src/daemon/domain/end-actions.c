@@ -109,9 +109,11 @@ bool handle_domain_set_lifecycle_action(DaemonCall *call,
 {
     DomainChange change;
     if (!daemon_check_flags(args->flags, 3, error) ||
-        !check_action(args->type, args->action, error) ||
         !change_begin(&change, call, &args->dom, "lifecycle", args->flags, error)) {
         return false;
+    }
+    if (!check_action(args->type, args->action, error)) {
+        return change_end(&change, false);
     }
     DomainLifecycle action = (DomainLifecycle)(LIFECYCLE_DESTROY + args->action);
     if (change.config) {

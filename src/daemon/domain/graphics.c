@@ -14,6 +14,35 @@
 
 /* --- pictures --- */
 
+/* The "screendump" arguments for @screen, counted over the heads of all video cards; NULL with
+ * @error. */
+static JsonObject *screen_of_locked(const Domain *domain, uint32_t screen, GError **error)
+{
+    const XmlList *cards = domain->live ? &domain->live->devices[DEVICE_VIDEO] : NULL;
+    if (!cards || !cards->count) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
+                         "Requested operation is not valid: domain '%s' has no screen",
+                         domain->name);
+        return NULL;
+    }
+    if (!screen) {
+        return json_object_new();
+    }
+    uint32_t head = screen;
+    for (unsigned i = 0; i < cards->count; i++) {
+        const DomainVideo *card = cards->item[i];
+        uint32_t heads = MAX(card->heads, 1);
+        if (head < heads) {
+            return qmp_object("s:device", card->device.alias, "i:head", (gint64)head, NULL);
+        }
+        head -= heads;
+    }
+    daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
+                     "Requested operation is not valid: domain '%s' has no screen %u", domain->name,
+                     screen);
+    return NULL;
+}
+
 bool handle_domain_screenshot(DaemonCall *call, const RemoteDomainScreenshotArgs *args,
                               RemoteDomainScreenshotRet *ret, GError **error)
 {
@@ -23,7 +52,10 @@ bool handle_domain_screenshot(DaemonCall *call, const RemoteDomainScreenshotArgs
     if (!monitor) {
         return false;
     }
-    int fd = qmp_client_capture(monitor, "screendump", json_object_new(), error);
+    g_mutex_lock(&domain->lock);
+    JsonObject *arguments = screen_of_locked(domain, args->screen, error);
+    g_mutex_unlock(&domain->lock);
+    int fd = arguments ? qmp_client_capture(monitor, "screendump", arguments, error) : -1;
     domain_end_job(domain);
     if (fd < 0 || !call_open_fd_stream(call, fd, STREAM_FD_TO_CLIENT, 0, NULL, NULL, error)) {
         return false;

@@ -117,10 +117,11 @@ static bool update_disk(Domain *domain, QmpClient *monitor, const DomainDisk *ol
                         const DomainDisk *wanted, bool force, GError **error)
 {
     if (old->device_type != DISK_DEVICE_CDROM && old->device_type != DISK_DEVICE_FLOPPY) {
-        daemon_error_set(error, DAEMON_ERROR_OPERATION_UNSUPPORTED,
-                         "Operation not supported: disk '%s' is neither CD-ROM nor floppy: nothing "
-                         "of it can be changed this way while the guest runs",
-                         old->target_dev);
+        daemon_error_set(
+            error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+            "unsupported configuration: disk '%s' is neither CD-ROM nor floppy: nothing "
+            "of it can be changed this way while the guest runs",
+            old->target_dev);
         return false;
     }
     if (wanted->device_type != old->device_type || wanted->bus != old->bus) {

@@ -337,7 +337,7 @@ static bool plug_run(Plug *plug, GError **error)
 
 /* --- attaching --- */
 
-static bool check_pluggable(const DomainDevice *device, GError **error)
+bool hotplug_check(const DomainDevice *device, GError **error)
 {
     bool ok = true;
     switch (device->kind) {
@@ -410,6 +410,12 @@ static bool place(Domain *domain, const DomainDevice *wanted, Trial *trial, GErr
     g_mutex_unlock(&domain->lock);
     if (!trial->def) {
         daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID, "the domain has just ended");
+        return false;
+    }
+    const DomainDisk *disk = wanted->kind == DEVICE_DISK ? (const DomainDisk *)wanted : NULL;
+    if (disk && disk->target_dev && domain_def_find_disk(trial->def, disk->target_dev)) {
+        daemon_error_set(error, DAEMON_ERROR_XML, "target '%s' already exists: another disk has it",
+                         disk->target_dev);
         return false;
     }
     g_autoptr(DomainDef) before = domain_def_copy(trial->def);
@@ -555,7 +561,7 @@ bool hotplug_attach(Domain *domain, QmpClient *monitor, const DomainDevice *devi
 {
     Trial trial = { 0 };
     Plug plug = { .monitor = monitor };
-    if (!check_pluggable(device, error)) {
+    if (!hotplug_check(device, error)) {
         return false;
     }
     plug.undo = g_array_new(FALSE, FALSE, sizeof(UndoStep));
@@ -687,10 +693,10 @@ static bool check_detachable(Domain *domain, const char *alias, GError **error)
     const DomainDevice *device = domain->live ? domain_def_find_alias(domain->live, alias) : NULL;
     bool ok = device != NULL;
     if (!ok) {
-        daemon_error_set(error, DAEMON_ERROR_DEVICE_MISSING,
-                         "device not found: no device found with alias '%s'", alias);
+        daemon_error_set(error, DAEMON_ERROR_INTERNAL,
+                         "internal error: no device found with alias '%s'", alias);
     } else {
-        ok = check_pluggable(device, error);
+        ok = hotplug_check(device, error);
     }
     g_mutex_unlock(&domain->lock);
     return ok;

@@ -18,6 +18,9 @@
  */
 bool hotplug_attach(Domain *domain, QmpClient *monitor, const DomainDevice *device, GError **error);
 
+/* Whether devices of this kind come and go while a guest runs; else OPERATION_UNSUPPORTED. */
+bool hotplug_check(const DomainDevice *device, GError **error);
+
 /**
  * hotplug_detach - take out the device of that alias
  * @wait: until the guest has let go of it, some seconds at most; else it is only asked

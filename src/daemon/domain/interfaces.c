@@ -223,10 +223,7 @@ static bool apply_bandwidth(DomainInterface *interface, const TypedParam *params
             }
         }
         if (!field || !params_get_number(&params[p], &value) || value < 0) {
-            daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
-                             "invalid argument: parameter '%s' is unknown or no number",
-                             params[p].field);
-            return false;
+            return params_refuse(&params[p], field != NULL, error);
         }
         if (strcmp(field->name, "inbound.floor") == 0 && value) {
             daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,

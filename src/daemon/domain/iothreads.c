@@ -289,17 +289,73 @@ bool handle_domain_get_iothread_info(DaemonCall *call, const RemoteDomainGetIoth
 
 /* --- polling --- */
 
+/* What can be set; poll settings are ints in the guest's engine, whatever it says. */
+static const struct {
+    const char *field, *property;
+    int64_t max;
+} settings[] = {
+    { "poll_max_ns", "poll-max-ns", INT32_MAX },
+    { "poll_grow", "poll-grow", INT32_MAX },
+    { "poll_shrink", "poll-shrink", INT32_MAX },
+    { "thread_pool_min", "thread-pool-min", INT64_MAX },
+    { "thread_pool_max", "thread-pool-max", INT64_MAX },
+};
+
+/* The setting's number, and its value; -1 with @error. */
+static int read_setting(const TypedParam *param, int64_t *out_value, GError **error)
+{
+    unsigned i = 0;
+    while (i < G_N_ELEMENTS(settings) && strcmp(settings[i].field, param->field) != 0) {
+        i++;
+    }
+    if (i == G_N_ELEMENTS(settings) || !params_get_number(param, out_value)) {
+        params_refuse(param, i < G_N_ELEMENTS(settings), error);
+        return -1;
+    }
+    if (*out_value > settings[i].max) {
+        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                         "unsupported configuration: %s (%" G_GINT64_FORMAT
+                         ") must be less than or equal to %" G_GINT64_FORMAT,
+                         settings[i].property, *out_value, settings[i].max);
+        return -1;
+    }
+    return (int)i;
+}
+
+/* All can be set, before any is. */
+static bool check_settings(const TypedParam *params, uint32_t n, GError **error)
+{
+    int64_t value = 0;
+    for (uint32_t p = 0; p < n; p++) {
+        if (read_setting(&params[p], &value, error) < 0) {
+            return false;
+        }
+        if (value < 0) {
+            daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
+                             "Requested operation is not valid: %s (%" G_GINT64_FORMAT
+                             ") must be 0 or more for a running guest",
+                             params[p].field, value);
+            return false;
+        }
+    }
+    const TypedParam *min = params_find(params, n, "thread_pool_min");
+    const TypedParam *max = params_find(params, n, "thread_pool_max");
+    int64_t least = 0, most = 0;
+    if (min && max && params_get_number(min, &least) && params_get_number(max, &most) &&
+        least > most) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
+                         "Requested operation is not valid: thread_pool_min (%" G_GINT64_FORMAT
+                         ") is greater than thread_pool_max (%" G_GINT64_FORMAT ")",
+                         least, most);
+        return false;
+    }
+    return true;
+}
+
 bool handle_domain_set_iothread_params(DaemonCall *call,
                                        const RemoteDomainSetIothreadParamsArgs *args,
                                        GError **error)
 {
-    static const struct {
-        const char *field, *property;
-    } settings[] = {
-        { "poll_max_ns", "poll-max-ns" },         { "poll_grow", "poll-grow" },
-        { "poll_shrink", "poll-shrink" },         { "thread_pool_min", "thread-pool-min" },
-        { "thread_pool_max", "thread-pool-max" },
-    };
     g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
     if (!domain || !daemon_check_flags(args->flags, 3, error)) {
         return false;
@@ -312,25 +368,16 @@ bool handle_domain_set_iothread_params(DaemonCall *call,
     }
     g_autofree char *path = g_strdup_printf("/objects/iothread%u", args->iothread_id);
     g_autoptr(QmpClient) monitor = domain_begin_monitor_job(domain, "iothread", error);
-    bool ok = monitor && find_thread(monitor, args->iothread_id, error) > 0;
+    bool ok = monitor && find_thread(monitor, args->iothread_id, error) > 0 &&
+              check_settings(args->params, args->n_params, error);
     for (uint32_t p = 0; ok && p < args->n_params; p++) {
-        const char *property = NULL;
         int64_t value = 0;
-        for (unsigned i = 0; i < G_N_ELEMENTS(settings); i++) {
-            property = strcmp(settings[i].field, args->params[p].field) == 0 ? settings[i].property
-                                                                             : property;
-        }
-        if (!property || !params_get_number(&args->params[p], &value)) {
-            daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
-                             "invalid argument: parameter '%s' is unknown or no number",
-                             args->params[p].field);
-            ok = false;
-        } else {
-            ok = qmp_client_run(
-                monitor, "qom-set",
-                qmp_object("s:path", path, "s:property", property, "i:value", (gint64)value, NULL),
-                error);
-        }
+        int number = read_setting(&args->params[p], &value, error);
+        ok = number >= 0 &&
+             qmp_client_run(monitor, "qom-set",
+                            qmp_object("s:path", path, "s:property", settings[number].property,
+                                       "i:value", (gint64)value, NULL),
+                            error);
     }
     if (monitor) {
         domain_end_job(domain);

@@ -172,8 +172,8 @@ static bool power(DaemonCall *call, const RemoteDomain *dom, uint32_t flags, boo
         return false;
     }
     if (flags && !(flags & (POWER_ACPI | POWER_AGENT))) {
-        daemon_error_set(error, DAEMON_ERROR_ARGUMENT_UNSUPPORTED,
-                         "argument unsupported: only modes 'acpi' and 'agent' are for guests of "
+        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
+                         "invalid argument: only modes 'acpi' and 'agent' are for guests of "
                          "this kind");
         return false;
     }

@@ -1,6 +1,8 @@
 /* Typed parameters. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/params.h"
 
+#include "daemon/error.h"
+
 #include <glib.h>
 #include <string.h>
 
@@ -72,6 +74,27 @@ const TypedParam *params_find(const TypedParam *params, uint32_t n, const char *
         }
     }
     return NULL;
+}
+
+bool params_refuse(const TypedParam *param, bool is_known, GError **error)
+{
+    daemon_error_set(error, is_known ? DAEMON_ERROR_INVALID_ARG : DAEMON_ERROR_ARGUMENT_UNSUPPORTED,
+                     is_known ? "invalid argument: parameter '%s' cannot have this value"
+                              : "argument unsupported: there is no parameter '%s' here",
+                     param->field);
+    return false;
+}
+
+bool params_check_once(const TypedParam *params, uint32_t n, GError **error)
+{
+    for (uint32_t i = 1; i < n; i++) {
+        if (params_find(params, i, params[i].field)) {
+            daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
+                             "invalid argument: parameter '%s' comes twice", params[i].field);
+            return false;
+        }
+    }
+    return true;
 }
 
 bool params_get_number(const TypedParam *param, int64_t *out_value)

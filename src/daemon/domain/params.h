@@ -6,6 +6,7 @@
 #include "rpc/wire/arena.h"
 #include "rpc/wire/xdr.h"
 
+#include <glib.h>
 #include <stdbool.h>
 
 typedef struct ParamList {
@@ -37,6 +38,11 @@ bool params_return(const ParamList *list, int nparams, TypedParam **out_params, 
 
 /* The client's parameter of that name, or NULL. */
 const TypedParam *params_find(const TypedParam *params, uint32_t n, const char *field);
+/* Why a parameter is not taken. Argument unsupported: none of that name (@is_known false), invalid
+ * argument: a value that cannot be, or the second of its name. Returns: false. */
+bool params_refuse(const TypedParam *param, bool is_known, GError **error);
+/* No name comes twice. */
+bool params_check_once(const TypedParam *params, uint32_t n, GError **error);
 /* Its value as a number: any of the integer types. False: of another type. */
 bool params_get_number(const TypedParam *param, int64_t *out_value);
 

@@ -209,8 +209,8 @@ static int find_event(const TypedParam *param, GError **error)
             return (int)i;
         }
     }
-    daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
-                     "invalid argument: '%s' is no perf event to be switched on or off",
+    daemon_error_set(error, DAEMON_ERROR_ARGUMENT_UNSUPPORTED,
+                     "argument unsupported: '%s' is no perf event to be switched on or off",
                      param->field);
     return -1;
 }
@@ -219,7 +219,8 @@ bool handle_domain_set_perf_events(DaemonCall *call, const RemoteDomainSetPerfEv
                                    GError **error)
 {
     DomainChange change;
-    if (!daemon_check_flags(args->flags, 3, error)) {
+    if (!daemon_check_flags(args->flags, 3, error) ||
+        !params_check_once(args->params, args->n_params, error)) {
         return false;
     }
     for (unsigned i = 0; i < args->n_params; i++) {

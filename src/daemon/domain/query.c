@@ -417,8 +417,15 @@ bool handle_domain_get_job_info(DaemonCall *call, const RemoteDomainGetJobInfoAr
 bool handle_domain_get_job_stats(DaemonCall *call, const RemoteDomainGetJobStatsArgs *args,
                                  RemoteDomainGetJobStatsRet *ret, GError **error)
 {
+    enum { COMPLETED = 1, KEEP = 2 };
     g_autoptr(Domain) domain = call_domain(call, &args->dom, error);
-    return domain && daemon_check_flags(args->flags, 3, error);
+    if (!domain || !daemon_check_flags(args->flags, COMPLETED | KEEP, error)) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    bool ok = (args->flags & COMPLETED) || domain_check_active_locked(domain, error);
+    g_mutex_unlock(&domain->lock);
+    return ok;
 }
 
 static bool abort_job(DaemonCall *call, const RemoteDomain *dom, GError **error)

@@ -236,10 +236,11 @@ bool handle_domain_start_dirty_rate_calc(DaemonCall *call,
         return false;
     }
     if (args->seconds < 1 || args->seconds > SECONDS_MAX || args->flags > MODE_RING) {
-        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
-                         "invalid argument: seconds=%d is invalid, please choose value within "
-                         "[1, %d], and one mode",
-                         args->seconds, SECONDS_MAX);
+        daemon_error_set(
+            error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+            "unsupported configuration: seconds=%d is invalid, please choose value within "
+            "[1, %d], and one mode",
+            args->seconds, SECONDS_MAX);
         return false;
     }
     g_autoptr(QmpClient) monitor = domain_begin_monitor_job(domain, "dirty rate", error);

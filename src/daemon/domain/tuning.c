@@ -230,13 +230,27 @@ typedef bool (*ApplyParams)(DomainDef *def, const TypedParam *params, uint32_t n
 
 static bool apply_scheduler(DomainDef *def, const TypedParam *params, uint32_t n, GError **error);
 
+/* Memory is bound once, when a guest starts. */
+static bool check_numa_mode_locked(const Domain *domain, const DomainDef *before, GError **error)
+{
+    if (before->numatune_mode != domain->live->numatune_mode) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
+                         "Requested operation is not valid: the numatune mode of domain '%s' "
+                         "cannot be changed while it runs",
+                         domain->name);
+        return false;
+    }
+    return true;
+}
+
 static bool set_live(DomainChange *change, ApplyParams apply, const TypedParam *params, uint32_t n,
                      GError **error)
 {
     Domain *domain = change->domain;
     g_mutex_lock(&domain->lock);
     DomainDef *before = domain->live ? domain_def_copy(domain->live) : NULL;
-    bool ok = before && apply(domain->live, params, n, error);
+    bool ok = before && apply(domain->live, params, n, error) &&
+              check_numa_mode_locked(domain, before, error);
     g_mutex_unlock(&domain->lock);
     ok = ok && tuning_apply(domain, change->monitor, error);
     g_mutex_lock(&domain->lock);
@@ -256,7 +270,7 @@ static bool set_params(DaemonCall *call, const RemoteDomain *dom, const TypedPar
                        uint32_t n, unsigned flags, ApplyParams apply, GError **error)
 {
     DomainChange change;
-    if (!daemon_check_flags(flags, 3, error) ||
+    if (!daemon_check_flags(flags, 3, error) || !params_check_once(params, n, error) ||
         !change_begin(&change, call, dom, "tuning", flags, error)) {
         return false;
     }
@@ -264,14 +278,6 @@ static bool set_params(DaemonCall *call, const RemoteDomain *dom, const TypedPar
               change_store(&change, error) &&
               (!change.monitor || set_live(&change, apply, params, n, error));
     return change_end(&change, ok);
-}
-
-static bool refuse_param(const TypedParam *param, GError **error)
-{
-    daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
-                     "invalid argument: parameter '%s' is unknown, or its value is not right",
-                     param->field);
-    return false;
 }
 
 /* --- CPU time --- */
@@ -300,7 +306,7 @@ static bool apply_scheduler(DomainDef *def, const TypedParam *params, uint32_t n
             ok = value >= 2 && value <= 262144;
             tune->shares = (OptUint){ (uint64_t)value, true };
             if (!ok) {
-                return refuse_param(&params[p], error);
+                return params_refuse(&params[p], true, error);
             }
             continue;
         }
@@ -309,13 +315,13 @@ static bool apply_scheduler(DomainDef *def, const TypedParam *params, uint32_t n
             i++;
         }
         if (!ok || i == G_N_ELEMENTS(fields)) {
-            return refuse_param(&params[p], error);
+            return params_refuse(&params[p], i < G_N_ELEMENTS(fields), error);
         }
         if (fields[i].period && value && (value < 1000 || value > 1000000)) {
-            return refuse_param(&params[p], error);
+            return params_refuse(&params[p], true, error);
         }
         if (fields[i].quota && value > 0 && (value < 1000 || value > QUOTA_NONE)) {
-            return refuse_param(&params[p], error);
+            return params_refuse(&params[p], true, error);
         }
         if (fields[i].period) {
             *fields[i].period = (uint64_t)value;
@@ -416,7 +422,7 @@ static bool apply_memory_params(DomainDef *def, const TypedParam *params, uint32
         int64_t value;
         uint64_t *limit = memory_limit(def, params[p].field);
         if (!limit || !params_get_number(&params[p], &value)) {
-            return refuse_param(&params[p], error);
+            return params_refuse(&params[p], limit != NULL, error);
         }
         bool is_limit = value >= 0 && (uint64_t)value < MEMORY_UNLIMITED;
         *limit = is_limit ? (uint64_t)value : 0;
@@ -509,13 +515,13 @@ static bool apply_blkio_text(DomainDef *def, const BlkioField *field, const Type
     g_auto(GStrv) words = g_strsplit(param->value.s, ",", -1);
     guint count = g_strv_length(words);
     if (count % 2) {
-        return refuse_param(param, error);
+        return params_refuse(param, true, error);
     }
     for (guint i = 0; i < count; i += 2) {
-        char *end;
-        guint64 value = g_ascii_strtoull(words[i + 1], &end, 10);
-        if (words[i][0] != '/' || !words[i + 1][0] || *end) {
-            return refuse_param(param, error);
+        guint64 value;
+        if (words[i][0] != '/' ||
+            !g_ascii_string_to_unsigned(words[i + 1], 10, 0, G_MAXUINT64, &value, NULL)) {
+            return params_refuse(param, true, error);
         }
         blkio_set(blkio_device(def, words[i]), field, value);
     }
@@ -538,7 +544,8 @@ static bool apply_blkio_params(DomainDef *def, const TypedParam *params, uint32_
                    params_get_number(&params[p], &value) && value >= 10 && value <= 1000) {
             def->blkio_weight = (uint32_t)value;
         } else {
-            return refuse_param(&params[p], error);
+            return params_refuse(&params[p], field || strcmp(params[p].field, "weight") == 0,
+                                 error);
         }
     }
     return true;
@@ -606,7 +613,7 @@ static bool apply_numa_params(DomainDef *def, const TypedParam *params, uint32_t
             g_free(def->numatune_nodeset);
             def->numatune_nodeset = cpuset_format(&nodes);
         } else {
-            return refuse_param(&params[p], error);
+            return params_refuse(&params[p], g_str_has_prefix(params[p].field, "numa_"), error);
         }
     }
     return true;

@@ -371,6 +371,13 @@ bool handle_domain_get_vcpus_flags(DaemonCall *call, const RemoteDomainGetVcpusF
         if (!call_may_block(call)) {
             return call_requeue(call);
         }
+        if (!domain_is_active(domain)) {
+            daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
+                             "invalid argument: the guest's agent of domain '%s' can be asked for "
+                             "vCPUs only while it runs",
+                             domain->name);
+            return false;
+        }
         return count_guest_vcpus(domain, args->flags & VCPU_MAXIMUM, &ret->num, error);
     }
     g_mutex_lock(&domain->lock);

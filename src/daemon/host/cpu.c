@@ -75,6 +75,7 @@ static bool answer(const CpuHave *have, const char *xml, unsigned flags, const c
     CpuSpec spec;
     g_autofree char *reason = NULL;
     if (!daemon_check_flags(flags, COMPARE_FAIL_INCOMPATIBLE | COMPARE_VALIDATE, error) ||
+        ((flags & COMPARE_VALIDATE) && !cpu_spec_validate(xml, error)) ||
         !cpu_spec_parse(xml, &spec, error)) {
         return false;
     }
@@ -201,7 +202,11 @@ bool handle_connect_get_cpu_model_names(DaemonCall *call,
         if (g_strv_contains(free_choice, args->arch)) {
             return true;
         }
-        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG, "cannot find architecture %s",
+        bool is_arch = host_knows_arch(args->arch);
+        daemon_error_set(error, is_arch ? DAEMON_ERROR_NO_SUPPORT : DAEMON_ERROR_INVALID_ARG,
+                         is_arch ? "this function is not supported by the connection driver: there "
+                                   "are no CPU models for architecture %s"
+                                 : "cannot find architecture %s",
                          args->arch);
         return false;
     }

@@ -36,6 +36,9 @@ char *host_capabilities_xml(Daemon *daemon);
 /* "none", or "dac" when guests have a user of their own. */
 const char *host_security_model(Daemon *daemon);
 
+/* Whether libvirt knows an architecture of that name, be there an engine for it or not. */
+bool host_knows_arch(const char *arch);
+
 /**
  * host_choose_engine - the engine and domain type that a client asks about
  *

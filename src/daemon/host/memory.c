@@ -185,6 +185,13 @@ static bool alloc_pages(int cell, guint64 kib, guint64 count, bool is_set, GErro
     g_autofree char *folder =
         g_strdup_printf(NODE_DIR "/node%d/hugepages/hugepages-%" G_GUINT64_FORMAT "kB", cell, kib);
     guint64 before, after;
+    if (kib == (guint64)sysconf(_SC_PAGESIZE) / 1024) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_UNSUPPORTED,
+                         "Operation not supported: the kernel alone decides on pages of its own "
+                         "size, %" G_GUINT64_FORMAT " KiB",
+                         kib);
+        return false;
+    }
     if (!sysfs_number(&before, "%s/nr_hugepages", folder)) {
         daemon_error_set(error, DAEMON_ERROR_OPERATION_FAILED,
                          "operation failed: page size %" G_GUINT64_FORMAT
@@ -225,7 +232,12 @@ bool handle_node_alloc_pages(DaemonCall *call, const RemoteNodeAllocPagesArgs *a
         return false;
     }
     int first = MAX(args->start_cell, 0);
-    if (first >= nodes || args->n_page_sizes != args->n_page_counts || !args->cell_count) {
+    if (first >= nodes) {
+        daemon_error_set(error, DAEMON_ERROR_INTERNAL,
+                         "internal error: start cell %d out of range (0-%d)", first, nodes - 1);
+        return false;
+    }
+    if (args->n_page_sizes != args->n_page_counts || !args->cell_count) {
         daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
                          "invalid argument: start cell %d with %u cells; there are cells 0 to %d, "
                          "and each page size has a count",

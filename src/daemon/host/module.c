@@ -14,7 +14,7 @@ const char *host_security_model(Daemon *daemon)
     return daemon->guest_uid_count ? "dac" : "none";
 }
 
-static bool is_known_arch(const char *arch)
+bool host_knows_arch(const char *arch)
 {
     static const char *const known[] = { "x86_64",  "i686",    "aarch64", "armv7l",  "ppc64",
                                          "ppc64le", "s390x",   "riscv64", "riscv32", "mips",
@@ -38,9 +38,10 @@ static Engine *find_engine(EngineSet *set, const char *emulator, const char *arc
     }
     Engine *engine = engine_set_for_arch(set, arch);
     if (!engine) {
-        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
-                         "unable to find any emulator to serve '%s' architecture",
-                         arch ?: engine_host_arch());
+        daemon_error_set(
+            error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+            "unsupported configuration: unable to find any emulator to serve '%s' architecture",
+            arch ?: engine_host_arch());
     }
     return engine;
 }
@@ -64,7 +65,7 @@ Engine *host_choose_engine(Daemon *daemon, const char *emulator, const char *arc
                            const char *machine, const char *virt, const EngineMachine **out_machine,
                            bool *out_is_kvm, GError **error)
 {
-    if (arch && !is_known_arch(arch)) {
+    if (arch && !host_knows_arch(arch)) {
         daemon_error_set(error, DAEMON_ERROR_INVALID_ARG, "unknown architecture: %s", arch);
         return NULL;
     }

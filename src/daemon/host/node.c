@@ -141,8 +141,13 @@ bool handle_node_get_cells_free_memory(DaemonCall *call,
                                        RemoteNodeGetCellsFreeMemoryRet *ret, GError **error)
 {
     unsigned nodes = host_count_nodes();
-    if (args->start_cell < 0 || (unsigned)args->start_cell >= nodes || args->maxcells <= 0 ||
-        args->maxcells > NODES_MAX) {
+    if (args->start_cell < 0 || (unsigned)args->start_cell >= nodes) {
+        daemon_error_set(error, DAEMON_ERROR_INTERNAL,
+                         "internal error: start cell %d out of range (0-%u)", args->start_cell,
+                         nodes - 1);
+        return false;
+    }
+    if (args->maxcells <= 0 || args->maxcells > NODES_MAX) {
         daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
                          "NUMA cells %d and the %d after it are not all there; the host has %u",
                          args->start_cell, args->maxcells, nodes);
