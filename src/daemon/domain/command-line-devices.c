@@ -546,6 +546,9 @@ static bool vnc_options(const CommandLine *line, const DomainGraphics *graphics,
     return true;
 }
 
+/* Where screens are shown that name no address. */
+#define VNC_ADDRESS "127.0.0.1"
+
 static bool add_graphics(CommandLine *line, DomainDevice *device, GError **error)
 {
     DomainGraphics *graphics = (DomainGraphics *)device;
@@ -560,10 +563,12 @@ static bool add_graphics(CommandLine *line, DomainDevice *device, GError **error
     if (graphics->keymap) {
         line_add(line, "-k", g_strdup(graphics->keymap));
     }
-    const DomainGraphicsListen *listen = graphics->listens.count ? graphics->listens.item[0] : NULL;
+    DomainGraphicsListen *listen = graphics->listens.count ? graphics->listens.item[0] : NULL;
     if (listen && listen->type == LISTEN_SOCKET) {
-        g_autofree char *path = listen->socket ? line_escape(listen->socket)
-                                               : g_strdup_printf("%s/vnc.sock", line->socket_dir);
+        if (!listen->socket) {
+            listen->socket = g_strdup_printf("%s/vnc.sock", line->socket_dir);
+        }
+        g_autofree char *path = line_escape(listen->socket);
         line_add(line, "-vnc", g_strdup_printf("vnc=unix:%s%s", path, options));
         return true;
     }
@@ -571,8 +576,11 @@ static bool add_graphics(CommandLine *line, DomainDevice *device, GError **error
         line_add(line, "-vnc", g_strdup("none"));
         return true;
     }
+    if (listen && !listen->address) {
+        listen->address = g_strdup(VNC_ADDRESS); /* viewers look for it */
+    }
     line_add(line, "-vnc",
-             g_strdup_printf("%s:%d%s", listen && listen->address ? listen->address : "127.0.0.1",
+             g_strdup_printf("%s:%d%s", listen ? listen->address : VNC_ADDRESS,
                              (int)graphics->port - 5900, options));
     return true;
 }

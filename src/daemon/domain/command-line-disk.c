@@ -3,6 +3,7 @@
 #include "daemon/domain/backing-chain.h"
 #include "daemon/domain/command-line-private.h"
 #include "daemon/domain/device-table.h"
+#include "daemon/error.h"
 
 #include <string.h>
 
