@@ -119,25 +119,47 @@ static int write_reftable_entry(Qcow2 *q, uint64_t index)
                              sizeof(raw));
 }
 
+/* Looks on from *@cluster to the end of its refcount block, or until *@run free clusters in a row
+ * are @count. */
+static int look_in_block(Qcow2 *q, uint64_t count, uint64_t *cluster, uint64_t *run)
+{
+    uint64_t mask = (1ull << q->refblock_bits) - 1;
+    uint64_t end = (*cluster | mask) + 1;
+    uint64_t offset;
+    Qcow2Table *block;
+    int rc = block_offset(q, *cluster, &offset);
+    if (rc < 0) {
+        return rc;
+    }
+    if (offset == 0) {
+        uint64_t more = MIN(end - *cluster, count - *run);
+        *run += more;
+        *cluster += more;
+        return 0;
+    }
+    rc = qcow2_cache_get(&q->refblock_cache, offset, &block);
+    for (; rc == 0 && *cluster < end && *run < count; (*cluster)++) {
+        bool is_used = qcow2_refcount_read(block->data, q->refcount_bits, *cluster & mask) != 0;
+        *run = is_used ? 0 : *run + 1;
+    }
+    return rc;
+}
+
 /* Finds @count clusters in a row that no refcount block covers or counts. */
 static int64_t find_free(Qcow2 *q, uint64_t count)
 {
     uint64_t run = 0;
-    for (uint64_t cluster = q->free_hint;; cluster++) {
-        uint64_t refcount;
-        int rc = qcow2_refcount_get(q, cluster, &refcount);
+    uint64_t cluster = q->free_hint;
+    while (run < count) {
+        int rc = look_in_block(q, count, &cluster, &run);
         if (rc < 0) {
             return rc;
         }
-        run = refcount ? 0 : run + 1;
-        if (run == count) {
-            uint64_t first = cluster + 1 - count;
-            if ((cluster + 1) << q->cluster_bits > 1ull << 55) {
-                return -EFBIG;
-            }
-            return (int64_t)(first << q->cluster_bits);
-        }
     }
+    if (cluster > (1ull << 55) >> q->cluster_bits) {
+        return -EFBIG;
+    }
+    return (int64_t)((cluster - count) << q->cluster_bits);
 }
 
 /* Moves the refcount table to a larger one, in clusters past all that the present blocks cover;
@@ -403,6 +425,9 @@ int64_t qcow2_alloc_exact(Qcow2 *q, uint64_t count)
         }
         if (has_blocks) {
             int rc = qcow2_refcount_change(q, (uint64_t)offset, count << q->cluster_bits, 1);
+            if (rc == 0 && count == 1) {
+                q->free_hint = first + 1; /* it was the first that is free */
+            }
             return rc < 0 ? rc : checked(q, offset, count);
         }
     }
