@@ -4,10 +4,10 @@ SPDX-License-Identifier: GPL-2.0-or-later
 """
 import json
 import os
-import subprocess
 
 from guest import Guest, Qmp, monitor_command, qemu_command
 from images import image
+from peer import run_tool
 
 MIB = 1 << 20
 SIZE = 8 * MIB
@@ -15,9 +15,9 @@ JOB = {"job-id": "job", "auto-finalize": True, "auto-dismiss": False}
 
 
 def tool(*words):
-    done = subprocess.run(words, capture_output=True, text=True)
+    done = run_tool(words)
     assert done.returncode == 0, (words, done.stdout, done.stderr)
-    return done.stdout
+    return done.stdout.decode()
 
 
 def shape(value):

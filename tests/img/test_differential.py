@@ -17,6 +17,8 @@ import subprocess
 import option_cases
 import pytest
 
+from peer import run_tool
+
 KIB = 1024
 MAKE = """
 convert -f raw -O raw SOURCE a.raw
@@ -121,7 +123,7 @@ def copy_named(template, words, folder):
 
 
 def execute(path, words, folder):
-    done = subprocess.run([path, *words], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    done = run_tool([path, *words], cwd=folder, stdin=subprocess.DEVNULL, timeout=60)
     return done.returncode, *(data.decode(errors="replace") for data in (done.stdout, done.stderr))
 
 
