@@ -2,6 +2,8 @@
  */
 #include "base/endian.h"
 #include "block/backend.h"
+#include "block/driver.h"
+#include "block/file/file.h"
 #include "lib/check.h"
 #include "lib/virtq.h"
 #include "vmm/virtio/blk/blk.h"
@@ -20,6 +22,7 @@
 #define DATA (VIRT_BUFFER_BASE + 0x1000)
 #define STATUS (VIRT_BUFFER_BASE + 0x800)
 #define NO_STATUS 0xee
+#define WRITEBACK (VIRT_CONFIG + offsetof(struct virtio_blk_config, wce))
 
 typedef struct Bench {
     VirtDriver *d;
@@ -405,6 +408,89 @@ static void queues_work_beside_each_other(void **state)
     close_device(b);
 }
 
+/* The disk's image becomes one in memory whose writes and flushes are noted. */
+static void note_writes(Bench *b, const char *format, WriteLog *log)
+{
+    g_autoptr(BlockSpec) options = block_spec_new();
+    File *file = file_memory_new(NULL, 0, 16 * IMAGE_BYTES);
+    block_spec_set(options, "size", "64k");
+    if (strcmp(format, "raw") == 0) {
+        assert_int_equal(file_truncate(file, IMAGE_BYTES), 0);
+    } else {
+        block_spec_set(options, "cluster_size", "4k");
+        assert_true(block_driver_find(format)->create(file, "memory", options, NULL));
+    }
+    BlockNode *node =
+        block_open_file(file_record_new(file, log, 0), "memory", format, BLOCK_OPEN_WRITABLE, NULL);
+    assert_non_null(node);
+    block_backend_drain_begin(b->backend);
+    block_node_unref(block_backend_replace_node(b->backend, node));
+    block_backend_drain_end(b->backend);
+}
+
+/* Writes, zeroes and discards 512 bytes each. Returns: after how many of the three the log ended
+ * with a flush when the guest saw the request done. */
+static unsigned count_flushed(Bench *b, const WriteLog *log)
+{
+    const uint32_t types[] = { VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_T_DISCARD };
+    unsigned flushed = 0;
+    for (unsigned i = 0; i < G_N_ELEMENTS(types); i++) {
+        size_t before = write_log_length(log);
+        bool is_write = types[i] == VIRTIO_BLK_T_OUT;
+        memset(virt_ram(b->d, DATA), 0, 512);
+        le64_put(virt_ram(b->d, DATA), 8); /* the range's sector; data of the write */
+        le32_put(virt_ram(b->d, DATA + 8), 8);
+        assert_int_equal(request(b, types[i], 8, is_write ? 4096 : 16, false, NULL),
+                         VIRTIO_BLK_S_OK);
+        size_t after = write_log_length(log);
+        flushed += after > before && write_log_is_flush(log, after - 1);
+    }
+    return flushed;
+}
+
+static void set_write_cache(Bench *b, uint8_t writeback)
+{
+    fake_mmio_write(b->d->fake, WRITEBACK, writeback, 1);
+}
+
+static void check_write_cache(Bench *b, const char *format)
+{
+    WriteLog *log = write_log_new();
+    open_device(b, (BlockOptions){ 0 }, NULL);
+    note_writes(b, format, log);
+    virt_driver_start(b->d, ALL);
+    assert_int_equal(fake_mmio_read(b->d->fake, WRITEBACK, 1), 1);
+    assert_int_equal(count_flushed(b, log), 0);
+    set_write_cache(b, 0);
+    assert_int_equal(fake_mmio_read(b->d->fake, WRITEBACK, 1), 0);
+    assert_int_equal(count_flushed(b, log), 3);
+    set_write_cache(b, 1);
+    assert_int_equal(count_flushed(b, log), 0);
+    assert_int_equal(request(b, VIRTIO_BLK_T_FLUSH, 0, 0, false, NULL), VIRTIO_BLK_S_OK);
+    assert_true(write_log_is_flush(log, write_log_length(log) - 1));
+    set_write_cache(b, 0);
+    virt_driver_start(b->d, ALL); /* resets it */
+    assert_int_equal(fake_mmio_read(b->d->fake, WRITEBACK, 1), 1);
+    assert_int_equal(count_flushed(b, log), 0);
+    virt_driver_start(b->d, ALL & ~VIRTIO_FEATURE(VIRTIO_BLK_F_CONFIG_WCE));
+    set_write_cache(b, 0);
+    assert_int_equal(count_flushed(b, log), 0);
+    virt_driver_start(b->d, ALL & ~VIRTIO_FEATURE(VIRTIO_BLK_F_FLUSH));
+    assert_int_equal(count_flushed(b, log), 3);
+    close_device(b);
+    write_log_free(log);
+}
+
+static void without_the_write_cache_each_write_is_flushed(void **state)
+{
+    check_write_cache(*state, "raw");
+}
+
+static void without_the_write_cache_writes_to_qcow2_are_flushed(void **state)
+{
+    check_write_cache(*state, "qcow2");
+}
+
 static void bad_properties_are_named(void **state)
 {
     const char *cases[][3] = {
@@ -451,6 +537,8 @@ int main(void)
         OWN(a_stopped_request_moves_with_the_state),
         OWN(a_reset_drops_a_stopped_request),
         OWN(queues_work_beside_each_other),
+        OWN(without_the_write_cache_each_write_is_flushed),
+        OWN(without_the_write_cache_writes_to_qcow2_are_flushed),
         cmocka_unit_test(bad_properties_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
