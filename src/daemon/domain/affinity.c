@@ -182,6 +182,12 @@ static bool has_pins(const DomainDef *def)
            def->cputune.iothread_pins.count;
 }
 
+/* Threads that the engine made later have the affinity of its main thread. */
+static bool is_bound(const Wanted *wanted)
+{
+    return wanted->def->cputune.emulator_pin != NULL;
+}
+
 static bool apply_vcpus(const Wanted *wanted, GError **error)
 {
     for (guint i = 0; i < wanted->others->len; i++) {
@@ -190,7 +196,7 @@ static bool apply_vcpus(const Wanted *wanted, GError **error)
         pid_t tid = g_array_index(wanted->others, pid_t, i);
         CpuSet set;
         affinity_parse(pin, &set);
-        if (pin && tid > 0 && !affinity_set(tid, &set, error)) {
+        if ((pin || is_bound(wanted)) && tid > 0 && !affinity_set(tid, &set, error)) {
             return false;
         }
     }
@@ -208,11 +214,12 @@ static bool apply_iothreads(const Wanted *wanted, QmpClient *monitor, GError **e
     g_hash_table_iter_init(&iter, threads);
     while (g_hash_table_iter_next(&iter, &id, &tid)) {
         const char *pin =
-            affinity_find_pin(&wanted->def->cputune.iothread_pins, (uint32_t)GPOINTER_TO_INT(id));
+            affinity_find_pin(&wanted->def->cputune.iothread_pins, (uint32_t)GPOINTER_TO_INT(id))
+                ?: wanted->def->vcpu_cpuset;
         pid_t thread = GPOINTER_TO_INT(tid);
         CpuSet set;
         affinity_parse(pin, &set);
-        if (pin && !affinity_set(thread, &set, error)) {
+        if ((pin || is_bound(wanted)) && !affinity_set(thread, &set, error)) {
             return false;
         }
         g_array_append_val(wanted->others, thread);

@@ -171,6 +171,13 @@ bool cgroup_enter(const Cgroup *group, CgroupController controller, pid_t pid, G
            write_number(group->folders[controller], "cgroup.procs", pid, error);
 }
 
+bool cgroup_exists(const Cgroup *group, CgroupController controller, const char *sub)
+{
+    g_autofree char *folder =
+        group->folders[controller] ? g_build_filename(group->folders[controller], sub, NULL) : NULL;
+    return folder && access(folder, F_OK) == 0;
+}
+
 bool cgroup_enter_threads(const Cgroup *group, const char *sub, const GArray *tids, GError **error)
 {
     const char *folder = group->folders[CGROUP_CPU];
@@ -267,7 +274,8 @@ bool cgroup_set_memory(const Cgroup *group, guint64 hard_kib, guint64 soft_kib, 
         guint64 swap = has_swap && hard_kib <= swap_kib ? swap_kib - hard_kib : G_MAXUINT64;
         return write_bytes(folder, "memory.max", hard_kib, "max", error) &&
                write_bytes(folder, "memory.high", soft_kib, "max", error) &&
-               (!has_swap || write_bytes(folder, "memory.swap.max", swap, "max", error));
+               (write_bytes(folder, "memory.swap.max", swap, "max", has_swap ? error : NULL) ||
+                !has_swap);
     }
     /* Both together must stay above the first alone: it is let go first, and set last. */
     write_file(folder, "memory.memsw.limit_in_bytes", "-1", NULL);
@@ -285,6 +293,19 @@ bool cgroup_set_io_weight(const Cgroup *group, unsigned weight, GError **error)
     }
     return write_number(folder, "blkio.weight", weight, NULL) ||
            write_number(folder, "blkio.bfq.weight", weight, error);
+}
+
+bool cgroup_set_disk_weight(const Cgroup *group, unsigned major, unsigned minor, unsigned weight,
+                            GError **error)
+{
+    const char *folder = group->folders[CGROUP_BLKIO];
+    g_autofree char *text = g_strdup_printf("%u:%u %u", major, minor, weight);
+    if (group->is_v2) {
+        return write_file(folder, "io.weight", text, NULL) ||
+               write_file(folder, "io.bfq.weight", text, error);
+    }
+    return write_file(folder, "blkio.weight_device", text, NULL) ||
+           write_file(folder, "blkio.bfq.weight_device", text, error);
 }
 
 static void append_limit(GString *text, const char *name, guint64 value)

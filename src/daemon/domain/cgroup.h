@@ -41,6 +41,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Cgroup, cgroup_free)
  * such controller, or no right to use it. */
 bool cgroup_enter(const Cgroup *group, CgroupController controller, pid_t pid, GError **error);
 
+/* Whether the guest, or with @sub some threads of it, has a group of the controller. */
+bool cgroup_exists(const Cgroup *group, CgroupController controller, const char *sub);
+
 /* A group for some threads of the guest below its own, as "vcpu0"; CPU time only. */
 bool cgroup_enter_threads(const Cgroup *group, const char *sub, const GArray *tids, GError **error);
 
@@ -60,6 +63,11 @@ bool cgroup_set_memory(const Cgroup *group, guint64 hard_kib, guint64 soft_kib, 
                        GError **error);
 
 bool cgroup_set_io_weight(const Cgroup *group, unsigned weight, GError **error);
+
+/* The weight for one disk of the host, instead of the guest's; the kernel takes it only for disks
+ * whose scheduler knows weights. */
+bool cgroup_set_disk_weight(const Cgroup *group, unsigned major, unsigned minor, unsigned weight,
+                            GError **error);
 
 typedef struct CgroupIoLimit {
     unsigned major, minor;

@@ -184,6 +184,7 @@ static bool update_interface(Domain *domain, QmpClient *monitor, const DomainInt
     if (memcmp(&old->inbound, &wanted->inbound, sizeof(old->inbound)) != 0 ||
         memcmp(&old->outbound, &wanted->outbound, sizeof(old->outbound)) != 0) {
         if (!interface_set_bandwidth(old->target_dev, &wanted->inbound, &wanted->outbound, error)) {
+            interface_set_bandwidth(old->target_dev, &old->inbound, &old->outbound, NULL);
             return false;
         }
     }

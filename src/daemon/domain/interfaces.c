@@ -114,10 +114,10 @@ static bool run_tc(GError **error, const char *fmt, ...)
     return true;
 }
 
-/* tc's bits per second of KiB per second. */
-static guint64 bits(guint64 kib)
+/* tc's bits per second of kilobytes (1000 bytes) per second. */
+static guint64 bits(guint64 kilobytes)
 {
-    return MIN(kib, G_MAXUINT64 / 8192) * 8192;
+    return MIN(kilobytes, G_MAXUINT64 / 8000) * 8000;
 }
 
 static bool limit_inbound(const char *name, const DomainBandwidth *limit, GError **error)
@@ -251,8 +251,12 @@ static bool set_live_bandwidth(DomainChange *change,
                          args->device);
         return false;
     }
-    if (!apply_bandwidth(wanted, args->params, args->n_params, error) ||
-        !interface_set_bandwidth(wanted->target_dev, &wanted->inbound, &wanted->outbound, error)) {
+    DomainBandwidth inbound = wanted->inbound, outbound = wanted->outbound;
+    if (!apply_bandwidth(wanted, args->params, args->n_params, error)) {
+        return false;
+    }
+    if (!interface_set_bandwidth(wanted->target_dev, &wanted->inbound, &wanted->outbound, error)) {
+        interface_set_bandwidth(wanted->target_dev, &inbound, &outbound, NULL);
         return false;
     }
     g_mutex_lock(&domain->lock);

@@ -17,6 +17,7 @@ bool interface_counters(const char *name, struct rtnl_link_stats *out);
  * @inbound:  to the guest
  * @outbound: from the guest
  *
+ * False with @error: one direction may be limited; the caller sets what was before.
  * Context: a worker thread: runs "tc". The limits go with the tap.
  */
 bool interface_set_bandwidth(const char *name, const DomainBandwidth *inbound,

@@ -131,6 +131,20 @@ static bool limit_iothreads(const Target *target, GHashTable *iothreads, GError 
     return true;
 }
 
+static bool has_group_of_iothreads(const Target *target, GHashTable *iothreads)
+{
+    GHashTableIter iter;
+    gpointer id;
+    g_hash_table_iter_init(&iter, iothreads);
+    while (g_hash_table_iter_next(&iter, &id, NULL)) {
+        g_autofree char *name = g_strdup_printf("iothread%d", GPOINTER_TO_INT(id));
+        if (cgroup_exists(target->group, CGROUP_CPU, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool has_cpu_limits(const DomainCputune *tune)
 {
     return tune->shares.set || tune->period || tune->quota || tune->global_period ||
@@ -141,7 +155,7 @@ static bool has_cpu_limits(const DomainCputune *tune)
 static bool apply_cpu(const Target *target, QmpClient *monitor, GError **error)
 {
     const DomainCputune *tune = &target->def->cputune;
-    if (!has_cpu_limits(tune)) {
+    if (!has_cpu_limits(tune) && !cgroup_exists(target->group, CGROUP_CPU, NULL)) {
         return true;
     }
     if (!cgroup_enter(target->group, CGROUP_CPU, target->pid, error)) {
@@ -155,9 +169,14 @@ static bool apply_cpu(const Target *target, QmpClient *monitor, GError **error)
     }
     g_autoptr(GHashTable) iothreads = affinity_iothreads(monitor, NULL);
     iothreads = iothreads ? iothreads : g_hash_table_new(NULL, NULL);
-    bool has_vcpu = tune->period || tune->quota;
-    bool has_emulator = tune->emulator_period || tune->emulator_quota;
-    bool has_iothread = tune->iothread_period || tune->iothread_quota;
+    /* A group that is there has limits of before: they are replaced, by none too. Threads that the
+     * engine makes later begin in the group of its main thread: they are taken out of it. */
+    bool has_emulator = tune->emulator_period || tune->emulator_quota ||
+                        cgroup_exists(target->group, CGROUP_CPU, "emulator");
+    bool has_vcpu = tune->period || tune->quota || has_emulator ||
+                    cgroup_exists(target->group, CGROUP_CPU, "vcpu0");
+    bool has_iothread = tune->iothread_period || tune->iothread_quota || has_emulator ||
+                        has_group_of_iothreads(target, iothreads);
     return (!has_vcpu || limit_vcpus(target, error)) &&
            (!has_emulator || limit_emulator(target, iothreads, error)) &&
            (!has_iothread || limit_iothreads(target, iothreads, error));
@@ -168,7 +187,8 @@ static bool apply_cpu(const Target *target, QmpClient *monitor, GError **error)
 static bool apply_memory(const Target *target, GError **error)
 {
     const DomainDef *def = target->def;
-    if (!def->mem_hard_limit && !def->mem_soft_limit && !def->mem_swap_hard_limit) {
+    if (!def->mem_hard_limit && !def->mem_soft_limit && !def->mem_swap_hard_limit &&
+        !cgroup_exists(target->group, CGROUP_MEMORY, NULL)) {
         return true;
     }
     return cgroup_enter(target->group, CGROUP_MEMORY, target->pid, error) &&
@@ -198,7 +218,9 @@ static bool apply_io(const Target *target, GError **error)
         CgroupIoLimit limit = { major(st.st_rdev),      minor(st.st_rdev),
                                 device->read_bytes_sec, device->write_bytes_sec,
                                 device->read_iops_sec,  device->write_iops_sec };
-        if (!cgroup_set_io_limit(target->group, &limit, error)) {
+        if (!cgroup_set_io_limit(target->group, &limit, error) ||
+            (device->weight && !cgroup_set_disk_weight(target->group, limit.major, limit.minor,
+                                                       device->weight, error))) {
             return false;
         }
     }

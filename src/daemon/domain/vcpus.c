@@ -9,6 +9,7 @@
 #include "daemon/domain/json-peer.h"
 #include "daemon/domain/params.h"
 #include "daemon/domain/runtime.h"
+#include "daemon/domain/tuning.h"
 
 #include <string.h>
 #include <sys/sysinfo.h>
@@ -133,7 +134,7 @@ static bool switch_slot(Domain *domain, QmpClient *monitor, const GPtrArray *slo
 static bool note_vcpus(Domain *domain, QmpClient *monitor, GError **error)
 {
     if (!runtime_refresh(domain, REFRESH_CONNECTED, error) ||
-        !affinity_apply(domain, monitor, error)) {
+        !affinity_apply(domain, monitor, error) || !tuning_apply(domain, monitor, error)) {
         return false;
     }
     g_mutex_lock(&domain->lock);
