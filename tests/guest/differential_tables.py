@@ -78,6 +78,7 @@ WORDS = {
     "Invalid parameter type for 'actions', expected: object",
     "Invalid parameter type for 'bitmaps', expected: BlockDirtyBitmapOrStr",
     "Invalid parameter type for 'write-threshold', expected: integer",
+    "Job ID 'j' already in use",
     "Node 'libvirt-1-storage' cannot be resized: it is the file of 'libvirt-1-format'",
     "Node 'nf' cannot be resized: it is the file of 'n'",
     "Parameter 'buf-size' expects a non-negative value",

@@ -67,7 +67,7 @@ static const struct {
     [JOB_STATUS_RUNNING] = { "running", true, true, true, false, false, false },
     [JOB_STATUS_PAUSED] = { "paused", true, true, true, false, false, false },
     [JOB_STATUS_READY] = { "ready", true, true, true, true, false, false },
-    [JOB_STATUS_STANDBY] = { "standby", true, true, true, false, false, false },
+    [JOB_STATUS_STANDBY] = { "standby", true, true, true, true, false, false },
     [JOB_STATUS_WAITING] = { "waiting", true, false, false, false, false, false },
     [JOB_STATUS_PENDING] = { "pending", true, false, false, false, true, false },
     [JOB_STATUS_ABORTING] = { "aborting", false, false, false, false, false, false },
@@ -522,8 +522,7 @@ bool job_resume(Job *job, GError **error)
 {
     LOCK_GUARD(&job->lock);
     if (!job->is_user_paused) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INACTIVE,
-                    "Can't resume a job that was not paused");
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY, "Can't resume a job that was not paused");
         return false;
     }
     if (!check_verb(job, states[job->status].pause, "resume", error)) {
