@@ -78,7 +78,7 @@ class Session:
     def note_events(self):
         for event in self.machine.qmp.events:
             data = event.get("data")
-            if event["event"] == "BLOCK_JOB_CANCELLED":
+            if event["event"] == "BLOCK_JOB_CANCELLED" or "error" in data:
                 data = without(data, "len", "offset")
             said = scrub([event["event"], data], self.machine.folder)
             noted = self.steps[-1][2]
@@ -93,6 +93,17 @@ class Session:
         events = self.machine.qmp.events
         while not any(event["event"] == name and data.items() <= event["data"].items() for event in events):
             events.append(self.machine.qmp._receive())
+        self.note_events()
+
+    def wait_stopped(self):
+        """Until a job met an error and was paused for it; QEMU's may be paused before for a change of the graph."""
+        events = self.machine.qmp.events
+        names = []
+        while "BLOCK_JOB_ERROR" not in names or "paused" not in names[names.index("BLOCK_JOB_ERROR"):]:
+            if len(names) == len(events):
+                events.append(self.machine.qmp._receive())
+            event = events[len(names)]
+            names.append(event["data"].get("status", event["event"]))
         self.note_events()
 
     def file(self, name, **more):
@@ -524,8 +535,71 @@ def active_commits(s):
     finish(s, has_ready=True)
 
 
+def add_fault(s, iotype, errno):
+    """The node "e" over three.qcow2, whose first read or write fails."""
+    image = {"driver": "qcow2", "file": s.file("three.qcow2")}
+    qemu = {"driver": "blkdebug", "image": image,
+            "inject-error": [{"event": "none", "iotype": iotype, "errno": errno, "once": True}]}
+    lodge = {"driver": "fault", "file": image, "ops": iotype, "errno": errno, "times": 1}
+    s.note_events()
+    s.machine.qmp.command("blockdev-add", {"node-name": "e"} | (qemu if s.machine.engine == "qemu" else lodge))
+
+
+POLICIES = (("report", 5), ("ignore", 5), ("ignore", 28), ("stop", 5), ("stop", 28), ("enospc", 5), ("enospc", 28))
+
+
+def meet_error(s, name, row, /, **arguments):
+    s.say(name, **JOB | arguments)
+    if row[0] == "stop" or row == ("enospc", 28):
+        s.wait_stopped()
+        s.say("query-jobs")
+        s.say("query-block-jobs")
+        s.say("job-resume", id="j")
+    if name == "blockdev-mirror" and row not in (("report", 5), ("enospc", 5)):
+        s.wait("BLOCK_JOB_READY", device="j")
+        s.say("query-block-jobs")
+        s.say("block-job-cancel", device="j")
+    s.wait("JOB_STATUS_CHANGE", id="j", status="null")
+
+
+def meet_errors(s, name, iotype, policy_key, /, **arguments):
+    """A job with one fault in "e", by each policy."""
+    for row in POLICIES:
+        add_fault(s, iotype, row[1])
+        meet_error(s, name, row, **arguments | {policy_key: row[0]})
+        s.say("blockdev-del", **{"node-name": "e"})
+
+
+def mirror_errors(s):
+    s.machine.write("three.qcow2", 1, 1, 3)
+    meet_errors(s, "blockdev-mirror", "write", "on-target-error", device=N, target="e", sync="full")
+    s.machine.write("two.qcow2", 0, 1, 2)
+    s.say("blockdev-add", **{"driver": "qcow2", "node-name": "n", "file": s.file("two.qcow2")})
+    meet_errors(s, "blockdev-mirror", "read", "on-source-error", device="e", target="n", sync="full")
+
+
+def backup_errors(s):
+    s.machine.write("three.qcow2", 1, 1, 3)
+    meet_errors(s, "blockdev-backup", "write", "on-target-error", device=N, target="e", sync="full")
+    s.machine.write("two.qcow2", 0, 1, 2)
+    s.say("blockdev-add", **{"driver": "qcow2", "node-name": "n", "file": s.file("two.qcow2")})
+    meet_errors(s, "blockdev-backup", "read", "on-source-error", device="e", target="n", sync="full")
+
+
+def stream_errors(s):
+    s.machine.write("three.qcow2", 1, 1, 3)
+    for row in POLICIES:
+        s.machine.write("two.qcow2", 0, 1, 2)
+        add_fault(s, "read", row[1])
+        s.say("blockdev-add", **{"driver": "qcow2", "node-name": "n", "backing": "e", "file": s.file("two.qcow2")})
+        meet_error(s, "block-stream", row, device="n", **{"on-error": row[0]})
+        s.say("blockdev-del", **{"node-name": "n"})
+        s.say("blockdev-del", **{"node-name": "e"})
+
+
 SCRIPTS = [queries, chains, resizing, adding, reopening, limits, bitmaps, job_verbs, job_starts, snapshots, exports, thresholds, throttle_nodes,
-           mirrors, backups, streams, inner_streams, inner_commits, active_commits]
+           mirrors, backups, streams, inner_streams, inner_commits, active_commits,
+           mirror_errors, backup_errors, stream_errors]
 
 
 def run(machine, engine, script):

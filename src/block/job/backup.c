@@ -147,14 +147,12 @@ static int forget_unallocated(Backup *b)
 
 static int copy_next(Backup *b, uint64_t offset, uint64_t length)
 {
-    bool is_read, is_again;
+    bool is_read;
     int rc = copy_todo(b, &b->copy, offset, length, JOB_PART_BYTES, &is_read);
     if (rc == 0) {
         job_account(&b->job, length);
-    } else if (!job_handle_error(&b->job, is_read, rc, &is_again)) {
+    } else if (!job_handle_error(&b->job, is_read, rc)) {
         return rc;
-    } else if (!is_again) {
-        dirty_bitmap_reset(b->todo, offset, length);
     }
     return 0;
 }

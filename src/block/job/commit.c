@@ -44,16 +44,11 @@ static int commit_part(Commit *c, uint64_t offset, uint64_t length, uint64_t *ou
     BlockStatus status;
     BlockNode *where;
     unsigned depth;
-    bool is_again;
     int rc;
     while ((rc = block_status_chain(c->top, c->base, offset, length, &status, &where, &depth)) <
            0) {
-        if (!job_handle_error(&c->job, true, rc, &is_again)) {
+        if (!job_handle_error(&c->job, true, rc)) {
             return rc;
-        }
-        if (!is_again) {
-            *out_length = length;
-            return 1;
         }
     }
     *out_length = status.length;

@@ -87,13 +87,13 @@ bool job_is_ending(Job *job);
 bool job_is_completing(Job *job);
 void job_set_total(Job *job, uint64_t bytes);
 void job_add_progress(Job *job, uint64_t bytes);
-/* What to do about -@rc of a read or write: true: go on (JOB_ERROR_IGNORE) or try again (the user
- * resumed it; *@out_again), false: fail. */
-bool job_handle_error(Job *job, bool is_read, int rc, bool *out_again);
+/* What to do about -@rc of a read or write: true: try again, after a while (JOB_ERROR_IGNORE) or
+ * when the user resumed it; false: fail. */
+bool job_handle_error(Job *job, bool is_read, int rc);
 /* The reason, for messages; the first one is kept. */
 void job_fail(Job *job, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
-/* Copies a part, with the error policies: 0, -errno, or 1: left out as they say. @buf: of @length
+/* Copies a part, with the error policies: 0 or -errno. @buf: of @length
  * bytes; @length <= JOB_PART_BYTES. */
 typedef struct JobCopy {
     BlockNode *source, *target;

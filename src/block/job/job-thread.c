@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define RETRY_NS (50 * NS_PER_MS)
 #define ACCOUNT_NS (2 * NS_PER_SEC) /* longest wait for the limit at once */
 
 static void wait_until(Job *job, int64_t deadline_ns)
@@ -102,12 +103,21 @@ void job_fail(Job *job, const char *format, ...)
     }
 }
 
-bool job_handle_error(Job *job, bool is_read, int rc, bool *out_again)
+/* Whoever ignores errors is not told of more than a few a second. */
+static void wait_before_retry(Job *job)
+{
+    LOCK_GUARD(&job->lock);
+    int64_t until = clock_monotonic_ns() + RETRY_NS;
+    while (!job->is_force_cancelled && clock_monotonic_ns() < until) {
+        wait_until(job, until);
+    }
+}
+
+bool job_handle_error(Job *job, bool is_read, int rc)
 {
     JobErrorPolicy policy = is_read ? job->on_source_error : job->on_target_error;
     bool is_full = rc == -ENOSPC || rc == -EDQUOT;
     bool stops = policy == JOB_ERROR_STOP || (policy == JOB_ERROR_ENOSPC && is_full);
-    *out_again = stops;
     pthread_mutex_lock(&job->lock);
     job->error_is_read = is_read;
     job->error_action = stops ? "stop" : policy == JOB_ERROR_IGNORE ? "ignore" : "report";
@@ -117,10 +127,10 @@ bool job_handle_error(Job *job, bool is_read, int rc, bool *out_again)
     }
     pthread_mutex_unlock(&job->lock);
     job_post(job, JOB_NOTE_ERROR);
-    if (stops) {
-        return job_go_on(job);
+    if (policy == JOB_ERROR_IGNORE) {
+        wait_before_retry(job);
     }
-    return policy == JOB_ERROR_IGNORE;
+    return (stops || policy == JOB_ERROR_IGNORE) && job_go_on(job);
 }
 
 static int copy_zeroes(const JobCopy *copy, uint64_t offset, uint64_t length)
@@ -173,17 +183,12 @@ int job_try_copy(const JobCopy *copy, uint64_t offset, size_t length, bool *out_
 
 int job_copy_part(Job *job, const JobCopy *copy, uint64_t offset, size_t length)
 {
-    bool is_read, is_again;
-    for (;;) {
-        int rc = job_try_copy(copy, offset, length, &is_read);
-        if (rc >= 0) {
-            return 0;
-        }
-        if (!job_handle_error(job, is_read, rc, &is_again)) {
+    bool is_read;
+    int rc;
+    while ((rc = job_try_copy(copy, offset, length, &is_read)) < 0) {
+        if (!job_handle_error(job, is_read, rc)) {
             return rc;
         }
-        if (!is_again) {
-            return 1;
-        }
     }
+    return 0;
 }

@@ -32,7 +32,7 @@ const char *job_status_name(JobStatus status);
 
 typedef enum JobErrorPolicy {
     JOB_ERROR_REPORT, /* the job fails */
-    JOB_ERROR_IGNORE, /* it goes on with what follows */
+    JOB_ERROR_IGNORE, /* it tries again; a stream goes on, and fails at its end */
     JOB_ERROR_STOP,   /* it is paused, and tries again when resumed */
     JOB_ERROR_ENOSPC, /* STOP for a full disk, else REPORT; also "auto" */
 } JobErrorPolicy;

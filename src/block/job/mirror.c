@@ -143,31 +143,23 @@ static int copy_range(Mirror *m, uint64_t offset, uint64_t length, bool *out_is_
 /* A range, with the error policies: 0 or -errno. */
 static int copy_or_handle(Mirror *m, uint64_t offset, uint64_t length)
 {
-    bool is_read, is_again;
+    bool is_read;
     int rc = copy_range(m, offset, length, &is_read);
     if (rc == 0) {
         job_add_progress(&m->job, length);
         job_account(&m->job, length);
         return 0;
     }
-    if (!job_handle_error(&m->job, is_read, rc, &is_again)) {
-        return rc;
-    }
-    if (!is_again) {
-        dirty_bitmap_reset(m->dirty, offset, length);
-    }
-    return 0;
+    return job_handle_error(&m->job, is_read, rc) ? 0 : rc;
 }
 
 static int get_ready(Mirror *m)
 {
-    bool is_again = true;
-    int rc = block_flush(m->target);
-    while (rc < 0 && is_again) {
-        if (!job_handle_error(&m->job, false, rc, &is_again)) {
+    int rc;
+    while ((rc = block_flush(m->target)) < 0) {
+        if (!job_handle_error(&m->job, false, rc)) {
             return rc;
         }
-        rc = is_again ? block_flush(m->target) : 0;
     }
     job_say_ready(&m->job);
     return 0;

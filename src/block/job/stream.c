@@ -12,25 +12,25 @@ typedef struct Stream {
     char *backing_name;
     bool was_readonly;
     uint8_t *buf;
+    int ignored; /* the first such error, -errno: the image still needs its backing file */
 } Stream;
 
-/* A part: 0, or -errno; @out_copied: bytes that were. */
+/* A part: 0, or -errno; @out_copied: bytes that were. Who ignores errors gets what can be had. */
 static int stream_part(Stream *s, uint64_t offset, size_t length, size_t *out_copied)
 {
-    bool is_again;
-    for (;;) {
-        int rc = block_copy_up(s->node, s->base, offset, length, s->buf, out_copied);
-        if (rc == 0) {
-            return 0;
-        }
-        /* Reading or writing: a full disk is the image's own. */
-        if (!job_handle_error(&s->job, rc != -ENOSPC, rc, &is_again)) {
+    int rc;
+    while ((rc = block_copy_up(s->node, s->base, offset, length, s->buf, out_copied)) < 0) {
+        /* Of the image too: QEMU calls all of a stream's errors errors of reading. */
+        if (!job_handle_error(&s->job, true, rc)) {
             return rc;
         }
-        if (!is_again) {
+        if (s->job.on_source_error == JOB_ERROR_IGNORE) {
+            *out_copied = 0;
+            s->ignored = s->ignored ? s->ignored : rc;
             return 0;
         }
     }
+    return 0;
 }
 
 static int run_stream(Job *job)
@@ -51,7 +51,8 @@ static int run_stream(Job *job)
         job_add_progress(job, part);
         job_account(job, copied);
     }
-    return block_flush(s->node);
+    int rc = block_flush(s->node);
+    return s->ignored ? s->ignored : rc;
 }
 
 static bool prepare_stream(Job *job, GError **error)
@@ -117,7 +118,6 @@ Job *job_stream_new(JobSet *set, const JobOptions *options, BlockNode *node, Blo
     if (!s) {
         return NULL;
     }
-    s->job.on_target_error = s->job.on_source_error;
     s->node = block_node_ref(node);
     s->base = base ? block_node_ref(base) : NULL;
     s->backing_name = g_strdup(backing_name);
