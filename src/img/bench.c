@@ -49,6 +49,7 @@ struct Bench {
     BlockBackend *backend;
     uint64_t count, depth, bytes, step, offset, pattern, flush_interval;
     bool is_write, drains;
+    bool is_through; /* each write is on the disk before it is done */
     uint64_t size;
     uint64_t left;        /* requests to be started */
     uint64_t until_flush; /* writes before the next flush */
@@ -93,6 +94,7 @@ static void start_slot(Bench *bench, Slot *slot)
     slot->iov.iov_base = bench->buf + (size_t)(slot - bench->slots) * bench->bytes;
     slot->iov.iov_len = bench->bytes;
     slot->request = (BlockRequest){ .op = bench->is_write ? BLOCK_OP_WRITE : BLOCK_OP_READ,
+                                    .must_reach_disk = bench->is_through,
                                     .offset = next_offset(bench),
                                     .length = bench->bytes,
                                     .iov = &slot->iov,
@@ -171,7 +173,9 @@ static int run(Bench *bench)
     }
     loop_run(bench->loop);
     if (bench->error) {
-        img_error("Failed request: %s", g_strerror(-bench->error));
+        img_error("Failed request to '%s': %s",
+                  block_node_filename(block_backend_node(bench->backend)),
+                  g_strerror(-bench->error));
         return 1;
     }
     printf("Run completed in %3.3f seconds.\n",
@@ -200,13 +204,11 @@ static bool parse_aio(const ImgArgs *args, unsigned *flags)
 {
     g_autoptr(GError) error = NULL;
     const char *aio = img_args_value(args, "i");
-    if (img_args_flag(args, "n")) {
-        *flags |= BLOCK_OPEN_NATIVE;
-    }
     if (aio && !block_aio_parse(aio, flags, &error)) {
         img_error("%s", error->message);
         return false;
     }
+    *flags |= img_args_flag(args, "n") ? BLOCK_OPEN_NATIVE : 0;
     return true;
 }
 
@@ -225,6 +227,7 @@ int img_bench(const ImgArgs *args)
     Bench bench = { .count = 75000, .depth = DEPTH, .bytes = 4096 };
     bench.is_write = img_args_flag(args, "w");
     bench.drains = !img_args_flag(args, "no-drain");
+    bench.is_through = img_cache_is_through(img_args_value(args, "t"));
     if (!img_common_options(args) || !img_cache_flags(img_args_value(args, "t"), &flags) ||
         !parse_aio(args, &flags) || !img_args_number(args, "c", 1, INT32_MAX, &bench.count) ||
         !img_args_number(args, "d", 1, DEPTH_MAX, &bench.depth) ||
@@ -262,6 +265,9 @@ int img_bench(const ImgArgs *args)
                " in parallel (starting at offset %" PRIu64 ", step size %" PRIu64 ")\n",
                bench.count, bench.is_write ? "write" : "read", bench.bytes, bench.depth,
                bench.offset, bench.step);
+        if (bench.flush_interval) {
+            printf("Sending flush every %" PRIu64 " requests\n", bench.flush_interval);
+        }
     }
     return run_on(&bench, node);
 }

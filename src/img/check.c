@@ -126,10 +126,8 @@ static int run(BlockNode *node, unsigned fix, bool is_json, bool is_quiet)
         img_error("Check failed: %s", g_strerror(-result));
         return 1;
     }
-    if (is_json) {
-        print_json(node, &check);
-    } else if (!is_quiet) {
-        print_human(&check);
+    if (!is_quiet) {
+        is_json ? print_json(node, &check) : print_human(&check);
     }
     return exit_code(&check);
 }

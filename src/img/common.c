@@ -57,6 +57,11 @@ bool img_cache_flags(const char *mode, unsigned *out_flags)
     return !mode;
 }
 
+bool img_cache_is_through(const char *mode)
+{
+    return mode && (strcmp(mode, "writethrough") == 0 || strcmp(mode, "directsync") == 0);
+}
+
 /* What is written to a raw disk could make it look like another format the next time. */
 static void warn_of_guess(const BlockNode *node)
 {
@@ -69,8 +74,8 @@ static void warn_of_guess(const BlockNode *node)
     }
 }
 
-BlockNode *img_open(const ImgArgs *args, const char *name, const char *format, unsigned flags,
-                    GError **error)
+BlockNode *img_open_unshared(const ImgArgs *args, const char *name, const char *format,
+                             unsigned flags, GError **error)
 {
     g_autoptr(BlockSpec) spec = NULL;
     bool has_options = img_args_flag(args, "image-opts");
@@ -88,21 +93,33 @@ BlockNode *img_open(const ImgArgs *args, const char *name, const char *format, u
     }
     spec =
         has_options ? block_spec_from_text(name, error) : block_spec_from_name(name, format, error);
-    if (img_args_flag(args, "force-share")) {
-        flags |= BLOCK_OPEN_SHARED;
-    }
     g_autoptr(BlockObjects) objects = spec ? img_objects(args, error) : NULL;
     if (objects) {
         block_spec_set_objects(spec, objects);
     }
     BlockNode *node = objects ? block_open(spec, flags, error) : NULL;
-    if (!node && error && *error) {
-        g_prefix_error(error, "Could not open '%s': ", name);
+    g_autofree char *prefix = g_strdup_printf("Could not open '%s': ", name);
+    if (!node && error && *error && !g_str_has_prefix((*error)->message, prefix)) {
+        g_prefix_error(error, "%s", prefix);
     }
     if (node) {
         warn_of_guess(node);
     }
     return node;
+}
+
+BlockNode *img_open(const ImgArgs *args, const char *name, const char *format, unsigned flags,
+                    GError **error)
+{
+    if (img_args_flag(args, "force-share") && (flags & BLOCK_OPEN_WRITABLE)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Could not open '%s': -U is for reading what others write; this command would "
+                    "write to it",
+                    name);
+        return NULL;
+    }
+    flags |= img_args_flag(args, "force-share") ? BLOCK_OPEN_SHARED : 0;
+    return img_open_unshared(args, name, format, flags, error);
 }
 
 BlockNode *img_open_or_report(const ImgArgs *args, const char *name, const char *format,

@@ -24,17 +24,22 @@ bool img_common_options(const ImgArgs *args);
 
 /* BLOCK_OPEN_... of a cache mode; NULL: 0. False: reported. */
 bool img_cache_flags(const char *mode, unsigned *out_flags);
+/* Whether each write is to be on the disk before it is done; no flag of opening says so. */
+bool img_cache_is_through(const char *mode);
 
 /**
  * img_open - open an image as the command's options say
  * @name:   file name, or with --image-opts a list of options
  * @format: NULL: looked up in the content
- * @flags:  BLOCK_OPEN_...; -U adds SHARED
+ * @flags:  BLOCK_OPEN_...; -U adds SHARED, and refuses WRITABLE
  *
  * Returns: the node, or NULL with @error "Could not open 'NAME': ...".
  */
 BlockNode *img_open(const ImgArgs *args, const char *name, const char *format, unsigned flags,
                     GError **error);
+/* As img_open(), but -U is for another image. */
+BlockNode *img_open_unshared(const ImgArgs *args, const char *name, const char *format,
+                             unsigned flags, GError **error);
 /* The same, reporting the failure. */
 BlockNode *img_open_or_report(const ImgArgs *args, const char *name, const char *format,
                               unsigned flags);

@@ -124,7 +124,9 @@ static bool rebase_content(const ImgArgs *args, BlockNode *node, const char *nam
     }
     img_progress_end(&progress, result == 0);
     if (result < 0) {
-        lodge_error_set_errno(error, result, "error while copying from the old backing file");
+        lodge_error_set_errno(error, result,
+                              "error while copying from the old backing files of '%s'",
+                              block_node_filename(node));
     }
     return result == 0;
 }
@@ -151,10 +153,11 @@ int img_rebase(const ImgArgs *args)
         return 1;
     }
     flags |= BLOCK_OPEN_WRITABLE | (is_unsafe ? BLOCK_OPEN_NO_BACKING : 0);
-    g_autoptr(BlockNode) node =
-        img_open_or_report(args, img_args_operand(args, 0), img_args_value(args, "f"), flags);
+    source_flags |= img_args_flag(args, "force-share") ? BLOCK_OPEN_SHARED : 0;
+    g_autoptr(BlockNode) node = img_open_unshared(args, img_args_operand(args, 0),
+                                                  img_args_value(args, "f"), flags, &error);
     if (!node) {
-        return 1;
+        return img_fail(error);
     }
     if (!is_unsafe && !rebase_content(args, node, name, source_flags, &error)) {
         return img_fail(error);
@@ -232,7 +235,7 @@ static int commit(const ImgArgs *args, BlockNode *node)
             img_error("Did not find '%s' in the backing chain of '%s'", base_name,
                       block_node_filename(node));
         } else {
-            img_error("Image does not have a backing file");
+            img_error("Image '%s' does not have a backing file", block_node_filename(node));
         }
         return 1;
     }

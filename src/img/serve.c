@@ -82,7 +82,7 @@ static bool open_flags(const ImgArgs *args, unsigned *out_flags, bool *out_throu
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "nothing is served");
         return false;
     }
-    *out_through = cache && (!strcmp(cache, "writethrough") || !strcmp(cache, "directsync"));
+    *out_through = img_cache_is_through(cache);
     bool stays = img_args_flag(args, "read-only") || img_args_flag(args, "load-snapshot") ||
                  img_args_flag(args, "snapshot");
     *out_flags |= stays ? 0 : BLOCK_OPEN_WRITABLE;

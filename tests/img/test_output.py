@@ -3,6 +3,8 @@
 SPDX-License-Identifier: GPL-2.0-or-later
 """
 import json
+import shutil
+import subprocess
 
 import cases
 import pytest
@@ -19,6 +21,11 @@ def image(peer, disks):
         return f"image.{fmt}"
 
     return make
+
+
+def peer_disk(folder):
+    (folder / "plain").write_bytes(b"x" * MIB)
+    return folder / "plain"
 
 
 def both(ours, peer, *args, code=0):
@@ -207,3 +214,19 @@ def test_a_comparison_as_json_says_where_images_differ(ours, peer, disks, tmp_pa
     assert compare(source, "other.raw", code=1) == {"identical": False, "difference": "content", "offset": 5_000_001}
     assert compare("a", "b", code=0) == {"identical": True, "same-size": False}
     assert compare("-s", "a", "b", code=1) == {"identical": False, "difference": "size"}
+
+
+@pytest.mark.parametrize("fmt", ["raw", "qcow2"])
+@pytest.mark.parametrize("mode, syncs", [("writeback", False), ("unsafe", False), ("writethrough", True), ("directsync", True)])
+def test_bench_waits_for_the_disk_at_each_write_where_the_cache_mode_says_so(ours, peer, tmp_path, fmt, mode, syncs):
+    """The image is allocated before, so that the rest of the syncs are those of opening and closing."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    counts = []
+    peer("convert", "-f", "raw", "-O", fmt, "-S", "0", peer_disk(tmp_path), "image")
+    for tool in (ours, peer):
+        args = ["bench", "-q", "-w", "-f", fmt, "-t", mode, "-c", "8", "-d", "1", "image"]
+        subprocess.run(["strace", "-f", "-e", "trace=fdatasync,fsync", "-o", "trace", tool.path, *args], cwd=tmp_path,
+                       check=True, stdout=subprocess.DEVNULL, timeout=60)
+        counts.append(sum("sync(" in line for line in (tmp_path / "trace").read_text().splitlines()))
+    assert [count >= 8 for count in counts] == [syncs, syncs], counts
