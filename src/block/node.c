@@ -10,6 +10,8 @@
 
 #define PROBE_BYTES 2048
 #define DEPTH_MAX 200 /* layers of a backing chain; one that names itself ends there */
+/* Layers further down are left out of messages, which are to be read and end with the file. */
+#define LAYERS_NAMED 16
 
 /* Where in a chain a node is opened, and who knows the nodes that are referred to by name. */
 typedef struct OpenContext {
@@ -311,7 +313,7 @@ static BlockNode *open_backing(const BlockNode *node, const BlockSpec *spec, uns
                     BLOCK_OPEN_NO_FLUSH | BLOCK_OPEN_NO_DATA | BLOCK_OPEN_AIO;
     BlockNode *backing =
         open_at(sub, flags & keep, &(OpenContext){ at->depth + 1, at->lookup }, error);
-    if (!backing) {
+    if (!backing && at->depth < LAYERS_NAMED) {
         g_prefix_error(error, "Could not open backing file of '%s': ", node->filename);
     }
     return backing;

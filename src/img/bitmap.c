@@ -68,7 +68,8 @@ static bool act_all(const BitmapCommand *c)
     const char *option, *value;
     for (unsigned i = 0; img_args_given(c->args, i, &option, &value); i++) {
         if (is_action(option) && !act(c, option, value, &error)) {
-            g_prefix_error(&error, "Operation %s on bitmap %s failed: ", option, c->name);
+            g_prefix_error(&error, "Operation %s on bitmap %s of '%s' failed: ", option, c->name,
+                           img_args_operand(c->args, 0));
             img_fail(error);
             return false;
         }

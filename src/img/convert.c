@@ -172,7 +172,9 @@ static bool open_target(Conversion *c, GError **error)
     }
     if (block_node_size(c->target) < c->size) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
-                    "output file is smaller than input file");
+                    "output file '%s' of %" PRIu64 " bytes is smaller than the %" PRIu64
+                    " bytes of input; lodge-img resize makes it larger",
+                    block_node_filename(c->target), block_node_size(c->target), c->size);
         return false;
     }
     return true;

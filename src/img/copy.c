@@ -57,11 +57,12 @@ static void wake_all(Run *run)
     }
 }
 
-static void fail(Run *run, int errnum, const char *what, uint64_t offset)
+static void fail(Run *run, int errnum, const char *what, const char *name, uint64_t offset)
 {
     LOCK_GUARD(&run->lock);
     if (!run->error) {
-        lodge_error_set_errno(&run->error, errnum, "error while %s at byte %" PRIu64, what, offset);
+        lodge_error_set_errno(&run->error, errnum, "error while %s '%s' at byte %" PRIu64, what,
+                              name, offset);
     }
     wake_all(run);
 }
@@ -106,6 +107,13 @@ static int look(Run *run)
     return result < 0 ? result : status.length ? 0 : -EIO;
 }
 
+static const char *source_name(const ImgCopy *copy, uint64_t offset)
+{
+    uint64_t end;
+    const ImgSource *source = source_at(copy, offset, &end);
+    return source ? block_node_filename(source->node) : "";
+}
+
 /* Compressed clusters are written whole: a cluster whose parts are of several kinds is data. Lock
  * held. */
 static int widen(Run *run, Piece *piece)
@@ -137,7 +145,8 @@ static bool take_piece(Run *run, Piece *piece)
     if (result < 0) {
         if (!run->error) {
             lodge_error_set_errno(&run->error, result,
-                                  "error while reading block status at offset %" PRIu64, run->next);
+                                  "error while reading block status of '%s' at offset %" PRIu64,
+                                  source_name(copy, run->next), run->next);
         }
         wake_all(run);
         return false;
@@ -319,7 +328,7 @@ static bool copy_piece(Run *run, const Piece *piece, uint8_t *buf)
             result = salvage(copy, piece->offset, piece->length, buf);
         }
         if (result < 0) {
-            fail(run, result, "reading", piece->offset);
+            fail(run, result, "reading", source_name(copy, piece->offset), piece->offset);
             return false;
         }
         throttle(run, piece->length);
@@ -334,7 +343,7 @@ static bool copy_piece(Run *run, const Piece *piece, uint8_t *buf)
         result = write_zeroes(copy, piece->offset, piece->length);
     }
     if (result < 0) {
-        fail(run, result, "writing", piece->offset);
+        fail(run, result, "writing", block_node_filename(copy->target), piece->offset);
     }
     return result == 0;
 }
@@ -346,7 +355,7 @@ static void *work(void *opaque)
     uint64_t bytes = max_u64(PACKED_PIECE_BYTES, run->copy->cluster);
     autofree uint8_t *buf = aligned_alloc(4096, bytes);
     if (!buf) {
-        fail(run, ENOMEM, "starting", 0);
+        fail(run, ENOMEM, "starting to write", block_node_filename(run->copy->target), 0);
         return NULL;
     }
     while (take_piece(run, &piece) && copy_piece(run, &piece, buf)) {

@@ -31,7 +31,7 @@ typedef struct ImgCopy {
     ImgProgress *progress;
 } ImgCopy;
 
-/* Returns: false with @error naming the offset. */
+/* Returns: false with @error naming the file and the offset. */
 bool img_copy(const ImgCopy *copy, GError **error);
 
 #endif

@@ -55,14 +55,17 @@ static int resize(BlockNode *node, const ImgArgs *args, BlockPreallocation mode)
         return 1;
     }
     if (wanted <= now && mode != BLOCK_PREALLOCATION_OFF) {
-        img_error("Preallocation can only be used for growing images");
+        img_error("'%s': Preallocation can only be used for growing images",
+                  block_node_filename(node));
         return 1;
     }
     if (wanted < now && !img_args_flag(args, "shrink")) {
-        img_error("Use the --shrink option to perform a shrink operation.\n"
+        img_error("'%s' has %" PRIu64
+                  " bytes: Use the --shrink option to perform a shrink operation.\n"
                   "warning: Shrinking an image will delete all data beyond the shrunken image's "
                   "end. Before performing such an operation, make sure there is no important data "
-                  "there.");
+                  "there.",
+                  block_node_filename(node), now);
         return 1;
     }
     if (!block_truncate(node, wanted, mode, &error)) {
