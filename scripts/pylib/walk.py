@@ -244,7 +244,7 @@ class Walk:
         pattern, *words = shlex.split(rest)
         deadline = time.monotonic() + 60
         while not re.search(pattern, self.daemon.virsh(*words, check=False).stdout):
-            assert time.monotonic() < deadline, rest
+            assert time.monotonic() < deadline, f"{rest}: {self.daemon.virsh(*words, check=False).stdout}"
             time.sleep(0.05)
 
     def do_section(self, _rest):
