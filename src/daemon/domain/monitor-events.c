@@ -53,8 +53,9 @@ static void on_shutdown(Domain *domain, JsonObject *data)
     if (g_strcmp0(reason, "host-signal") == 0) {
         runtime->is_destroyed = true;
     }
-    if (!runtime->is_destroyed &&
-        end_actions_shutdown_locked(domain, g_strcmp0(reason, "guest-reset") == 0)) {
+    bool is_reboot =
+        g_strcmp0(reason, "guest-reset") == 0 || g_strcmp0(reason, "host-qmp-system-reset") == 0;
+    if (!runtime->is_destroyed && end_actions_shutdown_locked(domain, is_reboot)) {
         return;
     }
     runtime->has_shut_down = true;
