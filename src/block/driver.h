@@ -136,6 +136,7 @@ struct BlockNode {
     RangeLock *serial; /* held over each write; NULL: nobody needs that */
     bool reads_wait;   /* reads and looks at the status hold serial too */
     char *claim;       /* the job that relies on the node, as messages say it; NULL: none */
+    bool is_hollow;    /* claimed by a job that changes what lies below it: no whole image */
     BlockDetectZeroes detect_zeroes;
 
     /* io.c's */

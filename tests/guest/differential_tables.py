@@ -11,6 +11,8 @@ BEHAVIOUR = {
     'adding: blockdev-del {"node-name": "n"}': "the node of the driver null-co",
     'chains: query-named-block-nodes {}':
         "the file of an image that becomes a backing file is opened read-only at once; QEMU's auto-read-only files are not",
+    'commits_and_exports: block-commit {"base-node": "libvirt-1-format", "device": "n", "job-id": "j", "speed": 1, '
+    '"top-node": "n"}': "QEMU makes the job, finds the export and frees it; here it is refused before there is a job",
     'job_starts: block-stream {"device": "libvirt-1-format", "job-id": "j", "speed": -1}': _SPEED,
     'job_starts: blockdev-backup {"device": "libvirt-1-format", "filter-node-name": "libvirt-1-format", "job-id": "j", '
     '"sync": "full", "target": "t"}': _FILTER,
@@ -80,6 +82,7 @@ WORDS = {
     "Invalid parameter type for 'write-threshold', expected: integer",
     "Job ID 'j' already in use",
     "Node 'libvirt-1-storage' cannot be resized: it is the file of 'libvirt-1-format'",
+    "Node 'm' is busy: block device is in use by block job: commit",
     "Node 'nf' cannot be resized: it is the file of 'n'",
     "Parameter 'buf-size' expects a non-negative value",
     "Parameter 'cache.direct' expects 'on' or 'off', not 'x'",

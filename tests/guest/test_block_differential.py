@@ -535,6 +535,35 @@ def active_commits(s):
     finish(s, has_ready=True)
 
 
+def commits_and_exports(s):
+    """What lies above the base of a commit cannot be exported, nor committed while it is."""
+    def export(node):
+        s.say("block-export-add", type="nbd", id=f"e-{node}", name=node, **{"node-name": node})
+
+    def unexport(node):
+        s.say("block-export-del", id=f"e-{node}", mode="hard")
+        if "error" not in s.steps[-1][1]:
+            s.wait("BLOCK_EXPORT_DELETED", id=f"e-{node}")
+
+    add_chain(s)
+    s.say("nbd-server-start", addr={"type": "unix", "data": {"path": s.path("nbd")}})
+    for top, others in (("m", ("n", N)), ("n", ())):
+        commit = JOB | {"device": "n", "top-node": top, "base-node": N, "speed": 1}
+        if top == "n":
+            export("m")
+            s.say("block-commit", **commit)
+            unexport("m")
+        s.say("block-commit", **commit)
+        for node in ("m", *others):
+            export(node)
+        for node in others:
+            unexport(node)
+        s.say("block-job-cancel", device="j", force=True)
+        s.wait("JOB_STATUS_CHANGE", id="j", status="null")
+        export("m")
+        unexport("m")
+
+
 def add_fault(s, iotype, errno):
     """The node "e" over three.qcow2, whose first read or write fails."""
     image = {"driver": "qcow2", "file": s.file("three.qcow2")}
@@ -599,7 +628,7 @@ def stream_errors(s):
 
 SCRIPTS = [queries, chains, resizing, adding, reopening, limits, bitmaps, job_verbs, job_starts, snapshots, exports, thresholds, throttle_nodes,
            mirrors, backups, streams, inner_streams, inner_commits, active_commits,
-           mirror_errors, backup_errors, stream_errors]
+           mirror_errors, backup_errors, stream_errors, commits_and_exports]
 
 
 def run(machine, engine, script):

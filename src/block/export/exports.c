@@ -134,6 +134,9 @@ static bool check_node(const BlockExports *exports, const BlockExportOptions *op
                     "Cannot export read-only node as writable");
         return false;
     }
+    if (node->is_hollow && !block_node_check_unclaimed(node, error)) {
+        return false;
+    }
     return block_graph_check_root(exports->graph, node, options->is_writable, true, error);
 }
 

@@ -188,6 +188,32 @@ static BlockNode *find_overlay(BlockGraph *graph, const BlockNode *top, bool *ou
     return *out_is_shared ? NULL : overlay;
 }
 
+/* Exports are of images whose content stays what it is. */
+static bool check_exports(BlockGraph *graph, BlockNode *top, const BlockNode *base, GError **error)
+{
+    for (BlockNode *node = top; node && node != base; node = block_chain_next(node)) {
+        BlockBackend *backend;
+        for (unsigned i = 0; (backend = block_graph_backend(graph, i)); i++) {
+            if (block_backend_is_export(backend) && block_backend_node(backend) == node) {
+                g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY,
+                            "Node '%s' is busy: the export '%s' reads it; remove that first",
+                            block_node_name(node), block_backend_id(backend));
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* What the job claims above its base cannot be exported while it runs. */
+static Job *hide_from_exports(Job *job, BlockNode *top, const BlockNode *base)
+{
+    for (BlockNode *node = top; job && node && node != base; node = block_chain_next(node)) {
+        node->is_hollow = node->claim != NULL;
+    }
+    return job;
+}
+
 Job *job_commit_new(JobSet *set, const JobOptions *options, BlockNode *top, BlockNode *base,
                     const char *backing_name, const char *filter_name, GError **error)
 {
@@ -205,13 +231,17 @@ Job *job_commit_new(JobSet *set, const JobOptions *options, BlockNode *top, Bloc
                     "'%s' is the backing file of several nodes", block_node_name(top));
         return NULL;
     }
+    if (!check_exports(job_set_graph(set), block_chain_next(top), base, error)) {
+        return NULL;
+    }
     if (overlay) {
-        return commit_inner(set, options, top, base, overlay, backing_name, error);
+        return hide_from_exports(
+            commit_inner(set, options, top, base, overlay, backing_name, error), top, base);
     }
     if (backing_name) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
                     "'backing-file' specified, but 'top' is the active layer");
         return NULL;
     }
-    return commit_active(set, options, top, base, filter_name, error);
+    return hide_from_exports(commit_active(set, options, top, base, filter_name, error), top, base);
 }
