@@ -21,6 +21,20 @@ def unknown_options(m):
     return []
 
 
+def drives(m):
+    """Made and taken back by the old commands; names are looked for afterwards."""
+    m.write("two.qcow2", 0, 1, 2)
+    for number in range(20):
+        line = f"drive_add 0 if=none,id=d{number},format=qcow2,file={m.path('two.qcow2')}"
+        m.say("human-monitor-command", {"command-line": line})
+        m.say("human-monitor-command", {"command-line": f"drive_del d{number}"})
+        m.say("device_add", {"driver": "virtio-blk-pci", "id": "gone", "drive": f"d{number}", "bus": "port1"})
+        m.say("query-block")
+    m.say("human-monitor-command", {"command-line": line})
+    m.say("device_add", {"driver": "virtio-blk-pci", "id": "there", "drive": f"d{number}", "bus": "port1"})
+    return []
+
+
 def shared_disk(m):
     """Two devices on one node: only if both share."""
     m.write("two.qcow2", 0, 1, 2)
@@ -39,7 +53,7 @@ def shared_disk(m):
     return []
 
 
-@pytest.mark.parametrize("script", [unknown_options, shared_disk], ids=lambda script: script.__name__)
+@pytest.mark.parametrize("script", [unknown_options, shared_disk, drives], ids=lambda script: script.__name__)
 def test_nodes_are_qemus(machine, script):
     machines = []
     for engine in ("qemu", "lodge"):

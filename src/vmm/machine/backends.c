@@ -195,6 +195,9 @@ bool machine_remove_backend(Machine *machine, const char *kind, const char *name
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY, "%s '%s' is in use", kind, name);
         return false;
     }
+    if (!strcmp(backend->kind, "drive")) {
+        block_graph_remove_backend(machine->graph, backend->object);
+    }
     g_ptr_array_remove(machine->backends, backend);
     backend_free(backend);
     return true;
