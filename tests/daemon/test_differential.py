@@ -7,7 +7,6 @@ SPDX-License-Identifier: GPL-2.0-or-later
 """
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
@@ -16,39 +15,13 @@ import libvirt
 import pytest
 
 from libvirt_client import running_event_loop
+from libvirtd import Libvirtd
 from lodged import BUILD, Lodged
 
 QEMU = "/usr/bin/qemu-system-x86_64"
 KERNEL = os.path.join(BUILD, "tests", "guest", "first-instruction.elf")
 UUID = "c7a5fdbd-edaf-9455-926a-d65c16db1809"
 EXPLAINED = os.path.join(os.path.dirname(__file__), "differences.txt")
-
-
-class Libvirtd:
-    """A session daemon of Debian's libvirt with folders of its own; as nobody when this runs as root."""
-
-    def __init__(self, folder):
-        home, run = os.path.join(folder, "h"), os.path.join(folder, "r")
-        os.makedirs(home)
-        os.makedirs(run, mode=0o700)
-        env = dict(os.environ, HOME=home, XDG_RUNTIME_DIR=run, XDG_CONFIG_HOME=home + "/c",
-                   XDG_CACHE_HOME=home + "/k", XDG_DATA_HOME=home + "/d")
-        command = ["libvirtd"]
-        if os.geteuid() == 0:
-            for path in (folder, home, run):
-                shutil.chown(path, "nobody")
-            command = ["setpriv", "--reuid=nobody", "--clear-groups", "libvirtd"]
-        self.process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
-        sock = os.path.join(run, "libvirt", "libvirt-sock")
-        self.uri = f"qemu+unix:///session?socket={sock}"
-        deadline = time.monotonic() + 60
-        while not os.path.exists(sock):
-            assert time.monotonic() < deadline and self.process.poll() is None, "libvirtd does not start"
-            time.sleep(0.05)
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
 
 
 def guest_xml(name, kernel, uuid=UUID, devices="", vcpu="1", memory="32", machine="q35", kind="qemu"):
@@ -219,7 +192,7 @@ def both():
         os.makedirs(os.path.join(folder, "l"))
         os.makedirs(os.path.join(folder, "v"))
         ours = Lodged(os.path.join(folder, "l"))
-        theirs = Libvirtd(os.path.join(folder, "v"))
+        theirs = Libvirtd()
         yield ours.uri, theirs.uri, kernel
         theirs.stop()
         ours.stop()

@@ -39,16 +39,16 @@ def host():
                                stdout=subprocess.PIPE, text=True)
         running.append(bus)
         assert "unix:path" in bus.stdout.readline()
-        stub = None
+        authority = None
         if answer:
-            stub = subprocess.Popen(["/usr/bin/python3", f"{HERE}/fake-polkit.py", answer], stdout=subprocess.PIPE, text=True)
-            running.append(stub)
-            assert stub.stdout.readline() == "ready\n"
+            authority = subprocess.Popen(["/usr/bin/python3", f"{HERE}/fake-polkit.py", answer], stdout=subprocess.PIPE, text=True)
+            running.append(authority)
+            assert authority.stdout.readline() == "ready\n"
         with open(f"{folder}/lodged.conf", "w", encoding="utf-8") as file:
             file.write(CONFIG)
         daemon = Lodged(folder, "--config", f"{folder}/lodged.conf", session=False)
         running.append(daemon.process)
-        daemon.stub = stub
+        daemon.authority = authority
         return daemon
 
     yield start
@@ -69,7 +69,7 @@ def test_polkit_is_asked_about_the_process_and_its_yes_lets_it_in(host):
     daemon = host("yes")
     done = virsh_as_nobody(daemon, "list", "--all")
     assert done.returncode == 0, done.stderr
-    kind, action, pid, start_time, uid, flags = daemon.stub.stdout.readline().split()
+    kind, action, pid, start_time, uid, flags = daemon.authority.stdout.readline().split()
     assert (kind, action, flags) == ("unix-process", "org.libvirt.unix.manage", "1")
     assert int(uid) == pwd.getpwnam("nobody").pw_uid and int(pid) > 1 and int(start_time) > 0
 
@@ -100,5 +100,5 @@ def test_who_may_look_may_not_change(host):
     done = subprocess.run(["setpriv", "--reuid=nobody", "--clear-groups", "virsh", "-r", "-c", socket, "list", "--all"],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert "org.libvirt.unix.monitor" in daemon.stub.stdout.readline()
+    assert "org.libvirt.unix.monitor" in daemon.authority.stdout.readline()
     assert "denied by policy" in virsh_as_nobody(daemon, "list").stderr
