@@ -11,6 +11,7 @@
 #include "block/job/job.h"
 #include "img/command.h"
 #include "lib/check.h"
+#include "lib/random.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -79,14 +80,6 @@ typedef struct Rig {
     bool is_ready, has_completed;
 } Rig;
 
-static uint64_t next_random(Rig *rig)
-{
-    rig->random ^= rig->random << 13;
-    rig->random ^= rig->random >> 7;
-    rig->random ^= rig->random << 17;
-    return rig->random;
-}
-
 /* Images */
 
 static BlockNode *open_path(const char *path, unsigned flags)
@@ -106,8 +99,8 @@ static BlockNode *open_path(const char *path, unsigned flags)
 static void write_some(Rig *rig, BlockNode *node)
 {
     for (unsigned i = 0; i < 12; i++) {
-        uint64_t offset = next_random(rig) % (DISK_BYTES / SECTOR) * SECTOR;
-        uint64_t length = (1 + next_random(rig) % (i & 1 ? 8 : 160)) * SECTOR;
+        uint64_t offset = random_next(&rig->random) % (DISK_BYTES / SECTOR) * SECTOR;
+        uint64_t length = (1 + random_next(&rig->random) % (i & 1 ? 8 : 160)) * SECTOR;
         length = MIN(length, DISK_BYTES - offset);
         if (i % 5 == 4) {
             memset(rig->model + offset, 0, length);
@@ -115,7 +108,7 @@ static void write_some(Rig *rig, BlockNode *node)
             continue;
         }
         for (uint64_t at = 0; at < length; at += SECTOR) {
-            memset(rig->model + offset + at, (int)(next_random(rig) | 1), SECTOR);
+            memset(rig->model + offset + at, (int)(random_next(&rig->random) | 1), SECTOR);
         }
         assert_int_equal(block_pwrite(node, offset, rig->model + offset, length, 0), 0);
     }
@@ -128,7 +121,7 @@ static void make_images(Rig *rig)
         g_autoptr(GError) error = NULL;
         g_autofree char *size = g_strdup_printf("%u", DISK_BYTES);
         block_spec_set(options, "size", size);
-        block_spec_set(options, "cluster_size", next_random(rig) & 1 ? "4k" : "16k");
+        block_spec_set(options, "cluster_size", random_next(&rig->random) & 1 ? "4k" : "16k");
         if (i > 0) {
             block_spec_set(options, "backing_file", rig->path[i - 1]);
             block_spec_set(options, "backing_fmt", "qcow2");
@@ -406,8 +399,8 @@ static void no_cut_loses_content(void **state)
         assert_true(ways[way].run(rig));
         size_t length = write_log_length(hook.log);
         for (unsigned i = 0; i < 25 && done < wanted_states; i++, done++) {
-            size_t cut = rig->start + next_random(rig) % (length - rig->start + 1);
-            uint64_t tear = next_random(rig);
+            size_t cut = rig->start + random_next(&rig->random) % (length - rig->start + 1);
+            uint64_t tear = random_next(&rig->random);
             g_autofree char *problem = state_problem(rig, ways[way].complete, cut, tear);
             if (problem) {
                 fail_msg("seed %lu, %s, cut after %zu of %zu to %zu: %s", (unsigned long)seed,
@@ -437,7 +430,7 @@ static void missing_barriers_are_caught(void **state)
             for (unsigned i = 0; i < 10; i++) {
                 size_t length = write_log_length(hook.log) - i;
                 g_autofree char *problem =
-                    state_problem(rig, ways[way].complete, length, next_random(rig));
+                    state_problem(rig, ways[way].complete, length, random_next(&rig->random));
                 caught += problem != NULL;
             }
             end_recording(rig);

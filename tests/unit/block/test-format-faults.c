@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "block/block.h"
 #include "lib/check.h"
+#include "lib/random.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -44,14 +45,6 @@ static const Shape shapes[] = {
     { "qcow2", "cluster_size=512,compat=0.10,refcount_bits=16", .has_snapshots = true },
     { "qcow2", "cluster_size=16k,extended_l2=on,preallocation=metadata" },
 };
-
-static uint64_t next_random(void)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
-}
 
 static BlockNode *open_image(const Shape *shape, File *file, unsigned flags, GError **error)
 {
@@ -403,11 +396,11 @@ static void corrupt(File *file)
     size_t size;
     (void)!file_memory_data(file, &size);
     static const uint64_t borders[] = { 128, 1024, 4096, 65536, 1 << 20, UINT64_MAX };
-    for (unsigned i = 0, count = 1 + (unsigned)(next_random() % 5); i < count; i++) {
-        uint64_t limit = min_u64(borders[next_random() % G_N_ELEMENTS(borders)], size);
-        uint64_t place = next_random() % limit, value = next_random();
-        size_t length = min_u64(1 + next_random() % 8, size - place);
-        switch (next_random() % 4) {
+    for (unsigned i = 0, count = 1 + (unsigned)(random_next(&random_state) % 5); i < count; i++) {
+        uint64_t limit = min_u64(borders[random_next(&random_state) % G_N_ELEMENTS(borders)], size);
+        uint64_t place = random_next(&random_state) % limit, value = random_next(&random_state);
+        size_t length = min_u64(1 + random_next(&random_state) % 8, size - place);
+        switch (random_next(&random_state) % 4) {
         case 0:
             value = 0;
             break;
@@ -415,7 +408,7 @@ static void corrupt(File *file)
             value = UINT64_MAX;
             break;
         case 2:
-            value = 1ull << next_random() % 64;
+            value = 1ull << random_next(&random_state) % 64;
             break;
         default:
             break;
@@ -428,8 +421,8 @@ static void one_corrupt_case(const Shape *shape, File *good)
 {
     File *file = copy_of(good);
     corrupt(file);
-    unsigned flags = next_random() & 1 ? BLOCK_OPEN_WRITABLE : 0;
-    flags |= next_random() & 1 ? BLOCK_OPEN_REPAIR : 0;
+    unsigned flags = random_next(&random_state) & 1 ? BLOCK_OPEN_WRITABLE : 0;
+    flags |= random_next(&random_state) & 1 ? BLOCK_OPEN_REPAIR : 0;
     g_autoptr(GError) error = NULL;
     BlockNode *node = open_image(shape, file, flags, &error);
     assert_true(!node == !!error);
@@ -439,8 +432,9 @@ static void one_corrupt_case(const Shape *shape, File *good)
     static uint8_t bytes[100000];
     uint64_t size = block_node_size(node);
     for (unsigned i = 0; i < 10 && size; i++) {
-        uint64_t offset = next_random() % (next_random() & 1 ? size : MIN(size, DISK_BYTES));
-        uint64_t length = min_u64(1 + next_random() % sizeof(bytes), size - offset);
+        uint64_t offset = random_next(&random_state) %
+                          (random_next(&random_state) & 1 ? size : MIN(size, DISK_BYTES));
+        uint64_t length = min_u64(1 + random_next(&random_state) % sizeof(bytes), size - offset);
         BlockStatus status;
         (void)!block_pread(node, offset, bytes, length);
         (void)!block_status(node, offset, size - offset, &status);

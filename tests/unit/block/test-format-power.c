@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "block/block.h"
 #include "lib/check.h"
+#include "lib/random.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -49,14 +50,6 @@ typedef struct Rig {
     uint64_t random;
 } Rig;
 
-static uint64_t next_random(Rig *rig)
-{
-    rig->random ^= rig->random << 13;
-    rig->random ^= rig->random >> 7;
-    rig->random ^= rig->random << 17;
-    return rig->random;
-}
-
 static BlockNode *open_image(const char *format, File *file, GError **error)
 {
     return block_open_file(file, "test", format,
@@ -69,19 +62,19 @@ static void write_something(Rig *rig)
 {
     static uint8_t bytes[300 * SECTOR];
     uint64_t sectors = block_node_size(rig->node) / SECTOR;
-    uint64_t first = next_random(rig) % sectors;
-    uint64_t count = 1 + next_random(rig) % (next_random(rig) & 1 ? 8 : 300);
+    uint64_t first = random_next(&rig->random) % sectors;
+    uint64_t count = 1 + random_next(&rig->random) % (random_next(&rig->random) & 1 ? 8 : 300);
     count = MIN(count, sectors - first);
-    bool is_zero = next_random(rig) % 6 == 0;
+    bool is_zero = random_next(&rig->random) % 6 == 0;
     size_t start = write_log_length(rig->log);
     for (uint64_t i = 0; i < count; i++) {
-        Write write = { first + i, start, is_zero ? 0 : (uint8_t)(next_random(rig) | 1),
+        Write write = { first + i, start, is_zero ? 0 : (uint8_t)(random_next(&rig->random) | 1),
                         rig->flushes->len };
         memset(bytes + i * SECTOR, write.value, SECTOR);
         g_array_append_val(rig->writes, write);
     }
     int rc = is_zero ? block_write_zeroes(rig->node, first * SECTOR, count * SECTOR,
-                                          next_random(rig) & BLOCK_IO_MAY_UNMAP)
+                                          random_next(&rig->random) & BLOCK_IO_MAY_UNMAP)
                      : block_pwrite(rig->node, first * SECTOR, bytes, count * SECTOR, 0);
     if (rc < 0) {
         fail_msg("%s: %d at sector %lu, %lu of them, zeroes: %d", block_node_driver(rig->node), rc,
@@ -106,7 +99,7 @@ static void set_up(Rig *rig, unsigned shape, uint64_t seed)
     assert_non_null(rig->node);
     for (unsigned i = 0; i < OPS; i++) {
         write_something(rig);
-        if (next_random(rig) % 3 == 0) {
+        if (random_next(&rig->random) % 3 == 0) {
             assert_int_equal(block_flush(rig->node), 0);
             size_t length = write_log_length(rig->log);
             g_array_append_val(rig->flushes, length);
@@ -216,8 +209,8 @@ static void no_cut_loses_what_was_flushed(void **state)
         set_up(&rig, shape, seed);
         size_t length = write_log_length(rig.log);
         for (unsigned i = 0; i < 10 && done < wanted_states; i++, done++) {
-            size_t cut = next_random(&rig) % (length + 1);
-            uint64_t tear = next_random(&rig);
+            size_t cut = random_next(&rig.random) % (length + 1);
+            uint64_t tear = random_next(&rig.random);
             g_autofree char *problem = state_problem(&rig, shape, cut, tear, done);
             if (problem) {
                 fail_msg("seed %lu, %s, %s, cut after %zu of %zu, state %u: %s",
@@ -244,7 +237,7 @@ static void missing_barriers_are_caught(void **state)
         }
         for (unsigned i = 0; i < 10; i++) {
             size_t cut = write_log_length(rig.log) - i;
-            g_autofree char *problem = state_problem(&rig, shape, cut, next_random(&rig), 1);
+            g_autofree char *problem = state_problem(&rig, shape, cut, random_next(&rig.random), 1);
             caught += problem != NULL;
         }
         tear_down(&rig);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "block/block.h"
 #include "lib/check.h"
+#include "lib/random.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,14 +18,6 @@
 
 static unsigned wanted_cases = 600;
 static uint64_t random_state = 1;
-
-static uint64_t next_random(void)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
-}
 
 static File *copy_of(File *file)
 {
@@ -73,28 +66,28 @@ static uint64_t random_place(const uint8_t *data, size_t size)
     uint64_t l2 = be64_get(data + l1) & 0xfffffffffe00ull;
     uint64_t block = be64_get(data + reftable);
     const uint64_t tables[] = { 0, 0, l1, reftable, l2, l2, l2, block, snapshots };
-    uint64_t table = tables[next_random() % G_N_ELEMENTS(tables)];
+    uint64_t table = tables[random_next(&random_state) % G_N_ELEMENTS(tables)];
     uint64_t span = table == 0 ? 128 : table == snapshots ? 100 : 4096;
-    return MIN(table + next_random() % span, size - 9);
+    return MIN(table + random_next(&random_state) % span, size - 9);
 }
 
 static uint64_t nasty_value(size_t size)
 {
-    switch (next_random() % 8) {
+    switch (random_next(&random_state) % 8) {
     case 0:
         return 0;
     case 1:
         return UINT64_MAX;
     case 2:
-        return next_random() % size;
+        return random_next(&random_state) % size;
     case 3:
-        return (next_random() % size & ~4095ull) | 1ull << 63;
+        return (random_next(&random_state) % size & ~4095ull) | 1ull << 63;
     case 4:
-        return 1ull << (next_random() % 64);
+        return 1ull << (random_next(&random_state) % 64);
     case 5:
-        return (next_random() % size & ~4095ull) | 1ull << 62;
+        return (random_next(&random_state) % size & ~4095ull) | 1ull << 62;
     default:
-        return next_random();
+        return random_next(&random_state);
     }
 }
 
@@ -103,12 +96,12 @@ static File *corrupted(File *good)
     File *file = copy_of(good);
     size_t size;
     const uint8_t *data = file_memory_data(good, &size);
-    unsigned count = 1 + (unsigned)(next_random() % 4);
+    unsigned count = 1 + (unsigned)(random_next(&random_state) % 4);
     for (unsigned i = 0; i < count; i++) {
         uint8_t raw[8];
         uint64_t place = random_place(data, size);
         be64_put(raw, nasty_value(size));
-        size_t length = next_random() & 1 ? 8 : 1 + next_random() % 4;
+        size_t length = random_next(&random_state) & 1 ? 8 : 1 + random_next(&random_state) % 4;
         place = length == 8 ? place & ~7ull : place;
         assert_int_equal(file_write(file, place, raw, length), 0);
     }
@@ -122,9 +115,9 @@ static void use(BlockNode *node)
     uint64_t size = block_node_size(node);
     int rc = 0;
     for (unsigned i = 0; i < 12 && size; i++) {
-        uint64_t offset = next_random() % MIN(size, DISK_BYTES * 2);
-        uint64_t length = MIN(1 + next_random() % sizeof(bytes), size - offset);
-        switch (next_random() % 6) {
+        uint64_t offset = random_next(&random_state) % MIN(size, DISK_BYTES * 2);
+        uint64_t length = MIN(1 + random_next(&random_state) % sizeof(bytes), size - offset);
+        switch (random_next(&random_state) % 6) {
         case 0:
             rc |= block_write_zeroes(node, offset, length, BLOCK_IO_MAY_UNMAP);
             break;
@@ -166,7 +159,7 @@ static void explain(File *image)
 static void one_case(File *good)
 {
     File *image = corrupted(good), *kept = copy_of(image);
-    bool repairs = next_random() & 1;
+    bool repairs = random_next(&random_state) & 1;
     BlockNode *node = open_image(image, BLOCK_OPEN_WRITABLE | (repairs ? BLOCK_OPEN_REPAIR : 0));
     if (!node) {
         file_close(kept);
@@ -184,10 +177,10 @@ static void one_case(File *good)
     }
     file_close(kept);
     use(node);
-    if (next_random() % 4 == 0) {
+    if (random_next(&random_state) % 4 == 0) {
         (void)!block_snapshot_apply(node, "s", NULL);
     }
-    if (next_random() % 4 == 0) {
+    if (random_next(&random_state) % 4 == 0) {
         (void)!block_snapshot_delete(node, "s", NULL);
     }
     block_node_unref(node);

@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "block/named-bitmap.h"
 #include "lib/check.h"
+#include "lib/random.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,14 +66,6 @@ typedef struct Rig {
     uint64_t random;
 } Rig;
 
-static uint64_t next_random(Rig *rig)
-{
-    rig->random ^= rig->random << 13;
-    rig->random ^= rig->random >> 7;
-    rig->random ^= rig->random << 17;
-    return rig->random;
-}
-
 /* @flags: BLOCK_OPEN_REPAIR or 0. */
 static BlockNode *open_image(const Rig *rig, File *file, unsigned flags, GError **error)
 {
@@ -99,8 +92,8 @@ static void note_moment(Rig *rig, size_t start, bool is_flushed)
 static void random_range(Rig *rig, uint64_t *offset, uint64_t *length)
 {
     uint64_t sectors = rig->size / SECTOR;
-    *offset = next_random(rig) % sectors * SECTOR;
-    *length = (1 + next_random(rig) % (next_random(rig) & 1 ? 8 : 300)) * SECTOR;
+    *offset = random_next(&rig->random) % sectors * SECTOR;
+    *length = (1 + random_next(&rig->random) % (random_next(&rig->random) & 1 ? 8 : 300)) * SECTOR;
     *length = MIN(*length, rig->size - *offset);
 }
 
@@ -114,7 +107,7 @@ static void do_write(Rig *rig)
     uint64_t offset, length;
     random_range(rig, &offset, &length);
     for (uint64_t at = 0; at < length; at += SECTOR) {
-        memset(rig->model + offset + at, (int)(next_random(rig) | 1), SECTOR);
+        memset(rig->model + offset + at, (int)(random_next(&rig->random) | 1), SECTOR);
     }
     assert_int_equal(block_pwrite(rig->node, offset, rig->model + offset, length, 0), 0);
 }
@@ -124,8 +117,9 @@ static void do_zero(Rig *rig)
     uint64_t offset, length;
     random_range(rig, &offset, &length);
     memset(rig->model + offset, 0, length);
-    assert_int_equal(
-        block_write_zeroes(rig->node, offset, length, next_random(rig) & BLOCK_IO_MAY_UNMAP), 0);
+    assert_int_equal(block_write_zeroes(rig->node, offset, length,
+                                        random_next(&rig->random) & BLOCK_IO_MAY_UNMAP),
+                     0);
 }
 
 static void do_discard(Rig *rig)
@@ -142,15 +136,16 @@ static void do_compressed(Rig *rig)
     assert_true(block_get_info(rig->node, &info, NULL));
     uint64_t cluster = info.cluster_size;
     block_info_clear(&info);
-    uint64_t offset = next_random(rig) % rig->size / cluster * cluster;
+    uint64_t offset = random_next(&rig->random) % rig->size / cluster * cluster;
     uint64_t length = MIN(cluster, rig->size - offset);
-    memset(rig->model + offset, (int)next_random(rig), length);
+    memset(rig->model + offset, (int)random_next(&rig->random), length);
     assert_int_equal(block_write_compressed(rig->node, offset, rig->model + offset, length), 0);
 }
 
 static void do_resize(Rig *rig)
 {
-    uint64_t size = (DISK_BYTES / 2 + next_random(rig) % DISK_BYTES) & ~(uint64_t)(SECTOR - 1);
+    uint64_t size =
+        (DISK_BYTES / 2 + random_next(&rig->random) % DISK_BYTES) & ~(uint64_t)(SECTOR - 1);
     if (rig->has_snapshot && strstr(rig->shape->options, "compat=0.10")) {
         return;
     }
@@ -176,7 +171,7 @@ static void do_snapshot(Rig *rig)
         memcpy(rig->saved, rig->model, rig->size);
         rig->saved_size = rig->size;
         rig->has_snapshot = true;
-    } else if (next_random(rig) & 1 && !rig->has_bitmap) {
+    } else if (random_next(&rig->random) & 1 && !rig->has_bitmap) {
         assert_true(block_snapshot_apply(rig->node, "s", NULL));
         memcpy(rig->model, rig->saved, rig->saved_size);
         rig->size = rig->saved_size;
@@ -206,7 +201,7 @@ static void do_bitmap(Rig *rig)
         rig->bitmap_bases[rig->bitmap_count] = g_memdup2(rig->model, rig->size);
         rig->bitmap_sizes[rig->bitmap_count] = rig->size;
         rig->has_bitmap = true;
-    } else if (next_random(rig) % 4 == 0) {
+    } else if (random_next(&rig->random) % 4 == 0) {
         g_autoptr(GError) error = NULL;
         if (!block_bitmap_remove(rig->node, name, &error)) {
             fail_msg("%s", error->message);
@@ -230,10 +225,10 @@ static void run_workload(Rig *rig)
         if (i % 13 == 12) {
             do_resize(rig);
         } else {
-            ops[next_random(rig) % G_N_ELEMENTS(ops)](rig);
+            ops[random_next(&rig->random) % G_N_ELEMENTS(ops)](rig);
         }
         note_moment(rig, start, false);
-        if (next_random(rig) % 3 == 0) {
+        if (random_next(&rig->random) % 3 == 0) {
             start = write_log_length(rig->log);
             assert_int_equal(block_flush(rig->node), 0);
             note_moment(rig, start, true);
@@ -434,8 +429,8 @@ static void no_cut_loses_what_was_flushed(void **state)
         set_up(rig, shape, seed);
         size_t length = write_log_length(rig->log);
         for (unsigned i = 0; i < 25 && done < wanted_states; i++, done++) {
-            size_t cut = next_random(rig) % (length + 1);
-            uint64_t tear = next_random(rig);
+            size_t cut = random_next(&rig->random) % (length + 1);
+            uint64_t tear = random_next(&rig->random);
             g_autofree char *problem = state_problem(rig, cut, tear, done);
             if (problem) {
                 fail_msg("seed %lu, %s, cut after %zu of %zu, state %u: %s", (unsigned long)seed,
@@ -465,8 +460,8 @@ static void a_missing_barrier_is_caught(void **state)
             }
         }
         for (unsigned i = 0; i < 40; i++) {
-            size_t cut = next_random(rig) % (write_log_length(rig->log) + 1);
-            g_autofree char *problem = state_problem(rig, cut, next_random(rig), 1);
+            size_t cut = random_next(&rig->random) % (write_log_length(rig->log) + 1);
+            g_autofree char *problem = state_problem(rig, cut, random_next(&rig->random), 1);
             caught += problem != NULL;
         }
         tear_down(rig);

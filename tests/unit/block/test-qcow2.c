@@ -5,6 +5,7 @@
  * compared. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "block/block.h"
 #include "lib/check.h"
+#include "lib/random.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -36,14 +37,6 @@ static const Shape shapes[] = {
 };
 
 static uint64_t random_state;
-
-static uint64_t next_random(void)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
-}
 
 typedef struct Rig {
     const Shape *shape;
@@ -154,12 +147,12 @@ static void tear_down(Rig *rig)
 /* A range of random place and length; sometimes aligned to clusters. */
 static void random_range(const Rig *rig, uint64_t *offset, uint64_t *length)
 {
-    unsigned kind = (unsigned)(next_random() % 4);
-    *offset = next_random() % rig->size;
-    *length = 1 + next_random() % (kind == 0 ? 300000 : kind == 1 ? 100 : 5000);
+    unsigned kind = (unsigned)(random_next(&random_state) % 4);
+    *offset = random_next(&random_state) % rig->size;
+    *length = 1 + random_next(&random_state) % (kind == 0 ? 300000 : kind == 1 ? 100 : 5000);
     if (kind == 3) {
         *offset &= ~0xffffull;
-        *length = (1 + next_random() % 4) << 16;
+        *length = (1 + random_next(&random_state) % 4) << 16;
     }
     *length = MIN(*length, rig->size - *offset);
 }
@@ -168,8 +161,8 @@ static void do_write(Rig *rig)
 {
     uint64_t offset, length;
     random_range(rig, &offset, &length);
-    memset(rig->model + offset, (int)next_random(), length);
-    if (next_random() & 1 && length > 2) {
+    memset(rig->model + offset, (int)random_next(&random_state), length);
+    if (random_next(&random_state) & 1 && length > 2) {
         rig->model[offset + length / 2] ^= 0x55;
     }
     assert_int_equal(block_pwrite(rig->node, offset, rig->model + offset, length, 0), 0);
@@ -180,7 +173,7 @@ static void do_zero(Rig *rig)
     uint64_t offset, length;
     random_range(rig, &offset, &length);
     memset(rig->model + offset, 0, length);
-    unsigned flags = next_random() & 1 ? BLOCK_IO_MAY_UNMAP : 0;
+    unsigned flags = random_next(&random_state) & 1 ? BLOCK_IO_MAY_UNMAP : 0;
     assert_int_equal(block_write_zeroes(rig->node, offset, length, flags), 0);
 }
 
@@ -208,10 +201,10 @@ static void do_compressed(Rig *rig)
     assert_true(block_get_info(rig->node, &info, NULL));
     cluster = info.cluster_size;
     block_info_clear(&info);
-    uint64_t offset = next_random() % rig->size / cluster * cluster;
+    uint64_t offset = random_next(&random_state) % rig->size / cluster * cluster;
     uint64_t length = MIN(cluster, rig->size - offset);
     for (uint64_t i = 0; i < length; i++) {
-        rig->model[offset + i] = (uint8_t)(i % 37 ? i >> 8 : next_random());
+        rig->model[offset + i] = (uint8_t)(i % 37 ? i >> 8 : random_next(&random_state));
     }
     int rc = block_write_compressed(rig->node, offset, rig->model + offset, length);
     assert_int_equal(rc, 0);
@@ -228,7 +221,7 @@ static void do_read(Rig *rig)
 
 static void do_resize(Rig *rig)
 {
-    uint64_t size = (DISK_BYTES / 2 + next_random() % DISK_BYTES) & ~511ull;
+    uint64_t size = (DISK_BYTES / 2 + random_next(&random_state) % DISK_BYTES) & ~511ull;
     g_autoptr(GError) error = NULL;
     if (!block_truncate(rig->node, size, BLOCK_PREALLOCATION_OFF, &error)) {
         fail_msg("%s: resize: %s", rig->shape->name, error->message);
@@ -251,7 +244,7 @@ static void random_requests_read_back_and_leave_a_clean_image(void **state)
         assert_clean(rig.node, shapes[i].name);
         for (unsigned round = 0; round < 8; round++) {
             for (unsigned op = 0; op < 40; op++) {
-                ops[next_random() % G_N_ELEMENTS(ops)](&rig);
+                ops[random_next(&random_state) % G_N_ELEMENTS(ops)](&rig);
             }
             if (round % 2) {
                 do_resize(&rig);
