@@ -179,6 +179,27 @@ def test_a_program_that_is_no_engine_is_refused(connection):
         connection.getDomainCapabilities("/bin/true", None, None, None, 0)
 
 
+# As QEMU when the reader of its answers is slow: "quit" loses those that the pipe has no room for.
+HASTY = """#!/usr/bin/python3
+import os, subprocess, sys
+peer = subprocess.Popen(["{qemu}", *sys.argv[1:]], stdin=subprocess.PIPE)
+for line in sys.stdin:
+    if "quit" in line:
+        peer.kill()
+        break
+    peer.stdin.write(line.encode())
+    peer.stdin.flush()
+"""
+
+
+def test_no_answer_is_lost_when_an_engine_ends(connection, tmp_path):
+    hasty = tmp_path / "qemu-system-hasty"
+    hasty.write_text(HASTY.format(qemu=QEMU))
+    hasty.chmod(0o755)
+    answer = connection.getDomainCapabilities(str(hasty), None, "q35", "qemu", 0)
+    assert ET.fromstring(answer).findtext("machine") == "pc-q35-7.2"
+
+
 def test_an_engine_is_asked_once(start_lodged, tmp_path):
     """Until its file changes; a daemon started later reads the answers from the cache."""
     fake, runs = tmp_path / "qemu-system-fake", tmp_path / "runs"

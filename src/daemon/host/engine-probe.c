@@ -20,7 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LAST_ID "quit"
+/* Not "quit": QEMU then leaves without the answers that the pipe had no room for yet. */
+#define LAST_ID "last"
 
 static const char questions[] =
     "{\"execute\":\"qmp_capabilities\",\"id\":\"negotiate\"}\n"
@@ -33,7 +34,7 @@ static const char questions[] =
     "\"model\":{\"name\":\"max\"}},\"id\":\"max\"}\n"
     "{\"execute\":\"qom-list-types\",\"arguments\":{\"implements\":\"device\"},"
     "\"id\":\"devices\"}\n"
-    "{\"execute\":\"quit\",\"id\":\"" LAST_ID "\"}\n";
+    "{\"execute\":\"query-name\",\"id\":\"" LAST_ID "\"}\n";
 
 /* --- the child --- */
 
@@ -130,7 +131,8 @@ static void run_child(char *const *args, int in, int out, int kernel_fd)
 static bool has_last_answer(const GByteArray *bytes)
 {
     static const char last[] = "\"" LAST_ID "\"";
-    return memmem(bytes->data, bytes->len, last, sizeof(last) - 1) != NULL;
+    const uint8_t *found = memmem(bytes->data, bytes->len, last, sizeof(last) - 1);
+    return found && memchr(found, '\n', bytes->len - (size_t)(found - bytes->data));
 }
 
 /* Reads until the last answer, the end, too much or @deadline_ns. */
@@ -180,7 +182,8 @@ static bool run(char *const *args, int kernel_fd, GByteArray *bytes, GError **er
     close(out[0]);
     int status = 0;
     if (pid > 0) {
-        kill(pid, SIGKILL);
+        kill(-pid, SIGKILL); /* what a script started, too */
+        kill(pid, SIGKILL);  /* perhaps not yet in a session of its own */
         waitpid(pid, &status, 0);
     }
     if (!ok) {
