@@ -16,24 +16,35 @@ def find():
 
 
 class Libvirtd:
-    """A running daemon; as root it runs as nobody, apart from the host's."""
+    """A running daemon; as root it runs as nobody, apart from the host's.
 
-    def __init__(self):
+    @config: lines of its libvirtd.conf. @prepare, called with its folder before it starts, gives more
+    variables of its environment. @probe: what to ask until it answers.
+    """
+
+    def __init__(self, config="", prepare=lambda folder: {},
+                 probe=lambda daemon: daemon.virsh("uri", check=False).returncode == 0):
         # Not below a test's folder, which other users cannot enter.
         self.folder = tempfile.mkdtemp(prefix="lodge-libvirtd-")
         env = dict(os.environ, HOME=self.folder)
         for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
             env[name] = self.folder
+        os.makedirs(os.path.join(self.folder, "libvirt"))
+        with open(os.path.join(self.folder, "libvirt", "libvirtd.conf"), "w", encoding="utf-8") as file:
+            file.write(config)
+        env.update(prepare(self.folder))
         command = [find()]
         if os.geteuid() == 0:
-            shutil.chown(self.folder, "nobody")
+            for path, _, names in os.walk(self.folder):
+                for name in (path, *(os.path.join(path, name) for name in names)):
+                    shutil.chown(name, "nobody")
             command = ["setpriv", "--reuid=nobody", "--clear-groups", *command]
         self.process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL)
         self.socket = os.path.join(self.folder, "libvirt", "libvirt-sock")
         self.uri = f"qemu+unix:///session?socket={self.socket}"
         deadline = time.monotonic() + 120
-        while self.virsh("uri", check=False).returncode != 0:
+        while not probe(self):
             assert self.process.poll() is None and time.monotonic() < deadline, "libvirtd does not start"
             time.sleep(0.05)
 

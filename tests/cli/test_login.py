@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+import libvirtd as peer
 from lodged import BUILD, Lodged
 from terminal import Terminal
 
@@ -151,6 +152,30 @@ def test_tcp_without_authentication_is_warned_of_and_serves_virsh(start, tmp_pat
     if shutil.which("virsh"):
         done = subprocess.run(["virsh", "-c", daemon.tcp, "uri"], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def real():
+    """libvirtd that asks for names and passwords by cyrus-sasl."""
+    if not peer.find() or not shutil.which("saslpasswd2"):
+        pytest.skip("libvirtd or saslpasswd2 (sasl2-bin) is not installed")
+
+    def prepare(folder):
+        with open(os.path.join(folder, "libvirt.conf"), "w", encoding="utf-8") as file:
+            file.write(f"mech_list: scram-sha-256\nsasldb_path: {folder}/users\n")
+        subprocess.run(["saslpasswd2", "-p", "-c", "-f", f"{folder}/users", "-a", "libvirt", "ann"], input="pencil\n",
+                       text=True, check=True)
+        return {"SASL_CONF_PATH": folder}
+    daemon = peer.Libvirtd('auth_unix_rw = "sasl"\n', prepare, probe=lambda d: os.path.exists(d.socket))
+    yield daemon
+    daemon.stop()
+
+
+def test_libvirtd_lets_lodge_in_by_its_own_rules(real, tmp_path):
+    for password, status in (("pencil", 0), ("paper", 1)):
+        path = credentials(tmp_path / f"auth-{password}", password=password)
+        done = lodge(f"{real.uri}&authfile={path}", "uri", home=tmp_path)
+        assert done.returncode == status and ("authentication failed" in done.stderr) == bool(status), done.stderr
 
 
 @pytest.mark.parametrize("line", ['auth_tcp = "polkit"', 'listen_tls = 1\nauth_tls = "polkit"'])
