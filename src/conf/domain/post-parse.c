@@ -2,6 +2,7 @@
  * rely on finding it. Addresses are in assign.c.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/domain/post-parse.h"
+#include "conf/domain/vcpus.h"
 
 #include <string.h>
 
@@ -571,6 +572,9 @@ static bool fill_basics(DomainDef *def, GError **error)
     }
     if (def->current_vcpus == 0) {
         def->current_vcpus = def->vcpus;
+    }
+    if (!domain_def_fill_vcpus(def, error)) {
+        return false;
     }
     if (def->vcpu_placement == PLACEMENT_NONE) {
         def->vcpu_placement = PLACEMENT_STATIC;

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/cpuset.h"
 #include "conf/domain/post-parse.h"
+#include "conf/domain/vcpus.h"
 
 #include <string.h>
 
@@ -332,6 +333,7 @@ static bool check_devices(const DomainDef *def, GError **error)
 bool domain_def_validate(const DomainDef *def, GError **error)
 {
     return check_name(def, error) && check_identity(def, error) && check_os(def, error) &&
-           check_vcpus(def, error) && check_memory(def, error) && check_tuning(def, error) &&
-           check_disks(def, error) && check_devices(def, error);
+           check_vcpus(def, error) && domain_def_check_vcpus(def, error) &&
+           check_memory(def, error) && check_tuning(def, error) && check_disks(def, error) &&
+           check_devices(def, error);
 }

@@ -1,6 +1,7 @@
 /* Arguments of processors and memory.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/cpuset.h"
+#include "conf/domain/vcpus.h"
 #include "daemon/domain/command-line-private.h"
 #include "daemon/domain/device-table.h"
 
@@ -306,7 +307,8 @@ static void add_processors(CommandLine *line)
 {
     const DomainDef *def = line->def;
     GString *smp = g_string_new(NULL);
-    g_string_printf(smp, "%u", def->current_vcpus);
+    g_string_printf(smp, "%u",
+                    line->engine == ENGINE_QEMU ? domain_def_boot_vcpus(def) : def->current_vcpus);
     g_string_append_printf(smp, ",maxcpus=%u", def->vcpus);
     if (def->cpu && def->cpu->sockets) {
         g_string_append_printf(smp, ",sockets=%u,dies=%u,cores=%u,threads=%u", def->cpu->sockets,

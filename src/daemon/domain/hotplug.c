@@ -22,6 +22,7 @@
 
 /* A guest under emulation on a busy host needs seconds to let go. */
 #define DETACH_WAIT_MS 10000
+#define REMOVE_WAIT_MS 5000 /* libvirt's, for vCPUs */
 #define FD_NAME "lodge-hotplug"
 
 #define EMIT_ALIAS(domain, NAME, Type, alias)                                                      \
@@ -652,16 +653,16 @@ void hotplug_device_left(Domain *domain, const char *alias)
 }
 
 /* What became of the device within the time; with lock. */
-static DeviceLeave await_locked(Domain *domain)
+static DeviceLeave await_locked(Domain *domain, int wait_ms)
 {
-    gint64 until = g_get_monotonic_time() + DETACH_WAIT_MS * 1000;
+    gint64 until = g_get_monotonic_time() + (gint64)wait_ms * 1000;
     while (domain->runtime && domain->leave == DEVICE_STAYS &&
            g_cond_wait_until(&domain->device_event, &domain->lock, until)) {
     }
     return domain->leave;
 }
 
-static bool judge(Domain *domain, const char *alias, DeviceLeave leave, GError **error)
+static bool judge(Domain *domain, const char *alias, DeviceLeave leave, int wait_ms, GError **error)
 {
     if (leave == DEVICE_LEFT) {
         return true;
@@ -683,7 +684,7 @@ static bool judge(Domain *domain, const char *alias, DeviceLeave leave, GError *
                      "Timed out during operation: the guest has not let go of device '%s' within "
                      "%d seconds; it is still attached, and goes when the guest lets go of it "
                      "(event 'device-removed')",
-                     alias, DETACH_WAIT_MS / 1000);
+                     alias, wait_ms / 1000);
     return false;
 }
 
@@ -702,38 +703,38 @@ static bool check_detachable(Domain *domain, const char *alias, GError **error)
     return ok;
 }
 
-/* Asks the guest to let go of a device; @wait: until it did. */
-static bool request_removal(Domain *domain, QmpClient *monitor, const char *alias, bool wait,
+/* Asks the guest to let go of a device; @wait_ms: until it did, that long at most; 0: not. */
+static bool request_removal(Domain *domain, QmpClient *monitor, const char *alias, int wait_ms,
                             GError **error)
 {
     g_mutex_lock(&domain->lock);
-    domain->leaving = wait ? alias : NULL;
+    domain->leaving = wait_ms ? alias : NULL;
     domain->leave = DEVICE_STAYS;
     g_mutex_unlock(&domain->lock);
     g_autoptr(GError) reason = NULL;
     bool asked = qmp_client_run(monitor, "device_del", qmp_object("s:id", alias, NULL), &reason) ||
                  strstr(reason->message, "in the process of unplug") != NULL;
     g_mutex_lock(&domain->lock);
-    DeviceLeave leave = asked && wait ? await_locked(domain) : domain->leave;
+    DeviceLeave leave = asked && wait_ms ? await_locked(domain, wait_ms) : domain->leave;
     domain->leaving = NULL;
     g_mutex_unlock(&domain->lock);
     if (!asked) {
         g_propagate_error(error, g_steal_pointer(&reason));
         return false;
     }
-    return !wait || judge(domain, alias, leave, error);
+    return !wait_ms || judge(domain, alias, leave, wait_ms, error);
 }
 
 bool hotplug_remove(Domain *domain, QmpClient *monitor, const char *id, GError **error)
 {
-    return request_removal(domain, monitor, id, true, error);
+    return request_removal(domain, monitor, id, REMOVE_WAIT_MS, error);
 }
 
 bool hotplug_detach(Domain *domain, QmpClient *monitor, const char *alias, bool wait,
                     GError **error)
 {
     if (!check_detachable(domain, alias, error) ||
-        !request_removal(domain, monitor, alias, wait, error)) {
+        !request_removal(domain, monitor, alias, wait ? DETACH_WAIT_MS : 0, error)) {
         return false;
     }
     if (wait) {

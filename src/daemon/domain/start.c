@@ -15,6 +15,7 @@
 #include "daemon/domain/runtime.h"
 #include "daemon/domain/tap.h"
 #include "daemon/domain/tuning.h"
+#include "daemon/domain/vcpus.h"
 #include "daemon/error.h"
 #include "gbase/error.h"
 
@@ -350,7 +351,8 @@ static bool run_guest(Domain *domain, unsigned flags, GError **error)
 {
     g_autoptr(QmpClient) monitor = domain_get_monitor(domain, error);
     if (!monitor || !set_vnc_password(domain, monitor, error) ||
-        !hotplug_finish_start(domain, monitor, error) || !affinity_apply(domain, monitor, error) ||
+        !hotplug_finish_start(domain, monitor, error) ||
+        !vcpus_plug_at_start(domain, monitor, error) || !affinity_apply(domain, monitor, error) ||
         !tuning_apply(domain, monitor, error) || !memory_apply_period(domain, monitor, error) ||
         !perf_apply(domain, error)) {
         return false;

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/vcpus.h"
 
+#include "conf/domain/vcpus.h"
 #include "daemon/domain/affinity.h"
 #include "daemon/domain/agent.h"
 #include "daemon/domain/change.h"
@@ -14,207 +15,56 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 
-#define VCPUS_MAX 4096u
-
 enum { VCPU_MAXIMUM = 4, VCPU_GUEST = 8, VCPU_HOTPLUGGABLE = 16, VCPU_ALL = 31 };
-
-/* --- plugging --- */
-
-/* One place for a vCPU, as query-hotpluggable-cpus tells it. */
-typedef struct Slot {
-    gint64 order;      /* by socket, die, core, thread: its number */
-    char *type;        /* what to add */
-    JsonObject *props; /* where */
-    char *id;          /* of the vCPU in it that can be taken out; else NULL */
-    bool is_taken;
-} Slot;
-
-static void slot_free(gpointer data)
-{
-    Slot *slot = data;
-    g_free(slot->type);
-    g_free(slot->id);
-    g_clear_pointer(&slot->props, json_object_unref);
-    g_free(slot);
-}
-
-static gint compare_slots(gconstpointer a, gconstpointer b)
-{
-    const Slot *one = *(Slot *const *)a;
-    const Slot *other = *(Slot *const *)b;
-    return one->order < other->order ? -1 : one->order > other->order;
-}
-
-static Slot *read_slot(JsonObject *object)
-{
-    static const char *const levels[] = { "socket-id", "die-id", "core-id", "thread-id" };
-    static const char peripheral[] = "/machine/peripheral/";
-    JsonObject *props = json_peer_object(object, "props");
-    const char *type = json_peer_string(object, "type");
-    const char *path = json_peer_string(object, "qom-path");
-    if (!props || !type) {
-        return NULL;
-    }
-    Slot *slot = g_new0(Slot, 1);
-    for (unsigned i = 0; i < G_N_ELEMENTS(levels); i++) {
-        slot->order = slot->order << 12 | (json_peer_int(props, levels[i], 0) & 0xfff);
-    }
-    slot->type = g_strdup(type);
-    slot->props = json_object_ref(props);
-    slot->is_taken = path != NULL;
-    if (path && g_str_has_prefix(path, peripheral)) {
-        slot->id = g_strdup(path + strlen(peripheral));
-    }
-    return slot;
-}
-
-/* All places in order (transfer full); NULL with @error. */
-static GPtrArray *query_slots(QmpClient *monitor, GError **error)
-{
-    g_autoptr(JsonNode) answer =
-        qmp_client_call(monitor, "query-hotpluggable-cpus", NULL, -1, QMP_TIMEOUT_MS, error);
-    if (!answer) {
-        return NULL;
-    }
-    GPtrArray *slots = g_ptr_array_new_with_free_func(slot_free);
-    JsonArray *list = JSON_NODE_HOLDS_ARRAY(answer) ? json_node_get_array(answer) : NULL;
-    for (guint i = 0; list && i < json_array_get_length(list) && i < VCPUS_MAX; i++) {
-        JsonObject *object = json_peer_element(list, i);
-        Slot *slot = object ? read_slot(object) : NULL;
-        if (slot) {
-            g_ptr_array_add(slots, slot);
-        }
-    }
-    g_ptr_array_sort(slots, compare_slots);
-    return slots;
-}
-
-static bool plug_slot(QmpClient *monitor, const Slot *slot, unsigned number, GError **error)
-{
-    JsonObject *arguments = json_object_new();
-    g_autoptr(GList) members = json_object_get_members(slot->props);
-    g_autofree char *id = g_strdup_printf("vcpu%u", number);
-    for (GList *member = members; member; member = member->next) {
-        json_object_set_member(arguments, member->data,
-                               json_node_copy(json_object_get_member(slot->props, member->data)));
-    }
-    json_object_set_string_member(arguments, "driver", slot->type);
-    json_object_set_string_member(arguments, "id", id);
-    return qmp_client_run(monitor, "device_add", arguments, error);
-}
-
-static bool switch_slot(Domain *domain, QmpClient *monitor, const GPtrArray *slots, unsigned number,
-                        bool on, GError **error)
-{
-    const Slot *slot = number < slots->len ? g_ptr_array_index(slots, number) : NULL;
-    if (!slot) {
-        daemon_error_set(error, DAEMON_ERROR_OPERATION_UNSUPPORTED,
-                         "Operation not supported: the emulator of domain '%s' has no place for "
-                         "vCPU %u",
-                         domain->name, number);
-        return false;
-    }
-    if (slot->is_taken == on) {
-        return true;
-    }
-    if (on) {
-        return plug_slot(monitor, slot, number, error);
-    }
-    if (!slot->id) {
-        daemon_error_set(error, DAEMON_ERROR_OPERATION_UNSUPPORTED,
-                         "Operation not supported: vCPU %u was there when the domain was started, "
-                         "and cannot be taken out",
-                         number);
-        return false;
-    }
-    return hotplug_remove(domain, monitor, slot->id, error);
-}
-
-/* Threads and number of vCPUs as they are, whether all went well or not. */
-static bool note_vcpus(Domain *domain, QmpClient *monitor, GError **error)
-{
-    if (!runtime_refresh(domain, REFRESH_CONNECTED, error) ||
-        !affinity_apply(domain, monitor, error) || !tuning_apply(domain, monitor, error)) {
-        return false;
-    }
-    g_mutex_lock(&domain->lock);
-    unsigned count = 0;
-    for (guint i = 0; domain->runtime && i < domain->runtime->vcpu_tids->len; i++) {
-        count += g_array_index(domain->runtime->vcpu_tids, pid_t, i) > 0;
-    }
-    if (domain->live && count) {
-        domain->live->current_vcpus = MIN(count, domain->live->vcpus);
-    }
-    g_mutex_unlock(&domain->lock);
-    return true;
-}
-
-void vcpus_note(Domain *domain, const char *unused)
-{
-    g_autoptr(QmpClient) monitor = domain_begin_monitor_job(domain, "vcpus", NULL);
-    if (monitor) {
-        note_vcpus(domain, monitor, NULL);
-        domain_end_job(domain);
-    }
-}
-
-static bool set_live_count(Domain *domain, QmpClient *monitor, unsigned wanted, GError **error)
-{
-    g_autoptr(GPtrArray) slots = query_slots(monitor, error);
-    unsigned have = 0;
-    bool ok = slots != NULL;
-    for (guint i = 0; ok && i < slots->len; i++) {
-        have += ((Slot *)g_ptr_array_index(slots, i))->is_taken;
-    }
-    for (guint i = 0; ok && i < slots->len && have < wanted; i++) {
-        if (!((Slot *)g_ptr_array_index(slots, i))->is_taken) {
-            ok = switch_slot(domain, monitor, slots, i, true, error);
-            have += ok;
-        }
-    }
-    for (guint i = ok ? slots->len : 0; ok && i > 0 && have > wanted; i--) {
-        if (((Slot *)g_ptr_array_index(slots, i - 1))->is_taken) {
-            ok = switch_slot(domain, monitor, slots, i - 1, false, error);
-            have -= ok;
-        }
-    }
-    if (ok && have != wanted) {
-        daemon_error_set(error, DAEMON_ERROR_OPERATION_UNSUPPORTED,
-                         "Operation not supported: the emulator of domain '%s' cannot change the "
-                         "number of vCPUs of a running guest",
-                         domain->name);
-        ok = false;
-    }
-    return note_vcpus(domain, monitor, ok ? error : NULL) && ok;
-}
 
 /* --- numbers in definitions --- */
 
-/* Which single vCPUs are on follows from their number. */
-static void spread_count(DomainDef *def)
+/* The order in which they came is that of a guest that runs. */
+static void forget_order(DomainDef *def)
 {
-    unsigned left = def->current_vcpus;
     for (unsigned i = 0; i < def->vcpu_list.count; i++) {
-        DomainVcpu *vcpu = def->vcpu_list.item[i];
-        vcpu->enabled = left ? TRI_YES : TRI_NO;
-        left -= left > 0;
+        ((DomainVcpu *)def->vcpu_list.item[i])->order = 0;
     }
+}
+
+/* @plug: those that come are to be plugged when the guest starts. */
+static void set_config_count(DomainDef *def, unsigned count, bool plug)
+{
+    forget_order(def);
+    if (plug && count > def->current_vcpus) {
+        domain_def_spread_vcpus(def);
+    }
+    unsigned have = def->current_vcpus;
+    for (unsigned i = 0; i < def->vcpu_list.count && have < count; i++) {
+        DomainVcpu *vcpu = def->vcpu_list.item[i];
+        if (vcpu->enabled != TRI_YES) {
+            vcpu->enabled = TRI_YES;
+            vcpu->hotpluggable = plug ? TRI_YES : vcpu->hotpluggable;
+            have++;
+        }
+    }
+    for (unsigned i = def->vcpu_list.count; i > 0 && have > count; i--) {
+        DomainVcpu *vcpu = def->vcpu_list.item[i - 1];
+        if (vcpu->enabled == TRI_YES) {
+            vcpu->enabled = TRI_NO;
+            vcpu->hotpluggable = TRI_YES;
+            have--;
+        }
+    }
+    def->current_vcpus = count;
 }
 
 static bool set_maximum(DomainDef *def, unsigned count, GError **error)
 {
     def->vcpus = count;
-    def->current_vcpus = MIN(def->current_vcpus, count);
     while (def->vcpu_list.count > count) {
         g_free(xml_list_steal(&def->vcpu_list, def->vcpu_list.count - 1));
     }
-    while (def->vcpu_list.count && def->vcpu_list.count < count) {
-        DomainVcpu *vcpu = g_new0(DomainVcpu, 1);
-        vcpu->id = def->vcpu_list.count;
-        xml_list_append(&def->vcpu_list, vcpu);
+    if (def->vcpu_list.count) {
+        domain_def_spread_vcpus(def);
     }
-    spread_count(def);
-    return domain_def_validate(def, error);
+    def->current_vcpus = MIN(def->current_vcpus, count);
+    return domain_def_fill_vcpus(def, error) && domain_def_validate(def, error);
 }
 
 static bool check_count(const DomainDef *def, unsigned count, const char *which, GError **error)
@@ -245,11 +95,12 @@ static bool set_count(DomainChange *change, unsigned count, unsigned flags, GErr
         ok = set_maximum(change->config, count, error);
     } else if (ok && change->config) {
         ok = check_count(change->config, count, "persistent", error);
-        change->config->current_vcpus = ok ? count : change->config->current_vcpus;
-        spread_count(change->config);
+        if (ok) {
+            set_config_count(change->config, count, flags & VCPU_HOTPLUGGABLE);
+        }
     }
     return ok && change_store(change, error) &&
-           (!change->monitor || set_live_count(domain, change->monitor, count, error));
+           (!change->monitor || vcpus_set_live_count(domain, change->monitor, count, error));
 }
 
 /* --- in the guest's own eyes --- */
@@ -410,43 +261,34 @@ static bool parse_numbers(const char *text, unsigned limit, CpuSet *out, GError 
 
 static bool switch_config(DomainDef *def, const CpuSet *which, bool on, GError **error)
 {
-    while (def->vcpu_list.count < def->vcpus) {
-        DomainVcpu *vcpu = g_new0(DomainVcpu, 1);
-        vcpu->id = def->vcpu_list.count;
-        vcpu->enabled = vcpu->id < def->current_vcpus ? TRI_YES : TRI_NO;
-        xml_list_append(&def->vcpu_list, vcpu);
+    if (cpuset_has(which, 0)) {
+        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
+                         "invalid argument: vCPU 0 is always there");
+        return false;
     }
+    domain_def_spread_vcpus(def);
+    forget_order(def);
     def->current_vcpus = 0;
     for (unsigned i = 0; i < def->vcpu_list.count; i++) {
         DomainVcpu *vcpu = def->vcpu_list.item[i];
-        if (cpuset_has(which, vcpu->id)) {
+        if (cpuset_has(which, i)) {
             vcpu->enabled = on ? TRI_YES : TRI_NO;
+            vcpu->hotpluggable = TRI_YES;
         }
-        def->current_vcpus += vcpu->enabled != TRI_NO;
-    }
-    if (((DomainVcpu *)def->vcpu_list.item[0])->enabled == TRI_NO) {
-        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
-                         "invalid argument: vCPU 0 can't be disabled");
-        return false;
+        def->current_vcpus += vcpu->enabled == TRI_YES;
     }
     return true;
-}
-
-static bool switch_live(Domain *domain, QmpClient *monitor, const CpuSet *which, bool on,
-                        GError **error)
-{
-    g_autoptr(GPtrArray) slots = query_slots(monitor, error);
-    bool ok = slots != NULL;
-    for (unsigned i = 0; ok && i < VCPUS_MAX && (int)i <= cpuset_last(which); i++) {
-        ok = !cpuset_has(which, i) || switch_slot(domain, monitor, slots, i, on, error);
-    }
-    return note_vcpus(domain, monitor, ok ? error : NULL) && ok;
 }
 
 bool handle_domain_set_vcpu(DaemonCall *call, const RemoteDomainSetVcpuArgs *args, GError **error)
 {
     DomainChange change;
     CpuSet which;
+    if (args->state != 0 && args->state != 1) {
+        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
+                         "invalid argument: the state of a vCPU is 0 or 1, not %d", args->state);
+        return false;
+    }
     if (!daemon_check_flags(args->flags, 3, error) ||
         !change_begin(&change, call, &args->dom, "vcpu", args->flags, error)) {
         return false;
@@ -455,11 +297,12 @@ bool handle_domain_set_vcpu(DaemonCall *call, const RemoteDomainSetVcpuArgs *arg
     const DomainDef *def = change.config ?: change.domain->live;
     unsigned limit = def ? def->vcpus : 0;
     g_mutex_unlock(&change.domain->lock);
-    bool on = args->state != 0;
-    bool ok = parse_numbers(args->cpumap, limit, &which, error) &&
-              (!change.config || switch_config(change.config, &which, on, error)) &&
-              change_store(&change, error) &&
-              (!change.monitor || switch_live(change.domain, change.monitor, &which, on, error));
+    bool on = args->state == 1;
+    bool ok =
+        parse_numbers(args->cpumap, limit, &which, error) &&
+        (!change.config || switch_config(change.config, &which, on, error)) &&
+        change_store(&change, error) &&
+        (!change.monitor || vcpus_switch_live(change.domain, change.monitor, &which, on, error));
     return change_end(&change, ok);
 }
 
