@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "daemon/error.h"
 #include "daemon/server.h"
+#include "daemon/threads.h"
 #include "daemon/unsupported.h"
 
 #include <string.h>
@@ -244,7 +245,9 @@ static void run(DaemonCall *call)
 void call_run_on_worker(void *call, void *unused)
 {
     (void)unused;
+    Daemon *daemon = ((DaemonCall *)call)->client->daemon;
     run(call);
+    daemon_work_ended(daemon);
 }
 
 void call_start(DaemonCall *call)
@@ -258,6 +261,7 @@ void call_start(DaemonCall *call)
     }
     client->n_running++;
     call->counted = true;
+    daemon_work_begins(client->daemon);
     g_thread_pool_push(client->server->workers, call, NULL);
 }
 

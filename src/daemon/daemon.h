@@ -24,6 +24,9 @@ struct Daemon {
     unsigned guest_uid_count; /* 0: guests run as the daemon's user */
     char *const *lease_files; /* globs, borrowed; NULL: the usual ones */
     EventLoop *loop;          /* runs on the main thread */
+    gint is_stopping;         /* atomic */
+    GMutex work_lock;
+    unsigned n_work; /* under the lock; see threads.h */
     EventQueue *events;
     struct DaemonServer *server;
     struct EngineSet *engines;     /* set by the host module, which starts before it */

@@ -406,5 +406,6 @@ int main(int argc, char **argv)
         log_error("cannot make an event loop: %s", strerror(errno));
         return EXIT_FAILURE;
     }
+    loop_own(run.daemon.loop);
     return run_daemon(&run, ready_fd);
 }

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/threads.h"
 #include "gbase/error.h"
 
 #include <fcntl.h>
@@ -115,6 +116,7 @@ void server_free(DaemonServer *server)
     while (!list_is_empty(&server->clients)) {
         client_close(list_entry(server->clients.next, DaemonClient, node), "the daemon ends");
     }
+    daemon_finish_work(server->daemon);
     g_thread_pool_free(server->workers, FALSE, TRUE);
     /* What workers posted last. */
     loop_run_once(server->loop, 0);

@@ -65,7 +65,7 @@ struct EventLoop {
     pthread_mutex_t lock;
     List calls; /* under lock */
     atomic_bool quit;
-    _Atomic(unsigned long) runner; /* thread inside the loop, 0: none */
+    _Atomic(unsigned long) runner; /* thread inside the loop, or its owner; 0: none */
     unsigned depth;                /* rounds inside rounds; of the runner */
     BusyWait busy;                 /* of the runner */
 };
@@ -463,6 +463,12 @@ static bool was_woken(const struct epoll_event *events, int n)
         }
     }
     return false;
+}
+
+void loop_own(EventLoop *loop)
+{
+    bool entered = enter(loop);
+    lodge_assert(entered);
 }
 
 int loop_run_once(EventLoop *loop, int timeout_ms)

@@ -120,13 +120,18 @@ int loop_run_once(EventLoop *loop, int timeout_ms);
  */
 void loop_run_calls(EventLoop *loop);
 
+/* Makes the calling thread the loop's for good, whether it runs it or not: then loop_call_wait() of
+ * other threads always waits for it. For programs with threads that begin before the loop runs, or
+ * outlast that; such a program waits for them by loop_run_calls(). */
+void loop_own(EventLoop *loop);
+
 /* Runs until loop_quit(). */
 void loop_run(EventLoop *loop);
 
 /* Ends loop_run() after the present round. Context: any thread. */
 void loop_quit(EventLoop *loop);
 
-/* Whether the calling thread is inside loop_run() or loop_run_once() of @loop. */
+/* Whether the calling thread is inside loop_run() or loop_run_once() of @loop, or owns it. */
 bool loop_is_current(const EventLoop *loop);
 
 #endif

@@ -10,21 +10,19 @@
 
 #include <signal.h>
 
-static gpointer restart_thread(gpointer data)
+static void restart(Domain *domain, const char *argument)
 {
-    g_autoptr(Domain) domain = data;
     g_autoptr(GError) error = NULL;
     g_autoptr(QmpClient) monitor = domain_get_monitor(domain, &error);
     if (!monitor || !qmp_client_run(monitor, "system_reset", NULL, &error) ||
         !qmp_client_run(monitor, "cont", NULL, &error)) {
         log_write(LOG_LEVEL_ERROR, "cannot start a guest again: %s", error->message);
     }
-    return NULL;
 }
 
 void end_actions_restart(Domain *domain)
 {
-    g_thread_unref(g_thread_new("restart", restart_thread, domain_ref(domain)));
+    service_run(domain, restart, NULL);
 }
 
 bool end_actions_shutdown_locked(Domain *domain, bool is_reboot)

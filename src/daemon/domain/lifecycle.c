@@ -5,6 +5,7 @@
 #include "daemon/domain/command-line.h"
 #include "daemon/domain/handlers.h"
 #include "daemon/domain/runtime.h"
+#include "daemon/threads.h"
 
 #include <string.h>
 
@@ -323,7 +324,7 @@ bool handle_domain_resume(DaemonCall *call, const RemoteDomainResumeArgs *args, 
 void domain_autostart_all(DomainService *service)
 {
     g_autoptr(GPtrArray) all = service_all(service);
-    for (guint i = 0; i < all->len; i++) {
+    for (guint i = 0; i < all->len && !daemon_is_stopping(service->daemon); i++) {
         Domain *domain = g_ptr_array_index(all, i);
         g_autoptr(GError) error = NULL;
         if (!domain->is_autostart || domain_is_active(domain)) {

@@ -6,6 +6,7 @@
 #include "daemon/domain/handlers.h"
 #include "daemon/domain/runtime.h"
 #include "daemon/host/engine.h"
+#include "daemon/threads.h"
 #include "gbase/error.h"
 
 #include <string.h>
@@ -148,6 +149,7 @@ static void run_task(gpointer data, gpointer opaque)
     domain_unref(task->domain);
     g_free(task->argument);
     g_free(task);
+    daemon_work_ended(opaque);
 }
 
 void service_run(Domain *domain, void (*func)(Domain *domain, const char *argument),
@@ -157,19 +159,24 @@ void service_run(Domain *domain, void (*func)(Domain *domain, const char *argume
     task->domain = domain_ref(domain);
     task->func = func;
     task->argument = g_strdup(argument);
+    daemon_work_begins(domain->service->daemon);
     g_thread_pool_push(domain->service->workers, task, NULL);
 }
 
 static gpointer run_autostart(gpointer data)
 {
-    domain_autostart_all(data);
+    DomainService *service = data;
+    domain_autostart_all(service);
+    daemon_work_ended(service->daemon);
     return NULL;
 }
 
 /* On the loop, once it runs. */
 static void begin_autostart(void *opaque)
 {
-    g_thread_unref(g_thread_new("autostart", run_autostart, opaque));
+    DomainService *service = opaque;
+    daemon_work_begins(service->daemon);
+    g_thread_unref(g_thread_new("autostart", run_autostart, service));
 }
 
 /* Those who list ten thousand guests right after the start should not wait for all to be read. */
@@ -178,7 +185,7 @@ static gpointer run_preparer(gpointer data)
     DomainService *service = data;
     g_autoptr(GPtrArray) all = service_all(service);
     setpriority(PRIO_PROCESS, (id_t)gettid(), PREPARER_NICE);
-    for (guint i = 0; i < all->len && !g_atomic_int_get(&service->is_stopping); i++) {
+    for (guint i = 0; i < all->len && !daemon_is_stopping(service->daemon); i++) {
         domain_stats_prepare(g_ptr_array_index(all, i));
     }
     return NULL;
@@ -198,7 +205,7 @@ static bool start(Daemon *daemon, GError **error)
     service->environment = (DomainEnvironment){ .default_emulator = default_emulator,
                                                 .canonical_machine = canonical_machine,
                                                 .opaque = service };
-    service->workers = g_thread_pool_new(run_task, NULL, WORKERS, FALSE, NULL);
+    service->workers = g_thread_pool_new(run_task, daemon, WORKERS, FALSE, NULL);
     daemon->domains = service;
     StateStoreConfig config = {
         .files_dir = daemon->paths.config_dir,
@@ -220,7 +227,7 @@ static void stop(Daemon *daemon)
     if (!service) {
         return;
     }
-    g_atomic_int_set(&service->is_stopping, 1);
+    daemon_finish_work(daemon);
     g_clear_pointer(&service->preparer, g_thread_join);
     g_thread_pool_free(service->workers, FALSE, TRUE);
     state_store_close(service->store);

@@ -23,7 +23,6 @@ struct DomainService {
     unsigned active;
     ConfigCache configs;
     GThread *preparer; /* of statistics, after the start */
-    gint is_stopping;  /* atomic */
     DomainEnvironment environment;
 };
 

@@ -17,7 +17,8 @@
 typedef struct Fixture {
     Daemon daemon;
     char *folder, *path;
-    pthread_t thread;
+    pthread_t thread; /* runs the loop */
+    bool has_ended;
     RpcClient *client;
     GMutex lock;
     GCond changed;
@@ -73,6 +74,27 @@ bool handle_domain_get_max_memory(DaemonCall *call, const RemoteDomainGetMaxMemo
     return true;
 }
 
+/* Asks the loop when it runs no longer. */
+static gint loop_has_ended;
+static pthread_t call_ran_on;
+
+static void note_thread(void *opaque)
+{
+    *(pthread_t *)opaque = pthread_self();
+}
+
+bool handle_domain_get_autostart(DaemonCall *call, const RemoteDomainGetAutostartArgs *args,
+                                 RemoteDomainGetAutostartRet *ret, GError **error)
+{
+    Daemon *daemon = call_daemon(call);
+    g_atomic_int_inc(&waiting);
+    while (!g_atomic_int_get(&loop_has_ended)) {
+        g_usleep(100);
+    }
+    assert_int_equal(loop_call_wait(daemon->loop, note_thread, &call_ran_on), 0);
+    return true;
+}
+
 /* Sends back what it gets, after a greeting. */
 static void *echo(void *opaque)
 {
@@ -113,9 +135,8 @@ bool handle_domain_open_console(DaemonCall *call, const RemoteDomainOpenConsoleA
 }
 
 static const DispatchEntry handlers[] = {
-    HANDLER(domain_get_hostname),
-    HANDLER_INLINE(domain_get_os_type),
-    HANDLER_INLINE(domain_get_max_memory),
+    HANDLER(domain_get_hostname),        HANDLER(domain_get_autostart),
+    HANDLER_INLINE(domain_get_os_type),  HANDLER_INLINE(domain_get_max_memory),
     HANDLER_INLINE(domain_open_console),
 };
 
@@ -123,9 +144,14 @@ extern const DaemonModule connect_module;
 
 /* --- set-up --- */
 
-static void *run_loop(void *opaque)
+/* As the daemon's main thread. */
+static void *run_server(void *opaque)
 {
-    loop_run(opaque);
+    Fixture *f = opaque;
+    loop_own(f->daemon.loop);
+    loop_run(f->daemon.loop);
+    g_atomic_int_set(&loop_has_ended, 1);
+    server_free(f->daemon.server);
     return NULL;
 }
 
@@ -172,19 +198,26 @@ static int set_up(void **state)
     server_add_handlers(f->daemon.server, connect_module.handlers, connect_module.n_handlers);
     int fd = server_bind_unix(f->path, 0700, (gid_t)-1, NULL);
     assert_true(fd >= 0 && server_listen(f->daemon.server, fd, &options, NULL));
-    assert_int_equal(pthread_create(&f->thread, NULL, run_loop, f->daemon.loop), 0);
+    assert_int_equal(pthread_create(&f->thread, NULL, run_server, f), 0);
     f->client = dial(f);
     *state = f;
     return 0;
+}
+
+static void end_server(Fixture *f)
+{
+    if (!f->has_ended) {
+        loop_quit(f->daemon.loop);
+        pthread_join(f->thread, NULL);
+        f->has_ended = true;
+    }
 }
 
 static int tear_down(void **state)
 {
     Fixture *f = *state;
     rpc_client_free(f->client);
-    loop_quit(f->daemon.loop);
-    pthread_join(f->thread, NULL);
-    server_free(f->daemon.server);
+    end_server(f);
     event_queue_free(f->daemon.events);
     loop_free(f->daemon.loop);
     unlink(f->path);
@@ -345,6 +378,35 @@ static void events_reach_those_who_registered_in_order(void **state)
     g_mutex_unlock(&f->lock);
 }
 
+static void *ask_until_the_end(void *opaque)
+{
+    Fixture *f = opaque;
+    RemoteDomainGetAutostartArgs args = { .dom = { .name = "vm" } };
+    RemoteDomainGetAutostartRet ret;
+    Arena arena;
+    arena_init(&arena, 1 << 20);
+    bool ok = remote_domain_get_autostart(f->client, &args, &arena, &ret, NULL);
+    arena_clear(&arena);
+    return GINT_TO_POINTER(ok);
+}
+
+static void calls_that_outlast_the_loop_still_run_there(void **state)
+{
+    Fixture *f = *state;
+    pthread_t thread;
+    void *ok;
+    g_atomic_int_set(&loop_has_ended, 0);
+    assert_int_equal(pthread_create(&thread, NULL, ask_until_the_end, f), 0);
+    while (g_atomic_int_get(&waiting) < 1) {
+        g_usleep(100);
+    }
+    g_atomic_int_set(&waiting, 0);
+    end_server(f);
+    pthread_join(thread, &ok);
+    assert_null(ok);
+    assert_true(pthread_equal(call_ran_on, f->thread));
+}
+
 int main(void)
 {
     /* As in the daemon: who writes sees EPIPE. */
@@ -361,6 +423,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_abandoned_stream_leaves_the_connection_usable, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(events_reach_those_who_registered_in_order, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(calls_that_outlast_the_loop_still_run_there, set_up,
                                         tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

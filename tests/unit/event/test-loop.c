@@ -148,6 +148,39 @@ static void a_handler_may_wait_for_a_thread_that_waits_for_the_loop(void **state
     loop_free(loop);
 }
 
+static void note_thread(void *opaque)
+{
+    *(pthread_t *)opaque = pthread_self();
+}
+
+typedef struct Asking {
+    EventLoop *loop;
+    pthread_t ran_on;
+} Asking;
+
+static void *ask_the_loop(void *opaque)
+{
+    Asking *asking = opaque;
+    return loop_call_wait(asking->loop, note_thread, &asking->ran_on) ? asking : NULL;
+}
+
+static void calls_wait_for_the_owner_of_a_loop_that_does_not_run(void **state)
+{
+    Asking asking = { .loop = loop_new() };
+    pthread_t thread;
+    void *failed;
+    loop_own(asking.loop);
+    assert_int_equal(loop_call_wait(asking.loop, note_thread, &asking.ran_on), 0);
+    assert_true(pthread_equal(asking.ran_on, pthread_self()));
+    asking.ran_on = 0;
+    assert_int_equal(pthread_create(&thread, NULL, ask_the_loop, &asking), 0);
+    loop_run_calls(asking.loop);
+    pthread_join(thread, &failed);
+    assert_null(failed);
+    assert_true(pthread_equal(asking.ran_on, pthread_self()));
+    loop_free(asking.loop);
+}
+
 typedef struct Peer {
     EventLoop *loop;
     int fd;
@@ -244,6 +277,7 @@ int main(void)
         cmocka_unit_test(a_watch_ended_in_the_same_round_is_not_called),
         cmocka_unit_test(calls_from_another_thread_keep_their_order),
         cmocka_unit_test(a_handler_may_wait_for_a_thread_that_waits_for_the_loop),
+        cmocka_unit_test(calls_wait_for_the_owner_of_a_loop_that_does_not_run),
         cmocka_unit_test(a_busy_wait_answers_and_ends_with_loop_quit),
         cmocka_unit_test(a_slow_peer_is_not_waited_for_busily),
         cmocka_unit_test(a_timer_runs_after_a_busy_wait_in_vain),

@@ -1,0 +1,24 @@
+/* The daemon's threads beside the loop's: the end of the daemon waits for them.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LODGE_DAEMON_THREADS_H
+#define LODGE_DAEMON_THREADS_H
+
+#include "daemon/dispatch.h"
+
+/* Work for another thread: the first before it is handed over, the second on the thread, when it
+ * has ended. Context: any thread, locks may be held. */
+void daemon_work_begins(Daemon *daemon);
+void daemon_work_ended(Daemon *daemon);
+
+/* Whether the daemon is to end; long work looks at it between its steps. Context: any thread. */
+bool daemon_is_stopping(Daemon *daemon);
+
+/**
+ * daemon_finish_work - run the loop until all work has ended
+ *
+ * Work waits for the loop: for what it asks of it, for monitors' answers, for guests' ends.
+ * daemon_is_stopping() is true from then on. Context: the loop's thread, outside of handlers.
+ */
+void daemon_finish_work(Daemon *daemon);
+
+#endif
