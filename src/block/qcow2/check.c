@@ -11,14 +11,15 @@
 #include <errno.h>
 #include <string.h>
 
-#define CLUSTERS_MAX (1ull << 28) /* 2 GiB of counts; 16 TiB of 64 KiB clusters */
+#define SPAN 64u /* refcounts in a row, of any width whole bytes */
 
 typedef struct Checker {
     Qcow2 *q;
     BlockCheck *check;
     unsigned fix;
-    uint64_t *counts;
+    Qcow2Counts *counts;
     uint64_t clusters; /* of the file */
+    bool is_short;     /* of memory: the counts are of no use */
     bool needs_rebuild;
     bool fixes_flags;
 } Checker;
@@ -51,7 +52,7 @@ static void refer(Checker *checker, uint64_t offset, uint64_t length, const char
         return;
     }
     for (uint64_t cluster = first; cluster <= last; cluster++) {
-        checker->counts[cluster]++;
+        checker->is_short |= qcow2_counts_add(checker->counts, cluster) < 0;
         checker->check->image_end_offset =
             MAX(checker->check->image_end_offset, (cluster + 1) << checker->q->cluster_bits);
     }
@@ -265,7 +266,7 @@ static void check_reftable(Checker *checker)
             continue;
         }
         refer(checker, entry, q->cluster_size, "a refcount block");
-        if (checker->counts[qcow2_cluster_of(q, entry)] != 1) {
+        if (qcow2_counts_get(checker->counts, qcow2_cluster_of(q, entry)) != 1) {
             say(checker, "ERROR refcount block %u at " X64 " overlaps something", i, entry);
             checker->check->corruptions++;
             checker->needs_rebuild = true;
@@ -333,46 +334,72 @@ static int settle(Checker *checker, uint64_t cluster, uint64_t has, uint64_t sho
     return rc;
 }
 
-static int compare_counts(Checker *checker)
+/* Clusters that no refcount block covers, but that the file has. */
+static int compare_uncovered(Checker *checker, uint64_t first, uint64_t end)
+{
+    int rc = 0;
+    end = MIN(end, checker->clusters);
+    for (uint64_t cluster = first; cluster < end && rc == 0; cluster++) {
+        if (qcow2_counts_is_hole(checker->counts, cluster)) {
+            cluster |= SPAN - 1;
+            continue;
+        }
+        uint64_t should = qcow2_counts_get(checker->counts, cluster);
+        rc = should ? settle(checker, cluster, 0, should) : 0;
+    }
+    return rc;
+}
+
+static int compare_block(Checker *checker, uint64_t offset, uint64_t first, uint64_t end)
 {
     Qcow2 *q = checker->q;
-    uint64_t covered = (uint64_t)q->reftable_entries << q->refblock_bits;
-    uint64_t end = MAX(checker->clusters, covered);
-    for (uint64_t cluster = 0; cluster < end; cluster++) {
-        uint64_t has = 0, should = cluster < checker->clusters ? checker->counts[cluster] : 0;
-        if (!has_block(q, cluster)) {
-            if (cluster >= checker->clusters) {
-                /* Nothing there and nothing said of it: on to the next block. */
-                cluster |= (1ull << q->refblock_bits) - 1;
-                continue;
-            }
-        } else if (qcow2_cluster_of(q, q->reftable[cluster >> q->refblock_bits]) >=
-                       checker->clusters ||
-                   qcow2_in_cluster(q, q->reftable[cluster >> q->refblock_bits])) {
-            cluster |= (1ull << q->refblock_bits) - 1; /* reported above */
+    Qcow2Table *block;
+    int rc = qcow2_cache_get(&q->refblock_cache, offset, &block);
+    for (uint64_t cluster = first; cluster < end && rc == 0; cluster++) {
+        uint64_t index = cluster - first;
+        size_t span = q->refcount_bits * SPAN / 8;
+        if (index % SPAN == 0 && qcow2_counts_is_hole(checker->counts, cluster) &&
+            block_is_zero(block->data + index / SPAN * span, span)) {
+            cluster |= SPAN - 1;
             continue;
-        } else {
-            int rc = qcow2_refcount_get(q, cluster, &has);
-            if (rc < 0) {
-                checker->check->check_errors++;
-                return rc;
-            }
         }
+        uint64_t has = qcow2_refcount_read(block->data, q->refcount_bits, index);
+        uint64_t should = qcow2_counts_get(checker->counts, cluster);
         if (has != should) {
-            int rc = settle(checker, cluster, has, should);
-            if (rc < 0) {
-                checker->check->check_errors++;
-                return rc;
-            }
+            rc = settle(checker, cluster, has, should);
+            /* What was reported may have asked for other blocks. */
+            rc = rc < 0 ? rc : qcow2_cache_get(&q->refblock_cache, offset, &block);
         }
     }
-    return 0;
+    return rc;
+}
+
+static int compare_counts(Checker *checker)
+{
+    const Qcow2 *q = checker->q;
+    uint64_t of_file = div_round_up(checker->clusters, 1ull << q->refblock_bits);
+    uint64_t blocks = MAX(of_file, q->reftable_entries);
+    int rc = 0;
+    for (uint64_t i = 0; i < blocks && rc == 0; i++) {
+        uint64_t offset = i < q->reftable_entries ? q->reftable[i] : 0;
+        uint64_t first = i << q->refblock_bits, end = (i + 1) << q->refblock_bits;
+        if (offset == 0) {
+            rc = compare_uncovered(checker, first, end);
+        } else if (qcow2_cluster_of(q, offset) < checker->clusters &&
+                   !qcow2_in_cluster(q, offset) && !(offset & QCOW2_REFTABLE_RESERVED)) {
+            rc = compare_block(checker, offset, first, end);
+        } /* else: check_reftable() reported it */
+    }
+    if (rc < 0) {
+        checker->check->check_errors++;
+    }
+    return rc;
 }
 
 /* What the refcount structures say, after all repairs. Those that are broken say nothing. */
 static uint64_t stated_count(const Checker *checker, uint64_t cluster)
 {
-    uint64_t count = checker->counts[cluster];
+    uint64_t count = qcow2_counts_get(checker->counts, cluster);
     if (!checker->needs_rebuild && has_block(checker->q, cluster) &&
         qcow2_refcount_get(checker->q, cluster, &count) < 0) {
         checker->check->check_errors++;
@@ -403,19 +430,36 @@ static bool check_flag(Checker *checker, uint64_t *entry, uint64_t host, const c
     return true;
 }
 
-static int check_table_flags(Checker *checker, uint64_t offset)
+/* A copy of a table, which does not push others out of the cache. */
+static int read_table(Qcow2 *q, uint64_t offset, uint8_t *data)
+{
+    Qcow2Table *cached;
+    if (!qcow2_cache_holds(&q->l2_cache, offset)) {
+        return block_child_read(q->node->file, offset, data, q->cluster_size);
+    }
+    int rc = qcow2_cache_get(&q->l2_cache, offset, &cached);
+    if (rc == 0) {
+        memcpy(data, cached->data, q->cluster_size);
+    }
+    return rc;
+}
+
+static int check_table_flags(Checker *checker, uint64_t offset, uint8_t *data)
 {
     Qcow2 *q = checker->q;
-    Qcow2Table *table;
-    int rc = qcow2_cache_get(&q->l2_cache, offset, &table);
+    Qcow2Table *cached, table = { .data = data };
+    int rc = read_table(q, offset, data);
     for (unsigned i = 0; rc == 0 && i < 1u << q->l2_bits; i++) {
-        Qcow2Entry entry = qcow2_entry_get(q, table, i);
+        Qcow2Entry entry = qcow2_entry_get(q, &table, i);
         uint64_t host = entry.word & QCOW2_OFFSET_MASK;
         if (!qcow2_entry_is_compressed(entry) && !(entry.word & QCOW2_L2_RESERVED) &&
             qcow2_in_cluster(q, host) == 0 && q->data == q->node->file &&
             !(q->header.incompatible & QCOW2_INCOMPATIBLE_DATA_FILE) &&
             check_flag(checker, &entry.word, host, "data cluster")) {
-            qcow2_entry_set(q, table, i, entry);
+            rc = qcow2_cache_get(&q->l2_cache, offset, &cached);
+            if (rc == 0) {
+                qcow2_entry_set(q, cached, i, entry);
+            }
         }
     }
     return rc;
@@ -428,6 +472,7 @@ static int check_flags(Checker *checker)
     /* With all refcounts right, flags are mended by "leaks" too, as QEMU does. */
     bool is_right = check->corruptions == check->corruptions_fixed &&
                     check->leaks == check->leaks_fixed && !check->check_errors;
+    g_autofree uint8_t *data = g_malloc(q->cluster_size);
     checker->fixes_flags = checker->fix & BLOCK_FIX_ERRORS || (checker->fix && is_right);
     for (uint32_t i = 0; i < q->l1_size; i++) {
         uint64_t table = q->l1[i] & QCOW2_OFFSET_MASK;
@@ -440,7 +485,7 @@ static int check_flags(Checker *checker)
             rc = qcow2_write_l1_entry(q, i);
         }
         if (rc == 0) {
-            rc = check_table_flags(checker, table);
+            rc = check_table_flags(checker, table, data);
         }
         if (rc < 0) {
             checker->check->check_errors++;
@@ -465,25 +510,25 @@ static int count_content(Checker *checker)
     if (q->header.crypt_length) {
         refer(checker, q->header.crypt_offset, q->header.crypt_length, "the encryption header");
     }
-    return rc;
+    return rc < 0 ? rc : checker->is_short ? -ENOMEM : 0;
 }
 
 static int count_all(Checker *checker)
 {
     int rc = count_content(checker);
     check_reftable(checker);
-    return rc;
+    return rc < 0 ? rc : checker->is_short ? -ENOMEM : 0;
 }
 
 /* New refcount structures. The old ones' clusters are not counted: they are free afterwards. */
 static int rebuild(Checker *checker, BlockCheck *quiet)
 {
-    memset(checker->counts, 0, checker->clusters * sizeof(checker->counts[0]));
+    qcow2_counts_clear(checker->counts);
     Checker again = {
         .q = checker->q, .check = quiet, .counts = checker->counts, .clusters = checker->clusters
     };
     int rc = count_content(&again);
-    return rc < 0 ? rc : qcow2_rebuild_refcounts(checker->q, checker->counts, checker->clusters);
+    return rc < 0 ? rc : qcow2_rebuild_refcounts(checker->q, checker->counts);
 }
 
 static int repair_structures(Checker *checker)
@@ -522,8 +567,8 @@ static int finish(Checker *checker)
     return rc;
 }
 
-/* @checker->counts: to be freed. */
-static int begin(Qcow2 *q, Checker *checker)
+/* @counts: to be freed, also on failure. */
+static int begin(Qcow2 *q, Checker *checker, Qcow2Counts *counts)
 {
     uint64_t size;
     int rc = q->is_writable && !q->is_corrupt ? qcow2_flush_alone(q) : 0;
@@ -534,12 +579,9 @@ static int begin(Qcow2 *q, Checker *checker)
         return rc;
     }
     checker->q = q;
+    checker->counts = counts;
     checker->clusters = div_round_up(size, q->cluster_size);
-    if (checker->clusters > CLUSTERS_MAX) {
-        return -EFBIG;
-    }
-    checker->counts = g_try_new0(uint64_t, checker->clusters + 1);
-    return checker->counts ? 0 : -ENOMEM;
+    return qcow2_counts_init(counts, checker->clusters);
 }
 
 static void set_refcount_bits(Qcow2 *q, unsigned bits)
@@ -554,7 +596,8 @@ int qcow2_change_refcount_bits(Qcow2 *q, unsigned bits)
     BlockCheck check = { 0 };
     unsigned before = q->refcount_bits;
     Checker checker = { .check = &check };
-    int rc = begin(q, &checker);
+    Qcow2Counts counts = { 0 };
+    int rc = begin(q, &checker, &counts);
     if (rc < 0) {
         return rc;
     }
@@ -575,7 +618,7 @@ int qcow2_change_refcount_bits(Qcow2 *q, unsigned bits)
     }
     q->free_hint = q->compressed_at = 0;
     pthread_mutex_unlock(&q->lock);
-    g_free(checker.counts);
+    qcow2_counts_done(&counts);
     return rc;
 }
 
@@ -583,7 +626,8 @@ int qcow2_check(BlockNode *node, BlockCheck *check, unsigned fix)
 {
     Qcow2 *q = qcow2_of(node);
     Checker checker = { .check = check, .fix = fix };
-    int rc = begin(q, &checker);
+    Qcow2Counts counts = { 0 };
+    int rc = begin(q, &checker, &counts);
     if (rc < 0) {
         return rc;
     }
@@ -603,6 +647,6 @@ int qcow2_check(BlockNode *node, BlockCheck *check, unsigned fix)
         rc = finish(&checker);
     }
     pthread_mutex_unlock(&q->lock);
-    g_free(checker.counts);
+    qcow2_counts_done(&counts);
     return rc;
 }

@@ -19,6 +19,7 @@
 #include "block/luks/disk.h"
 #include "block/qcow2/cache.h"
 #include "block/qcow2/codec.h"
+#include "block/qcow2/counts.h"
 #include "block/qcow2/format.h"
 
 #include <pthread.h>
@@ -176,8 +177,8 @@ int qcow2_before_l2(Qcow2 *q);
 int qcow2_write_metadata(Qcow2 *q);
 /* Carries out what qcow2_free_later() noted. The metadata are on disk; in_flight is held alone. */
 int qcow2_release_freed(Qcow2 *q);
-/* Replaces the refcount structures by ones made from @counts (by cluster). */
-int qcow2_rebuild_refcounts(Qcow2 *q, const uint64_t *counts, uint64_t clusters);
+/* Replaces the refcount structures by ones made from @counts. */
+int qcow2_rebuild_refcounts(Qcow2 *q, const Qcow2Counts *counts);
 /* Reading and writing counts within a block. */
 uint64_t qcow2_refcount_read(const uint8_t *block, unsigned bits, uint64_t index);
 void qcow2_refcount_store(uint8_t *block, unsigned bits, uint64_t index, uint64_t count);

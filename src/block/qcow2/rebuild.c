@@ -11,7 +11,7 @@
 
 typedef struct Rebuild {
     Qcow2 *q;
-    const uint64_t *counts;
+    const Qcow2Counts *counts;
     uint64_t used; /* clusters up to the last one in use */
     uint64_t table_clusters, blocks;
 } Rebuild;
@@ -43,7 +43,8 @@ static int write_blocks(const Rebuild *rebuild, uint64_t *table)
         memset(block, 0, q->cluster_size);
         for (uint64_t j = 0; j < 1ull << q->refblock_bits; j++) {
             uint64_t cluster = (i << q->refblock_bits) + j;
-            uint64_t count = cluster < rebuild->used ? rebuild->counts[cluster] : cluster < end;
+            uint64_t count = cluster < rebuild->used ? qcow2_counts_get(rebuild->counts, cluster)
+                                                     : cluster < end;
             if (count > max) {
                 return -EOVERFLOW;
             }
@@ -55,9 +56,9 @@ static int write_blocks(const Rebuild *rebuild, uint64_t *table)
     return rc;
 }
 
-int qcow2_rebuild_refcounts(Qcow2 *q, const uint64_t *counts, uint64_t clusters)
+int qcow2_rebuild_refcounts(Qcow2 *q, const Qcow2Counts *counts)
 {
-    Rebuild rebuild = { .q = q, .counts = counts, .used = clusters };
+    Rebuild rebuild = { .q = q, .counts = counts, .used = counts->clusters };
     lay_out(&rebuild);
     uint64_t entries = rebuild.table_clusters * q->cluster_size / 8;
     g_autofree uint64_t *table = g_try_new0(uint64_t, entries);
