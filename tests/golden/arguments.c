@@ -35,11 +35,24 @@ static int no_tap(void *opaque, DomainInterface *interface, GError **error)
     return open_nothing();
 }
 
+static int no_vsock(void *opaque, DomainVsock *vsock, GError **error)
+{
+    return open_nothing();
+}
+
+static bool no_hostdev(void *opaque, DomainHostdev *hostdev, int *out_fd, GError **error)
+{
+    *out_fd = hostdev->type == HOSTDEV_USB ? open_nothing() : -1;
+    return hostdev->type != HOSTDEV_USB || *out_fd >= 0;
+}
+
 static const CommandLineOps nothing = {
     .open_disk = no_disk,
     .open_file = no_file,
     .listen_unix = no_socket,
     .open_tap = no_tap,
+    .open_vsock = no_vsock,
+    .take_hostdev = no_hostdev,
 };
 
 static void write_argument(const char *text)

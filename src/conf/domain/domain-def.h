@@ -492,6 +492,7 @@ typedef struct DomainHostdev {
     TriState write_filtering;
     char *guest_reset;
     DomainStartupPolicy startup_policy;
+    TriState missing;                 /* live: optional, and not there */
     uint32_t usb_vendor, usb_product; /* 0: by address */
     uint32_t usb_bus, usb_device;
     DomainAddress pci;

@@ -5,6 +5,7 @@
 static const XmlField usb_source[] = {
     XML_ATTR_ENUM(DomainHostdev, startup_policy, "startupPolicy", startup_policy_names),
     XML_ATTR_STR(DomainHostdev, guest_reset, "guestReset"),
+    XML_ATTR_ENUM(DomainHostdev, missing, "missing", yes_no_names, .flags = XML_LIVE),
     XML_NEST("vendor", FIELDS(XML_ATTR(DomainHostdev, usb_vendor, "id", xml_u32, .width = 4,
                                        .max = 0xffff, .flags = XML_REQUIRED))),
     XML_NEST("product", FIELDS(XML_ATTR(DomainHostdev, usb_product, "id", xml_u32, .width = 4,

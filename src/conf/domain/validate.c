@@ -319,6 +319,12 @@ static bool check_devices(const DomainDef *def, GError **error)
             return false;
         }
     }
+    const XmlList *vsocks = DEVICES(def, DEVICE_VSOCK);
+    const DomainVsock *vsock = vsocks->count ? vsocks->item[0] : NULL;
+    if (vsock && vsock->cid.set && vsock->cid.value < 3) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED, "guest CIDs must be >= 3");
+        return false;
+    }
     const XmlList *videos = DEVICES(def, DEVICE_VIDEO);
     for (unsigned i = 1; i < videos->count; i++) {
         if (((const DomainVideo *)videos->item[i])->primary == TRI_YES) {

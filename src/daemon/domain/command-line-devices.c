@@ -646,6 +646,10 @@ static AddDevice adder_of(DomainDeviceKind kind)
         return add_graphics;
     case DEVICE_AUDIO:
         return add_audio;
+    case DEVICE_HOSTDEV:
+        return line_add_hostdev;
+    case DEVICE_VSOCK:
+        return line_add_vsock;
     default:
         return add_simple;
     }

@@ -147,6 +147,8 @@ static const OptionRow rows[] = {
     DEVICE(AUDIO, NONE_HAS, DomainAudio, output, "<audio><output>"),
     DEVICE(MEMBALLOON, QEMU_HAS, DomainMemballoon, virtio,
            "<driver> with iommu, ats, packed or page_per_vq"),
+    DEVICE(HOSTDEV, NONE_HAS, DomainHostdev, write_filtering, "writeFiltering"),
+    DEVICE(HOSTDEV, NONE_HAS, DomainHostdev, teaming, "<teaming>"),
     DEVICE(RNG, QEMU_HAS, DomainRng, virtio, "<driver> with iommu, ats, packed or page_per_vq"),
 };
 

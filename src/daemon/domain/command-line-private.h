@@ -60,6 +60,13 @@ bool line_add_channel(CommandLine *line, DomainDevice *device, GError **error);
 bool line_add_disk(CommandLine *line, DomainDevice *device, GError **error);
 bool line_add_interface(CommandLine *line, DomainDevice *device, GError **error);
 
+/* command-line-host.c: devices that have a part of the host behind them. */
+bool line_add_hostdev(CommandLine *line, DomainDevice *device, GError **error);
+bool line_add_vsock(CommandLine *line, DomainDevice *device, GError **error);
+
+/* ",bus=usb.0,port=1" (transfer full) */
+char *line_usb_address(const DomainDevice *device);
+
 /* ",bus=pci.1,addr=0x0" for a PCI address, or "". (transfer full) */
 char *line_address(const CommandLine *line, const DomainDevice *device);
 

@@ -20,6 +20,9 @@ typedef struct CommandLineOps {
     int (*listen_unix)(void *opaque, const char *path, GError **error);
     bool has_images; /* what open_disk gave may be read, for its backing files */
     int (*open_tap)(void *opaque, DomainInterface *interface, GError **error);
+    /* As host_vsock_open() and host_device_take(). */
+    int (*open_vsock)(void *opaque, DomainVsock *vsock, GError **error);
+    bool (*take_hostdev)(void *opaque, DomainHostdev *hostdev, int *out_fd, GError **error);
 } CommandLineOps;
 
 typedef struct CommandLine {

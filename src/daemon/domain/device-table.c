@@ -8,7 +8,9 @@ const DevicePropertyInfo device_properties[DEVICE_PROPERTIES] = {
     [PROPERTY_DISK_MODEL] = { "disk", "model", &virtio_model_names },
     [PROPERTY_GRAPHICS] = { "graphics", "type", &graphics_type_names },
     [PROPERTY_VIDEO] = { "video", "modelType", &video_model_names },
-    [PROPERTY_HOSTDEV] = { "hostdev" },
+    [PROPERTY_HOSTDEV_MODE] = { "hostdev", "mode", &hostdev_mode_names },
+    [PROPERTY_HOSTDEV_STARTUP] = { "hostdev", "startupPolicy", &startup_policy_names },
+    [PROPERTY_HOSTDEV_TYPE] = { "hostdev", "subsysType", &hostdev_type_names },
     [PROPERTY_RNG_MODEL] = { "rng", "model", &virtio_model_names },
     [PROPERTY_RNG_BACKEND] = { "rng", "backendModel", &rng_backend_names },
     [PROPERTY_FILESYSTEM] = { "filesystem" },
@@ -20,8 +22,10 @@ const DevicePropertyInfo device_properties[DEVICE_PROPERTIES] = {
     [PROPERTY_CHARDEV] = { NULL, NULL, &chardev_type_names },
     [PROPERTY_INPUT_BUS] = { NULL, NULL, &input_bus_names },
     [PROPERTY_INTERFACE] = { NULL, NULL, &interface_type_names },
+    [PROPERTY_MDEV] = { NULL, NULL, &mdev_model_names },
     [PROPERTY_SERIAL] = { NULL, NULL, &serial_target_names },
     [PROPERTY_SOUND] = { NULL, NULL, &sound_model_names },
+    [PROPERTY_VSOCK] = { NULL, NULL, &virtio_model_names },
     [PROPERTY_WATCHDOG] = { NULL, NULL, &watchdog_model_names },
 };
 
@@ -62,6 +66,13 @@ const DeviceValue device_values[] = {
     { PROPERTY_VIDEO, VIDEO_NO, BOTH(""), "VGA" },
     { PROPERTY_VIDEO, VIDEO_BOCHS, QEMU("bochs-display"), "bochs-display" },
     { PROPERTY_VIDEO, VIDEO_RAMFB, QEMU("ramfb"), "ramfb" },
+
+    { PROPERTY_HOSTDEV_MODE, HOSTDEV_SUBSYSTEM, QEMU(""), "usb-host" },
+    { PROPERTY_HOSTDEV_STARTUP, STARTUP_MANDATORY, QEMU(""), "usb-host" },
+    { PROPERTY_HOSTDEV_STARTUP, STARTUP_REQUISITE, QEMU(""), "usb-host" },
+    { PROPERTY_HOSTDEV_STARTUP, STARTUP_OPTIONAL, QEMU(""), "usb-host" },
+    { PROPERTY_HOSTDEV_TYPE, HOSTDEV_USB, QEMU("usb-host"), "usb-host" },
+    { PROPERTY_HOSTDEV_TYPE, HOSTDEV_PCI, QEMU("vfio-pci"), "vfio-pci" },
 
     { PROPERTY_RNG_MODEL, VIRTIO_MODEL_VIRTIO, BOTH(""), "virtio-rng-device" },
     { PROPERTY_RNG_MODEL, VIRTIO_MODEL_TRANSITIONAL, BOTH(",disable-legacy=off,disable-modern=off"),
@@ -107,6 +118,8 @@ const DeviceValue device_values[] = {
     { PROPERTY_INTERFACE, INTERFACE_MCAST, QEMU("socket"), NULL },
     { PROPERTY_INTERFACE, INTERFACE_UDP, QEMU("socket"), NULL },
 
+    { PROPERTY_MDEV, MDEV_VFIO_PCI, QEMU("vfio-pci"), NULL },
+
     { PROPERTY_SERIAL, SERIAL_ISA, BOTH("isa-serial"), NULL },
     { PROPERTY_SERIAL, SERIAL_ISA_DEBUG, BOTH("isa-debugcon"), NULL },
     { PROPERTY_SERIAL, SERIAL_PCI, QEMU("pci-serial"), NULL },
@@ -118,6 +131,10 @@ const DeviceValue device_values[] = {
     { PROPERTY_SOUND, SOUND_ICH6, QEMU("intel-hda"), NULL },
     { PROPERTY_SOUND, SOUND_ICH9, QEMU("ich9-intel-hda"), NULL },
     { PROPERTY_SOUND, SOUND_USB, QEMU("usb-audio"), NULL },
+
+    { PROPERTY_VSOCK, VIRTIO_MODEL_VIRTIO, QEMU(""), NULL },
+    { PROPERTY_VSOCK, VIRTIO_MODEL_TRANSITIONAL, QEMU("-transitional"), NULL },
+    { PROPERTY_VSOCK, VIRTIO_MODEL_NON_TRANSITIONAL, QEMU("-non-transitional"), NULL },
 
     { PROPERTY_WATCHDOG, WATCHDOG_I6300ESB, QEMU("i6300esb"), NULL },
     { PROPERTY_WATCHDOG, WATCHDOG_IB700, QEMU("ib700"), NULL },

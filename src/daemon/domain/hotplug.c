@@ -1,6 +1,6 @@
 /* Hot-plug: arguments of devices run as monitor commands.
  *
- * Left out: devices that take a back end of the host's own (hostdev, filesystem, TPM, shmem), and
+ * Left out: devices that take a back end of the host's own (filesystem, TPM, shmem), and
  * those of buses without hot-plug (ISA, IDE, SATA).
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/hotplug.h"
@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "daemon/domain/blocks.h"
+#include "daemon/domain/host-devices.h"
 #include "daemon/domain/interfaces.h"
 #include "daemon/domain/json-peer.h"
 #include "daemon/domain/macvtap.h"
@@ -194,17 +195,17 @@ static bool run_drive(Plug *plug, const char *text, GError **error)
     return true;
 }
 
-/* Hands over the descriptor that "fd" names by number, under a name that takes its place. */
-static bool pass_named_fd(Plug *plug, JsonObject *options, GError **error)
+/* Hands over the descriptor that @member names by number, under a name that takes its place. */
+static bool pass_named_fd(Plug *plug, JsonObject *options, const char *member, GError **error)
 {
-    const char *number = json_peer_string(options, "fd");
+    const char *number = json_peer_string(options, member);
     if (!number) {
         return true;
     }
     g_autoptr(JsonNode) answer =
         qmp_client_call(plug->monitor, "getfd", qmp_object("s:fdname", FD_NAME, NULL),
                         (int)g_ascii_strtoll(number, NULL, 10), QMP_TIMEOUT_MS, error);
-    json_object_set_string_member(options, "fd", FD_NAME);
+    json_object_set_string_member(options, member, FD_NAME);
     return answer != NULL;
 }
 
@@ -227,7 +228,7 @@ static bool run_netdev(Plug *plug, const char *text, GError **error)
 {
     JsonObject *arguments = command_line_to_qmp(text, "type");
     bool has_fd = json_object_has_member(arguments, "fd");
-    if (!pass_named_fd(plug, arguments, error)) {
+    if (!pass_named_fd(plug, arguments, "fd", error)) {
         json_object_unref(arguments);
         return false;
     }
@@ -245,8 +246,14 @@ static bool run_object(Plug *plug, const char *text, GError **error)
 
 static bool run_device(Plug *plug, const char *text, GError **error)
 {
-    g_autoptr(JsonNode) answer = run_make(plug, "device_add", command_line_to_qmp(text, "driver"),
-                                          false, "device_del", error);
+    JsonObject *arguments = command_line_to_qmp(text, "driver");
+    bool has_fd = json_object_has_member(arguments, "vhostfd");
+    if (!pass_named_fd(plug, arguments, "vhostfd", error)) {
+        json_object_unref(arguments);
+        return false;
+    }
+    g_autoptr(JsonNode) answer =
+        run_make(plug, "device_add", arguments, has_fd, "device_del", error);
     return answer != NULL;
 }
 
@@ -300,7 +307,7 @@ static bool run_chardev(Plug *plug, const char *text, GError **error)
 {
     g_autoptr(JsonObject) options = command_line_to_qmp(text, "type");
     bool has_fd = json_object_has_member(options, "fd");
-    if (!pass_named_fd(plug, options, error)) {
+    if (!pass_named_fd(plug, options, "fd", error)) {
         return false;
     }
     JsonObject *arguments = qmp_object("s:id", json_peer_string(options, "id"), "o:backend",
@@ -371,6 +378,8 @@ bool hotplug_check(const DomainDevice *device, GError **error)
     case DEVICE_RNG:
     case DEVICE_SOUND:
     case DEVICE_WATCHDOG:
+    case DEVICE_HOSTDEV:
+    case DEVICE_VSOCK:
         break;
     default:
         ok = false;
@@ -467,9 +476,12 @@ static void note_pty(DomainDevice *device, const char *pty)
     }
 }
 
-/* A tap goes with its descriptor, a macvtap link does not. */
-static void remove_link(Domain *domain, const DomainDevice *device)
+/* What does not go with a descriptor, as a tap does: macvtap links, devices of the host. */
+static void release(Domain *domain, const DomainDevice *device)
 {
+    if (device->kind == DEVICE_HOSTDEV) {
+        host_device_return(&host_tree, domain->runtime->dir, (const DomainHostdev *)device);
+    }
     const DomainInterface *interface = (const DomainInterface *)device;
     if (device->kind == DEVICE_INTERFACE && interface->type == INTERFACE_DIRECT &&
         interface->target_dev) {
@@ -490,7 +502,7 @@ static bool plug_one(Domain *domain, QmpClient *monitor, DomainDef *def, DomainD
     if (ok) {
         note_pty(device, plug->pty);
     } else {
-        remove_link(domain, device);
+        release(domain, device);
     }
     return ok;
 }
@@ -570,9 +582,13 @@ bool hotplug_attach(Domain *domain, QmpClient *monitor, const DomainDevice *devi
     for (guint i = 0; ok && i < trial.added->len; i++) {
         ok = plug_one(domain, monitor, trial.def, g_ptr_array_index(trial.added, i), &plug, error);
     }
+    bool is_plugged = ok;
     ok = ok && finish_device(monitor, trial.device, error) && enter(domain, &trial, error);
     if (!ok) {
         plug_undo(&plug);
+        if (is_plugged) {
+            release(domain, trial.device);
+        }
     }
     plug_done(&plug);
     trial_clear(&trial);
@@ -631,7 +647,7 @@ static void finish_detach(Domain *domain, QmpClient *monitor, const char *alias)
     }
     remove_backend(monitor, device);
     remove_socket(domain, device);
-    remove_link(domain, device);
+    release(domain, device);
     g_mutex_lock(&domain->lock);
     emit_removed_locked(domain, alias);
     g_mutex_unlock(&domain->lock);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "daemon/client.h"
 #include "daemon/domain/agent.h"
+#include "daemon/domain/host-devices.h"
 #include "daemon/domain/json-peer.h"
 #include "daemon/domain/macvtap.h"
 #include "daemon/domain/monitor-events.h"
@@ -59,6 +60,7 @@ void runtime_free(DomainRuntime *runtime)
 void runtime_remove_folder(const char *path)
 {
     macvtap_remove_all(&macvtap_host, path);
+    host_devices_return_all(&host_tree, path);
     GDir *dir = g_dir_open(path, 0, NULL);
     const char *name;
     while (dir && (name = g_dir_read_name(dir))) {

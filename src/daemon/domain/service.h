@@ -21,6 +21,7 @@ struct DomainService {
     GPtrArray *sorted;   /* what service_all() gives, or NULL when the tables changed */
     int next_id;
     unsigned active;
+    GMutex host_devices; /* held while one is taken for a guest; a leaf */
     ConfigCache configs;
     GThread *preparer; /* of statistics, after the start */
     DomainEnvironment environment;

@@ -9,6 +9,7 @@
 #include "daemon/domain/command-line.h"
 #include "daemon/domain/fd-groups.h"
 #include "daemon/domain/guest-user.h"
+#include "daemon/domain/host-devices.h"
 #include "daemon/domain/hotplug.h"
 #include "daemon/domain/memory.h"
 #include "daemon/domain/perf.h"
@@ -155,7 +156,24 @@ static int lend_file(void *opaque, const char *path, GError **error)
     return guest_user_lend(opaque, path, error);
 }
 
+static int open_vsock(void *opaque, DomainVsock *vsock, GError **error)
+{
+    return host_vsock_open(&host_tree, vsock, error);
+}
+
+static bool take_hostdev(void *opaque, DomainHostdev *hostdev, int *out_fd, GError **error)
+{
+    Domain *domain = opaque;
+    const HostClaim claim = { .lock = &domain->service->host_devices,
+                              .folder = domain->runtime->dir,
+                              .def = domain->live,
+                              .uid = domain->runtime->uid };
+    return host_device_take(&host_tree, &claim, hostdev, out_fd, error);
+}
+
 const CommandLineOps domain_resources = {
+    .open_vsock = open_vsock,
+    .take_hostdev = take_hostdev,
     .lend_file = lend_file,
     .open_disk = open_disk,
     .open_file = open_file,
@@ -218,10 +236,9 @@ static bool spawn(Domain *domain, const CommandLine *line, int log_fd, GError **
         .uid = (uid_t)-1,
     };
     GuestProcess process;
-    if (!guest_user_prepare(domain, &spec, error)) {
-        return false;
-    }
-    if (!process_spawn(&spec, &process, error)) {
+    if (!guest_user_prepare(domain, &spec, error) ||
+        (spec.uid != (uid_t)-1 && !host_devices_give(&host_tree, domain->live, spec.uid, error)) ||
+        !process_spawn(&spec, &process, error)) {
         return false;
     }
     failpoint("start-spawned");
@@ -231,6 +248,7 @@ static bool spawn(Domain *domain, const CommandLine *line, int log_fd, GError **
     g_mutex_unlock(&domain->lock);
     failpoint("start-noted");
     return ok && runtime_watch_exit(domain, error) &&
+           host_devices_raise_limits(domain->live, domain->runtime->process.pid, error) &&
            process_release(&domain->runtime->process, spec.argv[0], error);
 }
 
