@@ -3,6 +3,7 @@
  * Usage: conf-arguments FILE...      errors as "error CODE: TEXT"; guests are divided by form feeds
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/command-line.h"
+#include "daemon/domain/guest-firmware.h"
 #include "environment.h"
 
 #include <fcntl.h>
@@ -85,6 +86,13 @@ static void write_line(const CommandLine *line)
 }
 
 /* As the start does. */
+static bool choose_firmware(DomainDef *def, GError **error)
+{
+    static const char *const folders[] = { TEST_FIRMWARE, NULL };
+    const FirmwareHost host = { false, test_environment.nvram_dir, folders };
+    return guest_firmware_choose(def, &host, false, error);
+}
+
 static void choose_ports(DomainDef *def)
 {
     for (unsigned i = 0; i < def->devices[DEVICE_GRAPHICS].count; i++) {
@@ -107,6 +115,8 @@ static void arguments(const char *text, const char *emulator)
         }
         domain_def_assign_aliases(def);
         choose_ports(def);
+    }
+    if (def && choose_firmware(def, &error)) {
         line = command_line_build(def, &nothing, NULL, "/run/guest", open_nothing(), &error);
     }
     if (line) {

@@ -28,6 +28,6 @@ static const char *default_cpu(void *opaque, const char *emulator, DomainVirtTyp
 }
 
 static const DomainEnvironment test_environment = { default_emulator, canonical_machine,
-                                                    default_cpu, NULL };
+                                                    default_cpu, NULL, "/var/lib/lodge/nvram" };
 
 #endif

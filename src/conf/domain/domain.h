@@ -20,6 +20,7 @@ typedef struct DomainEnvironment {
      */
     const char *(*default_cpu)(void *opaque, const char *emulator, DomainVirtType virt);
     void *opaque;
+    const char *nvram_dir; /* where UEFI guests keep their variables, or NULL. Borrowed. */
 } DomainEnvironment;
 
 /* virDomainDefParse's and VIR_DOMAIN_DEFINE_*'s wishes. */
@@ -128,6 +129,8 @@ bool domain_def_for_each(const DomainDef *def, bool (*func)(DomainDevice *device
 bool domain_def_is_q35(const DomainDef *def);
 bool domain_def_is_i440fx(const DomainDef *def);
 bool domain_def_is_microvm(const DomainDef *def);
+/* The file in @nvram_dir for the firmware's variables of a guest of that name. (transfer full) */
+char *domain_def_nvram_path(const DomainDef *def, const char *nvram_dir);
 /* Memory without DIMMs, KiB: what the guest has at its start. */
 uint64_t domain_def_initial_memory(const DomainDef *def);
 

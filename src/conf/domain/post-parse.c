@@ -455,10 +455,7 @@ static bool fill_os(DomainDef *def, const DomainEnvironment *env, GError **error
             return false;
         }
     }
-    if (def->os.loader != NULL && def->os.loader_type == LOADER_TYPE_NONE) {
-        def->os.loader_type = LOADER_ROM;
-    }
-    return true;
+    return domain_def_fill_firmware(def, env, error);
 }
 
 static bool order_any(DomainDevice *device, void *opaque)

@@ -202,8 +202,10 @@ bool line_check_device_options(const CommandLine *line, const DomainDevice *devi
 static bool check_special(const CommandLine *line, GError **error)
 {
     const DomainDef *def = line->def;
-    if (def->os.firmware == OS_FIRMWARE_EFI && !def->os.loader) {
-        return line_refuse(line, error, "choice of UEFI firmware (name <loader> and <nvram>)");
+    /* By QEMU guest_firmware_choose() has named it. */
+    if (def->os.firmware && (line->engine == ENGINE_LODGE || !def->os.loader)) {
+        return line_refuse(line, error, "firmware <os firmware='%s'>",
+                           domain_name(os_firmware, def->os.firmware));
     }
     if (def->resource_partition && strcmp(def->resource_partition, "/machine") != 0) {
         return line_refuse(line, error, "<resource><partition> '%s'", def->resource_partition);

@@ -214,8 +214,9 @@ static bool add_lent(CommandLine *line, const char *option, const char *path, GE
     return !path;
 }
 
-/* Variables that the firmware keeps: a set with the two modes QEMU opens it by. */
-static bool add_nvram(CommandLine *line, const char *path, GError **error)
+/* Flash that the guest writes, with what its firmware keeps there: a set with the two modes QEMU
+ * opens it by. */
+static bool add_flash(CommandLine *line, const char *path, unsigned unit, GError **error)
 {
     int fd = line->ops->open_file(line->opaque, path, true, error);
     if (fd < 0) {
@@ -226,7 +227,7 @@ static bool add_nvram(CommandLine *line, const char *path, GError **error)
         return false;
     }
     line_add(line, "-drive",
-             g_strdup_printf("file=/dev/fdset/%u,if=pflash,format=raw,unit=1", set));
+             g_strdup_printf("file=/dev/fdset/%u,if=pflash,format=raw,unit=%u", set, unit));
     return true;
 }
 
@@ -240,10 +241,16 @@ static bool add_loader(CommandLine *line, GError **error)
     if (!lent) {
         return false;
     }
+    if (os->loader_secure == TRI_YES) {
+        line_add(line, "-global", g_strdup("driver=cfi.pflash01,property=secure,value=on"));
+    }
+    if (os->loader_readonly != TRI_YES) {
+        return add_flash(line, os->loader, 0, error);
+    }
     g_autofree char *path = line_escape(lent);
     line_add(line, "-drive",
              g_strdup_printf("file=%s,if=pflash,format=raw,unit=0,readonly=on", path));
-    return !os->nvram || add_nvram(line, os->nvram, error);
+    return !os->nvram || add_flash(line, os->nvram, 1, error);
 }
 
 static bool add_firmware(CommandLine *line, GError **error)

@@ -2,10 +2,13 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/log.h"
 #include "daemon/domain/command-line.h"
+#include "daemon/domain/guest-firmware.h"
 #include "daemon/domain/handlers.h"
 #include "daemon/host/engine.h"
 #include "gbase/error.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { DEFINE_VALIDATE = 1 };
@@ -150,8 +153,9 @@ static bool undefine_locked_job(Domain *domain, uint32_t flags, GError **error)
     bool persistent = domain->is_persistent;
     bool active = domain_is_active_locked(domain);
     const DomainDef *def = persistent ? service_config_locked(domain, NULL) : NULL;
-    bool has_nvram = def && def->os.nvram && g_file_test(def->os.nvram, G_FILE_TEST_EXISTS);
-    g_autofree char *nvram = has_nvram ? g_strdup(def->os.nvram) : NULL;
+    g_autofree char *nvram =
+        def ? guest_firmware_nvram_path(def, domain->service->nvram_dir) : NULL;
+    bool has_nvram = nvram && g_file_test(nvram, G_FILE_TEST_EXISTS);
     g_autofree char *name = g_strdup(domain->name);
     g_mutex_unlock(&domain->lock);
     if (!persistent) {
@@ -193,16 +197,17 @@ static bool undefine_locked_job(Domain *domain, uint32_t flags, GError **error)
 
 static bool undefine(DaemonCall *call, const RemoteDomain *dom, uint32_t flags, GError **error)
 {
-    g_autoptr(Domain) domain = call_domain(call, dom, error);
-    if (!domain || !daemon_check_flags(flags, UNDEFINE_ALL, error)) {
+    if (!daemon_check_flags(flags, UNDEFINE_ALL, error)) {
         return false;
     }
     if ((flags & UNDEFINE_NVRAM) && (flags & UNDEFINE_KEEP_NVRAM)) {
-        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
-                         "nvram and keep-nvram exclude each other");
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
+                         "Requested operation is not valid: nvram and keep-nvram exclude each "
+                         "other");
         return false;
     }
-    if (!domain_begin_job(domain, "undefine", error)) {
+    g_autoptr(Domain) domain = call_domain(call, dom, error);
+    if (!domain || !domain_begin_job(domain, "undefine", error)) {
         return false;
     }
     bool ok = undefine_locked_job(domain, flags, error);
@@ -252,6 +257,23 @@ bool handle_domain_set_autostart(DaemonCall *call, const RemoteDomainSetAutostar
     return ok;
 }
 
+/* Takes the firmware's variables along, where their file is called by the guest's name and the
+ * definition does not name it. */
+static void rename_nvram(const DomainService *service, const DomainDef *def, const char *old)
+{
+    g_autofree char *to = guest_firmware_nvram_path(def, service->nvram_dir);
+    g_autofree char *from = g_strdup_printf("%s/%s_VARS.fd", service->nvram_dir, old);
+    if (!to || def->os.nvram || g_file_test(to, G_FILE_TEST_EXISTS)) {
+        return;
+    }
+    if (rename(from, to) < 0 && errno != ENOENT) {
+        log_write(LOG_LEVEL_WARN,
+                  "domain '%s': cannot rename '%s', in which its firmware keeps "
+                  "variables: %s",
+                  def->name, from, g_strerror(errno));
+    }
+}
+
 static bool rename_in_job(Domain *domain, const char *name, GError **error)
 {
     if (!domain->is_persistent || domain_is_active(domain)) {
@@ -293,6 +315,7 @@ static bool rename_in_job(Domain *domain, const char *name, GError **error)
         service_rename(domain->service, domain, old, NULL);
         return false;
     }
+    rename_nvram(domain->service, def, old);
     g_mutex_lock(&domain->lock);
     service_config_changed_locked(domain, def, text);
     char *renamed = domain->name;

@@ -202,9 +202,11 @@ static bool start(Daemon *daemon, GError **error)
     service->next_id = 1;
     config_cache_init(&service->configs);
     service->lodge_vmm = g_strdup(engine_set_default(daemon->engines));
+    service->nvram_dir = g_build_filename(daemon->paths.state_dir, "nvram", NULL);
     service->environment = (DomainEnvironment){ .default_emulator = default_emulator,
                                                 .canonical_machine = canonical_machine,
-                                                .opaque = service };
+                                                .opaque = service,
+                                                .nvram_dir = service->nvram_dir };
     service->workers = g_thread_pool_new(run_task, daemon, WORKERS, FALSE, NULL);
     daemon->domains = service;
     StateStoreConfig config = {

@@ -11,6 +11,7 @@ struct DomainService {
     Daemon *daemon;
     StateStore *store;
     char *lodge_vmm;      /* default emulator */
+    char *nvram_dir;      /* variables of guests' firmware, below the daemon's state */
     GThreadPool *workers; /* of what events bring about: see service_run() */
 
     /* Taken before any domain's lock. */

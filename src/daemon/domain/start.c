@@ -8,6 +8,7 @@
 #include "daemon/domain/affinity.h"
 #include "daemon/domain/command-line.h"
 #include "daemon/domain/fd-groups.h"
+#include "daemon/domain/guest-firmware.h"
 #include "daemon/domain/guest-user.h"
 #include "daemon/domain/host-devices.h"
 #include "daemon/domain/hotplug.h"
@@ -298,8 +299,31 @@ static bool prepare_graphics(Domain *domain, GError **error)
     return true;
 }
 
+/* What the guest boots by, and the file it keeps its variables in. Files are read without the lock:
+ * the choice is made in a copy. */
+static bool prepare_firmware(Domain *domain, bool is_reset, GError **error)
+{
+    const DomainService *service = domain->service;
+    FirmwareHost host = { .is_session = service->daemon->session, .nvram_dir = service->nvram_dir };
+    const DomainOs *os = &domain->live->os;
+    if (os->firmware == OS_FIRMWARE_NONE && !os->loader) {
+        return true;
+    }
+    g_autoptr(DomainDef) chosen = domain_def_copy(domain->live);
+    if (!guest_firmware_choose(chosen, &host, is_reset, error) ||
+        !guest_firmware_prepare_nvram(chosen, &host, is_reset, error)) {
+        return false;
+    }
+    g_mutex_lock(&domain->lock);
+    DomainDef *old = domain->live;
+    domain->live = g_steal_pointer(&chosen);
+    chosen = old;
+    g_mutex_unlock(&domain->lock);
+    return true;
+}
+
 /* Everything up to a monitor that answers. */
-static bool launch(Domain *domain, int log_fd, GError **error)
+static bool launch(Domain *domain, int log_fd, unsigned flags, GError **error)
 {
     DomainRuntime *runtime = domain->runtime;
     if (g_mkdir_with_parents(runtime->dir, 0700) < 0) {
@@ -308,6 +332,10 @@ static bool launch(Domain *domain, int log_fd, GError **error)
     }
     int monitor_fd = listen_unix(NULL, runtime->monitor_path, error);
     if (monitor_fd < 0 || !prepare_graphics(domain, error)) {
+        cleanup_close(&monitor_fd);
+        return false;
+    }
+    if (!prepare_firmware(domain, flags & START_RESET_NVRAM, error)) {
         cleanup_close(&monitor_fd);
         return false;
     }
@@ -527,7 +555,7 @@ bool domain_start(Domain *domain, unsigned flags, DaemonClient *client, GError *
     domain_set_state_locked(domain, DOMAIN_PAUSED, PAUSED_STARTING_UP);
     g_mutex_unlock(&domain->lock);
     off_t log_start = log_fd >= 0 ? size_of(log_fd) : 0;
-    bool launched = log_fd >= 0 && launch(domain, log_fd, error);
+    bool launched = log_fd >= 0 && launch(domain, log_fd, flags, error);
     if (!launched || !run_guest(domain, flags, error) || !finish_start(domain, error)) {
         undo_start(domain);
         if (log_fd >= 0) {

@@ -5,6 +5,7 @@
 
 #include "daemon/domain/command-line.h"
 #include "daemon/domain/device-table.h"
+#include "daemon/domain/firmware.h"
 #include "daemon/error.h"
 #include "daemon/host/host.h"
 
@@ -130,35 +131,57 @@ static const X86Model *gather_host_model(Gather *gather)
     return model;
 }
 
-/* Firmware for pflash where distributions put it. */
-static unsigned find_loaders(const Engine *engine, const char **out, unsigned max)
+/* What <os> tells. Texts are borrowed from @list. */
+typedef struct FirmwareFacts {
+    GPtrArray *list;  /* of Firmware */
+    GPtrArray *paths; /* of const char *, with NULL at the end */
+    bool has_efi, has_bios, has_secure;
+} FirmwareFacts;
+
+static void add_path(GPtrArray *paths, const char *path)
 {
-    static const struct {
-        const char *arch, *path;
-    } known[] = {
-        { "x86_64", "/usr/share/OVMF/OVMF_CODE_4M.fd" },
-        { "x86_64", "/usr/share/OVMF/OVMF_CODE.fd" },
-        { "x86_64", "/usr/share/edk2/ovmf/OVMF_CODE.fd" },
-        { "aarch64", "/usr/share/AAVMF/AAVMF_CODE.fd" },
-        { "aarch64", "/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw" },
-    };
-    unsigned n = 0;
-    for (unsigned i = 0; !engine->is_lodge && i < G_N_ELEMENTS(known) && n + 1 < max; i++) {
-        if (!strcmp(known[i].arch, engine->arch) && access(known[i].path, R_OK) == 0) {
-            out[n++] = known[i].path;
-        }
+    if (!g_ptr_array_find_with_equal_func(paths, path, g_str_equal, NULL) &&
+        access(path, F_OK) == 0) {
+        g_ptr_array_add(paths, (char *)path);
     }
-    out[n] = NULL;
-    return n;
 }
 
-static char *format(Gather *gather, bool is_kvm)
+/* As guests' firmware is chosen; where nothing describes it, what is at the usual places. */
+static void gather_firmware(const Gather *gather, bool is_session, FirmwareFacts *out)
 {
-    static const char *const none[] = { NULL };
+    const Engine *engine = gather->engine;
+    out->list = engine->is_lodge ? g_ptr_array_new() : firmware_list(is_session, NULL);
+    out->paths = g_ptr_array_new();
+    for (guint i = 0; i < out->list->len; i++) {
+        const Firmware *firmware = out->list->pdata[i];
+        if (firmware_fits(firmware, engine->arch, gather->machine->name)) {
+            out->has_efi |= firmware->is_uefi;
+            out->has_bios |= firmware->is_bios;
+            out->has_secure |= (firmware->features & FIRMWARE_REQUIRES_SMM) != 0;
+            add_path(out->paths, firmware->executable);
+        }
+    }
+    for (const FirmwarePair *pair = firmware_pairs;
+         !engine->is_lodge && !out->list->len && pair->executable; pair++) {
+        if (strcmp(pair->arch, engine->arch) == 0) {
+            add_path(out->paths, pair->executable);
+        }
+    }
+    g_ptr_array_add(out->paths, NULL);
+}
+
+static char *format(Gather *gather, bool is_kvm, const FirmwareFacts *firmware)
+{
+    const char *firmwares[] = { NULL, NULL, NULL };
     const char *memory_sources[VALUES_MAX + 1];
     const Engine *engine = gather->engine;
-    const char *loaders[8];
-    find_loaders(engine, loaders, G_N_ELEMENTS(loaders));
+    unsigned n = 0;
+    if (firmware->has_bios) {
+        firmwares[n++] = "bios";
+    }
+    if (firmware->has_efi) {
+        firmwares[n] = "efi";
+    }
     gather_devices(gather);
     gather_values(gather, PROPERTY_MEMORY_SOURCE, memory_sources);
     gather_models(gather);
@@ -173,8 +196,9 @@ static char *format(Gather *gather, bool is_kvm)
         .machine = gather->machine->name,
         .arch = engine->arch,
         .max_vcpus = gather->machine->max_cpus,
-        .firmwares = none,
-        .loaders = engine->is_lodge ? NULL : loaders,
+        .firmwares = firmwares,
+        .loaders = engine->is_lodge ? NULL : (const char *const *)firmware->paths->pdata,
+        .has_secure_loader = firmware->has_secure,
         .has_host_passthrough = is_kvm,
         .has_maximum = true,
         .host_model = model ? model->name : NULL,
@@ -214,7 +238,11 @@ bool handle_connect_get_domain_capabilities(DaemonCall *call,
     gather.models = g_array_new(FALSE, TRUE, sizeof(CapsCpuModel));
     gather.features = g_ptr_array_new();
     gather.disabled = g_ptr_array_new();
-    ret->capabilities = arena_take(call_arena(call), format(&gather, is_kvm), NULL);
+    FirmwareFacts firmware = { 0 };
+    gather_firmware(&gather, call_daemon(call)->session, &firmware);
+    ret->capabilities = arena_take(call_arena(call), format(&gather, is_kvm, &firmware), NULL);
+    g_ptr_array_unref(firmware.paths);
+    g_ptr_array_unref(firmware.list);
     g_array_unref(gather.models);
     g_ptr_array_unref(gather.features);
     g_ptr_array_unref(gather.disabled);

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/cleanup.h"
 #include "daemon/domain/command-line.h"
+#include "daemon/domain/guest-firmware.h"
 #include "daemon/domain/service.h"
 #include "daemon/error.h"
 #include "daemon/host/host.h"
@@ -98,6 +99,11 @@ bool handle_connect_domain_xml_to_native(DaemonCall *call,
         domain_def_parse(args->domain_xml, DOMAIN_PARSE_INACTIVE,
                          service_environment(call_daemon(call)->domains), NULL, error);
     if (!def) {
+        return false;
+    }
+    const Daemon *daemon = call_daemon(call);
+    FirmwareHost host = { .is_session = daemon->session, .nvram_dir = daemon->domains->nvram_dir };
+    if (!guest_firmware_choose(def, &host, false, error)) {
         return false;
     }
     domain_def_assign_aliases(def);
