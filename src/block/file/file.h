@@ -146,6 +146,12 @@ void write_log_drop(WriteLog *log, size_t index);
  */
 File *write_log_replay(const WriteLog *log, unsigned number, const void *base, size_t base_size,
                        size_t length, uint64_t seed);
+/* The sectors that entry @index writes to; 0: it is no write. */
+uint64_t write_log_sectors(const WriteLog *log, size_t index);
+/* A file after a cut in the middle of a write: the first @length entries whole and in order, but of
+ * the last of them no more than the first @sectors sectors. */
+File *write_log_replay_prefix(const WriteLog *log, unsigned number, const void *base,
+                              size_t base_size, size_t length, uint64_t sectors);
 
 /* fault.c */
 

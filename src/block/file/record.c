@@ -294,6 +294,13 @@ static int apply_torn(File *file, const Entry *entry, uint64_t *random)
     return rc;
 }
 
+/* The part of a write that lies in its first @sectors sectors. */
+static uint64_t prefix_length(const Entry *entry, uint64_t sectors)
+{
+    uint64_t end = (entry->offset / SECTOR + sectors) * SECTOR;
+    return min_u64(entry->length, end > entry->offset ? end - entry->offset : 0);
+}
+
 static int apply(File *file, const Entry *entry)
 {
     switch (entry->kind) {
@@ -349,6 +356,33 @@ File *write_log_replay(const WriteLog *log, unsigned number, const void *base, s
             file_close(file);
             file = NULL;
         }
+    }
+    return file;
+}
+
+uint64_t write_log_sectors(const WriteLog *log, size_t index)
+{
+    const Entry *entry = &log->entries[index];
+    if (entry->kind != ENTRY_WRITE || entry->length == 0) {
+        return 0;
+    }
+    return div_round_up(entry->offset + entry->length, SECTOR) - entry->offset / SECTOR;
+}
+
+File *write_log_replay_prefix(const WriteLog *log, unsigned number, const void *base,
+                              size_t base_size, size_t length, uint64_t sectors)
+{
+    File *file = write_log_replay(log, number, base, base_size, length ? length - 1 : 0, 0);
+    if (!file || length == 0 || log->entries[length - 1].file != number) {
+        return file;
+    }
+    Entry last = log->entries[length - 1];
+    if (last.kind == ENTRY_WRITE) {
+        last.length = prefix_length(&last, sectors);
+    }
+    if (apply(file, &last) < 0) {
+        file_close(file);
+        return NULL;
     }
     return file;
 }

@@ -146,6 +146,34 @@ static void a_power_cut_loses_only_what_was_not_flushed(void **state)
     write_log_free(log);
 }
 
+static void a_write_is_cut_after_each_of_its_sectors(void **state)
+{
+    WriteLog *log = write_log_new();
+    File *file = file_record_new(file_memory_new(NULL, 0, BYTES), log, 0);
+    uint8_t bytes[2048];
+    memset(bytes, 3, sizeof(bytes));
+    assert_int_equal(file_write(file, 0, bytes, 300), 0);
+    assert_int_equal(file_write(file, 500, bytes, 1100), 0); /* sectors 0 to 3 */
+    assert_int_equal(file_flush(file), 0);
+    assert_int_equal(write_log_sectors(log, 0), 1);
+    assert_int_equal(write_log_sectors(log, 1), 4);
+    assert_int_equal(write_log_sectors(log, 2), 0);
+    static const size_t ends[] = { 300, 512, 1024, 1536, 1600, 1600 };
+    for (unsigned i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        size_t size;
+        File *cut = write_log_replay_prefix(log, 0, NULL, 0, 2, i);
+        assert_non_null(cut);
+        const uint8_t *data = file_memory_data(cut, &size);
+        assert_int_equal(size, ends[i]);
+        assert_int_equal(data[299], 3);
+        assert_int_equal(data[size - 1], 3);
+        assert_true(size < 500 || data[400] == 0);
+        file_close(cut);
+    }
+    file_close(file);
+    write_log_free(log);
+}
+
 /* A memory file of which one flush lasts until another thread has written. */
 typedef struct SlowFlush {
     File file;
@@ -279,6 +307,7 @@ int main(void)
         cmocka_unit_test(what_lies_past_the_end_reads_as_zeroes),
         cmocka_unit_test(a_planned_fault_hits_the_counted_operation_alone),
         cmocka_unit_test(a_power_cut_loses_only_what_was_not_flushed),
+        cmocka_unit_test(a_write_is_cut_after_each_of_its_sectors),
         cmocka_unit_test(a_flush_covers_what_was_written_before_it_began),
         cmocka_unit_test(a_flush_of_one_file_leaves_the_other_unflushed),
         cmocka_unit_test(a_hole_of_a_file_is_found),
