@@ -29,6 +29,7 @@ struct BlockBackend {
     BlockErrorHook hook;
     void *hook_opaque;
     _Atomic(int) io_error; /* positive errno that stopped the guest; 0: none */
+    bool is_attached;      /* a device uses it; the loop's */
     BlockResizeHook resize_hook;
     void *resize_opaque;
     ThrottleGroup *limits;      /* referenced; NULL: none */
@@ -51,6 +52,7 @@ static unsigned open_flags(const BlockOptions *options)
     return (options->is_readonly ? 0 : BLOCK_OPEN_WRITABLE) |
            (options->is_shared ? BLOCK_OPEN_SHARED : 0) |
            (options->is_unlocked ? BLOCK_OPEN_UNLOCKED : 0) |
+           (options->is_in_graph ? BLOCK_OPEN_BY_USERS : 0) |
            (options->can_discard ? BLOCK_OPEN_DISCARD : 0) | (is_direct ? BLOCK_OPEN_DIRECT : 0) |
            (options->cache == BLOCK_CACHE_UNSAFE ? BLOCK_OPEN_NO_FLUSH : 0);
 }
@@ -242,7 +244,13 @@ bool block_backend_is_export(const BlockBackend *backend)
 
 bool block_backend_is_attached(const BlockBackend *backend)
 {
-    return backend->resize_hook || backend->options.is_export || backend->options.is_anonymous;
+    return backend->is_attached || backend->options.is_export || backend->options.is_anonymous;
+}
+
+void block_backend_set_attached(BlockBackend *backend, bool is_attached, bool shares_writes)
+{
+    backend->is_attached = is_attached;
+    backend->options.is_shared = is_attached && shares_writes;
 }
 
 bool block_backend_shares_writes(const BlockBackend *backend)

@@ -52,6 +52,7 @@ typedef struct BlockOptions {
     bool is_export;    /* of an export: nobody's device */
     bool is_shared;    /* others may write too (share-rw) */
     bool is_unlocked;  /* take no lock (locking=off) */
+    bool is_in_graph;  /* locked as those who use it need it (graph.h) */
     bool takes_bytes;  /* requests of any alignment, not only of sectors */
     bool copies_up;    /* copy-on-read: what is read from backing files is written to the image */
     bool can_discard;  /* discard=unmap: give freed space back to the host */
@@ -113,6 +114,8 @@ bool block_backend_is_readonly(const BlockBackend *backend);
 bool block_backend_is_export(const BlockBackend *backend);
 /* Whether a device or an export uses it: a drive may wait for its device. Context: the loop. */
 bool block_backend_is_attached(const BlockBackend *backend);
+/* A device that uses it came or went. @shares_writes: others may write too. Context: the loop. */
+void block_backend_set_attached(BlockBackend *backend, bool is_attached, bool shares_writes);
 /* Whether others may write to the image too (share-rw). */
 bool block_backend_shares_writes(const BlockBackend *backend);
 BlockCache block_backend_cache(const BlockBackend *backend);

@@ -81,6 +81,7 @@ enum {
     BLOCK_OPEN_NATIVE = 1u << 11,    /* aio=native: by io_uring, direct only */
     BLOCK_OPEN_URING = 1u << 12,     /* aio=io_uring; none of the three: as is fastest */
     BLOCK_OPEN_AUTO = 1u << 9,       /* becomes writable when something above it is to write */
+    BLOCK_OPEN_BY_USERS = 1u << 13,  /* in a graph, which locks files as its users need it */
 };
 
 #define BLOCK_OPEN_AIO (BLOCK_OPEN_THREADS | BLOCK_OPEN_NATIVE | BLOCK_OPEN_URING)

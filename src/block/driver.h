@@ -48,6 +48,10 @@ struct BlockDriver {
     /* Changes the flags of an open node; false with @error: as it was. NULL: it is closed and
      * opened again, so that all that it holds is written. */
     bool (*reopen)(BlockNode *node, unsigned flags, GError **error);
+    /* Protocols: what those above do with the node, BLOCK_ACCESS_... of lock.h, to tell other
+     * processes; false with @error: these do not allow it, all is as it was. NULL: there is
+     * nothing to tell. Context: the thread that changes the graph. */
+    bool (*set_access)(BlockNode *node, unsigned access, GError **error);
 
     int (*read)(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
                 uint64_t skip);
@@ -137,6 +141,7 @@ struct BlockNode {
     bool reads_wait;   /* reads and looks at the status hold serial too */
     char *claim;       /* the job that relies on the node, as messages say it; NULL: none */
     bool is_hollow;    /* claimed by a job that changes what lies below it: no whole image */
+    unsigned access;   /* as set_access() said last */
     BlockDetectZeroes detect_zeroes;
 
     /* io.c's */

@@ -23,7 +23,17 @@ static bool wants_ring(unsigned flags)
     return !(flags & BLOCK_OPEN_THREADS);
 }
 
-static File *open_fd(const char *path, unsigned flags, GError **error)
+/* What is locked as soon as the file is open; who is above says the rest (graph.h). */
+static unsigned first_access(unsigned flags)
+{
+    if (flags & (BLOCK_OPEN_BY_USERS | BLOCK_OPEN_UNLOCKED)) {
+        return 0;
+    }
+    return BLOCK_ACCESS_READ | (flags & BLOCK_OPEN_WRITABLE ? BLOCK_ACCESS_WRITE : 0) |
+           (flags & BLOCK_OPEN_SHARED ? 0 : BLOCK_ACCESS_ALONE);
+}
+
+static File *open_fd(const char *path, unsigned flags, unsigned access, GError **error)
 {
     bool is_writable = flags & BLOCK_OPEN_WRITABLE;
     FilePosixOptions options = {
@@ -52,8 +62,7 @@ static File *open_fd(const char *path, unsigned flags, GError **error)
         lodge_error_set_errno(error, -fd, "Could not open '%s'", path);
         return NULL;
     }
-    if (!(flags & BLOCK_OPEN_UNLOCKED) &&
-        !block_lock_image(fd, path, is_writable, flags & BLOCK_OPEN_SHARED, error)) {
+    if (access && !block_change_locks(fd, path, 0, access, error)) {
         close(fd);
         return NULL;
     }
@@ -87,7 +96,8 @@ static bool open_node(BlockNode *node, const BlockSpec *spec, unsigned flags, GE
     }
     g_free(node->filename);
     node->filename = g_strdup(path);
-    node->state = open_fd(path, flags, error);
+    node->access = first_access(flags);
+    node->state = open_fd(path, flags, node->access, error);
     if (!node->state) {
         return false;
     }
@@ -107,19 +117,38 @@ static bool reopen_node(BlockNode *node, unsigned flags, GError **error)
     if (fd < 0) {
         return true;
     }
-    bool has_lock = !(node->flags & BLOCK_OPEN_UNLOCKED);
-    if (has_lock) {
+    unsigned access = node->access;
+    if (access) {
+        access = flags & BLOCK_OPEN_WRITABLE ? access | BLOCK_ACCESS_WRITE
+                                             : access & ~(unsigned)BLOCK_ACCESS_WRITE;
         block_unlock_image(fd);
     }
-    File *after = open_fd(node->filename, flags, error);
+    File *after = open_fd(node->filename, flags, access, error);
     if (after) {
         file_close(before);
         node->state = after;
-    } else if (has_lock) {
-        (void)block_lock_image(fd, node->filename, node->flags & BLOCK_OPEN_WRITABLE,
-                               node->flags & BLOCK_OPEN_SHARED, NULL);
+        node->access = access;
+    } else if (node->access) {
+        (void)block_change_locks(fd, node->filename, 0, node->access, NULL);
     }
     return after != NULL;
+}
+
+static bool set_access(BlockNode *node, unsigned access, GError **error)
+{
+    int fd = file_posix_fd(file_of(node));
+    if (fd < 0 || node->flags & BLOCK_OPEN_UNLOCKED) {
+        return true;
+    }
+    if (node->flags & BLOCK_OPEN_SHARED) {
+        access &= ~(unsigned)BLOCK_ACCESS_ALONE;
+    }
+    if (access != node->access &&
+        !block_change_locks(fd, node->filename, node->access, access, error)) {
+        return false;
+    }
+    node->access = access;
+    return true;
 }
 
 static int close_node(BlockNode *node)
@@ -266,6 +295,7 @@ const BlockDriver block_driver_file = {
     .is_protocol = true,
     .open = open_node,
     .reopen = reopen_node,
+    .set_access = set_access,
     .close = close_node,
     .read = read_node,
     .write = write_node,

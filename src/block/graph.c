@@ -45,6 +45,7 @@ void block_graph_free(BlockGraph *graph)
 void block_graph_remove_backend(BlockGraph *graph, const BlockBackend *backend)
 {
     g_ptr_array_remove(graph->backends, (gpointer)backend);
+    block_graph_settle_access(graph);
 }
 
 BlockBackend *block_graph_backend(const BlockGraph *graph, unsigned index)
@@ -71,6 +72,7 @@ void block_graph_hold(BlockGraph *graph, BlockNode *node)
 void block_graph_release(BlockGraph *graph, BlockNode *node)
 {
     g_ptr_array_remove(graph->held, node);
+    block_graph_settle_access(graph);
 }
 
 /* Looking */
@@ -321,6 +323,8 @@ BlockNode *block_graph_open(BlockGraph *graph, const BlockSpec *spec, unsigned f
     BlockNode *node = check.ok ? block_open_with(spec, flags, &lookup, error) : NULL;
     if (node) {
         give_names(graph, node);
+    } else {
+        block_graph_settle_access(graph); /* of a file that was to be a new format's */
     }
     return node;
 }
@@ -332,7 +336,8 @@ BlockNode *block_graph_add(BlockGraph *graph, const BlockSpec *spec, GError **er
                     "'node-name' must be specified for the root node");
         return NULL;
     }
-    BlockNode *node = block_graph_open(graph, spec, BLOCK_OPEN_WRITABLE, error);
+    BlockNode *node =
+        block_graph_open(graph, spec, BLOCK_OPEN_WRITABLE | BLOCK_OPEN_BY_USERS, error);
     if (node) {
         g_ptr_array_add(graph->owned, node);
     }
@@ -384,6 +389,7 @@ bool block_graph_del(BlockGraph *graph, const char *name, GError **error)
                     name);
         return false;
     }
+    block_graph_settle_access(graph);
     return true;
 }
 
@@ -508,6 +514,7 @@ void block_graph_replace(BlockGraph *graph, BlockNode *from, BlockNode *to)
         }
     }
     block_node_unref(from);
+    block_graph_settle_access(graph);
 }
 
 bool block_graph_snapshot(BlockGraph *graph, BlockNode *node, BlockNode *overlay, GError **error)

@@ -26,6 +26,13 @@ void block_graph_remove_backend(BlockGraph *graph, const BlockBackend *backend);
 /* NULL: past the last; no such id. Anonymous ones are not found by id. */
 BlockBackend *block_graph_backend(const BlockGraph *graph, unsigned index);
 BlockBackend *block_graph_find_backend(const BlockGraph *graph, const char *id);
+/* Has the files of all nodes locked as those above use them: who reads, writes, and does not let
+ * others write (QEMU's permissions). What adds users that may be refused calls it; the other
+ * changes of the graph do so themselves. False with @error: another process does not allow it; the
+ * caller takes its change back. */
+bool block_graph_update_access(BlockGraph *graph, GError **error);
+/* As block_graph_update_access(), after what only takes users away; the log tells of a failure. */
+void block_graph_settle_access(BlockGraph *graph);
 /* A node that a job uses and nobody else may know. The graph holds a reference. */
 void block_graph_hold(BlockGraph *graph, BlockNode *node);
 void block_graph_release(BlockGraph *graph, BlockNode *node);
@@ -33,7 +40,8 @@ void block_graph_release(BlockGraph *graph, BlockNode *node);
 /* Opens what @spec says, which has a "node-name", and gives it to the monitor. "file" and "backing"
  * may name nodes. Returns: borrowed; NULL with @error. */
 BlockNode *block_graph_add(BlockGraph *graph, const BlockSpec *spec, GError **error);
-/* Opens what @spec says, with references; a name that it gives is free. (transfer full) */
+/* Opens what @spec says, with references; a name that it gives is free. Until it is in the graph it
+ * is locked as for one who has it alone, but with BLOCK_OPEN_BY_USERS. (transfer full) */
 BlockNode *block_graph_open(BlockGraph *graph, const BlockSpec *spec, unsigned flags,
                             GError **error);
 /* Closes a node of the monitor's, which nobody uses. */

@@ -21,9 +21,9 @@
 
 enum { PERMISSION_READ, PERMISSION_WRITE };
 
-static int take(int fd, off_t byte)
+static int set_lock(int fd, off_t byte, short type)
 {
-    struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+    struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
     return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
 }
 
@@ -106,30 +106,43 @@ static bool refuse(int fd, const char *path, off_t byte, GError **error)
 {
     g_autofree char *holder = describe_holder(fd, byte);
     bool is_writer = byte == USED_BASE + PERMISSION_WRITE;
-    g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY, "image '%s' is in use by %s, which %s", path,
-                holder, is_writer ? "writes to it" : "allows no others to write to it");
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY,
+                "image '%s' is in use by %s, which %s; to use it at once, say so on both sides: "
+                "share-rw=on of disks, force-share or -U for reading",
+                path, holder, is_writer ? "writes to it" : "allows no others to write to it");
     return false;
 }
 
-/* Negative: the file system cannot lock; 0: done; else the byte that is in the way. */
-static int lock_and_check(int fd, bool writes, bool shares_write)
+static const struct {
+    unsigned access;
+    int own, other; /* bytes: locked for it; locked by those who do not allow it */
+} rules[] = {
+    { BLOCK_ACCESS_READ, USED_BASE + PERMISSION_READ, UNSHARED_BASE + PERMISSION_READ },
+    { BLOCK_ACCESS_WRITE, USED_BASE + PERMISSION_WRITE, UNSHARED_BASE + PERMISSION_WRITE },
+    { BLOCK_ACCESS_ALONE, UNSHARED_BASE + PERMISSION_WRITE, USED_BASE + PERMISSION_WRITE },
+};
+
+static void give_up(int fd, unsigned access)
 {
-    const struct {
-        bool is_wanted;
-        int own, other;
-    } rules[] = {
-        { true, USED_BASE + PERMISSION_READ, UNSHARED_BASE + PERMISSION_READ },
-        { writes, USED_BASE + PERMISSION_WRITE, UNSHARED_BASE + PERMISSION_WRITE },
-        { !shares_write, UNSHARED_BASE + PERMISSION_WRITE, USED_BASE + PERMISSION_WRITE },
-    };
     for (unsigned i = 0; i < G_N_ELEMENTS(rules); i++) {
-        int rc = rules[i].is_wanted ? take(fd, rules[i].own) : 0;
+        if (rules[i].access & access) {
+            (void)set_lock(fd, rules[i].own, F_UNLCK);
+        }
+    }
+}
+
+/* Negative: the file system cannot lock; 0: done; else the byte that is in the way. Both sides lock
+ * first and look then: of two that come at once at least one sees the other. */
+static int lock_and_check(int fd, unsigned access)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(rules); i++) {
+        int rc = rules[i].access & access ? set_lock(fd, rules[i].own, F_RDLCK) : 0;
         if (rc < 0) {
             return rc;
         }
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(rules); i++) {
-        int rc = rules[i].is_wanted ? is_held(fd, rules[i].other) : 0;
+        int rc = rules[i].access & access ? is_held(fd, rules[i].other) : 0;
         if (rc) {
             return rc < 0 ? rc : rules[i].other;
         }
@@ -137,20 +150,33 @@ static int lock_and_check(int fd, bool writes, bool shares_write)
     return 0;
 }
 
-bool block_lock_image(int fd, const char *path, bool writes, bool shares_write, GError **error)
+bool block_change_locks(int fd, const char *path, unsigned held, unsigned wanted, GError **error)
 {
-    int rc = lock_and_check(fd, writes, shares_write);
-    if (rc == -EAGAIN || rc == -EACCES) {
-        /* An exclusive lock, which QEMU's rules do not know. */
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY, "image '%s' is locked by another process",
-                    path);
-        return false;
-    }
-    if (rc < 0) {
+    unsigned added = wanted & ~held;
+    int rc = lock_and_check(fd, added);
+    if (rc < 0 && rc != -EAGAIN && rc != -EACCES) {
         log_warn("image '%s' cannot be locked: %s", path, g_strerror(-rc));
         return true;
     }
-    return rc == 0 || refuse(fd, path, rc, error);
+    if (rc == 0) {
+        give_up(fd, held & ~wanted);
+        return true;
+    }
+    give_up(fd, added);
+    if (rc > 0) {
+        return refuse(fd, path, rc, error);
+    }
+    /* An exclusive lock, which QEMU's rules do not know. */
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY, "image '%s' is locked by another process",
+                path);
+    return false;
+}
+
+bool block_lock_image(int fd, const char *path, bool writes, bool shares_write, GError **error)
+{
+    unsigned access = BLOCK_ACCESS_READ | (writes ? BLOCK_ACCESS_WRITE : 0) |
+                      (shares_write ? 0 : BLOCK_ACCESS_ALONE);
+    return block_change_locks(fd, path, 0, access, error);
 }
 
 void block_unlock_image(int fd)

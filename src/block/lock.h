@@ -5,15 +5,25 @@
 #include <glib.h>
 #include <stdbool.h>
 
+/* What whoever has an image open does with it, and wants of others. */
+enum {
+    BLOCK_ACCESS_READ = 1u << 0,
+    BLOCK_ACCESS_WRITE = 1u << 1,
+    BLOCK_ACCESS_ALONE = 1u << 2, /* nobody else writes */
+};
+
 /**
- * block_lock_image - lock an open image, and refuse what others do not allow
- * @fd:           open description that holds the locks until it is closed
- * @writes:       for writing too
- * @shares_write: others may write
+ * block_change_locks - lock an open image, and refuse what others do not allow
+ * @fd:     open description that holds the locks until it is closed
+ * @held:   BLOCK_ACCESS_...: what @fd has locked so far
+ * @wanted: the same: what it has locked afterwards
  *
- * Returns: false with @error naming the process in the way. A file system without locks gives a
- * warning and true.
+ * Returns: false with @error naming the process in the way; @held is what is locked then. A file
+ * system without locks gives a warning and true. Giving up what is held does not fail.
  */
+bool block_change_locks(int fd, const char *path, unsigned held, unsigned wanted, GError **error);
+
+/* The same, from nothing: for reading and, if it @writes, writing; @shares_write: so may others. */
 bool block_lock_image(int fd, const char *path, bool writes, bool shares_write, GError **error);
 
 /* Lets go of all locks that @fd's open description holds. */

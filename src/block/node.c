@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/log.h"
 #include "block/drivers.h"
+#include "block/lock.h"
 #include "gbase/error.h"
 #include "gbase/strutil.h"
 
@@ -214,7 +215,7 @@ static BlockNode *open_protocol(const BlockDriver *driver, const BlockSpec *spec
         /* On its own nobody writes to it yet; who is put above it says. */
         flags = (flags & ~(unsigned)BLOCK_OPEN_WRITABLE) | BLOCK_OPEN_AUTO;
     }
-    BlockNode *node = block_node_new(driver, NULL, flags);
+    BlockNode *node = block_node_new(driver, NULL, flags & ~(unsigned)BLOCK_OPEN_BY_USERS);
     node->name = g_strdup(block_spec_get(spec, "node-name"));
     node->spec = block_spec_copy(spec);
     if (driver->open(node, spec, flags, &first)) {
@@ -310,7 +311,7 @@ static BlockNode *open_backing(const BlockNode *node, const BlockSpec *spec, uns
     }
     block_spec_set_objects(sub, block_spec_objects(spec));
     unsigned keep = BLOCK_OPEN_SHARED | BLOCK_OPEN_UNLOCKED | BLOCK_OPEN_DIRECT |
-                    BLOCK_OPEN_NO_FLUSH | BLOCK_OPEN_NO_DATA | BLOCK_OPEN_AIO;
+                    BLOCK_OPEN_NO_FLUSH | BLOCK_OPEN_NO_DATA | BLOCK_OPEN_AIO | BLOCK_OPEN_BY_USERS;
     BlockNode *backing =
         open_at(sub, flags & keep, &(OpenContext){ at->depth + 1, at->lookup }, error);
     if (!backing && at->depth < LAYERS_NAMED) {
@@ -329,11 +330,34 @@ static bool wants_backing(const BlockNode *node, const BlockSpec *spec, unsigned
     return node->backing_name || backing || (spec && block_spec_has_sub(spec, "backing"));
 }
 
+bool block_node_passes_access(const BlockNode *node)
+{
+    return node->driver->is_filter || node->driver == &block_driver_raw;
+}
+
+unsigned block_format_access(const BlockNode *node)
+{
+    return BLOCK_ACCESS_READ | (block_node_is_writable(node) ? BLOCK_ACCESS_WRITE : 0) |
+           (node->flags & BLOCK_OPEN_SHARED ? 0 : BLOCK_ACCESS_ALONE);
+}
+
+/* What lies in the file below is this format's alone from before its first look on. */
+static bool lock_below(const BlockNode *node, GError **error)
+{
+    BlockNode *file = node->file;
+    while (file->file && block_node_passes_access(file)) {
+        file = file->file;
+    }
+    return block_node_passes_access(node) || !file->driver->set_access ||
+           file->driver->set_access(file, file->access | block_format_access(node), error);
+}
+
 /* A format over @file (taken, also on failure). */
 static BlockNode *open_format(const BlockDriver *driver, BlockNode *file, const BlockSpec *spec,
                               unsigned flags, const OpenContext *at, GError **error)
 {
-    BlockNode *node = block_node_new(driver, file->filename, flags);
+    unsigned own_flags = flags & ~(unsigned)BLOCK_OPEN_BY_USERS;
+    BlockNode *node = block_node_new(driver, file->filename, own_flags);
     node->file = file;
     node->spec = spec ? block_spec_copy(spec) : NULL;
     node->name = g_strdup(spec ? block_spec_get(spec, "node-name") : NULL);
@@ -341,8 +365,10 @@ static BlockNode *open_format(const BlockDriver *driver, BlockNode *file, const 
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
                     "Could not open '%s': format '%s' can be read only", node->filename,
                     driver->name);
+    } else if (flags & BLOCK_OPEN_BY_USERS && !lock_below(node, error)) {
+        /* The error names the file. */
     } else if (block_detect_zeroes_from(spec, flags, &node->detect_zeroes, error) &&
-               driver->open(node, spec, flags, error)) {
+               driver->open(node, spec, own_flags, error)) {
         if (!wants_backing(node, spec, flags)) {
             return node;
         }

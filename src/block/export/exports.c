@@ -187,6 +187,9 @@ static bool open_root(Export *export, const BlockExportOptions *options, BlockNo
         return false;
     }
     block_graph_add_backend(export->exports->graph, export->backend);
+    if (!block_graph_update_access(export->exports->graph, error)) {
+        return false;
+    }
     for (unsigned i = 0; i < options->bitmap_count; i++) {
         if (!take_bitmap(export, options, node, &options->bitmaps[i], error)) {
             return false;

@@ -148,7 +148,7 @@ bool job_claim(Job *job, BlockNode *node, GError **error)
     }
     g_ptr_array_add(job->claimed, block_node_ref(node));
     block_graph_hold(job->set->graph, node);
-    return true;
+    return block_graph_update_access(job->set->graph, error);
 }
 
 bool job_claim_chain(Job *job, BlockNode *top, BlockNode *base, GError **error)

@@ -83,17 +83,36 @@ static Device *find_serial_bus(Machine *machine, const char *name, GError **erro
     return NULL;
 }
 
-/* A drive that waited for its device may be exported meanwhile. */
-static bool may_use_drive(const Machine *machine, const MachineDevice *user,
-                          const MachineBackend *backend, GError **error)
+static bool is_named_drive(const MachineBackend *backend)
 {
-    if (!user || strcmp(backend->kind, "drive") != 0 ||
-        block_backend_is_anonymous(backend->object)) {
+    return strcmp(backend->kind, "drive") == 0 && !block_backend_is_anonymous(backend->object);
+}
+
+static void detach_drive(const Machine *machine, const MachineBackend *backend)
+{
+    block_backend_set_attached(backend->object, false, false);
+    block_graph_settle_access(machine->graph);
+}
+
+/* A drive that waited for its device may be exported, or in use by another process, meanwhile. */
+static bool attach_drive(const Machine *machine, const MachineDevice *user,
+                         const MachineBackend *backend, GError **error)
+{
+    if (!user || !is_named_drive(backend) || block_backend_is_attached(backend->object)) {
         return true;
     }
-    return block_graph_check_root(machine->graph, block_backend_node(backend->object),
-                                  !block_backend_is_readonly(backend->object),
-                                  machine_shares_writes(user->device), error);
+    bool shares_writes = machine_shares_writes(user->device);
+    if (!block_graph_check_root(machine->graph, block_backend_node(backend->object),
+                                !block_backend_is_readonly(backend->object), shares_writes,
+                                error)) {
+        return false;
+    }
+    block_backend_set_attached(backend->object, true, shares_writes);
+    if (!block_graph_update_access(machine->graph, error)) {
+        detach_drive(machine, backend);
+        return false;
+    }
+    return true;
 }
 
 void *machine_use_backend(Machine *machine, const MachineDevice *user, const char *kind,
@@ -126,7 +145,7 @@ void *machine_use_backend(Machine *machine, const MachineDevice *user, const cha
                     name);
         return NULL;
     }
-    if (!may_use_drive(machine, user, backend, error)) {
+    if (!attach_drive(machine, user, backend, error)) {
         return NULL;
     }
     if (!backend->is_shareable) {
@@ -149,7 +168,9 @@ void machine_leave_backends(const MachineDevice *user)
             continue;
         }
         backend->user = NULL;
-        if (!strcmp(backend->kind, "drive") && block_backend_is_anonymous(backend->object)) {
+        if (is_named_drive(backend)) {
+            detach_drive(machine, backend);
+        } else if (!strcmp(backend->kind, "drive")) {
             block_graph_remove_backend(machine->graph, backend->object);
             g_ptr_array_remove_index(machine->backends, i - 1);
             backend_free(backend);

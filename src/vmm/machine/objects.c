@@ -108,12 +108,19 @@ static void free_drive(void *object)
 
 bool machine_open_drive(Machine *machine, const BlockOptions *options, GError **error)
 {
-    BlockBackend *backend = block_backend_open(options, machine->loop, error);
+    BlockOptions in_graph = *options;
+    in_graph.is_in_graph = true;
+    BlockBackend *backend = block_backend_open(&in_graph, machine->loop, error);
     if (!backend) {
         return false;
     }
     block_backend_set_error_hook(backend, on_block_error, machine);
     block_graph_add_backend(machine->graph, backend);
+    if (!block_graph_update_access(machine->graph, error)) {
+        block_graph_remove_backend(machine->graph, backend);
+        block_backend_close(backend);
+        return false;
+    }
     /* The node's name may be another node's one day: devices do not find the drive by it. */
     g_autofree char *name = g_strconcat(options->is_anonymous ? "#" : "", options->id, NULL);
     machine_add_backend(machine, "drive", name, backend, free_drive);

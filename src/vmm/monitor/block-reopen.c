@@ -282,5 +282,8 @@ JsonNode *qmp_run_blockdev_reopen(MonitorSession *session, JsonObject *arguments
             break;
         }
     }
+    if (graph) {
+        block_graph_settle_access(graph);
+    }
     return NULL;
 }

@@ -302,7 +302,8 @@ static const char *const cache_choices[] = { "auto", "on", "off", NULL };
         BLK_BOOL("discard", offers_discard, "on", "offer discard requests"),                       \
         BLK_BOOL("write-zeroes", offers_write_zeroes, "on", "offer write-zeroes requests"),        \
         BLK_BOOL("config-wce", offers_config_wce, "on", "let the driver switch the write cache"),  \
-        BLK_BOOL("share-rw", shares_writes, "off", "others of this machine may write to the node")
+        BLK_BOOL("share-rw", shares_writes, "off",                                                 \
+                 "others may write to the node, or to its raw image from another process")
 
 static const Property pci_properties[] = { BLK_PROPERTIES, VIRTIO_PCI_PROPERTIES, { 0 } };
 static const Property mmio_properties[] = { BLK_PROPERTIES, VIRTIO_MMIO_PROPERTIES, { 0 } };
