@@ -52,6 +52,14 @@ def state_of(client, dom):
     return client.call("DOMAIN_GET_STATE", dom=dom, flags=0)["state"]
 
 
+def destroy(client, dom):
+    """It may have ended by itself, just before too."""
+    try:
+        client.call("DOMAIN_DESTROY", dom=dom)
+    except rpc.RpcError as error:
+        assert error.code == 55, error
+
+
 def run_calls(daemon, folder, count):
     rng = random.Random(int(os.environ.get("LODGE_SEED", "1")))
     disk = folder / "disk.img"
@@ -66,8 +74,7 @@ def run_calls(daemon, folder, count):
     rss = None
     for i in range(count):
         if i % 100 == 0:
-            if state_of(client, dom) != 5:
-                client.call("DOMAIN_DESTROY", dom=dom)
+            destroy(client, dom)
             client.call("DOMAIN_DEFINE_XML", xml=xml)  # calls have changed what is defined
         if i % 20 == 0 and state_of(client, dom) == 5:
             for _ in range(5):
@@ -87,10 +94,7 @@ def run_calls(daemon, folder, count):
     assert starts and answered > count // 20, (starts, answered)
     assert daemon.is_sanitized() or daemon.rss_kib() - rss < 32 << 10
     for each in (dom, good):
-        try:
-            client.call("DOMAIN_DESTROY", dom=each)
-        except rpc.RpcError as error:
-            assert error.code == 55, error
+        destroy(client, each)
     print(f"{count} calls, {answered} answered with a result, {starts} starts")
     client.call("DOMAIN_UNDEFINE", dom=dom)
     client.close()
