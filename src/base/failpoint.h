@@ -2,7 +2,7 @@
  *
  * The failpoint() of this library does nothing. A program for tests defines one of its own, which
  * the linker takes instead (tests/daemon/lodged-failpoints.c). The names are listed in
- * tests/daemon/test_crash.py. SPDX-License-Identifier: GPL-2.0-or-later */
+ * tests/daemon/test_crash.py and test_helpers.py. SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef LODGE_BASE_FAILPOINT_H
 #define LODGE_BASE_FAILPOINT_H
 

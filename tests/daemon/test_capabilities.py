@@ -116,13 +116,10 @@ EXPLAINED = {
     "graphics/type": ({"sdl", "spice", "egl-headless", "dbus"}, NOT_YET),
     "rng/backendModel": ({"egd"}, NOT_YET),
     "memoryBacking/sourceType": ({"file"}, "memfd is what it is used for"),
-    "filesystem/driverType": ({"path", "handle", "virtiofs"}, NOT_YET),
+    "filesystem/driverType": ({"path", "handle"}, NOT_YET),
     "hostdev/startupPolicy": ({"default"}, "the word is not written"),
     "hostdev/subsysType": ({"scsi"}, NOT_YET),
     "redirdev/bus": ({"usb"}, NOT_YET),
-    "tpm/model": ({"tpm-tis", "tpm-crb"}, NOT_YET),
-    "tpm/backendModel": ({"passthrough", "emulator"}, NOT_YET),
-    "tpm/backendVersion": ({"1.2", "2.0"}, NOT_YET),
     "features": ({"backup", "backingStoreInput"}, "no backup; chains are read from the images"),
 }
 

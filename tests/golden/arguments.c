@@ -41,10 +41,20 @@ static int no_vsock(void *opaque, DomainVsock *vsock, GError **error)
     return open_nothing();
 }
 
+static int no_device(void *opaque, const char *path, int flags, GError **error)
+{
+    return open_nothing();
+}
+
 static bool no_hostdev(void *opaque, DomainHostdev *hostdev, int *out_fd, GError **error)
 {
     *out_fd = hostdev->type == HOSTDEV_USB ? open_nothing() : -1;
     return hostdev->type != HOSTDEV_USB || *out_fd >= 0;
+}
+
+static int no_helper(void *opaque, DomainDevice *device, GError **error)
+{
+    return open_nothing();
 }
 
 static const CommandLineOps nothing = {
@@ -54,6 +64,9 @@ static const CommandLineOps nothing = {
     .open_tap = no_tap,
     .open_vsock = no_vsock,
     .take_hostdev = no_hostdev,
+    .open_device = no_device,
+    .connect_unix = no_socket,
+    .start_helper = no_helper,
 };
 
 static void write_argument(const char *text)

@@ -222,7 +222,8 @@ static void fill_tpm(DomainTpm *tpm)
         tpm->model = TPM_TIS;
     }
     if (tpm->backend == TPM_EMULATOR && tpm->version == TPM_VERSION_NONE) {
-        tpm->version = TPM_VERSION_2_0;
+        /* As libvirt 9.0: what is not said, is old. */
+        tpm->version = tpm->model == TPM_TIS ? TPM_VERSION_1_2 : TPM_VERSION_2_0;
     }
 }
 

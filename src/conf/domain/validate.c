@@ -336,10 +336,113 @@ static bool check_devices(const DomainDef *def, GError **error)
     return true;
 }
 
+static bool check_tpm(const DomainTpm *tpm, const DomainDef *def, GError **error)
+{
+    bool is_power = def->os.arch && g_str_has_prefix(def->os.arch, "ppc64");
+    if (tpm->model == TPM_CRB && tpm->version == TPM_VERSION_1_2) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "model 'tpm-crb' is no TPM of version 1.2; use version='2.0' or 'tpm-tis'");
+        return false;
+    }
+    if ((tpm->model == TPM_SPAPR || tpm->model == TPM_SPAPR_PROXY) && !is_power) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "TPM model '%s' is for pSeries machines; use 'tpm-crb' or 'tpm-tis'",
+                       domain_name(tpm_model, tpm->model));
+        return false;
+    }
+    if (tpm->active_pcr_banks && tpm->version != TPM_VERSION_2_0) {
+        conf_error_set(error, CONF_ERROR_XML, "<active_pcr_banks> needs a TPM of version 2.0");
+        return false;
+    }
+    return true;
+}
+
+static bool check_tpms(const DomainDef *def, GError **error)
+{
+    const XmlList *tpms = DEVICES(def, DEVICE_TPM);
+    unsigned n = 0;
+    for (unsigned i = 0; i < tpms->count; i++) {
+        const DomainTpm *tpm = tpms->item[i];
+        n += tpm->model != TPM_SPAPR_PROXY;
+        if (!check_tpm(tpm, def, error)) {
+            return false;
+        }
+    }
+    if (n > 1) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED, "only one <tpm> is supported");
+    }
+    return n <= 1;
+}
+
+/* Whether all memory can be mapped by another process too. */
+static bool has_shared_memory(const DomainDef *def)
+{
+    bool by_default = def->memory_backing.access == NUMA_ACCESS_SHARED;
+    const DomainCpu *cpu = def->cpu;
+    for (unsigned i = 0; cpu != NULL && i < cpu->cells.count; i++) {
+        const DomainNumaCell *cell = cpu->cells.item[i];
+        if (cell->access ? cell->access != NUMA_ACCESS_SHARED : !by_default) {
+            return false;
+        }
+    }
+    return by_default || (cpu != NULL && cpu->cells.count > 0);
+}
+
+static bool check_virtiofs(const DomainFilesystem *fs, const DomainDef *def, GError **error)
+{
+    const char *wrong = fs->type != FS_MOUNT ? "type='mount' alone"
+                        : fs->access && fs->access != FS_ACCESS_PASSTHROUGH
+                            ? "accessmode='passthrough' alone"
+                        : fs->multidevs          ? "no multidevs"
+                        : fs->fmode || fs->dmode ? "no fmode or dmode"
+                        : fs->model              ? "no model"
+                        : fs->is_readonly ? "no <readonly/>; make the folder read-only on the host"
+                                          : NULL;
+    if (wrong != NULL) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED, "filesystem '%s': virtiofs has %s",
+                       fs->target_dir, wrong);
+        return false;
+    }
+    if (fs->source_dir == NULL && fs->source_socket == NULL) {
+        conf_error_set(error, CONF_ERROR_NO_SOURCE, "filesystem '%s': <source> is missing",
+                       fs->target_dir);
+        return false;
+    }
+    if (!has_shared_memory(def)) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "filesystem '%s': virtiofs needs memory that virtiofsd can map too: add "
+                       "<memoryBacking><source type='memfd'/><access mode='shared'/>"
+                       "</memoryBacking> to the domain",
+                       fs->target_dir);
+        return false;
+    }
+    return true;
+}
+
+static bool check_filesystems(const DomainDef *def, GError **error)
+{
+    const XmlList *list = DEVICES(def, DEVICE_FILESYSTEM);
+    for (unsigned i = 0; i < list->count; i++) {
+        const DomainFilesystem *fs = list->item[i];
+        if (fs->driver == FS_DRIVER_VIRTIOFS && !check_virtiofs(fs, def, error)) {
+            return false;
+        }
+        for (unsigned j = 0; j < i; j++) {
+            const DomainFilesystem *other = list->item[j];
+            if (g_strcmp0(fs->target_dir, other->target_dir) == 0) {
+                conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                               "two filesystems have the target '%s'", fs->target_dir);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 bool domain_def_validate(const DomainDef *def, GError **error)
 {
     return check_name(def, error) && check_identity(def, error) && check_os(def, error) &&
            check_vcpus(def, error) && domain_def_check_vcpus(def, error) &&
            check_memory(def, error) && check_tuning(def, error) && check_disks(def, error) &&
-           check_devices(def, error);
+           check_devices(def, error) && check_tpms(def, error) && check_filesystems(def, error);
 }

@@ -212,13 +212,15 @@ static char *memory_object(const CommandLine *line, const char *id, guint64 size
     const DomainHugepage *page = backing->pages.count ? backing->pages.item[0] : NULL;
     bool is_huge = backing->has_hugepages || page_kib;
     page_kib = page_kib ? page_kib : page ? page->size : 0;
-    DomainMemorySource source = is_huge || backing->source == MEMORY_SOURCE_MEMFD
+    access = access ? access : backing->access;
+    /* Other processes that map QEMU's memory do so by a file. */
+    bool is_shared = access == NUMA_ACCESS_SHARED && line->engine == ENGINE_QEMU;
+    DomainMemorySource source = is_huge || is_shared || backing->source == MEMORY_SOURCE_MEMFD
                                     ? MEMORY_SOURCE_MEMFD
                                     : MEMORY_SOURCE_ANONYMOUS;
     GString *text =
         g_string_new(device_table_word(PROPERTY_MEMORY_SOURCE, (int)source, line->engine));
     g_string_append_printf(text, ",id=%s,size=%" G_GUINT64_FORMAT "k", id, size_kib);
-    access = access ? access : backing->access;
     if (access || source == MEMORY_SOURCE_MEMFD) {
         g_string_append_printf(text, ",share=%s", access == NUMA_ACCESS_SHARED ? "on" : "off");
     }

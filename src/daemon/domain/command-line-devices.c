@@ -623,6 +623,13 @@ static bool add_simple(CommandLine *line, DomainDevice *device, GError **error)
     return true;
 }
 
+static bool add_filesystem(CommandLine *line, DomainDevice *device, GError **error)
+{
+    const DomainFilesystem *fs = (const DomainFilesystem *)device;
+    return fs->driver == FS_DRIVER_VIRTIOFS ? line_add_virtiofs(line, device, error)
+                                            : add_simple(line, device, error);
+}
+
 typedef bool (*AddDevice)(CommandLine *line, DomainDevice *device, GError **error);
 
 static AddDevice adder_of(DomainDeviceKind kind)
@@ -650,6 +657,10 @@ static AddDevice adder_of(DomainDeviceKind kind)
         return line_add_hostdev;
     case DEVICE_VSOCK:
         return line_add_vsock;
+    case DEVICE_TPM:
+        return line_add_tpm;
+    case DEVICE_FILESYSTEM:
+        return add_filesystem;
     default:
         return add_simple;
     }

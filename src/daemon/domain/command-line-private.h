@@ -67,6 +67,10 @@ bool line_add_vsock(CommandLine *line, DomainDevice *device, GError **error);
 /* ",bus=usb.0,port=1" (transfer full) */
 char *line_usb_address(const DomainDevice *device);
 
+/* Devices that another process serves: command-line-helper.c. */
+bool line_add_tpm(CommandLine *line, DomainDevice *device, GError **error);
+bool line_add_virtiofs(CommandLine *line, DomainDevice *device, GError **error);
+
 /* ",bus=pci.1,addr=0x0" for a PCI address, or "". (transfer full) */
 char *line_address(const CommandLine *line, const DomainDevice *device);
 

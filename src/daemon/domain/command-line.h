@@ -18,6 +18,11 @@ typedef struct CommandLineOps {
      * @path itself; -1 without @error where it can. */
     int (*lend_file)(void *opaque, const char *path, GError **error);
     int (*listen_unix)(void *opaque, const char *path, GError **error);
+    /* A device node as it is, never made. @flags: of open(). */
+    int (*open_device)(void *opaque, const char *path, int flags, GError **error);
+    int (*connect_unix)(void *opaque, const char *path, GError **error);
+    /* Starts the process that does the device's work; the engine's end of the connection to it. */
+    int (*start_helper)(void *opaque, DomainDevice *device, GError **error);
     bool has_images; /* what open_disk gave may be read, for its backing files */
     int (*open_tap)(void *opaque, DomainInterface *interface, GError **error);
     /* As host_vsock_open() and host_device_take(). */

@@ -4,6 +4,9 @@
 #include "daemon/domain/command-line.h"
 #include "daemon/domain/guest-firmware.h"
 #include "daemon/domain/handlers.h"
+#include "daemon/domain/runtime.h"
+#include "daemon/domain/tpm.h"
+#include "daemon/domain/virtiofs.h"
 #include "daemon/host/engine.h"
 #include "gbase/error.h"
 
@@ -19,8 +22,8 @@ enum {
     UNDEFINE_NVRAM = 1 << 2,
     UNDEFINE_KEEP_NVRAM = 1 << 3,
     UNDEFINE_CHECKPOINTS = 1 << 4,
-    UNDEFINE_TPM = 1 << 5,
-    UNDEFINE_KEEP_TPM = 1 << 6,
+    UNDEFINE_TPM = TPM_FLAG_REMOVE,
+    UNDEFINE_KEEP_TPM = TPM_FLAG_KEEP,
     UNDEFINE_ALL = (1 << 7) - 1,
 };
 
@@ -110,7 +113,7 @@ static bool define(DaemonCall *call, const char *xml, uint32_t flags, RemoteDoma
     }
     g_autoptr(DomainDef) def =
         domain_def_parse(xml, parse, service_environment(service), warnings, error);
-    if (!def || !check_machine(service, def, error)) {
+    if (!def || !check_machine(service, def, error) || !virtiofs_check(def, error)) {
         return false;
     }
     log_warnings(warnings, def->name);
@@ -157,6 +160,7 @@ static bool undefine_locked_job(Domain *domain, uint32_t flags, GError **error)
         def ? guest_firmware_nvram_path(def, domain->service->nvram_dir) : NULL;
     bool has_nvram = nvram && g_file_test(nvram, G_FILE_TEST_EXISTS);
     g_autofree char *name = g_strdup(domain->name);
+    g_autoptr(DomainDef) removed = def ? domain_def_copy(def) : NULL;
     g_mutex_unlock(&domain->lock);
     if (!persistent) {
         daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
@@ -188,7 +192,14 @@ static bool undefine_locked_job(Domain *domain, uint32_t flags, GError **error)
     service_config_changed_locked(domain, NULL, NULL);
     domain_emit_locked(domain, EVENT_UNDEFINED, UNDEFINED_REMOVED);
     active = domain_is_active_locked(domain);
+    if (active && domain->live) {
+        tpm_forget_later(domain->live, flags);
+        status_write_locked(domain, NULL);
+    }
     g_mutex_unlock(&domain->lock);
+    if (!active && removed) {
+        tpm_forget(domain->service->daemon, removed, flags);
+    }
     if (!active) {
         service_remove(domain->service, domain);
     }
@@ -204,6 +215,11 @@ static bool undefine(DaemonCall *call, const RemoteDomain *dom, uint32_t flags, 
         daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
                          "Requested operation is not valid: nvram and keep-nvram exclude each "
                          "other");
+        return false;
+    }
+    if ((flags & UNDEFINE_TPM) && (flags & UNDEFINE_KEEP_TPM)) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
+                         "Requested operation is not valid: tpm and keep-tpm exclude each other");
         return false;
     }
     g_autoptr(Domain) domain = call_domain(call, dom, error);

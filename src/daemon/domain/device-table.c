@@ -13,8 +13,10 @@ const DevicePropertyInfo device_properties[DEVICE_PROPERTIES] = {
     [PROPERTY_HOSTDEV_TYPE] = { "hostdev", "subsysType", &hostdev_type_names },
     [PROPERTY_RNG_MODEL] = { "rng", "model", &virtio_model_names },
     [PROPERTY_RNG_BACKEND] = { "rng", "backendModel", &rng_backend_names },
-    [PROPERTY_FILESYSTEM] = { "filesystem" },
-    [PROPERTY_TPM] = { "tpm" },
+    [PROPERTY_FILESYSTEM] = { "filesystem", "driverType", &fs_driver_names },
+    [PROPERTY_TPM] = { "tpm", "model", &tpm_model_names },
+    [PROPERTY_TPM_BACKEND] = { "tpm", "backendModel", &tpm_backend_names },
+    [PROPERTY_TPM_VERSION] = { "tpm", "backendVersion", &tpm_version_names },
     [PROPERTY_REDIRDEV] = { "redirdev" },
     [PROPERTY_CHANNEL] = { "channel", "type", &chardev_type_names },
     [PROPERTY_MEMORY_SOURCE] = { NULL, NULL, &memory_source_names },
@@ -82,6 +84,19 @@ const DeviceValue device_values[] = {
 
     { PROPERTY_RNG_BACKEND, RNG_RANDOM, BOTH("rng-random"), "virtio-rng-device" },
     { PROPERTY_RNG_BACKEND, RNG_BUILTIN, BOTH("rng-builtin"), "virtio-rng-device" },
+
+    { PROPERTY_FILESYSTEM, FS_DRIVER_VIRTIOFS, QEMU("vhost-user-fs"), "vhost-user-fs-device" },
+
+    { PROPERTY_TPM, TPM_TIS, QEMU("tpm-tis"), "tpm-tis" },
+    { PROPERTY_TPM, TPM_CRB, QEMU("tpm-crb"), "tpm-crb" },
+    { PROPERTY_TPM, TPM_SPAPR, QEMU("tpm-spapr"), "tpm-spapr" },
+
+    { PROPERTY_TPM_BACKEND, TPM_PASSTHROUGH, QEMU("passthrough"), "tpm-tis" },
+    { PROPERTY_TPM_BACKEND, TPM_EMULATOR, QEMU("emulator"), "tpm-tis" },
+    { PROPERTY_TPM_BACKEND, TPM_EXTERNAL, QEMU("emulator"), "tpm-tis" },
+
+    { PROPERTY_TPM_VERSION, TPM_VERSION_1_2, QEMU(""), "tpm-tis" },
+    { PROPERTY_TPM_VERSION, TPM_VERSION_2_0, QEMU("--tpm2"), "tpm-tis" },
 
     { PROPERTY_CHANNEL, CHARDEV_PTY, BOTH("pty"), "virtserialport" },
     { PROPERTY_CHANNEL, CHARDEV_UNIX, BOTH("socket"), "virtserialport" },

@@ -184,6 +184,13 @@ static bool update_live(DomainChange *change, const DomainDevice *wanted, bool f
                         GError **error)
 {
     g_autoptr(GError) reason = NULL;
+    if (wanted->kind == DEVICE_TPM || wanted->kind == DEVICE_FILESYSTEM) {
+        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                         "unsupported configuration: nothing of a device '%s' can be changed while "
+                         "the guest runs; use --config",
+                         domain_device_kind_name(wanted->kind));
+        return false;
+    }
     if (!hotplug_update(change->domain, change->monitor, wanted, force, &reason)) {
         recode_missing(wanted, DAEMON_ERROR_INTERNAL, DAEMON_ERROR_DEVICE_MISSING, reason);
         g_propagate_error(error, g_steal_pointer(&reason));

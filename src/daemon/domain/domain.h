@@ -104,6 +104,10 @@ typedef struct DomainRuntime {
     unsigned owner_handle;
     bool has_foreign_commands; /* a client spoke to the monitor itself */
     struct PerfCounters *perf; /* or NULL */
+    GPtrArray *helpers;        /* of HelperProcess: see helper-process.h */
+    LoopTimer *helper_timer;   /* or NULL */
+    bool awaits_helpers;       /* the process has ended, and they have not */
+    bool has_killed_helpers;   /* while so */
 } DomainRuntime;
 
 /* What a guest does with a device that is to go. */

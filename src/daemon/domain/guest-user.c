@@ -60,12 +60,13 @@ bool guest_user_prepare(Domain *domain, ProcessSpec *spec, GError **error)
     if (!has_users(domain)) {
         return true;
     }
-    for (unsigned i = 0; i < daemon->guest_uid_count; i++) {
+    /* Its helpers may have it already. */
+    spec->uid = domain->runtime->uid ? domain->runtime->uid : (uid_t)-1;
+    for (unsigned i = 0; i < daemon->guest_uid_count && spec->uid == (uid_t)-1; i++) {
         uid_t uid = daemon->guest_uid_first +
                     ((unsigned)MAX(domain->id, 1) - 1 + i) % daemon->guest_uid_count;
         if (!is_taken(domain->service, domain, uid)) {
             spec->uid = uid;
-            break;
         }
     }
     if (spec->uid == (uid_t)-1) {

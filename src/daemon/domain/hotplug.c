@@ -1,13 +1,13 @@
 /* Hot-plug: arguments of devices run as monitor commands.
  *
- * Left out: devices that take a back end of the host's own (filesystem, TPM, shmem), and
- * those of buses without hot-plug (ISA, IDE, SATA).
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * Left out: TPMs, shared memory, folders but by virtiofs, and devices of buses without hot-plug
+ * (ISA, IDE, SATA). SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/hotplug.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "daemon/domain/blocks.h"
+#include "daemon/domain/helper-process.h"
 #include "daemon/domain/host-devices.h"
 #include "daemon/domain/interfaces.h"
 #include "daemon/domain/json-peer.h"
@@ -381,6 +381,9 @@ bool hotplug_check(const DomainDevice *device, GError **error)
     case DEVICE_HOSTDEV:
     case DEVICE_VSOCK:
         break;
+    case DEVICE_FILESYSTEM:
+        ok = ((const DomainFilesystem *)device)->driver == FS_DRIVER_VIRTIOFS;
+        break;
     default:
         ok = false;
     }
@@ -479,6 +482,7 @@ static void note_pty(DomainDevice *device, const char *pty)
 /* What does not go with a descriptor, as a tap does: macvtap links, devices of the host. */
 static void release(Domain *domain, const DomainDevice *device)
 {
+    helper_stop(domain, device->alias);
     if (device->kind == DEVICE_HOSTDEV) {
         host_device_return(&host_tree, domain->runtime->dir, (const DomainHostdev *)device);
     }
@@ -608,6 +612,7 @@ static void remove_backend(QmpClient *monitor, const DomainDevice *device)
         { DEVICE_CHANNEL, "chardev-remove", "char" },
         { DEVICE_CONSOLE, "chardev-remove", "char" },
         { DEVICE_RNG, "object-del", "obj" },
+        { DEVICE_FILESYSTEM, "chardev-remove", "chr-vu-" },
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(backends); i++) {
         g_autoptr(GError) error = NULL;

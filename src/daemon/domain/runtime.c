@@ -7,11 +7,13 @@
 #include "base/log.h"
 #include "daemon/client.h"
 #include "daemon/domain/agent.h"
+#include "daemon/domain/helper-process.h"
 #include "daemon/domain/host-devices.h"
 #include "daemon/domain/json-peer.h"
 #include "daemon/domain/macvtap.h"
 #include "daemon/domain/monitor-events.h"
 #include "daemon/domain/perf.h"
+#include "daemon/domain/tpm.h"
 #include "daemon/domain/tuning.h"
 #include "daemon/error.h"
 #include "gbase/error.h"
@@ -40,19 +42,21 @@ DomainRuntime *runtime_new(Domain *domain, const char *run_dir, int id)
     runtime->monitor_path = g_strdup_printf("%s/monitor.sock", runtime->dir);
     runtime->ptys = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     runtime->vcpu_tids = g_array_new(FALSE, TRUE, sizeof(pid_t));
+    runtime->helpers = helper_list_new();
     return runtime;
 }
 
 void runtime_free(DomainRuntime *runtime)
 {
     if (runtime) {
-        lodge_assert(!runtime->monitor && !runtime->exit_watch);
+        lodge_assert(!runtime->monitor && !runtime->exit_watch && !runtime->helper_timer);
         process_clear(&runtime->process);
         perf_free(runtime->perf);
         g_free(runtime->dir);
         g_free(runtime->monitor_path);
         g_hash_table_unref(runtime->ptys);
         g_array_unref(runtime->vcpu_tids);
+        g_ptr_array_unref(runtime->helpers);
         g_free(runtime);
     }
 }
@@ -113,6 +117,7 @@ void runtime_ended(Domain *domain)
     }
     loop_unwatch(runtime->exit_watch);
     runtime->exit_watch = NULL;
+    helpers_clear(runtime);
     QmpClient *monitor = g_steal_pointer(&runtime->monitor);
     g_autoptr(Cgroup) group = tuning_group_locked(domain);
     int detail = 0;
@@ -130,12 +135,15 @@ void runtime_ended(Domain *domain)
     g_mutex_lock(&domain->lock);
     domain_emit_locked(domain, EVENT_STOPPED, detail);
     domain->runtime = NULL;
-    g_clear_pointer(&domain->live, domain_def_free);
     bool is_gone = !domain->is_persistent;
+    g_autoptr(DomainDef) ended = g_steal_pointer(&domain->live);
     g_cond_broadcast(&domain->device_event);
     g_mutex_unlock(&domain->lock);
     leave_owner(domain, runtime);
     runtime_free(runtime);
+    if (is_gone && ended) {
+        tpm_forget(domain->service->daemon, ended, 0);
+    }
     service_deactivate(domain->service, domain);
     if (is_gone) {
         service_remove(domain->service, domain);
@@ -169,7 +177,7 @@ static bool leave_to_starter(Domain *domain)
 
 static void on_exit_ready(void *opaque, uint32_t events)
 {
-    if (!leave_to_starter(opaque)) {
+    if (!leave_to_starter(opaque) && !helpers_await_end(opaque)) {
         runtime_ended(opaque);
     }
 }
@@ -187,6 +195,7 @@ static void start_exit_watch(void *opaque)
     g_mutex_lock(&domain->lock);
     call->watch = loop_watch(loop, domain->runtime->process.pidfd, EPOLLIN, on_exit_ready, domain);
     domain->runtime->exit_watch = call->watch;
+    helpers_watch_locked(domain);
     g_mutex_unlock(&domain->lock);
 }
 
@@ -239,7 +248,7 @@ bool domain_kill(Domain *domain, bool graceful, GError **error)
     return true;
 }
 
-static int connect_path(const char *path)
+int runtime_connect_unix(const char *path)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     if (strlen(path) >= sizeof(address.sun_path)) {
@@ -269,7 +278,7 @@ bool runtime_connect_monitor(Domain *domain, GError **error)
         daemon_error_set(error, DAEMON_ERROR_OPERATION_FAILED, "the guest's process ended");
         return false;
     }
-    int fd = connect_path(path);
+    int fd = runtime_connect_unix(path);
     if (fd < 0) {
         lodge_error_set_errno(error, fd, "cannot connect to the monitor '%s'", path);
         return false;

@@ -45,6 +45,9 @@ void runtime_remove_folder(const char *path);
 /* Begins to watch for the end of the process. Any thread, without locks. */
 bool runtime_watch_exit(Domain *domain, GError **error);
 
+/* A stream connected to the socket @path (transfer full), or -errno. */
+int runtime_connect_unix(const char *path);
+
 /* Connects the monitor by the runtime's path; runtime_refresh() comes next. False with @error. Not
  * on the loop. */
 bool runtime_connect_monitor(Domain *domain, GError **error);

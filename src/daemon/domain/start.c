@@ -10,14 +10,17 @@
 #include "daemon/domain/fd-groups.h"
 #include "daemon/domain/guest-firmware.h"
 #include "daemon/domain/guest-user.h"
+#include "daemon/domain/helper-process.h"
 #include "daemon/domain/host-devices.h"
 #include "daemon/domain/hotplug.h"
 #include "daemon/domain/memory.h"
 #include "daemon/domain/perf.h"
 #include "daemon/domain/runtime.h"
 #include "daemon/domain/tap.h"
+#include "daemon/domain/tpm.h"
 #include "daemon/domain/tuning.h"
 #include "daemon/domain/vcpus.h"
+#include "daemon/domain/virtiofs.h"
 #include "daemon/error.h"
 #include "gbase/error.h"
 
@@ -172,6 +175,34 @@ static bool take_hostdev(void *opaque, DomainHostdev *hostdev, int *out_fd, GErr
     return host_device_take(&host_tree, &claim, hostdev, out_fd, error);
 }
 
+static int open_device(void *opaque, const char *path, int flags, GError **error)
+{
+    int fd = open(path, flags | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
+        daemon_error_set(error, DAEMON_ERROR_SYSTEM, "Could not open device '%s': %s", path,
+                         g_strerror(errno));
+    }
+    return fd;
+}
+
+static int connect_unix(void *opaque, const char *path, GError **error)
+{
+    int fd = runtime_connect_unix(path);
+    if (fd < 0) {
+        daemon_error_set(error, DAEMON_ERROR_SYSTEM,
+                         "Cannot connect to the socket '%s': %s; start what listens there first",
+                         path, g_strerror(-fd));
+        return -1;
+    }
+    return fd;
+}
+
+static int start_helper(void *opaque, DomainDevice *device, GError **error)
+{
+    return device->kind == DEVICE_TPM ? tpm_start(opaque, (const DomainTpm *)device, error)
+                                      : virtiofs_start(opaque, (DomainFilesystem *)device, error);
+}
+
 const CommandLineOps domain_resources = {
     .open_vsock = open_vsock,
     .take_hostdev = take_hostdev,
@@ -180,6 +211,9 @@ const CommandLineOps domain_resources = {
     .open_file = open_file,
     .listen_unix = listen_unix,
     .open_tap = tap_open,
+    .open_device = open_device,
+    .connect_unix = connect_unix,
+    .start_helper = start_helper,
     .has_images = true,
 };
 
@@ -444,9 +478,11 @@ static void drop_runtime(Domain *domain)
 {
     g_mutex_lock(&domain->lock);
     DomainRuntime *runtime = g_steal_pointer(&domain->runtime);
-    g_clear_pointer(&domain->live, domain_def_free);
+    g_autoptr(DomainDef) live = g_steal_pointer(&domain->live);
+    bool is_gone = !domain->is_persistent;
     domain_set_state_locked(domain, DOMAIN_SHUTOFF, SHUTOFF_FAILED);
     g_mutex_unlock(&domain->lock);
+    helpers_clear(runtime);
     cleanup_close(&runtime->process.go_fd);
     runtime->process.go_fd = -1;
     process_wait(&runtime->process, 5000);
@@ -454,6 +490,9 @@ static void drop_runtime(Domain *domain)
     status_remove(domain);
     runtime_remove_folder(runtime->dir);
     runtime_free(runtime);
+    if (is_gone && live) {
+        tpm_forget(domain->service->daemon, live, 0);
+    }
     service_deactivate(domain->service, domain);
 }
 
@@ -468,6 +507,9 @@ static void undo_start(Domain *domain)
     runtime->is_starting = false;
     process_signal(&runtime->process, SIGKILL);
     g_mutex_unlock(&domain->lock);
+    if (has_ended || !is_watched) {
+        helpers_kill(domain);
+    }
     if (has_ended) {
         if (loop_call_wait(domain->service->daemon->loop, call_ended, domain) < 0) {
             log_write(LOG_LEVEL_ERROR, "domain '%s': out of memory while it ends", domain->name);

@@ -6,8 +6,10 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "daemon/domain/command-line.h"
+#include "daemon/domain/helper-process.h"
 #include "daemon/domain/perf.h"
 #include "daemon/domain/runtime.h"
+#include "daemon/domain/tpm.h"
 #include "daemon/error.h"
 #include "gbase/error.h"
 
@@ -33,12 +35,15 @@ bool status_write_locked(Domain *domain, GError **error)
     const DomainRuntime *runtime = domain->runtime;
     char boot[64];
     process_boot_id(boot);
+    g_autoptr(GString) helpers = g_string_new(NULL);
+    helpers_format(runtime, helpers);
     g_autofree char *definition = domain_def_format(domain->live, DOMAIN_FORMAT_SECURE);
     g_autofree char *text = g_strdup_printf(
         "<domstatus version='1' boot='%s' pid='%d' starttime='%" G_GUINT64_FORMAT
-        "' id='%d' persistent='%d' state='%d' reason='%d' owned='%d'>\n%s</domstatus>\n",
+        "' id='%d' persistent='%d' state='%d' reason='%d' owned='%d'>\n%s%s</domstatus>\n",
         boot, (int)runtime->process.pid, runtime->process.start_time, domain->id,
-        domain->is_persistent, (int)domain->state, domain->reason, runtime->is_owned, definition);
+        domain->is_persistent, (int)domain->state, domain->reason, runtime->is_owned, helpers->str,
+        definition);
     g_autofree char *folder = folder_of(domain->service);
     g_autofree char *path = path_of(domain);
     g_autofree char *temporary = g_strdup_printf("%s/.%s.new", folder, domain->name);
@@ -68,7 +73,21 @@ typedef struct Status {
     guint64 start_time;
     int id, persistent, state, reason, owned;
     DomainDef *def;
+    GPtrArray *helpers; /* those that run */
 } Status;
+
+static void status_clear(Status *status)
+{
+    g_clear_pointer(&status->def, domain_def_free);
+    g_clear_pointer(&status->helpers, g_ptr_array_unref);
+}
+
+static bool is_this_boot(const Status *status)
+{
+    char boot[64];
+    process_boot_id(boot);
+    return strcmp(boot, status->boot) == 0;
+}
 
 static bool parse(const char *text, Status *out, GError **error)
 {
@@ -84,7 +103,13 @@ static bool parse(const char *text, Status *out, GError **error)
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CORRUPT, "it is no status file");
         return false;
     }
-    g_autofree char *xml = g_strndup(text + end, (gsize)(tail - text) - (gsize)end);
+    out->helpers = helper_list_new();
+    const char *xml_start = helpers_parse(text + end, is_this_boot(out), out->helpers);
+    if (!xml_start || xml_start > tail) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CORRUPT, "its lines on helpers are damaged");
+        return false;
+    }
+    g_autofree char *xml = g_strndup(xml_start, (gsize)(tail - xml_start));
     out->def = domain_def_parse(xml, DOMAIN_PARSE_KEEP, NULL, NULL, error);
     return out->def != NULL;
 }
@@ -128,6 +153,8 @@ static bool revive(DomainService *service, Status *status, const GuestProcess *p
     domain->live->id = status->id;
     domain->runtime = runtime_new(domain, service->daemon->paths.run_dir, status->id);
     domain->runtime->process = *process;
+    g_ptr_array_unref(domain->runtime->helpers);
+    domain->runtime->helpers = g_steal_pointer(&status->helpers);
     domain->runtime->engine = command_line_engine(domain->live->emulator);
     domain->runtime->is_reconnected = true;
     domain->runtime->is_owned = status->owned;
@@ -164,14 +191,16 @@ static bool read_status(const char *path, Status *out, GError **error)
         return false;
     }
     *out = (Status){ .def = NULL };
-    return parse(text, out, error);
+    bool ok = parse(text, out, error);
+    if (!ok) {
+        status_clear(out);
+    }
+    return ok;
 }
 
 static bool find_process(const Status *status, GuestProcess *out)
 {
-    char boot[64];
-    process_boot_id(boot);
-    return strcmp(boot, status->boot) == 0 && process_adopt(status->pid, status->start_time, out);
+    return is_this_boot(status) && process_adopt(status->pid, status->start_time, out);
 }
 
 StatusVerdict status_examine(const char *path, char **out_name, int *out_id, GError **error)
@@ -189,8 +218,17 @@ StatusVerdict status_examine(const char *path, char **out_name, int *out_id, GEr
     }
     *out_name = g_strdup(status.def->name);
     *out_id = status.id;
-    domain_def_free(status.def);
+    status_clear(&status);
     return runs ? STATUS_RUNS : STATUS_ENDED;
+}
+
+/* Nobody will start a guest again that was not defined. */
+static void forget_tpm(DomainService *service, const DomainDef *def, bool is_persistent)
+{
+    g_autoptr(Domain) defined = service_find_uuid(service, &def->uuid);
+    if (!is_persistent && !defined) {
+        tpm_forget(service->daemon, def, 0);
+    }
 }
 
 static bool adopt(DomainService *service, const char *path, GError **error)
@@ -205,9 +243,11 @@ static bool adopt(DomainService *service, const char *path, GError **error)
         ok = revive(service, &status, &process, error);
     } else {
         log_write(LOG_LEVEL_INFO, "domain '%s' ended while no daemon ran", status.def->name);
+        helpers_end_found(status.helpers);
+        forget_tpm(service, status.def, status.persistent != 0);
         g_unlink(path);
     }
-    domain_def_free(status.def);
+    status_clear(&status);
     return ok;
 }
 

@@ -6,6 +6,8 @@
 #include "daemon/domain/command-line.h"
 #include "daemon/domain/device-table.h"
 #include "daemon/domain/firmware.h"
+#include "daemon/domain/tpm.h"
+#include "daemon/domain/virtiofs.h"
 #include "daemon/error.h"
 #include "daemon/host/host.h"
 
@@ -33,6 +35,20 @@ static bool machine_is(const EngineMachine *machine, const char *prefix)
     return g_str_has_prefix(machine->name, prefix);
 }
 
+/* Back ends that are programs of their own. */
+static bool has_program(const DeviceValue *row)
+{
+    if (row->property == PROPERTY_TPM_VERSION ||
+        (row->property == PROPERTY_TPM_BACKEND && row->value == TPM_EMULATOR)) {
+        return tpm_has_emulator();
+    }
+    if (row->property == PROPERTY_FILESYSTEM && row->value == FS_DRIVER_VIRTIOFS) {
+        g_autofree char *program = virtiofs_find_program();
+        return program && geteuid() == 0;
+    }
+    return true;
+}
+
 static bool has_value(const Gather *gather, const DeviceValue *row)
 {
     const Engine *engine = gather->engine;
@@ -47,6 +63,9 @@ static bool has_value(const Gather *gather, const DeviceValue *row)
     }
     /* A display that is not there says nothing where there is no other. */
     if (row->property == PROPERTY_VIDEO && engine->is_lodge) {
+        return false;
+    }
+    if (!has_program(row)) {
         return false;
     }
     return !row->probe || engine_has_device(engine, row->probe);

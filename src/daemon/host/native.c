@@ -61,6 +61,21 @@ static bool no_hostdev(void *opaque, DomainHostdev *hostdev, int *out_fd, GError
     return hostdev->type != HOSTDEV_USB || *out_fd >= 0;
 }
 
+static int no_device(void *opaque, const char *path, int flags, GError **error)
+{
+    (void)opaque;
+    (void)path;
+    (void)flags;
+    return open_nothing(error);
+}
+
+static int no_helper(void *opaque, DomainDevice *device, GError **error)
+{
+    (void)opaque;
+    (void)device;
+    return open_nothing(error);
+}
+
 static const CommandLineOps nothing = {
     .open_disk = no_disk,
     .open_file = no_file,
@@ -68,6 +83,9 @@ static const CommandLineOps nothing = {
     .open_tap = no_tap,
     .open_vsock = no_vsock,
     .take_hostdev = no_hostdev,
+    .open_device = no_device,
+    .connect_unix = no_socket,
+    .start_helper = no_helper,
 };
 
 static char *quote_all(const GPtrArray *args)
