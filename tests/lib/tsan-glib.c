@@ -1,5 +1,6 @@
 /* Tells ThreadSanitizer of GLib's locks, conditions and thread pools, which it does not see: GLib
- * makes them of futexes and is not instrumented. Linked into lodged where b_sanitize has "thread".
+ * makes them of futexes and is not instrumented; and of its counts of references. Linked into
+ * lodged and the unit tests where b_sanitize has "thread".
  * The executable's functions come before GLib's; each calls GLib's.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include <dlfcn.h>
@@ -135,3 +136,33 @@ gboolean(g_once_init_enter)(volatile void *location)
     }
     return is_first;
 }
+
+/* What the others did with it comes before the last one frees it. */
+#define GIVES_UP(function, type)                                                                   \
+    void function(type *object)                                                                    \
+    {                                                                                              \
+        __tsan_release(object);                                                                    \
+        __tsan_acquire(object);                                                                    \
+        HIDDEN(function)(object);                                                                  \
+    }
+
+GIVES_UP(g_ptr_array_unref, GPtrArray)
+GIVES_UP(g_bytes_unref, GBytes)
+GIVES_UP(g_hash_table_unref, GHashTable)
+
+/* The same of JSON, whose objects hold each other: all of it counts as one object. Without its
+ * header: not every program here has it. */
+static char all_json;
+
+#define JSON_GIVES_UP(function)                                                                    \
+    void function(void *object);                                                                   \
+    void function(void *object)                                                                    \
+    {                                                                                              \
+        __tsan_release(&all_json);                                                                 \
+        __tsan_acquire(&all_json);                                                                 \
+        HIDDEN(function)(object);                                                                  \
+    }
+
+JSON_GIVES_UP(json_object_unref)
+JSON_GIVES_UP(json_array_unref)
+JSON_GIVES_UP(json_node_unref)

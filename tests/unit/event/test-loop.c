@@ -5,6 +5,7 @@
 #include "lib/check.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -12,7 +13,7 @@
 
 static char letters[] = "abc123";
 static char trail[16];
-static unsigned trail_used;
+static atomic_uint trail_used; /* looked at while a thread marks */
 
 static void mark(void *opaque)
 {
