@@ -1,4 +1,4 @@
-"""Processes beside guests: TPM emulators and servers of shared folders, with engine QEMU (90 s, half of it keys for TPMs).
+"""Processes beside guests: TPM emulators and servers of shared folders, with engine QEMU (2 min, much of it keys for TPMs and a boot).
 
 SPDX-License-Identifier: GPL-2.0-or-later
 """
@@ -13,8 +13,10 @@ import xml.etree.ElementTree as ET
 import libvirt
 import pytest
 
+import images
 import libvirtd
 from conftest import BUILD, Lodged
+from guestxml import Console, guest_xml
 
 QEMU = "/usr/bin/qemu-system-x86_64"
 FIRST = 1900000000  # of the users of guests
@@ -96,9 +98,10 @@ def connect(system):
     connection = libvirt.open(system.uri)
     yield connection
     for domain in connection.listAllDomains():
+        is_persistent = domain.isPersistent()
         if domain.isActive():
             domain.destroy()
-        if domain.isPersistent():
+        if is_persistent:
             domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_TPM)
     connection.close()
 
@@ -286,6 +289,42 @@ def test_a_folder_is_plugged_and_unplugged(system, connection, tmp_path):
     assert list(helpers_below(system.root)) == [pid]
     domain.destroy()
     assert not is_alive(pid)
+
+
+@needs_root
+def test_a_guest_uses_its_folders_and_its_tpm(system, connection, tmp_path):
+    """Debian's kernel: one folder from the start, one that comes and goes."""
+    boot = (images.image(BUILD, "fetch-kernel"),
+            images.image(BUILD, "make-initramfs", "--modules", "fuse virtiofs"))
+    (tmp_path / "hello").write_text("from the host")
+    text = guest_xml("uses", boot, QEMU, TPM + folder_xml(tmp_path, "first"), extra=SHARED)
+    domain = connection.createXML(text)
+    console = Console(system.virsh("ttyconsole", "uses").stdout.strip())
+
+    def run(command):
+        status, output = console.run(command, 240)
+        assert status == 0, output
+        return (output.strip().splitlines() or [""])[-1]  # the command before it
+
+    console.expect("# ", 240)
+    assert run("cat /sys/class/tpm/tpm0/tpm_version_major") == "2"
+    assert run("mkdir -p /first /second; mount -t virtiofs first /first; cat /first/hello") == "from the host"
+    run("echo from the guest > /first/answer")
+    assert (tmp_path / "answer").read_text() == "from the guest\n"
+    later = folder_xml(tmp_path, "second")
+    domain.attachDeviceFlags(later, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    helpers = helpers_below(system.root)
+    assert len(helpers) == 3
+    run("until mount -t virtiofs second /second 2>/dev/null; do sleep 0.1; done")
+    assert run("cat /second/hello") == "from the host"
+    run("umount /second")
+    live = ET.fromstring(domain.XMLDesc(0)).findall("devices/filesystem")[1]
+    domain.detachDeviceFlags(ET.tostring(live, encoding="unicode"), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    left = helpers_below(system.root)
+    assert len(left) == 2 and not any(is_alive(pid) for pid in helpers.keys() - left.keys())
+    assert run("cat /first/hello") == "from the host"
+    console.close()
+    domain.destroy()
 
 
 @needs_root
