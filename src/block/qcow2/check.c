@@ -20,6 +20,7 @@ typedef struct Checker {
     Qcow2Counts *counts;
     uint64_t clusters; /* of the file */
     bool is_short;     /* of memory: the counts are of no use */
+    bool differs;      /* refcounts from references, somewhere */
     bool needs_rebuild;
     bool fixes_flags;
 } Checker;
@@ -300,6 +301,7 @@ static int settle(Checker *checker, uint64_t cluster, uint64_t has, uint64_t sho
     BlockCheck *check = checker->check;
     bool is_leak = has > should;
     bool fixes = checker->fix & (is_leak ? BLOCK_FIX_LEAKS : BLOCK_FIX_ERRORS);
+    checker->differs = true;
     say(checker,
         "%s cluster %" G_GUINT64_FORMAT " refcount=%" G_GUINT64_FORMAT
         " reference=%" G_GUINT64_FORMAT,
@@ -350,26 +352,34 @@ static int compare_uncovered(Checker *checker, uint64_t first, uint64_t end)
     return rc;
 }
 
-static int compare_block(Checker *checker, uint64_t offset, uint64_t first, uint64_t end)
+/* A copy of a table or refcount block, which takes no room in the cache. */
+static int read_table(Qcow2 *q, Qcow2Cache *cache, uint64_t offset, uint8_t *data)
+{
+    Qcow2Table *cached;
+    if (!qcow2_cache_holds(cache, offset)) {
+        return block_child_read(q->node->file, offset, data, q->cluster_size);
+    }
+    int rc = qcow2_cache_get(cache, offset, &cached);
+    if (rc == 0) {
+        memcpy(data, cached->data, q->cluster_size);
+    }
+    return rc;
+}
+
+static int compare_block(Checker *checker, uint64_t offset, uint64_t first, uint8_t *data)
 {
     Qcow2 *q = checker->q;
-    Qcow2Table *block;
-    int rc = qcow2_cache_get(&q->refblock_cache, offset, &block);
-    for (uint64_t cluster = first; cluster < end && rc == 0; cluster++) {
-        uint64_t index = cluster - first;
-        size_t span = q->refcount_bits * SPAN / 8;
-        if (index % SPAN == 0 && qcow2_counts_is_hole(checker->counts, cluster) &&
-            block_is_zero(block->data + index / SPAN * span, span)) {
-            cluster |= SPAN - 1;
+    size_t span = q->refcount_bits * SPAN / 8;
+    int rc = read_table(q, &q->refblock_cache, offset, data);
+    for (uint64_t i = 0; i < 1ull << q->refblock_bits && rc == 0; i++) {
+        if (i % SPAN == 0 && qcow2_counts_is_hole(checker->counts, first + i) &&
+            block_is_zero(data + i / SPAN * span, span)) {
+            i |= SPAN - 1;
             continue;
         }
-        uint64_t has = qcow2_refcount_read(block->data, q->refcount_bits, index);
-        uint64_t should = qcow2_counts_get(checker->counts, cluster);
-        if (has != should) {
-            rc = settle(checker, cluster, has, should);
-            /* What was reported may have asked for other blocks. */
-            rc = rc < 0 ? rc : qcow2_cache_get(&q->refblock_cache, offset, &block);
-        }
+        uint64_t has = qcow2_refcount_read(data, q->refcount_bits, i);
+        uint64_t should = qcow2_counts_get(checker->counts, first + i);
+        rc = has != should ? settle(checker, first + i, has, should) : 0;
     }
     return rc;
 }
@@ -377,17 +387,18 @@ static int compare_block(Checker *checker, uint64_t offset, uint64_t first, uint
 static int compare_counts(Checker *checker)
 {
     const Qcow2 *q = checker->q;
+    g_autofree uint8_t *data = g_malloc(q->cluster_size);
     uint64_t of_file = div_round_up(checker->clusters, 1ull << q->refblock_bits);
     uint64_t blocks = MAX(of_file, q->reftable_entries);
     int rc = 0;
     for (uint64_t i = 0; i < blocks && rc == 0; i++) {
         uint64_t offset = i < q->reftable_entries ? q->reftable[i] : 0;
-        uint64_t first = i << q->refblock_bits, end = (i + 1) << q->refblock_bits;
+        uint64_t first = i << q->refblock_bits;
         if (offset == 0) {
-            rc = compare_uncovered(checker, first, end);
+            rc = compare_uncovered(checker, first, first + (1ull << q->refblock_bits));
         } else if (qcow2_cluster_of(q, offset) < checker->clusters &&
                    !qcow2_in_cluster(q, offset) && !(offset & QCOW2_REFTABLE_RESERVED)) {
-            rc = compare_block(checker, offset, first, end);
+            rc = compare_block(checker, offset, first, data);
         } /* else: check_reftable() reported it */
     }
     if (rc < 0) {
@@ -400,7 +411,7 @@ static int compare_counts(Checker *checker)
 static uint64_t stated_count(const Checker *checker, uint64_t cluster)
 {
     uint64_t count = qcow2_counts_get(checker->counts, cluster);
-    if (!checker->needs_rebuild && has_block(checker->q, cluster) &&
+    if (checker->differs && !checker->needs_rebuild && has_block(checker->q, cluster) &&
         qcow2_refcount_get(checker->q, cluster, &count) < 0) {
         checker->check->check_errors++;
     }
@@ -430,25 +441,11 @@ static bool check_flag(Checker *checker, uint64_t *entry, uint64_t host, const c
     return true;
 }
 
-/* A copy of a table, which does not push others out of the cache. */
-static int read_table(Qcow2 *q, uint64_t offset, uint8_t *data)
-{
-    Qcow2Table *cached;
-    if (!qcow2_cache_holds(&q->l2_cache, offset)) {
-        return block_child_read(q->node->file, offset, data, q->cluster_size);
-    }
-    int rc = qcow2_cache_get(&q->l2_cache, offset, &cached);
-    if (rc == 0) {
-        memcpy(data, cached->data, q->cluster_size);
-    }
-    return rc;
-}
-
 static int check_table_flags(Checker *checker, uint64_t offset, uint8_t *data)
 {
     Qcow2 *q = checker->q;
     Qcow2Table *cached, table = { .data = data };
-    int rc = read_table(q, offset, data);
+    int rc = read_table(q, &q->l2_cache, offset, data);
     for (unsigned i = 0; rc == 0 && i < 1u << q->l2_bits; i++) {
         Qcow2Entry entry = qcow2_entry_get(q, &table, i);
         uint64_t host = entry.word & QCOW2_OFFSET_MASK;
