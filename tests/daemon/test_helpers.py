@@ -287,6 +287,8 @@ def test_a_folder_is_plugged_and_unplugged(system, connection, tmp_path):
     with pytest.raises(libvirt.libvirtError):
         domain.attachDeviceFlags(folder_xml("/nonexistent", "u"), libvirt.VIR_DOMAIN_AFFECT_LIVE)
     assert list(helpers_below(system.root)) == [pid]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: "domain 'plugfs': the helper of device 'fs0' ended while the guest runs" in system.read_log())
     domain.destroy()
     assert not is_alive(pid)
 

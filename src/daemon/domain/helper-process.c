@@ -108,6 +108,40 @@ static void await_killed(HelperProcess *helper)
     process_clear(&helper->process);
 }
 
+/* One that is plugged joins those that are watched. */
+static void watch_plugged(void *opaque)
+{
+    Domain *domain = opaque;
+    g_mutex_lock(&domain->lock);
+    if (domain->runtime && domain->runtime->exit_watch) {
+        helpers_watch_locked(domain);
+    }
+    g_mutex_unlock(&domain->lock);
+}
+
+/* Into the list and the status file. False with @error: it is in neither, and was killed. */
+static bool note(Domain *domain, const char *alias, HelperProcess *helper, GError **error)
+{
+    g_mutex_lock(&domain->lock);
+    DomainRuntime *runtime = domain->runtime;
+    bool is_active = runtime && !runtime->awaits_helpers;
+    bool ok = is_active;
+    if (is_active) {
+        g_ptr_array_add(runtime->helpers, helper);
+        ok = status_write_locked(domain, error);
+    }
+    g_mutex_unlock(&domain->lock);
+    if (!is_active) {
+        lodge_error_set_errno(error, ESRCH, "the guest has ended meanwhile");
+        kill_group(helper);
+        await_killed(helper);
+        helper_free(helper);
+    } else if (!ok) {
+        helper_stop(domain, alias);
+    }
+    return ok;
+}
+
 bool helper_start(Domain *domain, const char *alias, const ProcessSpec *spec, GError **error)
 {
     GuestProcess process;
@@ -117,16 +151,23 @@ bool helper_start(Domain *domain, const char *alias, const ProcessSpec *spec, GE
     failpoint("helper-spawned");
     HelperProcess *helper = helper_new(alias, &process);
     helper->domain = domain;
-    g_mutex_lock(&domain->lock);
-    g_ptr_array_add(domain->runtime->helpers, helper);
-    bool ok = status_write_locked(domain, error);
-    g_mutex_unlock(&domain->lock);
+    /* The ends of its pipes stay with this call, all else goes with the list: a guest that runs may
+     * end at any time, and its helpers with it. */
+    helper->process.go_fd = helper->process.result_fd = -1;
+    process.pidfd = -1;
+    bool ok = note(domain, alias, helper, error);
     failpoint("helper-noted");
-    /* It is not watched yet: nobody else looks at its process. */
-    ok = ok && process_release(&helper->process, spec->argv[0], error);
+    if (!ok) {
+        process_clear(&process);
+        return false;
+    }
+    ok = process_release(&process, spec->argv[0], error);
     failpoint("helper-started");
     if (!ok) {
         helper_stop(domain, alias);
+    } else if (loop_call_wait(domain->service->daemon->loop, watch_plugged, domain) < 0) {
+        log_write(LOG_LEVEL_WARN, "domain '%s': the helper of device '%s' is not watched",
+                  domain->name, alias);
     }
     return ok;
 }
@@ -300,9 +341,6 @@ static void kill_and_wait(Domain *domain, const char *alias)
         HelperProcess *helper = list->pdata[i];
         if (is_there(helper) && (!alias || strcmp(helper->alias, alias) == 0)) {
             helper->is_leaving = true;
-            /* What it was to wait for does not come. */
-            cleanup_close(&helper->process.go_fd);
-            helper->process.go_fd = -1;
             kill_group(helper);
             ends[n++] = (struct pollfd){ .fd = dup(helper->process.pidfd), .events = POLLIN };
         }

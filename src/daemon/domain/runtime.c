@@ -195,7 +195,9 @@ static void start_exit_watch(void *opaque)
     g_mutex_lock(&domain->lock);
     call->watch = loop_watch(loop, domain->runtime->process.pidfd, EPOLLIN, on_exit_ready, domain);
     domain->runtime->exit_watch = call->watch;
-    helpers_watch_locked(domain);
+    if (call->watch) {
+        helpers_watch_locked(domain);
+    }
     g_mutex_unlock(&domain->lock);
 }
 
