@@ -116,7 +116,7 @@ EXPLAINED = {
     "graphics/type": ({"sdl", "spice", "egl-headless", "dbus"}, NOT_YET),
     "rng/backendModel": ({"egd"}, NOT_YET),
     "memoryBacking/sourceType": ({"file"}, "memfd is what it is used for"),
-    "filesystem/driverType": ({"path", "handle"}, NOT_YET),
+    "filesystem/driverType": ({"handle"}, "QEMU 7.2 has none"),
     "hostdev/startupPolicy": ({"default"}, "the word is not written"),
     "hostdev/subsysType": ({"scsi"}, NOT_YET),
     "redirdev/bus": ({"usb"}, NOT_YET),

@@ -227,14 +227,46 @@ static void fill_tpm(DomainTpm *tpm)
     }
 }
 
-static void fill_filesystem(DomainFilesystem *fs)
+/* Octal text, made "0644"; NULL stays. */
+static bool fill_mode(const char *name, char **mode, GError **error)
 {
+    char *end = NULL;
+    guint64 value = *mode != NULL ? g_ascii_strtoull(*mode, &end, 8) : 0;
+    if (*mode != NULL && (!g_ascii_isdigit(**mode) || *end != '\0' || value > UINT32_MAX)) {
+        conf_error_set(error, CONF_ERROR_XML, "<filesystem %s='%s'>: expected an octal number",
+                       name, *mode);
+        return false;
+    }
+    if (*mode != NULL) {
+        g_free(*mode);
+        *mode = g_strdup_printf("%04" G_GINT64_MODIFIER "o", value);
+    }
+    return true;
+}
+
+static bool fill_filesystem(DomainFilesystem *fs, GError **error)
+{
+    if (!fill_mode("fmode", &fs->fmode, error) || !fill_mode("dmode", &fs->dmode, error)) {
+        return false;
+    }
     if (fs->type == FS_TYPE_NONE) {
         fs->type = FS_MOUNT;
     }
     if (fs->access == FS_ACCESS_NONE) {
         fs->access = FS_ACCESS_PASSTHROUGH;
     }
+    if (fs->type != FS_MOUNT) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "<filesystem type='%s'> is for containers; guests have 'mount'",
+                       domain_name(fs_type, fs->type));
+        return false;
+    }
+    if ((fs->fmode != NULL || fs->dmode != NULL) && fs->access != FS_ACCESS_MAPPED) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "fmode and dmode of <filesystem> go with accessmode='mapped' only");
+        return false;
+    }
+    return true;
 }
 
 static bool fill_chardev(DomainChardev *chardev, DomainDeviceKind kind, GError **error)
@@ -321,8 +353,7 @@ bool domain_device_post_parse(DomainDevice *device, const DomainDef *def, GError
         fill_tpm((DomainTpm *)device);
         return true;
     case DEVICE_FILESYSTEM:
-        fill_filesystem((DomainFilesystem *)device);
-        return true;
+        return fill_filesystem((DomainFilesystem *)device, error);
     case DEVICE_INPUT:
         fill_input((DomainInput *)device);
         return true;

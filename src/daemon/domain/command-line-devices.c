@@ -627,7 +627,7 @@ static bool add_filesystem(CommandLine *line, DomainDevice *device, GError **err
 {
     const DomainFilesystem *fs = (const DomainFilesystem *)device;
     return fs->driver == FS_DRIVER_VIRTIOFS ? line_add_virtiofs(line, device, error)
-                                            : add_simple(line, device, error);
+                                            : line_add_9p(line, device, error);
 }
 
 typedef bool (*AddDevice)(CommandLine *line, DomainDevice *device, GError **error);

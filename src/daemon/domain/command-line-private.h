@@ -52,12 +52,13 @@ bool line_has_memory_backend(const CommandLine *line);
 /* The -object and the -device of <memory>. */
 bool line_add_memory_device(CommandLine *line, DomainDevice *device, GError **error);
 
-/* command-line-chardev.c, -disk.c, -net.c */
+/* command-line-chardev.c, -disk.c, -9p.c, -net.c */
 bool line_add_serial(CommandLine *line, DomainDevice *device, GError **error);
 bool line_add_parallel(CommandLine *line, DomainDevice *device, GError **error);
 bool line_add_console(CommandLine *line, DomainDevice *device, GError **error);
 bool line_add_channel(CommandLine *line, DomainDevice *device, GError **error);
 bool line_add_disk(CommandLine *line, DomainDevice *device, GError **error);
+bool line_add_9p(CommandLine *line, DomainDevice *device, GError **error);
 bool line_add_interface(CommandLine *line, DomainDevice *device, GError **error);
 
 /* command-line-host.c: devices that have a part of the host behind them. */

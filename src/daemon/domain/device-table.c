@@ -85,6 +85,7 @@ const DeviceValue device_values[] = {
     { PROPERTY_RNG_BACKEND, RNG_RANDOM, BOTH("rng-random"), "virtio-rng-device" },
     { PROPERTY_RNG_BACKEND, RNG_BUILTIN, BOTH("rng-builtin"), "virtio-rng-device" },
 
+    { PROPERTY_FILESYSTEM, FS_DRIVER_PATH, QEMU("local"), "virtio-9p-device" },
     { PROPERTY_FILESYSTEM, FS_DRIVER_VIRTIOFS, QEMU("vhost-user-fs"), "vhost-user-fs-device" },
 
     { PROPERTY_TPM, TPM_TIS, QEMU("tpm-tis"), "tpm-tis" },

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #define COPY_MAX (1u << 30)
@@ -109,6 +110,72 @@ static bool is_open_to_all(const char *path)
         folder = parent;
     }
     return false;
+}
+
+/* What is not known by modes alone counts as allowed: the engine tells then. */
+static bool may_use(const char *path, const ProcessSpec *spec, mode_t wanted)
+{
+    struct stat st;
+    if (spec->uid == (uid_t)-1) {
+        return access(path, (int)wanted) == 0;
+    }
+    if (stat(path, &st) < 0 || getxattr(path, "system.posix_acl_access", NULL, 0) > 0) {
+        return true;
+    }
+    unsigned shift = st.st_uid == spec->uid ? 6 : st.st_gid == spec->gid ? 3 : 0;
+    return ((st.st_mode >> shift) & wanted) == wanted;
+}
+
+/* The highest folder on the way to @path that keeps the guest out (transfer full), or NULL. */
+static char *find_barrier(const char *path, const ProcessSpec *spec)
+{
+    for (const char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
+        g_autofree char *folder = g_strndup(path, (gsize)(at - path));
+        if (!may_use(folder, spec, X_OK)) {
+            return g_steal_pointer(&folder);
+        }
+    }
+    return may_use(path, spec, R_OK | X_OK) ? NULL : g_strdup(path);
+}
+
+static bool check_folder(const char *path, const ProcessSpec *spec, GError **error)
+{
+    struct stat st;
+    bool is_there = path[0] == '/' && stat(path, &st) == 0;
+    if (path[0] == '/' && !is_there && errno != EACCES) {
+        daemon_error_set(error, DAEMON_ERROR_SYSTEM, "<filesystem>: cannot use the folder '%s': %s",
+                         path, g_strerror(errno));
+        return false;
+    }
+    if (path[0] != '/' || (is_there && !S_ISDIR(st.st_mode))) {
+        daemon_error_set(error, DAEMON_ERROR_SYSTEM, "<filesystem>: '%s' is no %s", path,
+                         path[0] == '/' ? "folder" : "absolute path");
+        return false;
+    }
+    g_autofree char *barrier = find_barrier(path, spec);
+    if (barrier) {
+        g_autofree char *user = spec->uid == (uid_t)-1
+                                    ? g_strdup("the user of this daemon")
+                                    : g_strdup_printf("the guest's user (uid %u)", spec->uid);
+        daemon_error_set(error, DAEMON_ERROR_SYSTEM,
+                         "<filesystem> '%s': %s may not %s the folder '%s'; let others (chmod "
+                         "o+rx), or share another folder",
+                         path, user, strcmp(barrier, path) == 0 ? "read" : "search", barrier);
+    }
+    return !barrier;
+}
+
+bool guest_user_check_folders(Domain *domain, const ProcessSpec *spec, GError **error)
+{
+    const XmlList *list = &domain->live->devices[DEVICE_FILESYSTEM];
+    for (unsigned i = 0; i < list->count; i++) {
+        const DomainFilesystem *fs = list->item[i];
+        bool is_own = fs->driver == FS_DRIVER_NONE || fs->driver == FS_DRIVER_PATH;
+        if (is_own && !check_folder(fs->source_dir, spec, error)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool copy(int from, int to, off_t size)
