@@ -50,7 +50,6 @@ static unsigned open_flags(const BlockOptions *options)
 {
     bool is_direct = options->cache == BLOCK_CACHE_NONE || options->cache == BLOCK_CACHE_DIRECTSYNC;
     return (options->is_readonly ? 0 : BLOCK_OPEN_WRITABLE) |
-           (options->is_shared ? BLOCK_OPEN_SHARED : 0) |
            (options->is_unlocked ? BLOCK_OPEN_UNLOCKED : 0) |
            (options->is_in_graph ? BLOCK_OPEN_BY_USERS : 0) |
            (options->can_discard ? BLOCK_OPEN_DISCARD : 0) | (is_direct ? BLOCK_OPEN_DIRECT : 0) |

@@ -72,7 +72,7 @@ enum {
     BLOCK_OPEN_NO_BACKING = 1u << 1, /* the top layer alone */
     BLOCK_OPEN_DIRECT = 1u << 2,     /* no host page cache */
     BLOCK_OPEN_NO_FLUSH = 1u << 3,   /* cache=unsafe */
-    BLOCK_OPEN_SHARED = 1u << 4,     /* others may write (-U, share-rw) */
+    BLOCK_OPEN_SHARED = 1u << 4,     /* others may write (-U, force-share); not WRITABLE */
     BLOCK_OPEN_UNLOCKED = 1u << 5,   /* take no lock */
     BLOCK_OPEN_DISCARD = 1u << 6,    /* discards reach the host */
     BLOCK_OPEN_REPAIR = 1u << 7,     /* also what is marked as corrupt, for check */
@@ -245,6 +245,10 @@ int block_status(BlockNode *node, uint64_t offset, uint64_t length,
 int block_status_chain(BlockNode *node, BlockNode *base, uint64_t offset, uint64_t length,
                        BlockStatus *out_status, BlockNode **out_node,
                        unsigned *out_depth) LODGE_MUST_CHECK;
+
+/* For messages about a request of @node that failed with @rc (-errno): where it did so, as "
+ * (failed in 'base.qcow2', ...)"; "" if that is @node's own file. (transfer full) */
+char *block_failure_place(BlockNode *node, int rc);
 
 /* Information */
 

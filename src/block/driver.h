@@ -155,6 +155,8 @@ struct BlockNode {
     uint64_t highest_offset;   /* atomic; end of the furthest write so far */
     uint64_t threshold_offset; /* atomic; 0: none */
     BlockThreshold *threshold; /* atomic; owned by who takes it away */
+    int failed;                /* atomic; -errno of the last request that failed; 0: none */
+    int64_t failed_ns;         /* atomic; when */
     int flush_error; /* atomic; of the first flush of a file that failed: so do later ones */
 };
 
@@ -171,6 +173,9 @@ void block_node_note_write(BlockNode *node, uint64_t end);
 
 /* Below @node through filters: what they show. @node itself if it is none. */
 BlockNode *block_skip_filters(BlockNode *node);
+
+/* failure.c: notes that a request of @node ended with @rc, and returns it. Any thread. */
+int block_node_note_failure(BlockNode *node, int rc);
 
 /* io.c */
 

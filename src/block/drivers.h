@@ -15,6 +15,8 @@ extern const BlockDriver block_driver_fault;
 extern const BlockDriver block_driver_raw;
 extern const BlockDriver block_driver_luks;
 extern const BlockDriver block_driver_nbd;
+extern const BlockDriver block_driver_null_aio;
+extern const BlockDriver block_driver_null_co;
 extern const BlockDriver block_driver_qcow;
 extern const BlockDriver block_driver_qcow2;
 extern const BlockDriver block_driver_vdi;

@@ -154,7 +154,7 @@ int block_preadv_flags(BlockNode *node, uint64_t offset, uint64_t length, const 
         rc = node->driver->read(node, offset, length, vec, skip);
     }
     leave(node, &hold);
-    return rc;
+    return block_node_note_failure(node, rc);
 }
 
 int block_preadv(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
@@ -191,7 +191,7 @@ static int flush_entered(BlockNode *node)
     if (rc < 0 && loses_data(node)) {
         __atomic_store_n(&node->flush_error, rc, __ATOMIC_RELAXED);
     }
-    return rc;
+    return block_node_note_failure(node, rc);
 }
 
 int block_flush(BlockNode *node)
@@ -204,6 +204,7 @@ int block_flush(BlockNode *node)
 
 static int finish_write(BlockNode *node, int rc, unsigned flags)
 {
+    block_node_note_failure(node, rc);
     return rc == 0 && (flags & BLOCK_IO_FUA) ? block_flush(node) : rc;
 }
 
@@ -297,7 +298,7 @@ int block_discard(BlockNode *node, uint64_t offset, uint64_t length)
         block_node_record(node, offset, length);
     }
     leave(node, &hold);
-    return rc;
+    return block_node_note_failure(node, rc);
 }
 
 int block_write_compressed(BlockNode *node, uint64_t offset, const void *buf, size_t length)
@@ -314,7 +315,7 @@ int block_write_compressed(BlockNode *node, uint64_t offset, const void *buf, si
         block_node_note_write(node, offset + length);
     }
     leave(node, &hold);
-    return rc;
+    return block_node_note_failure(node, rc);
 }
 
 /* Requests that need no thread */
@@ -393,7 +394,7 @@ int block_status(BlockNode *node, uint64_t offset, uint64_t length, BlockStatus 
         out_status->flags |= BLOCK_STATUS_EOF;
     }
     unlock(node);
-    return rc;
+    return block_node_note_failure(node, rc);
 }
 
 /* From @node on, as block_status_chain(); @depth: of @node. */
@@ -489,12 +490,14 @@ int block_child_readv(BlockNode *child, uint64_t offset, uint64_t length, const 
         return -EIO;
     }
     if (can_grow(child)) {
-        return child->driver->read(child, offset, length, vec, skip);
+        return block_node_note_failure(child,
+                                       child->driver->read(child, offset, length, vec, skip));
     }
     uint64_t size = block_node_size(child);
     uint64_t there = offset < size ? MIN(length, size - offset) : 0;
     block_vec_zero(vec, skip + there, length - there);
-    return there ? child->driver->read(child, offset, there, vec, skip) : 0;
+    int rc = there ? child->driver->read(child, offset, there, vec, skip) : 0;
+    return block_node_note_failure(child, rc);
 }
 
 int block_child_read(BlockNode *child, uint64_t offset, void *buf, size_t length)
@@ -524,7 +527,7 @@ int block_child_writev(BlockNode *child, uint64_t offset, uint64_t length, const
     }
     rc = child->driver->write(child, offset, length, vec, skip);
     block_node_note_write(child, offset + length);
-    return rc;
+    return block_node_note_failure(child, rc);
 }
 
 int block_child_write(BlockNode *child, uint64_t offset, const void *buf, size_t length)
@@ -558,7 +561,7 @@ int block_child_zero(BlockNode *child, uint64_t offset, uint64_t length, unsigne
         rc = write_zero_bytes(child, offset, length, child->driver->write);
     }
     block_node_note_write(child, offset + length);
-    return rc;
+    return block_node_note_failure(child, rc);
 }
 
 int block_child_discard(BlockNode *child, uint64_t offset, uint64_t length)
@@ -568,7 +571,7 @@ int block_child_discard(BlockNode *child, uint64_t offset, uint64_t length)
         rc = child->driver->discard(child, offset, length);
         rc = rc == -ENOTSUP ? 0 : rc;
     }
-    return rc;
+    return block_node_note_failure(child, rc);
 }
 
 int block_child_flush(BlockNode *child)

@@ -164,6 +164,17 @@ bool block_aio_parse(const char *text, unsigned *flags, GError **error)
     return false;
 }
 
+/* Who takes no notice of writers must not be one. */
+static bool check_share(unsigned flags, GError **error)
+{
+    bool ok = !(flags & BLOCK_OPEN_SHARED) || !(flags & BLOCK_OPEN_WRITABLE);
+    if (!ok) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "force-share=on can only be used with read-only images; add read-only=on");
+    }
+    return ok;
+}
+
 /* What @spec says itself goes before @flags. */
 static bool apply_flags(const BlockSpec *spec, unsigned *flags, GError **error)
 {
@@ -188,7 +199,8 @@ static bool apply_flags(const BlockSpec *spec, unsigned *flags, GError **error)
     return flag_from(spec, "read-only", false, BLOCK_OPEN_WRITABLE, flags, error) &&
            flag_from(spec, "cache.direct", true, BLOCK_OPEN_DIRECT, flags, error) &&
            flag_from(spec, "cache.no-flush", true, BLOCK_OPEN_NO_FLUSH, flags, error) &&
-           flag_from(spec, "force-share", true, BLOCK_OPEN_SHARED, flags, error);
+           flag_from(spec, "force-share", true, BLOCK_OPEN_SHARED, flags, error) &&
+           check_share(*flags, error);
 }
 
 static const BlockDriver *find_driver(const char *name, GError **error)

@@ -27,6 +27,8 @@ static const DriverKeys driver_keys[] = {
     { "luks", "key-secret" },
     { "nbd", "server.type server.path server.host server.port path host port uri export tls-creds "
              "tls-hostname x-dirty-bitmap reconnect-delay open-timeout" },
+    { "null-aio", "size read-zeroes latency-ns" },
+    { "null-co", "size read-zeroes latency-ns" },
     { "qcow2", "data-file data-file. encrypt.format encrypt.key-secret lazy-refcounts "
                "pass-discard-request pass-discard-snapshot pass-discard-other overlap-check "
                "overlap-check. cache-size l2-cache-size l2-cache-entry-size refcount-cache-size "

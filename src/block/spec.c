@@ -271,6 +271,11 @@ static void set_protocol(BlockSpec *spec, const char *name)
             return;
         }
     }
+    if (strcmp(name, "null-co://") == 0 || strcmp(name, "null-aio://") == 0) {
+        g_autofree char *driver = g_strndup(name, strlen(name) - strlen("://"));
+        block_spec_set(spec, "file.driver", driver);
+        return;
+    }
     if (g_str_has_prefix(name, "file:")) {
         name += strlen("file:");
     }

@@ -123,7 +123,8 @@ static int run(BlockNode *node, unsigned fix, bool is_json, bool is_quiet)
         result = check_twice(node, &check, !is_json && !is_quiet);
     }
     if (result < 0) {
-        img_error("Check failed: %s", g_strerror(-result));
+        g_autofree char *place = block_failure_place(node, result);
+        img_error("Check failed%s: %s", place, g_strerror(-result));
         return 1;
     }
     if (!is_quiet) {

@@ -313,8 +313,12 @@ int img_next_status(BlockNode *node, BlockNode *base, uint64_t offset, uint64_t 
     unsigned depth;
     const unsigned mask = BLOCK_STATUS_DATA | BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED;
     int result = block_status_chain(node, base, offset, limit, out_status, &layer, &depth);
-    while (result == 0 && out_status->length > 0 && out_status->length < limit) {
+    if (result < 0) {
+        return result;
+    }
+    while (out_status->length > 0 && out_status->length < limit) {
         BlockStatus more;
+        /* A failure there is told when it is asked for by itself. */
         result = block_status_chain(node, base, offset + out_status->length,
                                     limit - out_status->length, &more, &layer, &depth);
         if (result < 0 || !more.length || ((more.flags ^ out_status->flags) & mask)) {
@@ -322,5 +326,5 @@ int img_next_status(BlockNode *node, BlockNode *base, uint64_t offset, uint64_t 
         }
         out_status->length += more.length;
     }
-    return result < 0 && out_status->length == 0 ? result : 0;
+    return 0;
 }

@@ -68,8 +68,9 @@ static int read_part(Comparison *comparison, unsigned which, uint64_t offset, ui
 {
     int result = block_pread(comparison->nodes[which], offset, comparison->buffers[which], length);
     if (result < 0) {
-        img_error("Error while reading offset %" PRIu64 " of %s: %s", offset,
-                  comparison->names[which], g_strerror(-result));
+        g_autofree char *place = block_failure_place(comparison->nodes[which], result);
+        img_error("Error while reading offset %" PRIu64 " of %s%s: %s", offset,
+                  comparison->names[which], place, g_strerror(-result));
         return IMG_EXIT_READ;
     }
     return 0;
@@ -120,6 +121,14 @@ static int compare_data(Comparison *comparison, uint64_t offset, uint64_t length
     return 0;
 }
 
+static int status_failed(const Comparison *comparison, unsigned which, int result)
+{
+    g_autofree char *place = block_failure_place(comparison->nodes[which], result);
+    img_error("Sector allocation test failed for %s%s: %s", comparison->names[which], place,
+              g_strerror(-result));
+    return IMG_EXIT_STATUS;
+}
+
 static int compare_common(Comparison *comparison, uint64_t size)
 {
     for (uint64_t offset = 0; offset < size;) {
@@ -129,8 +138,7 @@ static int compare_common(Comparison *comparison, uint64_t size)
         for (unsigned i = 0; i < 2; i++) {
             int result = img_next_status(comparison->nodes[i], NULL, offset, length, &status[i]);
             if (result < 0 || !status[i].length) {
-                img_error("Sector allocation test failed for %s", comparison->names[i]);
-                return IMG_EXIT_STATUS;
+                return status_failed(comparison, i, result);
             }
             length = min_u64(length, status[i].length);
             is_zero[i] = status[i].flags & BLOCK_STATUS_ZERO;
@@ -160,8 +168,7 @@ static int compare_tail(Comparison *comparison, unsigned larger, uint64_t offset
         int result =
             img_next_status(comparison->nodes[larger], NULL, offset, size - offset, &status);
         if (result < 0 || !status.length) {
-            img_error("Sector allocation test failed for %s", comparison->names[larger]);
-            return IMG_EXIT_STATUS;
+            return status_failed(comparison, larger, result);
         }
         bool is_zero[2] = { true, true };
         is_zero[larger] = status.flags & BLOCK_STATUS_ZERO;

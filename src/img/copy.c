@@ -58,12 +58,13 @@ static void wake_all(Run *run)
     }
 }
 
-static void fail(Run *run, int errnum, const char *what, const char *name, uint64_t offset)
+static void fail(Run *run, int errnum, const char *what, BlockNode *node, uint64_t offset)
 {
     LOCK_GUARD(&run->lock);
     if (!run->error) {
-        lodge_error_set_errno(&run->error, errnum, "error while %s '%s' at byte %" PRIu64, what,
-                              name, offset);
+        g_autofree char *place = block_failure_place(node, errnum);
+        lodge_error_set_errno(&run->error, errnum, "error while %s '%s' at byte %" PRIu64 "%s",
+                              what, block_node_filename(node), offset, place);
     }
     wake_all(run);
 }
@@ -108,11 +109,11 @@ static int look(Run *run)
     return result < 0 ? result : status.length ? 0 : -EIO;
 }
 
-static const char *source_name(const ImgCopy *copy, uint64_t offset)
+static BlockNode *source_node(const ImgCopy *copy, uint64_t offset)
 {
     uint64_t end;
     const ImgSource *source = source_at(copy, offset, &end);
-    return source ? block_node_filename(source->node) : "";
+    return source ? source->node : copy->sources[0].node;
 }
 
 /* Compressed clusters are written whole: a cluster whose parts are of several kinds is data. Lock
@@ -145,9 +146,12 @@ static bool take_piece(Run *run, Piece *piece)
     int result = run->next >= run->known_end ? look(run) : 0;
     if (result < 0) {
         if (!run->error) {
+            BlockNode *node = source_node(copy, run->next);
+            g_autofree char *place = block_failure_place(node, result);
             lodge_error_set_errno(&run->error, result,
-                                  "error while reading block status of '%s' at offset %" PRIu64,
-                                  source_name(copy, run->next), run->next);
+                                  "error while reading block status of '%s' at offset %" PRIu64
+                                  "%s",
+                                  block_node_filename(node), run->next, place);
         }
         wake_all(run);
         return false;
@@ -329,7 +333,7 @@ static bool copy_piece(Run *run, const Piece *piece, uint8_t *buf)
             result = salvage(copy, piece->offset, piece->length, buf);
         }
         if (result < 0) {
-            fail(run, result, "reading", source_name(copy, piece->offset), piece->offset);
+            fail(run, result, "reading", source_node(copy, piece->offset), piece->offset);
             return false;
         }
         throttle(run, piece->length);
@@ -344,7 +348,7 @@ static bool copy_piece(Run *run, const Piece *piece, uint8_t *buf)
         result = write_zeroes(copy, piece->offset, piece->length);
     }
     if (result < 0) {
-        fail(run, result, "writing", block_node_filename(copy->target), piece->offset);
+        fail(run, result, "writing", copy->target, piece->offset);
     }
     return result == 0;
 }
@@ -356,7 +360,7 @@ static void *work(void *opaque)
     uint64_t bytes = max_u64(PIECE_BYTES, run->copy->cluster);
     autofree uint8_t *buf = aligned_alloc(4096, bytes);
     if (!buf) {
-        fail(run, ENOMEM, "starting to write", block_node_filename(run->copy->target), 0);
+        fail(run, -ENOMEM, "starting to write", run->copy->target, 0);
         return NULL;
     }
     while (take_piece(run, &piece) && copy_piece(run, &piece, buf)) {

@@ -78,9 +78,11 @@ static bool copy_range(BlockNode *from, uint64_t start, BlockNode *to, uint64_t 
 {
     autofree uint8_t *buf = aligned_alloc(4096, round_up(block, 4096));
     int result = buf ? 0 : -12;
+    bool is_reading = false;
     for (uint64_t at = 0; result == 0 && at < length;) {
         uint64_t part = min_u64(block, length - at);
         result = block_pread(from, start + at, buf, part);
+        is_reading = result < 0;
         if (result == 0) {
             result = block_pwrite(to, at, buf, part, 0);
         }
@@ -88,7 +90,10 @@ static bool copy_range(BlockNode *from, uint64_t start, BlockNode *to, uint64_t 
     }
     result = result == 0 ? block_flush(to) : result;
     if (result < 0) {
-        lodge_error_set_errno(error, result, "error while copying");
+        BlockNode *node = is_reading ? from : to;
+        g_autofree char *place = block_failure_place(node, result);
+        lodge_error_set_errno(error, result, "error while %s '%s'%s",
+                              is_reading ? "reading" : "writing", block_node_filename(node), place);
     }
     return result == 0;
 }

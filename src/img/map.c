@@ -87,8 +87,9 @@ static int print_map(BlockNode *node, uint64_t offset, uint64_t end, bool is_jso
         Piece next;
         int result = next_piece(node, offset, end, &next);
         if (result < 0 || !next.status.length) {
-            img_error("Failed to read image metadata of '%s': %s", block_node_filename(node),
-                      g_strerror(-result));
+            g_autofree char *place = block_failure_place(node, result);
+            img_error("Failed to read image metadata of '%s'%s: %s", block_node_filename(node),
+                      place, g_strerror(-result));
             return 1;
         }
         offset += next.status.length;

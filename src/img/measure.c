@@ -100,7 +100,9 @@ static bool measure_input(const ImgArgs *args, const BlockSpec *options, Input *
     out_input->bitmaps = block_bitmaps_measure(node, max_u64(cluster, 512));
     int result = count_data(node, max_u64(cluster, 512), &out_input->data);
     if (result < 0) {
-        img_error("Unable to get block status: %s", g_strerror(-result));
+        g_autofree char *place = block_failure_place(node, result);
+        img_error("Unable to get block status of '%s'%s: %s", block_node_filename(node), place,
+                  g_strerror(-result));
     }
     return result == 0;
 }

@@ -124,9 +124,11 @@ static bool rebase_content(const ImgArgs *args, BlockNode *node, const char *nam
     }
     img_progress_end(&progress, result == 0);
     if (result < 0) {
+        g_autofree char *place = block_failure_place(node, result);
+        g_autofree char *other = fresh ? block_failure_place(fresh, result) : g_strdup("");
         lodge_error_set_errno(error, result,
-                              "error while copying from the old backing files of '%s'",
-                              block_node_filename(node));
+                              "error while copying from the old backing files of '%s'%s",
+                              block_node_filename(node), *place ? place : other);
     }
     return result == 0;
 }

@@ -86,7 +86,13 @@ static bool open_flags(const ImgArgs *args, unsigned *out_flags, bool *out_throu
     bool stays = img_args_flag(args, "read-only") || img_args_flag(args, "load-snapshot") ||
                  img_args_flag(args, "snapshot");
     *out_flags |= stays ? 0 : BLOCK_OPEN_WRITABLE;
-    *out_flags |= img_args_flag(args, "force-share") ? BLOCK_OPEN_SHARED : 0;
+    bool is_shared = img_args_flag(args, "force-share");
+    if (is_shared && !stays) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "-U (--force-share) is for reading what others write; add -r (--read-only)");
+        return false;
+    }
+    *out_flags |= is_shared ? BLOCK_OPEN_SHARED : 0;
     return true;
 }
 

@@ -7,8 +7,6 @@ SPDX-License-Identifier: GPL-2.0-or-later
 _SPEED = "QEMU makes the job, refuses its speed and frees it; here it is refused before there is a job"
 _FILTER = "here the job is made, and given up when its filter gets its name; QEMU looks at the name first"
 BEHAVIOUR = {
-    'adding: blockdev-add {"driver": "null-co", "node-name": "n"}': "a driver for measuring QEMU; there is none here",
-    'adding: blockdev-del {"node-name": "n"}': "the node of the driver null-co",
     'chains: query-named-block-nodes {}':
         "the file of an image that becomes a backing file is opened read-only at once; QEMU's auto-read-only files are not",
     'commits_and_exports: block-commit {"base-node": "libvirt-1-format", "device": "n", "job-id": "j", "speed": 1, '
@@ -63,7 +61,7 @@ WORDS = {
     "Could not open 'DIR/two.qcow2': LUKS header: there is none",
     "Could not open 'DIR/two.qcow2': Parameter 'throttle-group' is missing: the id of an object of that type",
     "Could not open 'DIR/two.qcow2': Throttle group 'nogroup' does not exist",
-    "Could not open 'DIR/two.qcow2': copy-on-read: 'bottom' is not supported",
+    "Could not open 'DIR/two.qcow2': Bottom node 'zz' not found",
     "Could not open 'DIR/two.qcow2': invalid VMDK image descriptor",
     "Could not open 'DIR/two.qcow2': qcow2: the image is not encrypted, and encrypt.format=luks was given",
     "Could not open 'DIR/two.qcow2': raw: offset and size lie outside 'DIR/two.qcow2'",

@@ -99,6 +99,11 @@ def loop(folder):
     subprocess.run(["qemu-img", "rebase", "-u", "-b", "mid.qcow2", "-F", "qcow2", "base.qcow2"], cwd=folder, check=True)
 
 
+IN_BASE = "failed in 'base.qcow2', driver 'qcow2', backing file 2 of the chain"
+# The chain with a base whose data cannot be read.
+FAULTY = ("driver=qcow2,file.filename=top.qcow2,backing.driver=qcow2,backing.file.filename=mid.qcow2,backing.backing.driver=fault,"
+          "backing.backing.ops=read,backing.backing.file.driver=qcow2,backing.backing.file.file.filename=base.qcow2")
+
 # What is done before, the command line, and what the message has to have in this order.
 ROWS = [
     (None, "info gone.qcow2", ["'gone.qcow2'", "No such file or directory"]),
@@ -146,10 +151,11 @@ ROWS = [
     (bad_l1_offset, "map top.qcow2", [*(f"'{name}'" for name in CHAIN), "L1 table offset"]),
     (bad_refcount_table, "map top.qcow2", [*(f"'{name}'" for name in CHAIN), "eference count table offset"]),
     (cut_off, "map top.qcow2", [*(f"'{name}'" for name in CHAIN), "header"]),
-    (bad_l1_entry, "map top.qcow2", ["'base.qcow2' is corrupt", "L1 entry 0", "'top.qcow2'", "Input/output error"]),
-    (bad_l1_entry, "convert -O raw top.qcow2 new", ["'base.qcow2' is corrupt", "L1 entry 0", "'top.qcow2'", "byte 0"]),
-    (bad_l1_entry, "compare top.qcow2 plain.raw", ["'base.qcow2' is corrupt", "L1 entry 0", "top.qcow2"]),
-    (bad_l1_entry, "rebase -b  top.qcow2", ["'base.qcow2' is corrupt", "L1 entry 0", "'top.qcow2'"]),
+    *[(bad_l1_entry, line, ["'base.qcow2' is corrupt", "L1 entry 0", "top.qcow2", IN_BASE, "Input/output error"]) for line in (
+        "map top.qcow2", "convert -O raw top.qcow2 new", "compare top.qcow2 plain.raw", "rebase -b  top.qcow2", "measure -O qcow2 top.qcow2",
+        "dd if=top.qcow2 of=new -O raw")],
+    *[(None, line, ["top.qcow2", "failed in 'base.qcow2', driver 'fault', backing file 2", "Input/output error"]) for line in (
+        f"convert --image-opts -O raw {FAULTY} new", f"dd --image-opts if={FAULTY} of=new -O raw", f"compare --image-opts {FAULTY} driver=raw,file.filename=plain.raw")],
     (loop, "map top.qcow2", ["'mid.qcow2'", "'base.qcow2'"]),
 ]
 

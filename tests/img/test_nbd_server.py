@@ -54,6 +54,15 @@ def test_foreign_clients_read_the_image(serve, ours, peer, copy, tmp_path):
         assert "read-only" in done.stderr or "denied" in done.stderr or "permitted" in done.stderr
 
 
+def test_force_share_is_for_reading(ours, peer, copy, tmp_path):
+    """QEMU's rule for images; qemu-nbd has no such option of its own."""
+    done = ours("serve", "-U", "-f", "raw", "-k", tmp_path / "s", copy, code=1)
+    assert "add -r (--read-only)" in done.stderr
+    options = ("--image-opts", f"driver=raw,file.driver=file,file.filename={copy},force-share=on")
+    assert "force-share=on can only be used with read-only images" in ours("resize", *options, "1M", code=1).stderr
+    assert "force-share=on can only be used with read-only images" in peer("resize", *options, "1M", code=1).stderr
+
+
 def test_foreign_clients_write_the_image(serve, peer, ours, disks, tmp_path):
     peer("create", "-q", "-f", "qcow2", "target.qcow2", SIZE)
     with serve(tmp_path / "target.qcow2", "--discard=unmap", "--detect-zeroes=unmap", fmt="qcow2"):

@@ -282,6 +282,19 @@ static void cancel_group(const Job *job)
     }
 }
 
+/* Which layer below a node of the job failed; "" if none did. (transfer full) */
+static char *failure_place(const Job *job)
+{
+    for (guint i = 0; i < job->claimed->len; i++) {
+        g_autofree char *place =
+            block_failure_place(g_ptr_array_index(job->claimed, i), job->result);
+        if (*place) {
+            return g_steal_pointer(&place);
+        }
+    }
+    return g_strdup("");
+}
+
 static void give_up(Job *job)
 {
     cancel_group(job);
@@ -290,7 +303,8 @@ static void give_up(Job *job)
     if (job->is_force_cancelled) {
         job_fail(job, "%s", g_strerror(ECANCELED));
     } else if (!job->error) {
-        job_fail(job, "%s", g_strerror(-job->result));
+        g_autofree char *place = failure_place(job);
+        job_fail(job, "%s%s", g_strerror(-job->result), place);
     }
     if (job->driver->abort) {
         job->driver->abort(job);

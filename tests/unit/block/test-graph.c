@@ -181,6 +181,67 @@ static void reads_are_copied_up(void **state)
     assert_false(status.flags & BLOCK_STATUS_ALLOCATED);
 }
 
+static bool is_allocated(BlockNode *node, uint64_t offset)
+{
+    BlockStatus status;
+    assert_int_equal(block_status(node, offset, 10, &status), 0);
+    return status.flags & BLOCK_STATUS_ALLOCATED;
+}
+
+static void only_what_lies_above_the_bottom_is_copied_up(void **state)
+{
+    BlockBench *b = *state;
+    GError *error = NULL;
+    char data[5000], back[5000];
+    BlockNode *top = block_backend_node(b->backend);
+    memset(data, 'q', sizeof(data));
+    assert_int_equal(block_pwrite(top, 100000, data, sizeof(data), 0), 0);
+    block_bench_make_image(b, "mid", "4M");
+    block_bench_make_image(b, "over", "4M");
+    BlockNode *mid = block_bench_add(b, "mid", ",'backing':'top'", &error);
+    assert_int_equal(block_pwrite(mid, 2 << 20, data, sizeof(data), 0), 0);
+    BlockNode *over = block_bench_add(b, "over", ",'backing':'mid'", &error);
+    g_autoptr(BlockSpec) none = block_bench_spec(
+        "{'driver':'copy-on-read','node-name':'cor','file':'over','bottom':'nope'}");
+    assert_null(block_graph_add(b->graph, none, &error));
+    assert_non_null(strstr(error->message, "Bottom node 'nope' not found"));
+    g_clear_error(&error);
+    g_autoptr(BlockSpec) spec = block_bench_spec(
+        "{'driver':'copy-on-read','node-name':'cor','file':'over','bottom':'mid'}");
+    BlockNode *filter = block_graph_add(b->graph, spec, &error);
+    assert_non_null(filter);
+    assert_int_equal(block_pread(filter, 100000, back, sizeof(back)), 0);
+    assert_memory_equal(back, data, sizeof(data));
+    assert_int_equal(block_pread(filter, 2 << 20, back, sizeof(back)), 0);
+    assert_memory_equal(back, data, sizeof(data));
+    assert_false(is_allocated(over, 100000));
+    assert_true(is_allocated(over, 2 << 20));
+    assert_false(block_node_check_unclaimed(mid, NULL));
+    assert_true(block_graph_del(b->graph, "cor", &error));
+    assert_true(block_node_check_unclaimed(mid, NULL));
+}
+
+static void a_null_node_forgets_what_is_written(void **state)
+{
+    BlockBench *b = *state;
+    char data[5000], back[5000];
+    BlockStatus status;
+    memset(data, 'q', sizeof(data));
+    memset(back, 'q', sizeof(back));
+    g_autoptr(BlockSpec) spec = block_bench_spec(
+        "{'driver':'null-co','node-name':'n','size':65536,'read-zeroes':true,'latency-ns':1000}");
+    BlockNode *node = block_graph_add(b->graph, spec, NULL);
+    assert_int_equal(block_node_size(node), 65536);
+    assert_int_equal(block_pwrite(node, 100, data, sizeof(data), BLOCK_IO_FUA), 0);
+    assert_int_equal(block_pread(node, 100, back, sizeof(back)), 0);
+    assert_true(block_is_zero(back, sizeof(back)));
+    assert_int_equal(block_pread(node, 65530, back, 10), -EIO);
+    assert_int_equal(block_status(node, 0, 65536, &status), 0);
+    assert_true(status.flags & BLOCK_STATUS_ZERO && status.length == 65536);
+    g_autoptr(BlockSpec) huge = block_bench_spec("{'driver':'null-aio','node-name':'h','size':-5}");
+    assert_null(block_graph_add(b->graph, huge, NULL));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, block_bench_set_up, block_bench_tear_down)
@@ -192,6 +253,8 @@ int main(void)
         TEST(a_node_is_reopened_under_requests),
         TEST(a_failed_reopen_leaves_the_node_as_it_was),
         TEST(reads_are_copied_up),
+        TEST(only_what_lies_above_the_bottom_is_copied_up),
+        TEST(a_null_node_forgets_what_is_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
