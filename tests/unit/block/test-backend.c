@@ -1,6 +1,6 @@
 /* Block back ends: raw images, checks, locks. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/clock.h"
-#include "block/backend.h"
+#include "block/graph.h"
 #include "lib/check.h"
 
 #include <errno.h>
@@ -274,14 +274,27 @@ static void readers_share_and_keep_writers_out(void **state)
     assert_refused(b, &b->options, "allows no others to write");
 }
 
-static void sharing_writers_share(void **state)
+static void writers_share_if_both_say_so(void **state)
 {
     Bench *b = *state;
-    b->options.is_shared = true;
-    g_autoptr(BlockBackend) one = block_backend_open(&b->options, b->loop, NULL);
-    g_autoptr(BlockBackend) two = block_backend_open(&b->options, b->loop, NULL);
-    assert_non_null(one);
-    assert_non_null(two);
+    g_autoptr(BlockGraph) graph = block_graph_new();
+    g_autoptr(GError) error = NULL;
+    b->options.is_in_graph = true;
+    BlockBackend *one = block_backend_open(&b->options, b->loop, NULL);
+    BlockBackend *two = block_backend_open(&b->options, b->loop, NULL);
+    block_graph_add_backend(graph, one);
+    block_graph_add_backend(graph, two);
+    block_backend_set_attached(one, true, true);
+    assert_true(block_graph_update_access(graph, NULL));
+    block_backend_set_attached(two, true, false);
+    assert_false(block_graph_update_access(graph, &error));
+    assert_non_null(strstr(error->message, "which writes to it; to use it at once"));
+    block_backend_set_attached(two, true, true);
+    assert_true(block_graph_update_access(graph, NULL));
+    block_graph_remove_backend(graph, one);
+    block_graph_remove_backend(graph, two);
+    block_backend_close(one);
+    block_backend_close(two);
 }
 
 static void error_actions_follow_the_options(void **state)
@@ -336,7 +349,7 @@ int main(void)
         CASE(every_cache_mode_reads_what_it_wrote), CASE(requests_outside_the_image_are_refused),
         CASE(a_read_only_image_is_not_written),     CASE(the_last_part_of_a_sector_counts_whole),
         CASE(what_cannot_be_opened_is_named),       CASE(a_second_writer_is_refused_by_pid),
-        CASE(readers_share_and_keep_writers_out),   CASE(sharing_writers_share),
+        CASE(readers_share_and_keep_writers_out),   CASE(writers_share_if_both_say_so),
         CASE(error_actions_follow_the_options),     CASE(a_drain_does_not_wait_for_the_limits),
         CASE(cache_modes_flush_as_they_say),
     };
