@@ -54,6 +54,9 @@ char *domain_def_format(const DomainDef *def, unsigned flags);
 /* Checks that need the whole definition; done by domain_def_parse() too. */
 bool domain_def_validate(const DomainDef *def, GError **error);
 
+/* Of these, what <on_poweroff>, <on_reboot> and <on_crash> may be, alone and together. */
+bool domain_def_check_lifecycle(const DomainDef *def, GError **error);
+
 /* Gives every device an alias ("virtio-disk0", "net0", ...) that has none. For running domains. */
 void domain_def_assign_aliases(DomainDef *def);
 /* Puts controllers and addresses where devices lack them. */

@@ -439,10 +439,45 @@ static bool check_filesystems(const DomainDef *def, GError **error)
     return true;
 }
 
+bool domain_def_check_lifecycle(const DomainDef *def, GError **error)
+{
+    const struct {
+        const char *element;
+        DomainLifecycle action;
+        bool is_crash;
+    } ends[] = { { "on_poweroff", def->on_poweroff, false },
+                 { "on_reboot", def->on_reboot, false },
+                 { "on_crash", def->on_crash, true } };
+    for (unsigned i = 0; i < G_N_ELEMENTS(ends); i++) {
+        DomainLifecycle action = ends[i].action;
+        bool is_known = action == LIFECYCLE_NONE || action == LIFECYCLE_DESTROY ||
+                        action == LIFECYCLE_RESTART ||
+                        (ends[i].is_crash && action != LIFECYCLE_RENAME_RESTART);
+        if (!is_known) {
+            conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                           "<%s>: '%s' is not for this element: 'destroy' and 'restart' are%s",
+                           ends[i].element, domain_name(lifecycle, action),
+                           ends[i].is_crash ? ", 'preserve', 'coredump-destroy' and "
+                                              "'coredump-restart'"
+                                            : "");
+            return false;
+        }
+    }
+    /* QEMU makes one of both where reboots end a guest, so the one cannot be undone alone. */
+    if (def->on_poweroff == LIFECYCLE_RESTART && def->on_reboot == LIFECYCLE_DESTROY) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "<on_poweroff>restart</on_poweroff> cannot be together with "
+                       "<on_reboot>destroy</on_reboot>");
+        return false;
+    }
+    return true;
+}
+
 bool domain_def_validate(const DomainDef *def, GError **error)
 {
     return check_name(def, error) && check_identity(def, error) && check_os(def, error) &&
-           check_vcpus(def, error) && domain_def_check_vcpus(def, error) &&
-           check_memory(def, error) && check_tuning(def, error) && check_disks(def, error) &&
-           check_devices(def, error) && check_tpms(def, error) && check_filesystems(def, error);
+           domain_def_check_lifecycle(def, error) && check_vcpus(def, error) &&
+           domain_def_check_vcpus(def, error) && check_memory(def, error) &&
+           check_tuning(def, error) && check_disks(def, error) && check_devices(def, error) &&
+           check_tpms(def, error) && check_filesystems(def, error);
 }

@@ -50,6 +50,10 @@ typedef struct OptionRow {
 
 static const OptionRow rows[] = {
     DOMAIN(NONE_HAS, hwuuid, "<hwuuid>"),
+    DOMAIN_IF(NONE_HAS, on_crash, LIFECYCLE_COREDUMP_DESTROY,
+              "<on_crash>coredump-destroy</on_crash> (use destroy or preserve)"),
+    DOMAIN_IF(NONE_HAS, on_crash, LIFECYCLE_COREDUMP_RESTART,
+              "<on_crash>coredump-restart</on_crash> (use restart)"),
     DOMAIN(QEMU_HAS, has_genid, "<genid>"),
     DOMAIN(QEMU_HAS, max_memory, "<maxMemory>"),
     DOMAIN_IF(NONE_HAS, memory_backing.source, MEMORY_SOURCE_FILE,

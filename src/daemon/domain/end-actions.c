@@ -1,6 +1,6 @@
 /* What a guest's own end brings about.
  *
- * Left out: the "coredump" of a panic, of which the rest is done.
+ * Left out: the "coredump" of a panic; guests that ask for it are not started.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/end-actions.h"
 
@@ -43,7 +43,6 @@ void end_actions_panic_locked(Domain *domain)
     case LIFECYCLE_PRESERVE:
         break;
     case LIFECYCLE_RESTART:
-    case LIFECYCLE_COREDUMP_RESTART:
         end_actions_restart(domain);
         break;
     default:
@@ -56,34 +55,48 @@ void end_actions_panic_locked(Domain *domain)
 
 enum { ON_POWEROFF = 0, ON_REBOOT = 1, ON_CRASH = 2 };
 
-/* Their names and numbers are libvirt's (virDomainLifecycleAction), which has no "none". */
-static bool check_action(uint32_t type, uint32_t action, GError **error)
+/* The numbers are libvirt's (virDomainLifecycleAction), which has no "none". */
+static bool check_numbers(uint32_t type, uint32_t action, GError **error)
 {
-    static const char *const names[] = { "destroy",  "restart",          "rename-restart",
-                                         "preserve", "coredump-destroy", "coredump-restart" };
-    static const char *const types[] = { "poweroff", "reboot", "crash" };
-    if (type >= G_N_ELEMENTS(types) || action >= G_N_ELEMENTS(names)) {
-        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
-                         "invalid argument: lifecycle type %u with action %u: types are 0 to %u, "
-                         "actions 0 to %u",
-                         type, action, (unsigned)G_N_ELEMENTS(types) - 1,
-                         (unsigned)G_N_ELEMENTS(names) - 1);
-        return false;
+    const uint32_t last = LIFECYCLE_COREDUMP_RESTART - LIFECYCLE_DESTROY;
+    if (type <= ON_CRASH && action <= last) {
+        return true;
     }
-    bool is_known = action <= 1 || (type == ON_CRASH && action >= 3);
-    if (!is_known) {
-        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
-                         "unsupported configuration: lifecycle event '%s' doesn't support '%s' "
-                         "action",
-                         types[type], names[action]);
-    }
-    return is_known;
+    daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
+                     "invalid argument: lifecycle type %u with action %u: types are 0 to %u, "
+                     "actions 0 to %u",
+                     type, action, ON_CRASH, last);
+    return false;
 }
 
 static void set_action(DomainDef *def, uint32_t type, DomainLifecycle action)
 {
     DomainLifecycle *const members[] = { &def->on_poweroff, &def->on_reboot, &def->on_crash };
     *members[type] = action;
+}
+
+static bool check_action(const DomainDef *def, uint32_t type, DomainLifecycle action,
+                         GError **error)
+{
+    DomainDef trial = { .on_poweroff = def->on_poweroff,
+                        .on_reboot = def->on_reboot,
+                        .on_crash = def->on_crash };
+    set_action(&trial, type, action);
+    return domain_def_check_lifecycle(&trial, error);
+}
+
+static bool check_live(Domain *domain, uint32_t type, DomainLifecycle action, GError **error)
+{
+    g_mutex_lock(&domain->lock);
+    bool ok = !domain->live || check_action(domain->live, type, action, error);
+    g_mutex_unlock(&domain->lock);
+    if (ok && action >= LIFECYCLE_COREDUMP_DESTROY) {
+        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                         "unsupported configuration: the memory of a crashed domain is not dumped "
+                         "by this daemon: use 'destroy', 'restart' or 'preserve'");
+        return false;
+    }
+    return ok;
 }
 
 static bool set_live(DomainChange *change, uint32_t type, DomainLifecycle action, GError **error)
@@ -110,10 +123,12 @@ bool handle_domain_set_lifecycle_action(DaemonCall *call,
         !change_begin(&change, call, &args->dom, "lifecycle", args->flags, error)) {
         return false;
     }
-    if (!check_action(args->type, args->action, error)) {
+    DomainLifecycle action = (DomainLifecycle)(LIFECYCLE_DESTROY + args->action);
+    if (!check_numbers(args->type, args->action, error) ||
+        (change.monitor && !check_live(change.domain, args->type, action, error)) ||
+        (change.config && !check_action(change.config, args->type, action, error))) {
         return change_end(&change, false);
     }
-    DomainLifecycle action = (DomainLifecycle)(LIFECYCLE_DESTROY + args->action);
     if (change.config) {
         set_action(change.config, args->type, action);
     }

@@ -156,7 +156,8 @@ static bool press_button(Domain *domain, bool reboot, GError **error)
     }
     g_mutex_lock(&domain->lock);
     if (domain->runtime) {
-        domain->runtime->fake_reboot = reboot;
+        domain->runtime->fake_reboot =
+            reboot && !(domain->live && domain->live->on_reboot == LIFECYCLE_DESTROY);
     }
     g_mutex_unlock(&domain->lock);
     bool ok = qmp_client_run(monitor, "system_powerdown", NULL, error);

@@ -255,7 +255,7 @@ bool machine_load_reset_state(Machine *machine, ResetKind kind, GError **error)
     return true;
 }
 
-void machine_reset(Machine *machine, MachineCause cause)
+static void reset(Machine *machine, MachineCause cause)
 {
     bool was_running = machine->state == RUN_STATE_RUNNING;
     halt(machine);
@@ -318,12 +318,12 @@ static void shut_down(Machine *machine, MachineCause cause, RunState state)
     }
 }
 
-static void guest_reset(Machine *machine)
+void machine_reset(Machine *machine, MachineCause cause)
 {
     if (machine->reset_ends) {
-        shut_down(machine, CAUSE_GUEST_RESET, RUN_STATE_SHUTDOWN);
+        shut_down(machine, cause, RUN_STATE_SHUTDOWN);
     } else {
-        machine_reset(machine, CAUSE_GUEST_RESET);
+        reset(machine, cause);
     }
 }
 
@@ -343,7 +343,7 @@ static void handle_power(void *opaque)
     } else if (pending & 1u << POWER_SHUTDOWN) {
         shut_down(machine, CAUSE_GUEST_SHUTDOWN, RUN_STATE_SHUTDOWN);
     } else if (pending & 1u << POWER_RESET) {
-        guest_reset(machine);
+        machine_reset(machine, CAUSE_GUEST_RESET);
     } else if (pending & 1u << POWER_SUSPEND) {
         log_guest_error("the guest asked for a sleep state that the machine does not have");
     }
@@ -423,7 +423,7 @@ static void handle_exit(Machine *machine, MachineVcpu *v)
     switch (v->exit.reason) {
     case VCPU_EXIT_SHUTDOWN:
         log_info("vCPU %u: triple fault", v->index);
-        guest_reset(machine);
+        machine_reset(machine, CAUSE_GUEST_RESET);
         break;
     case VCPU_EXIT_DEBUG:
         machine_pause(machine, RUN_STATE_DEBUG);

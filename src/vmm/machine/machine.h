@@ -104,7 +104,8 @@ void machine_pause(Machine *machine, RunState state);
 /* False: the state does not allow it (shut down, cannot go on); @error says what would help. */
 bool machine_resume(Machine *machine, GError **error);
 
-/* Reset as by the reset button; the machine keeps running, or stays paused. */
+/* Reset as by the reset button or by the guest; the machine keeps running, or stays paused. Where
+ * resets are to end the guest, this ends it. */
 void machine_reset(Machine *machine, MachineCause cause);
 
 /* The ACPI power button. */
