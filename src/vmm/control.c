@@ -175,6 +175,15 @@ static bool monitor_iothread(void *opaque, unsigned index, MonitorIothread *out)
     return true;
 }
 
+static bool monitor_set_iothread(void *opaque, unsigned index, const char *property,
+                                 const char *value, GError **error)
+{
+    const Control *control = opaque;
+    MachineBackendInfo backend;
+    bool is_there = machine_backend_at(control->machine, "iothread", index, &backend);
+    return is_there && machine_iothread_set(backend.object, property, value, error);
+}
+
 static bool monitor_machine(void *opaque, unsigned index, MonitorMachineType *out)
 {
     MachineTypeInfo info;
@@ -310,6 +319,7 @@ static MonitorTarget monitor_target(Control *control)
         .graph = machine_graph(machine),
         .block_objects = machine_block_objects(machine),
         .iothread = monitor_iothread,
+        .set_iothread = monitor_set_iothread,
         .device = monitor_device,
         .device_add = monitor_device_add,
         .device_del = monitor_device_del,

@@ -140,8 +140,12 @@ def test_iothreads(lodged, boot, start, emulator):
     assert code_of(domain.delIOThread, 7, CONFIG) == libvirt.VIR_ERR_INVALID_ARG
     domain.delIOThread(5, LIVE | CONFIG)
     assert definition(domain).find("iothreads").text == "2"
-    if emulator:  # lodge-vmm's do not poll
-        lodged.virsh("iothreadset", name, "2", "--poll-max-ns", "1000")
+    lodged.virsh("iothreadset", name, "2", "--poll-max-ns", "1000", "--poll-grow", "3", "--poll-shrink", "4")
+    stats = domain.connect().domainListGetStats([domain], libvirt.VIR_DOMAIN_STATS_IOTHREAD)[0][1]
+    assert [stats[f"iothread.2.poll-{what}"] for what in ("max-ns", "grow", "shrink")] == [1000, 3, 4]
+    assert code_of(domain.setIOThreadParams, 2, {"poll_max": 1}, LIVE) == libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED
+    assert code_of(domain.setIOThreadParams, 9, {"poll_max_ns": 1}, LIVE) == libvirt.VIR_ERR_INVALID_ARG
+    assert code_of(domain.setIOThreadParams, 2, {"poll_max_ns": 1}, CONFIG) == libvirt.VIR_ERR_OPERATION_UNSUPPORTED
     assert code_of(domain.delIOThread, 9, LIVE) == libvirt.VIR_ERR_INVALID_ARG
 
 

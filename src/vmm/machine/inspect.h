@@ -41,6 +41,8 @@ typedef struct MachineIothreadInfo {
     uint64_t poll_max_ns, poll_grow, poll_shrink, batch;
 } MachineIothreadInfo;
 void machine_iothread_info(const void *object, MachineIothreadInfo *out);
+/* Sets one of its numbers, by the name it has for -object. */
+bool machine_iothread_set(void *object, const char *property, const char *value, GError **error);
 
 const char *machine_type_name(const Machine *machine);
 /* False: past the last. */

@@ -418,6 +418,16 @@ void machine_iothread_info(const void *object, MachineIothreadInfo *out)
                                   .batch = iothread->batch };
 }
 
+bool machine_iothread_set(void *object, const char *property, const char *value, GError **error)
+{
+    const Property *found = property_find(iothread_properties, property);
+    if (!found) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "an iothread has no property '%s'", property);
+    }
+    return found && property_set(found, object, value, error);
+}
+
 const char *user_object_type(const UserObject *object)
 {
     return object->class->name;

@@ -1,5 +1,6 @@
-/* QMP: what -object made, in the tree of objects (/objects/ID). Limits of a throttle-group are read
- * and set there; of the others only the type is told. SPDX-License-Identifier: GPL-2.0-or-later */
+/* QMP: what -object made, in the tree of objects (/objects/ID). Limits of a throttle-group and the
+ * numbers of an iothread are read and set there; of the others only the type is told.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "block/throttle-spec.h"
 #include "gbase/error.h"
 #include "vmm/monitor/qom.h"
@@ -93,10 +94,80 @@ static JsonNode *get_limit(ThrottleGroup *group, const char *name)
     return node;
 }
 
+/* I/O threads */
+
+static const char *const iothread_numbers[] = { "poll-max-ns", "poll-grow", "poll-shrink",
+                                                "aio-max-batch" };
+
+static bool is_iothread(const MonitorObject *object)
+{
+    return !strcmp(object->type, "iothread");
+}
+
+/* Its place among them; -1: it is none. */
+static int find_iothread(const MonitorTarget *target, const char *id, MonitorIothread *out)
+{
+    for (unsigned i = 0; target->iothread && target->iothread(target->opaque, i, out); i++) {
+        if (!strcmp(out->id, id)) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+/* "poll-max-ns", ... */
+static JsonNode *get_number(const MonitorTarget *target, const MonitorObject *object,
+                            const char *name)
+{
+    MonitorIothread thread;
+    if (find_iothread(target, object->id, &thread) < 0) {
+        return NULL;
+    }
+    const uint64_t values[] = { thread.poll_max_ns, thread.poll_grow, thread.poll_shrink,
+                                thread.batch };
+    for (unsigned i = 0; i < G_N_ELEMENTS(iothread_numbers); i++) {
+        if (!strcmp(iothread_numbers[i], name)) {
+            JsonNode *node = json_node_new(JSON_NODE_VALUE);
+            json_node_set_int(node, (gint64)values[i]);
+            return node;
+        }
+    }
+    return NULL;
+}
+
+/* False: there is no such number. */
+static bool set_number(const MonitorTarget *target, const MonitorObject *object, const char *name,
+                       JsonNode *value, GError **error)
+{
+    MonitorIothread thread;
+    int index = find_iothread(target, object->id, &thread);
+    bool is_known = false;
+    for (unsigned i = 0; i < G_N_ELEMENTS(iothread_numbers); i++) {
+        is_known = is_known || !strcmp(iothread_numbers[i], name);
+    }
+    if (index < 0 || !is_known || !target->set_iothread) {
+        return false;
+    }
+    if (!JSON_NODE_HOLDS_VALUE(value) || json_node_get_value_type(value) != G_TYPE_INT64) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Invalid parameter type for '%s', expected: integer", name);
+    } else if (json_node_get_int(value) < 0) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "%s value must be in range [0, %" G_GINT64_FORMAT "]", name, G_MAXINT64);
+    } else {
+        g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT, json_node_get_int(value));
+        target->set_iothread(target->opaque, (unsigned)index, name, text, error);
+    }
+    return true;
+}
+
 /* Properties */
 
 void qom_object_list(const MonitorObject *object, JsonArray *array)
 {
+    for (unsigned i = 0; is_iothread(object) && i < G_N_ELEMENTS(iothread_numbers); i++) {
+        qmp_append_property(array, iothread_numbers[i], "int", NULL);
+    }
     if (!object->limits) {
         return;
     }
@@ -111,16 +182,23 @@ void qom_object_list(const MonitorObject *object, JsonArray *array)
     qmp_append_property(array, "x-iops-size", "int", NULL);
 }
 
-JsonNode *qom_object_get(const MonitorObject *object, const char *name)
+JsonNode *qom_object_get(const MonitorTarget *target, const MonitorObject *object, const char *name)
 {
+    if (is_iothread(object)) {
+        return get_number(target, object, name);
+    }
     bool is_one = object->limits && g_str_has_prefix(name, "x-");
     return object->limits && !strcmp(name, "limits") ? get_limits(object->limits)
            : is_one                                  ? get_limit(object->limits, name + 2)
                                                      : NULL;
 }
 
-bool qom_object_set(const MonitorObject *object, const char *name, JsonNode *value, GError **error)
+bool qom_object_set(const MonitorTarget *target, const MonitorObject *object, const char *name,
+                    JsonNode *value, GError **error)
 {
+    if (is_iothread(object)) {
+        return set_number(target, object, name, value, error);
+    }
     ThrottleConfig config;
     throttle_config_init(&config);
     if (object->limits && !strcmp(name, "limits")) {

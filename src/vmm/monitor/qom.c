@@ -362,7 +362,7 @@ static JsonNode *get_value(const MonitorTarget *target, const QomNode *node, con
     }
     return node->kind == QOM_DEVICE   ? get_of_device(target, node->device, name)
            : node->kind == QOM_CPU    ? get_of_cpu(target, node->index, name)
-           : node->kind == QOM_OBJECT ? qom_object_get(&node->object, name)
+           : node->kind == QOM_OBJECT ? qom_object_get(target, &node->object, name)
                                       : NULL;
 }
 
@@ -399,7 +399,7 @@ JsonNode *qmp_qom_set(MonitorSession *session, JsonObject *arguments, GError **e
         return NULL;
     }
     if (node.kind == QOM_OBJECT) {
-        if (!qom_object_set(&node.object, name, value, error)) {
+        if (!qom_object_set(target, &node.object, name, value, error)) {
             set_no_property(path, name, error);
         }
         return NULL;

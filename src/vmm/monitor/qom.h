@@ -11,8 +11,10 @@ bool qom_object_find(const MonitorTarget *target, const char *path, MonitorObjec
 /* Its properties but "type". */
 void qom_object_list(const MonitorObject *object, JsonArray *array);
 /* NULL: there is no such property. (transfer full) */
-JsonNode *qom_object_get(const MonitorObject *object, const char *name);
+JsonNode *qom_object_get(const MonitorTarget *target, const MonitorObject *object,
+                         const char *name);
 /* False: there is no such property. */
-bool qom_object_set(const MonitorObject *object, const char *name, JsonNode *value, GError **error);
+bool qom_object_set(const MonitorTarget *target, const MonitorObject *object, const char *name,
+                    JsonNode *value, GError **error);
 
 #endif

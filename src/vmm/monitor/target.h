@@ -108,6 +108,9 @@ typedef struct MonitorTarget {
     bool (*machine)(void *opaque, unsigned index, MonitorMachineType *out); /* known types */
     bool (*object)(void *opaque, unsigned index, MonitorObject *out);       /* optional */
     bool (*iothread)(void *opaque, unsigned index, MonitorIothread *out);   /* optional */
+    /* Optional, where iothread is. False with @error: it cannot be that. */
+    bool (*set_iothread)(void *opaque, unsigned index, const char *property, const char *value,
+                         GError **error);
 
     /* All devices of the guest. */
     const Device *(*device)(void *opaque, unsigned index);
