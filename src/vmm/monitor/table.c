@@ -51,7 +51,7 @@ const QmpCommand qmp_commands[] = {
       "?job-id:str,device:str,target:str,sync:MirrorSyncMode,?speed:int,?bitmap:str,"
       "?bitmap-mode:BitmapSyncMode,?compress:bool,?on-source-error:BlockdevOnError,"
       "?on-target-error:BlockdevOnError,?auto-finalize:bool,?auto-dismiss:bool,"
-      "?filter-node-name:str,?x-perf:any",
+      "?filter-node-name:str,?x-perf:BackupPerf",
       "", qmp_run_blockdev_backup },
     { "blockdev-create", "job-id:str,options:any", "", qmp_run_blockdev_create },
     { "blockdev-del", "node-name:str", "", qmp_run_blockdev_del },
@@ -84,7 +84,7 @@ const QmpCommand qmp_commands[] = {
       "?job-id:str,device:str,target:str,sync:MirrorSyncMode,?speed:int,?bitmap:str,"
       "?bitmap-mode:BitmapSyncMode,?compress:bool,?on-source-error:BlockdevOnError,"
       "?on-target-error:BlockdevOnError,?auto-finalize:bool,?auto-dismiss:bool,"
-      "?filter-node-name:str,?x-perf:any,?format:str,?mode:NewImageMode",
+      "?filter-node-name:str,?x-perf:BackupPerf,?format:str,?mode:NewImageMode",
       "", qmp_run_drive_backup },
     { "drive-mirror",
       "?job-id:str,device:str,target:str,?format:str,?node-name:str,?replaces:str,"
@@ -147,7 +147,8 @@ const QmpCommand qmp_commands[] = {
     { "query-version", "", "VersionInfo", qmp_query_version },
     { "quit", "", "", qmp_run_quit },
     { "remove-fd", "fdset-id:int,?fd:int", "", qmp_run_remove_fd },
-    { "screendump", "filename:str,?device:str,?head:int,?format:str", "", qmp_run_screendump },
+    { "screendump", "filename:str,?device:str,?head:int,?format:ImageFormat", "",
+      qmp_run_screendump },
     { "set-action", "?reboot:RebootAction,?shutdown:ShutdownAction", "", qmp_run_set_action },
     { "set_link", "name:str,up:bool", "", qmp_run_set_link },
     { "stop", "", "", qmp_run_stop },
@@ -161,6 +162,7 @@ const QmpCommand qmp_commands[] = {
 
 const SchemaStruct schema_structs[] = {
     { "AddfdInfo", "fdset-id:int,fd:int" },
+    { "BackupPerf", "?use-copy-range:bool,?max-workers:int,?max-chunk:int" },
     { "BalloonInfo", "actual:int" },
     { "BlockDeviceInfo",
       "?node-name:str,?backing_file:str,file:str,ro:bool,drv:str,backing_file_depth:int,encrypted:"
@@ -246,6 +248,7 @@ const SchemaEnum schema_enums[] = {
     { "BlockdevOnError", "report,ignore,enospc,stop,auto" },
     { "CpuModelExpansionType", "static,full" },
     { "GuestPanicAction", "pause,poweroff,run" },
+    { "ImageFormat", "ppm,png" },
     { "IoOperationType", "read,write" },
     { "JobStatus", "undefined,created,running,paused,ready,standby,waiting,pending,aborting,"
                    "concluded,null" },
