@@ -114,12 +114,10 @@ EXPLAINED = {
     "channel/type": ({"spicevmc"}, "there is no spice"),
     "disk/diskDevice": ({"lun"}, NOT_YET),
     "graphics/type": ({"sdl", "spice", "egl-headless", "dbus"}, NOT_YET),
-    "rng/backendModel": ({"egd"}, NOT_YET),
     "memoryBacking/sourceType": ({"file"}, "memfd is what it is used for"),
     "filesystem/driverType": ({"handle"}, "QEMU 7.2 has none"),
     "hostdev/startupPolicy": ({"default"}, "the word is not written"),
     "hostdev/subsysType": ({"scsi"}, NOT_YET),
-    "redirdev/bus": ({"usb"}, NOT_YET),
     "features": ({"backup", "backingStoreInput"}, "no backup; chains are read from the images"),
 }
 

@@ -2,8 +2,12 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/command-line-private.h"
 #include "daemon/domain/device-table.h"
+#include "gbase/error.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A listening socket at @path (made up and filled in when NULL). */
 static bool add_unix_listener(CommandLine *line, DomainChardev *source, const char *id,
@@ -23,10 +27,28 @@ static bool add_unix_listener(CommandLine *line, DomainChardev *source, const ch
     return true;
 }
 
+/* The same file for writing alone: of a set, QEMU takes a descriptor of just the mode it opens by.
+ */
+static int open_writer(int fd, const char *path, GError **error)
+{
+    char self[64];
+    g_snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+    int writer = open(self, O_WRONLY | O_CLOEXEC);
+    if (writer < 0) {
+        lodge_error_set_errno(error, errno, "cannot open '%s' for writing", path);
+    }
+    close(fd);
+    return writer;
+}
+
+/* @is_device: it is read, too. */
 static bool append_file(CommandLine *line, GString *text, const char *option, const char *path,
-                        GError **error)
+                        bool is_device, GError **error)
 {
     int fd = line->ops->open_file(line->opaque, path, true, error);
+    if (fd >= 0 && !is_device && line->engine == ENGINE_QEMU) {
+        fd = open_writer(fd, path, error);
+    }
     if (fd < 0) {
         return false;
     }
@@ -34,8 +56,8 @@ static bool append_file(CommandLine *line, GString *text, const char *option, co
     return true;
 }
 
-static bool add_chardev(CommandLine *line, DomainChardev *source, const char *alias,
-                        const char *name, GError **error)
+bool line_add_chardev(CommandLine *line, DomainChardev *source, const char *alias, const char *name,
+                      GError **error)
 {
     g_autoptr(GString) text = g_string_new(NULL);
     g_autofree char *id = g_strdup_printf("char%s", alias);
@@ -53,7 +75,7 @@ static bool add_chardev(CommandLine *line, DomainChardev *source, const char *al
         break;
     case CHARDEV_FILE:
         g_string_printf(text, "file,id=%s%s", id, source->append == TRI_YES ? ",append=on" : "");
-        ok = append_file(line, text, "path", source->path ?: "", error);
+        ok = append_file(line, text, "path", source->path ?: "", false, error);
         break;
     case CHARDEV_PIPE:
         g_string_printf(text, "pipe,id=%s,path=%s", id, source->path);
@@ -76,21 +98,41 @@ static bool add_chardev(CommandLine *line, DomainChardev *source, const char *al
                         source->host ?: "", source->service ?: "", source->bind_host ?: "",
                         source->bind_service ?: "0");
         break;
+    case CHARDEV_QEMU_VDAGENT:
+        g_string_printf(text, "%s,id=%s,name=vdagent", word, id);
+        line_append_tri(text, "clipboard", source->clipboard_copypaste);
+        if (source->mouse_mode) {
+            g_string_append_printf(text, ",mouse=%s",
+                                   strcmp(source->mouse_mode, "client") == 0 ? "on" : "off");
+        }
+        break;
     default: /* CHARDEV_DEV */
         g_string_printf(text, "%s,id=%s", word, id);
-        ok = append_file(line, text, "path", source->path ?: "", error);
+        ok = append_file(line, text, "path", source->path ?: "", true, error);
     }
     if (source->reconnect_enabled == TRI_YES) {
         g_string_append_printf(text, ",reconnect=%u", source->reconnect_timeout_s);
     }
     if (ok && source->log_file) {
-        ok = append_file(line, text, "logfile", source->log_file, error);
-        g_string_append(text, ",logappend=on");
+        ok = append_file(line, text, "logfile", source->log_file, false, error);
+        g_string_append_printf(text, ",logappend=%s", source->log_append == TRI_NO ? "off" : "on");
     }
     if (ok) {
         line_add(line, "-chardev", g_strdup(text->str));
     }
     return ok;
+}
+
+/* ",iobase=0x3f8,irq=4" of ISA devices that are told. */
+static void append_isa(GString *text, const DomainDevice *device)
+{
+    const DomainAddress *address = &device->address;
+    if (address->type == ADDRESS_ISA && address->iobase.set) {
+        g_string_append_printf(text, ",iobase=0x%" G_GINT64_MODIFIER "x", address->iobase.value);
+    }
+    if (address->type == ADDRESS_ISA && address->irq.set) {
+        g_string_append_printf(text, ",irq=%" G_GUINT64_FORMAT, address->irq.value);
+    }
 }
 
 /* isa-serial without a target, which definitions before libvirt 3.10 have not. */
@@ -107,19 +149,22 @@ bool line_add_serial(CommandLine *line, DomainDevice *device, GError **error)
     if (!model) {
         return line_refuse(line, error, "serial port '%s'", domain_name(serial_target, target));
     }
-    if (!add_chardev(line, &serial->source, device->alias, "serial port", error)) {
+    if (!line_add_chardev(line, &serial->source, device->alias, "serial port", error)) {
         return false;
     }
     GString *text = g_string_new(model);
     g_string_append_printf(text, ",chardev=char%s,id=%s", device->alias, device->alias);
     if (target == SERIAL_ISA) {
         g_string_append_printf(text, ",index=%" G_GUINT64_FORMAT, serial->port.value);
+        append_isa(text, device);
+    } else if (target == SERIAL_USB) {
+        g_autofree char *address = line_usb_address(device);
+        g_string_append(text, address);
     } else if (target == SERIAL_PCI) {
         g_autofree char *address = line_address(line, device);
         g_string_append(text, address);
-    } else if (target == SERIAL_ISA_DEBUG && device->address.iobase.set) {
-        g_string_append_printf(text, ",iobase=0x%" G_GINT64_MODIFIER "x",
-                               device->address.iobase.value);
+    } else {
+        append_isa(text, device);
     }
     line_add(line, "-device", g_string_free(text, FALSE));
     return true;
@@ -131,11 +176,13 @@ bool line_add_parallel(CommandLine *line, DomainDevice *device, GError **error)
     if (line->engine == ENGINE_LODGE) {
         return line_refuse(line, error, "parallel port '%s'", device->alias);
     }
-    if (!add_chardev(line, &parallel->source, device->alias, "parallel port", error)) {
+    if (!line_add_chardev(line, &parallel->source, device->alias, "parallel port", error)) {
         return false;
     }
-    line_add(line, "-device",
-             g_strdup_printf("isa-parallel,chardev=char%s,id=%s", device->alias, device->alias));
+    GString *text = g_string_new(NULL);
+    g_string_printf(text, "isa-parallel,chardev=char%s,id=%s", device->alias, device->alias);
+    append_isa(text, device);
+    line_add(line, "-device", g_string_free(text, FALSE));
     return true;
 }
 
@@ -150,11 +197,15 @@ static char *serial_bus(const DomainDevice *device)
 bool line_add_console(CommandLine *line, DomainDevice *device, GError **error)
 {
     DomainCharDevice *console = (DomainCharDevice *)device;
+    if (console->console_type > CONSOLE_SERIAL && console->console_type != CONSOLE_VIRTIO) {
+        return line_refuse(line, error, "console of type '%s'",
+                           domain_name(console_target, console->console_type));
+    }
     if (console->console_type != CONSOLE_VIRTIO) {
         return true; /* another name of a serial port */
     }
     g_autofree char *bus = serial_bus(device);
-    if (!add_chardev(line, &console->source, device->alias, "console", error)) {
+    if (!line_add_chardev(line, &console->source, device->alias, "console", error)) {
         return false;
     }
     line_add(
@@ -163,17 +214,34 @@ bool line_add_console(CommandLine *line, DomainDevice *device, GError **error)
     return true;
 }
 
+/* What the guest sends to an address of the user network's. */
+static bool add_guest_forward(CommandLine *line, DomainCharDevice *channel, GError **error)
+{
+    const char *alias = channel->device.alias;
+    if (!line_add_chardev(line, &channel->source, alias, "channel", error)) {
+        return false;
+    }
+    line_add(line, "-netdev",
+             g_strdup_printf("user,guestfwd=tcp:%s:%s-chardev:char%s,id=%s",
+                             channel->guestfwd_address ?: "", channel->guestfwd_port ?: "", alias,
+                             alias));
+    return true;
+}
+
 bool line_add_channel(CommandLine *line, DomainDevice *device, GError **error)
 {
     DomainCharDevice *channel = (DomainCharDevice *)device;
     const char *name = channel->channel_name ?: device->alias;
+    if (channel->channel_type == CHANNEL_GUESTFWD && line->engine == ENGINE_QEMU) {
+        return add_guest_forward(line, channel, error);
+    }
     if (channel->channel_type != CHANNEL_VIRTIO) {
         return line_refuse(line, error, "channel of type '%s'",
                            domain_name(channel_target, channel->channel_type) ?: "none");
     }
     g_autofree char *bus = serial_bus(device);
     g_autofree char *escaped = line_escape(name);
-    if (!add_chardev(line, &channel->source, device->alias, name, error)) {
+    if (!line_add_chardev(line, &channel->source, device->alias, name, error)) {
         return false;
     }
     line_add(line, "-device",

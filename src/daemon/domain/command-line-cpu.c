@@ -362,6 +362,9 @@ bool line_add_memory_device(CommandLine *line, DomainDevice *device, GError **er
         memory_object(line, id, memory->size, memory->access, memory->page_size);
     GString *text = g_string_new(object);
     append_host_nodes(text, memory->node_mask, NUMATUNE_STRICT);
+    if (is_virtio && line->def->memory_backing.allocation != MEMORY_ALLOCATE_IMMEDIATE) {
+        g_string_append(text, ",reserve=off"); /* most of it is not there yet */
+    }
     line_add(line, "-object", g_string_free(text, FALSE));
     text = g_string_new(NULL);
     g_string_printf(text, "%s,id=%s,memdev=%s", is_virtio ? "virtio-mem-pci" : "pc-dimm",

@@ -99,6 +99,12 @@ static void refuse_pci_controller(CommandLine *line, const DomainController *con
     }
 }
 
+/* Intel's, which is asked for by its name. */
+static bool is_old_port(const CommandLine *line, const DomainController *controller)
+{
+    return line->engine == ENGINE_QEMU && g_strcmp0(controller->model_name, "ioh3420") == 0;
+}
+
 static char *pci_controller(CommandLine *line, const DomainController *controller, GError **error)
 {
     const DomainDevice *device = &controller->device;
@@ -106,11 +112,19 @@ static char *pci_controller(CommandLine *line, const DomainController *controlle
     switch (controller->model) {
     case PCI_MODEL_ROOT:
     case PCI_MODEL_PCIE_ROOT:
+        if (controller->pcihole64) {
+            line_add(line, "-global",
+                     g_strdup_printf("%s-pcihost.pci-hole64-size=%" G_GUINT64_FORMAT "K",
+                                     controller->model == PCI_MODEL_ROOT ? "i440FX" : "q35",
+                                     controller->pcihole64));
+        }
         return NULL;
     case PCI_MODEL_ROOT_PORT:
-        return g_strdup_printf(
-            "pcie-root-port,port=%" G_GUINT64_FORMAT ",chassis=%" G_GUINT64_FORMAT ",id=%s%s",
-            controller->port.value, controller->chassis.value, device->alias, address);
+        return g_strdup_printf("%s,port=%" G_GUINT64_FORMAT ",chassis=%" G_GUINT64_FORMAT
+                               ",id=%s%s%s",
+                               is_old_port(line, controller) ? "ioh3420" : "pcie-root-port",
+                               controller->port.value, controller->chassis.value, device->alias,
+                               address, controller->hotplug == TRI_NO ? ",hotplug=off" : "");
     case PCI_MODEL_BRIDGE:
     case PCI_MODEL_PCIE_TO_PCI:
         if (line->engine == ENGINE_QEMU) {
@@ -147,7 +161,16 @@ static char *usb_controller(CommandLine *line, const DomainController *controlle
     } else if (controller->model == USB_MODEL_EHCI) {
         name = "usb-ehci";
     }
-    if (controller->model == USB_MODEL_QEMU_XHCI && controller->ports.set) {
+    if (controller->model == USB_MODEL_NEC_XHCI) {
+        name = "nec-usb-xhci";
+    } else if (controller->model == USB_MODEL_PIIX4_UHCI) {
+        name = "piix4-usb-uhci";
+    } else if (controller->model == USB_MODEL_VT82C686B_UHCI) {
+        name = "vt82c686b-usb-uhci";
+    }
+    bool is_xhci =
+        controller->model == USB_MODEL_QEMU_XHCI || controller->model == USB_MODEL_NEC_XHCI;
+    if (is_xhci && controller->ports.set) {
         return g_strdup_printf("%s,p2=%" G_GUINT64_FORMAT ",p3=%" G_GUINT64_FORMAT ",id=%s%s", name,
                                controller->ports.value, controller->ports.value,
                                controller->device.alias, address);
@@ -222,8 +245,10 @@ static char *controller_device(CommandLine *line, const DomainController *contro
             return NULL; /* the chipset's */
         }
         break;
+    case CONTROLLER_FDC: /* in q35 there is none */
+        return line->engine == ENGINE_QEMU && domain_def_is_q35(line->def) ? g_strdup("isa-fdc")
+                                                                           : NULL;
     case CONTROLLER_IDE:
-    case CONTROLLER_FDC:
     case CONTROLLER_ISA:
         return NULL;
     case CONTROLLER_SCSI:
@@ -254,8 +279,9 @@ static char *input_device(CommandLine *line, const DomainInput *input, GError **
     }
     const char *kind = kinds[input->type];
     if (input->bus == INPUT_BUS_USB) {
-        return g_strdup_printf("usb-%s,id=%s,bus=usb.0",
-                               input->type == INPUT_KEYBOARD ? "kbd" : kind, alias);
+        g_autofree char *address = line_usb_address(&input->device);
+        return g_strdup_printf("usb-%s,id=%s%s", input->type == INPUT_KEYBOARD ? "kbd" : kind,
+                               alias, address);
     }
     if (input->bus == INPUT_BUS_VIRTIO) {
         g_autofree char *address = line_address(line, &input->device);
@@ -313,6 +339,8 @@ static char *video_device(CommandLine *line, const DomainVideo *video, GError **
         append_mib(text, "vgamem_mb", video->vgamem);
     } else if (video->model == VIDEO_VGA || video->model == VIDEO_VMVGA) {
         append_mib(text, "vgamem_mb", video->vram);
+    } else if (video->model == VIDEO_BOCHS && video->vram) {
+        g_string_append_printf(text, ",vgamem=%uk", video->vram);
     }
     if (video->heads && (video->model == VIDEO_VIRTIO || video->model == VIDEO_QXL)) {
         g_string_append_printf(text, ",max_outputs=%u", video->heads);
@@ -325,10 +353,17 @@ static char *video_device(CommandLine *line, const DomainVideo *video, GError **
     return g_string_free(text, FALSE);
 }
 
-static void append_audiodev(GString *text, const OptUint *id)
+/* The back end that is named, else the guest's first: left to itself, QEMU looks for one of the
+ * host's. */
+static void append_audiodev(const CommandLine *line, GString *text, const OptUint *id)
 {
+    const XmlList *list = &line->def->devices[DEVICE_AUDIO];
+    const DomainAudio *first = list->count ? list->item[0] : NULL;
     if (id->set) {
         g_string_append_printf(text, ",audiodev=audio%" G_GUINT64_FORMAT, id->value);
+    } else if (first) {
+        g_string_append_printf(text, ",audiodev=audio%" G_GUINT64_FORMAT,
+                               first->id.set ? first->id.value : 1);
     }
 }
 
@@ -339,7 +374,8 @@ static bool is_hda(const DomainSound *sound)
 
 static char *sound_device(CommandLine *line, const DomainSound *sound, GError **error)
 {
-    g_autofree char *address = line_address(line, &sound->device);
+    g_autofree char *address = sound->model == SOUND_USB ? line_usb_address(&sound->device)
+                                                         : line_address(line, &sound->device);
     const char *name = device_table_word(PROPERTY_SOUND, (int)sound->model, line->engine);
     if (!name) {
         line_refuse(line, error, "sound device '%s'", domain_name(sound_model, sound->model));
@@ -351,7 +387,7 @@ static char *sound_device(CommandLine *line, const DomainSound *sound, GError **
         line_append_tri(text, "multi", sound->multichannel);
     }
     if (!is_hda(sound)) {
-        append_audiodev(text, &sound->audio_id);
+        append_audiodev(line, text, &sound->audio_id);
     }
     return g_string_free(text, FALSE);
 }
@@ -365,7 +401,7 @@ static void add_codecs(CommandLine *line, const DomainSound *sound)
         g_string_printf(text, "hda-%s,id=%s-codec%u,bus=%s.0,cad=%u",
                         codec ? codec->type : "duplex", sound->device.alias, i, sound->device.alias,
                         i);
-        append_audiodev(text, &sound->audio_id);
+        append_audiodev(line, text, &sound->audio_id);
         line_add(line, "-device", g_string_free(text, FALSE));
     }
 }
@@ -509,9 +545,15 @@ static char *simple_device(CommandLine *line, DomainDevice *device, GError **err
         return panic_device(line, (DomainPanic *)device, error);
     case DEVICE_IOMMU:
         return iommu_device(line, (DomainIommu *)device, error);
+    case DEVICE_REDIRFILTER:
+        if (line->engine == ENGINE_QEMU) {
+            return NULL; /* a property of each <redirdev> */
+        }
+        break;
     case DEVICE_HUB:
         if (line->engine == ENGINE_QEMU) {
-            return g_strdup_printf("usb-hub,id=%s,bus=usb.0", device->alias);
+            g_autofree char *address = line_usb_address(device);
+            return g_strdup_printf("usb-hub,id=%s%s", device->alias, address);
         }
         break;
     default:
@@ -542,6 +584,9 @@ static bool vnc_options(const CommandLine *line, const DomainGraphics *graphics,
         g_string_append_printf(text, ",share=%s", domain_name(vnc_share, graphics->share_policy));
     }
     line_append_tri(text, "power-control", graphics->power_control);
+    if (line->engine == ENGINE_QEMU) {
+        append_audiodev(line, text, &graphics->audio_id);
+    }
     *out_options = g_string_free(text, FALSE);
     return true;
 }
@@ -585,16 +630,22 @@ static bool add_graphics(CommandLine *line, DomainDevice *device, GError **error
     return true;
 }
 
-static bool add_rng_backend(CommandLine *line, const DomainRng *rng, GError **error)
+static bool add_rng_backend(CommandLine *line, DomainRng *rng, GError **error)
 {
     const char *word = device_table_word(PROPERTY_RNG_BACKEND, (int)rng->backend, line->engine);
     if (!word) {
         return line_refuse(line, error, "random numbers of the back end '%s'",
                            domain_name(rng_backend, rng->backend) ?: "none");
     }
+    if (rng->backend == RNG_EGD &&
+        !line_add_chardev(line, &rng->source, rng->device.alias, "random numbers", error)) {
+        return false;
+    }
     GString *text = g_string_new(word);
     g_string_append_printf(text, ",id=obj%s", rng->device.alias);
-    if (rng->backend == RNG_RANDOM) {
+    if (rng->backend == RNG_EGD) {
+        g_string_append_printf(text, ",chardev=char%s", rng->device.alias);
+    } else if (rng->backend == RNG_RANDOM) {
         g_string_append_printf(text, ",filename=%s", rng->path ?: "/dev/urandom");
     }
     line_add(line, "-object", g_string_free(text, FALSE));
@@ -661,6 +712,10 @@ static AddDevice adder_of(DomainDeviceKind kind)
         return line_add_tpm;
     case DEVICE_FILESYSTEM:
         return add_filesystem;
+    case DEVICE_SHMEM:
+        return line_add_shmem;
+    case DEVICE_REDIRDEV:
+        return line_add_redirdev;
     default:
         return add_simple;
     }
@@ -679,8 +734,10 @@ static int pass_of(const DomainDevice *device)
 bool line_add_device(CommandLine *line, DomainDevice *device, GError **error)
 {
     line->owner = device->alias;
+    const DomainInput *input = device->kind == DEVICE_INPUT ? (const DomainInput *)device : NULL;
+    bool is_host = input && (input->type == INPUT_EVDEV || input->type == INPUT_PASSTHROUGH);
     bool ok = line_check_device_options(line, device, error) &&
-              adder_of(device->kind)(line, device, error);
+              (is_host ? line_add_host_input : adder_of(device->kind))(line, device, error);
     line->owner = NULL;
     return ok;
 }

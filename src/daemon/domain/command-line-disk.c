@@ -213,7 +213,8 @@ static char *disk_device(CommandLine *line, const DomainDisk *disk, GError **err
                                is_cdrom ? "scsi-cd" : "scsi-hd", a->controller, a->target, a->unit,
                                device->alias, device->alias);
     } else if (disk->bus == DISK_BUS_USB) {
-        text = g_strdup_printf("usb-storage,bus=usb.0,drive=drive-%s,id=%s", device->alias,
+        g_autofree char *usb = line_usb_address(device);
+        text = g_strdup_printf("usb-storage%s,drive=drive-%s,id=%s", usb, device->alias,
                                device->alias);
     } else {
         text = g_strdup_printf("floppy,unit=%u,drive=drive-%s,id=%s", a->unit, device->alias,

@@ -1,10 +1,12 @@
-/* Arguments of devices that have a part of the host behind them: <hostdev>, <vsock>.
+/* Arguments of devices that have a part of the host behind them: <hostdev>, <vsock>, <shmem>,
+ * <redirdev>, <input> of the host's devices.
  *
  * QEMU opens VFIO's groups by itself: they are given to its user before it starts.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/command-line-private.h"
 #include "daemon/domain/device-table.h"
 
+#include <stdio.h>
 #include <string.h>
 
 char *line_usb_address(const DomainDevice *device)
@@ -127,5 +129,147 @@ bool line_add_vsock(CommandLine *line, DomainDevice *device, GError **error)
                                     ",vhostfd=%d%s%s",
                                     word, device->alias, vsock->cid.value, fd, options, address),
                     device));
+    return true;
+}
+
+/* QEMU makes the memory by its name, as its user: guests that share it need one user. */
+static void add_shared_memory(CommandLine *line, const DomainShmem *shmem)
+{
+    g_autofree char *name = line_escape(shmem->name);
+    line_add(line, "-object",
+             g_strdup_printf(
+                 "memory-backend-file,id=shmmem-%s,mem-path=/dev/shm/%s,size=%" G_GUINT64_FORMAT
+                 "m,share=on",
+                 shmem->device.alias, name, shmem->size_mib ? shmem->size_mib : 4));
+}
+
+bool line_add_shmem(CommandLine *line, DomainDevice *device, GError **error)
+{
+    const DomainShmem *shmem = (const DomainShmem *)device;
+    bool is_plain = shmem->model == SHMEM_IVSHMEM_PLAIN;
+    if (line->engine == ENGINE_LODGE || (!is_plain && shmem->model != SHMEM_IVSHMEM_DOORBELL)) {
+        return line_refuse(line, error, "<shmem> of the model '%s'",
+                           domain_name(shmem_model, shmem->model) ?: "none");
+    }
+    g_autofree char *address = line_address(line, device);
+    GString *text = g_string_new(NULL);
+    if (is_plain) {
+        add_shared_memory(line, shmem);
+        g_string_printf(text, "ivshmem-plain,id=%s,memdev=shmmem-%s%s", device->alias,
+                        device->alias, shmem->role == SHMEM_ROLE_PEER ? ",master=off" : "");
+    } else {
+        g_autofree char *path =
+            shmem->server_path ? line_escape(shmem->server_path)
+                               : g_strdup_printf("/var/lib/libvirt/shmem-%s-sock", shmem->name);
+        line_add(line, "-chardev",
+                 g_strdup_printf("socket,id=char%s,path=%s", device->alias, path));
+        g_string_printf(text, "ivshmem-doorbell,id=%s,chardev=char%s%s", device->alias,
+                        device->alias, shmem->role == SHMEM_ROLE_PEER ? ",master=off" : "");
+        if (shmem->msi_vectors.set) {
+            g_string_append_printf(text, ",vectors=%" G_GUINT64_FORMAT, shmem->msi_vectors.value);
+        }
+        line_append_tri(text, "ioeventfd", shmem->msi_ioeventfd);
+    }
+    g_string_append(text, address);
+    line_add(line, "-device", g_string_free(text, FALSE));
+    return true;
+}
+
+/* "0x0256" of "2.56": binary-coded decimals. */
+static int usb_version(const char *text)
+{
+    unsigned major = 0;
+    unsigned minor = 0;
+    if (!text || strcmp(text, "-1") == 0 || sscanf(text, "%2u.%2u", &major, &minor) < 1) {
+        return -1;
+    }
+    return (int)((major / 10) << 12 | (major % 10) << 8 | (minor / 10) << 4 | minor % 10);
+}
+
+/* A number in any base, as hexadecimal; absent: any. */
+static void append_usb_number(GString *text, const char *number, unsigned digits)
+{
+    gint64 value = number ? g_ascii_strtoll(number, NULL, 0) : -1;
+    if (value < 0) {
+        g_string_append(text, "-1:");
+    } else {
+        g_string_append_printf(text, "0x%0*X:", (int)digits, (unsigned)value);
+    }
+}
+
+/* Which devices may come, by QEMU's notation: rules with "|" between. */
+static void append_filter(GString *text, const XmlList *filters)
+{
+    const DomainRedirfilter *filter = filters->count ? filters->item[0] : NULL;
+    for (unsigned i = 0; filter && i < filter->rules.count; i++) {
+        const DomainRedirfilterRule *rule = filter->rules.item[i];
+        g_string_append(text, i ? "|" : ",filter=");
+        append_usb_number(text, rule->usb_class, 2);
+        append_usb_number(text, rule->vendor, 4);
+        append_usb_number(text, rule->product, 4);
+        int version = usb_version(rule->version);
+        if (version < 0) {
+            g_string_append(text, "-1:");
+        } else {
+            g_string_append_printf(text, "0x%04X:", (unsigned)version);
+        }
+        g_string_append_c(text, rule->allow == TRI_YES ? '1' : '0');
+    }
+}
+
+bool line_add_redirdev(CommandLine *line, DomainDevice *device, GError **error)
+{
+    DomainRedirdev *redirdev = (DomainRedirdev *)device;
+    if (!device_table_word(PROPERTY_REDIRDEV, REDIRDEV_USB, line->engine)) {
+        return line_refuse(line, error, "device <redirdev>");
+    }
+    if (!line_add_chardev(line, &redirdev->source, device->alias, "<redirdev>", error)) {
+        return false;
+    }
+    g_autofree char *address = line_usb_address(device);
+    GString *text = g_string_new(NULL);
+    g_string_printf(text, "usb-redir,chardev=char%s,id=%s", device->alias, device->alias);
+    append_filter(text, &line->def->devices[DEVICE_REDIRFILTER]);
+    g_string_append(text, address);
+    line_add(line, "-device", line_finish(g_string_free(text, FALSE), device));
+    return true;
+}
+
+/* The node of an input device, as a set that QEMU opens for reading and writing, or NULL. */
+static char *input_node(CommandLine *line, const char *path, GError **error)
+{
+    int fd = line->ops->open_file(line->opaque, path, true, error);
+    return fd < 0 ? NULL : g_strdup_printf("/dev/fdset/%u", line_add_fd(line, fd));
+}
+
+bool line_add_host_input(CommandLine *line, DomainDevice *device, GError **error)
+{
+    const DomainInput *input = (const DomainInput *)device;
+    bool is_evdev = input->type == INPUT_EVDEV;
+    const char *path = is_evdev ? input->source_dev : input->source_evdev;
+    if (line->engine == ENGINE_LODGE || !path || (!is_evdev && input->bus != INPUT_BUS_VIRTIO)) {
+        return line_refuse(line, error, "input device '%s'", domain_name(input_type, input->type));
+    }
+    g_autofree char *node = input_node(line, path, error);
+    if (!node) {
+        return false;
+    }
+    GString *text = g_string_new(NULL);
+    if (is_evdev) {
+        g_string_printf(text, "input-linux,id=%s,evdev=%s", device->alias, node);
+        line_append_tri(text, "repeat", input->source_repeat);
+        if (g_strcmp0(input->source_grab, "all") == 0) {
+            g_string_append(text, ",grab_all=on");
+        }
+        if (input->source_grab_toggle) {
+            g_string_append_printf(text, ",grab-toggle=%s", input->source_grab_toggle);
+        }
+    } else {
+        g_autofree char *address = line_address(line, device);
+        g_autofree char *options = line_virtio_options(&input->virtio);
+        g_string_printf(text, "virtio-input-host-pci,id=%s,evdev=%s%s%s", device->alias, node,
+                        options, address);
+    }
+    line_add(line, is_evdev ? "-object" : "-device", g_string_free(text, FALSE));
     return true;
 }

@@ -60,6 +60,13 @@ static const OptionRow rows[] = {
               "<memoryBacking><source type='file'>"),
     DOMAIN(NONE_HAS, memory_backing.discard, "<memoryBacking><discard>"),
     DOMAIN(NONE_HAS, resource_fibrechannel_appid, "<fibrechannel>"),
+    DOMAIN(NONE_HAS, mem_min_guarantee, "<memtune><min_guarantee>"),
+    DOMAIN_IF(NONE_HAS, numatune_placement, PLACEMENT_AUTO, "<numatune placement='auto'>"),
+    DOMAIN_IF(NONE_HAS, vcpu_placement, PLACEMENT_AUTO, "<vcpu placement='auto'>"),
+    DOMAIN(NONE_HAS, cputune.emulator_scheds.count, "<emulatorsched>"),
+    DOMAIN(NONE_HAS, cputune.iothread_scheds.count, "<iothreadsched>"),
+    DOMAIN(NONE_HAS, cputune.vcpu_scheds.count, "<vcpusched>"),
+    DOMAIN_IF(QEMU_HAS, clock.offset, CLOCK_TIMEZONE, "<clock offset='timezone'>"),
     DOMAIN(NONE_HAS, keywrap, "<keywrap>"),
     DOMAIN(NONE_HAS, launch_security, "<launchSecurity>"),
     DOMAIN(NONE_HAS, os.dtb, "<dtb>"),
@@ -88,7 +95,9 @@ static const OptionRow rows[] = {
     CPU(QEMU_HAS, max_phys_addr, "<cpu><maxphysaddr>"),
     CPU(QEMU_HAS, cells.count, "<cpu><numa>"),
 
-    { OF_COMMANDLINE, 0, NONE_HAS, "<qemu:env>", MEMBER(DomainQemuCommandline, envs.count) },
+    { OF_COMMANDLINE, 0, QEMU_HAS, "<qemu:env>", MEMBER(DomainQemuCommandline, envs.count) },
+    { OF_COMMANDLINE, 0, NONE_HAS, "<qemu:deprecation>",
+      MEMBER(DomainQemuCommandline, deprecation) },
     { OF_COMMANDLINE, 0, NONE_HAS, "<qemu:capabilities>",
       MEMBER(DomainQemuCommandline, capabilities) },
     { OF_COMMANDLINE, 0, NONE_HAS, "<qemu:override>", MEMBER(DomainQemuCommandline, override) },
@@ -104,6 +113,10 @@ static const OptionRow rows[] = {
     DISK(NONE_HAS, source.cookies.count, "<cookies>"),
     DISK(NONE_HAS, source.metadata_cache_bytes, "<metadata_cache>"),
     DEVICE_IF(DISK, NONE_HAS, DomainDisk, source.tls, TRI_YES, "<source tls='yes'>"),
+    DISK(NONE_HAS, source.readahead_bytes.set, "<readahead>"),
+    DISK(NONE_HAS, source.ssl_verify, "<ssl verify>"),
+    DISK(NONE_HAS, source.reconnect_delay_s.set, "<reconnect>"),
+    DISK(NONE_HAS, trans, "<geometry trans>"),
     DISK(NONE_HAS, mirror, "<mirror>"),
     DISK(NONE_HAS, is_transient, "<transient>"),
     DEVICE_IF(DISK, NONE_HAS, DomainDisk, tray, TRAY_OPEN, "<target tray='open'>"),
@@ -142,6 +155,10 @@ static const OptionRow rows[] = {
 
     DEVICE(CONTROLLER, QEMU_HAS, DomainController, virtio,
            "<driver> with iommu, ats, packed or page_per_vq"),
+    DEVICE(CONTROLLER, QEMU_HAS, DomainController, pcihole64, "<pcihole64>"),
+    DEVICE_IF(CONTROLLER, QEMU_HAS, DomainController, hotplug, TRI_NO, "<target hotplug='off'>"),
+    DEVICE(MEMORY, NONE_HAS, DomainMemory, align_size, "<alignsize>"),
+    DEVICE(INPUT, NONE_HAS, DomainInput, model, "model"),
     DEVICE(GRAPHICS, NONE_HAS, DomainGraphics, passwd_valid_to, "passwdValidTo"),
     DEVICE_IF(VIDEO, NONE_HAS, DomainVideo, accel3d, TRI_YES, "<acceleration accel3d='yes'>"),
     DEVICE_IF(VIDEO, NONE_HAS, DomainVideo, blob, TRI_YES, "<model blob='on'>"),
@@ -213,6 +230,13 @@ static bool check_special(const CommandLine *line, GError **error)
     }
     if (def->resource_partition && strcmp(def->resource_partition, "/machine") != 0) {
         return line_refuse(line, error, "<resource><partition> '%s'", def->resource_partition);
+    }
+    for (unsigned i = 0; i < def->seclabels.count; i++) {
+        const DomainSeclabel *label = def->seclabels.item[i];
+        if (label->type == SECLABEL_STATIC) {
+            return line_refuse(line, error, "<seclabel type='static' model='%s'>",
+                               label->model ?: "none");
+        }
     }
     const XmlList *pages = &def->memory_backing.pages;
     const DomainHugepage *first = pages->count ? pages->item[0] : NULL;

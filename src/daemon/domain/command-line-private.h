@@ -53,6 +53,9 @@ bool line_has_memory_backend(const CommandLine *line);
 bool line_add_memory_device(CommandLine *line, DomainDevice *device, GError **error);
 
 /* command-line-chardev.c, -disk.c, -9p.c, -net.c */
+/* -chardev with the id "char" and @alias. @name: of the device, for people. */
+bool line_add_chardev(CommandLine *line, DomainChardev *source, const char *alias, const char *name,
+                      GError **error);
 bool line_add_serial(CommandLine *line, DomainDevice *device, GError **error);
 bool line_add_parallel(CommandLine *line, DomainDevice *device, GError **error);
 bool line_add_console(CommandLine *line, DomainDevice *device, GError **error);
@@ -64,6 +67,10 @@ bool line_add_interface(CommandLine *line, DomainDevice *device, GError **error)
 /* command-line-host.c: devices that have a part of the host behind them. */
 bool line_add_hostdev(CommandLine *line, DomainDevice *device, GError **error);
 bool line_add_vsock(CommandLine *line, DomainDevice *device, GError **error);
+bool line_add_shmem(CommandLine *line, DomainDevice *device, GError **error);
+bool line_add_redirdev(CommandLine *line, DomainDevice *device, GError **error);
+/* Types 'passthrough' and 'evdev' alone. */
+bool line_add_host_input(CommandLine *line, DomainDevice *device, GError **error);
 
 /* ",bus=usb.0,port=1" (transfer full) */
 char *line_usb_address(const DomainDevice *device);

@@ -311,14 +311,20 @@ static void add_clock(CommandLine *line)
 {
     const DomainClock *clock = &line->def->clock;
     GString *text = g_string_new(NULL);
-    if (clock->offset == CLOCK_LOCALTIME) {
+    if (clock->offset == CLOCK_TIMEZONE && line->engine == ENGINE_QEMU) {
+        /* QEMU has no zones, but its own. */
+        g_string_append(text, "base=localtime");
+        g_ptr_array_add(line->env, g_strdup_printf("TZ=%s", clock->timezone ?: ""));
+    } else if (clock->offset == CLOCK_LOCALTIME) {
         g_string_append(text, "base=localtime");
     } else if (clock->offset == CLOCK_VARIABLE || clock->offset == CLOCK_ABSOLUTE) {
         gint64 seconds = clock->offset == CLOCK_ABSOLUTE
                              ? (gint64)clock->start.value
                              : g_get_real_time() / G_USEC_PER_SEC +
                                    g_ascii_strtoll(clock->adjustment ?: "0", NULL, 10);
-        g_autoptr(GDateTime) time = g_date_time_new_from_unix_utc(seconds);
+        bool is_local = clock->offset == CLOCK_VARIABLE && clock->basis == CLOCK_BASIS_LOCALTIME;
+        g_autoptr(GDateTime) time = is_local ? g_date_time_new_from_unix_local(seconds)
+                                             : g_date_time_new_from_unix_utc(seconds);
         g_autofree char *date = time ? g_date_time_format(time, "%Y-%m-%dT%H:%M:%S") : NULL;
         g_string_append_printf(text, "base=%s", date ?: "utc");
     } else {
@@ -447,6 +453,10 @@ static void add_passthrough(CommandLine *line)
         const DomainText *argument = qemu->args.item[i];
         g_ptr_array_add(line->args, g_strdup(argument->text));
     }
+    for (unsigned i = 0; qemu && i < qemu->envs.count; i++) {
+        const DomainEnv *env = qemu->envs.item[i];
+        g_ptr_array_add(line->env, g_strdup_printf("%s=%s", env->name, env->value ?: ""));
+    }
 }
 
 static bool build(CommandLine *line, int monitor_fd, GError **error)
@@ -489,6 +499,7 @@ static bool build(CommandLine *line, int monitor_fd, GError **error)
     line_add(line, "-msg", g_strdup("timestamp=on"));
     add_passthrough(line);
     g_ptr_array_add(line->args, NULL);
+    g_ptr_array_add(line->env, NULL);
     return true;
 }
 
@@ -502,6 +513,7 @@ static CommandLine *line_new(const DomainDef *def, const CommandLineOps *ops, vo
     line->opaque = opaque;
     line->socket_dir = socket_dir;
     line->args = g_ptr_array_new_with_free_func(g_free);
+    line->env = g_ptr_array_new_with_free_func(g_free);
     line->fds = g_array_new(FALSE, FALSE, sizeof(int));
     return line;
 }
@@ -540,6 +552,7 @@ void command_line_free(CommandLine *line)
         }
         g_array_unref(line->fds);
         g_ptr_array_unref(line->args);
+        g_ptr_array_unref(line->env);
         g_free(line);
     }
 }
@@ -547,7 +560,8 @@ void command_line_free(CommandLine *line)
 /* A value's JSON type: engines take "on" and digits as strings only for properties of that type. */
 static void set_member(JsonObject *object, const char *name, const char *value)
 {
-    static const char *const texts[] = { "addr", "serial", "name", "id", "fd", "port", NULL };
+    static const char *const texts[] = { "addr", "serial", "name",    "id",
+                                         "fd",   "port",   "vhostfd", NULL };
     char *end;
     gint64 number = g_ascii_strtoll(value, &end, 10);
     if (strcmp(name, "hostfwd") == 0) {

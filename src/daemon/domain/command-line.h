@@ -37,6 +37,7 @@ typedef struct CommandLine {
     void *opaque;
     const char *socket_dir; /* for unix sockets without a path */
     GPtrArray *args;        /* of char * */
+    GPtrArray *env;         /* of char *, "NAME=VALUE": besides the daemon's */
     GArray *fds;            /* of int, owned: to be inherited */
     const char *owner;      /* alias of the device that is added, or NULL; marks descriptor sets */
     unsigned next_set;

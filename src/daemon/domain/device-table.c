@@ -2,6 +2,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/device-table.h"
 
+static const char *const redirdev_buses[] = { [REDIRDEV_USB] = "usb" };
+static const XmlEnum redirdev_bus_names = { redirdev_buses, G_N_ELEMENTS(redirdev_buses) };
+
 const DevicePropertyInfo device_properties[DEVICE_PROPERTIES] = {
     [PROPERTY_DISK_DEVICE] = { "disk", "diskDevice", &disk_device_names },
     [PROPERTY_DISK_BUS] = { "disk", "bus", &disk_bus_names },
@@ -17,7 +20,7 @@ const DevicePropertyInfo device_properties[DEVICE_PROPERTIES] = {
     [PROPERTY_TPM] = { "tpm", "model", &tpm_model_names },
     [PROPERTY_TPM_BACKEND] = { "tpm", "backendModel", &tpm_backend_names },
     [PROPERTY_TPM_VERSION] = { "tpm", "backendVersion", &tpm_version_names },
-    [PROPERTY_REDIRDEV] = { "redirdev" },
+    [PROPERTY_REDIRDEV] = { "redirdev", "bus", &redirdev_bus_names },
     [PROPERTY_CHANNEL] = { "channel", "type", &chardev_type_names },
     [PROPERTY_MEMORY_SOURCE] = { NULL, NULL, &memory_source_names },
     [PROPERTY_BALLOON] = { NULL, NULL, &balloon_model_names },
@@ -83,6 +86,7 @@ const DeviceValue device_values[] = {
       BOTH(",disable-legacy=on,disable-modern=off"), "virtio-rng-device" },
 
     { PROPERTY_RNG_BACKEND, RNG_RANDOM, BOTH("rng-random"), "virtio-rng-device" },
+    { PROPERTY_RNG_BACKEND, RNG_EGD, QEMU("rng-egd"), "virtio-rng-device" },
     { PROPERTY_RNG_BACKEND, RNG_BUILTIN, BOTH("rng-builtin"), "virtio-rng-device" },
 
     { PROPERTY_FILESYSTEM, FS_DRIVER_PATH, QEMU("local"), "virtio-9p-device" },
@@ -98,6 +102,8 @@ const DeviceValue device_values[] = {
 
     { PROPERTY_TPM_VERSION, TPM_VERSION_1_2, QEMU(""), "tpm-tis" },
     { PROPERTY_TPM_VERSION, TPM_VERSION_2_0, QEMU("--tpm2"), "tpm-tis" },
+
+    { PROPERTY_REDIRDEV, REDIRDEV_USB, QEMU("usb-redir"), "usb-redir" },
 
     { PROPERTY_CHANNEL, CHARDEV_PTY, BOTH("pty"), "virtserialport" },
     { PROPERTY_CHANNEL, CHARDEV_UNIX, BOTH("socket"), "virtserialport" },
@@ -120,6 +126,7 @@ const DeviceValue device_values[] = {
     { PROPERTY_CHARDEV, CHARDEV_UDP, QEMU("udp"), NULL },
     { PROPERTY_CHARDEV, CHARDEV_TCP, BOTH("socket"), NULL },
     { PROPERTY_CHARDEV, CHARDEV_UNIX, BOTH("socket"), NULL },
+    { PROPERTY_CHARDEV, CHARDEV_QEMU_VDAGENT, QEMU("qemu-vdagent"), NULL },
 
     { PROPERTY_INPUT_BUS, INPUT_BUS_PS2, BOTH(""), NULL }, /* the machine has them */
     { PROPERTY_INPUT_BUS, INPUT_BUS_USB, QEMU("usb"), NULL },

@@ -41,6 +41,9 @@ typedef enum DeviceProperty {
 
 #define DEVICE_PROPERTIES (PROPERTY_WATCHDOG + 1)
 
+/* Values of PROPERTY_REDIRDEV: the bus. */
+enum { REDIRDEV_USB = 1 };
+
 /* How a property is called in <domainCapabilities>; @element NULL: it is not there. An enum without
  * @name is a device that no engine has here. */
 typedef struct DevicePropertyInfo {

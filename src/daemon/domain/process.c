@@ -182,7 +182,7 @@ static void run_child(const ProcessSpec *spec, int go_fd, int result_fd, char *c
 }
 
 /* What the program is given of the daemon's environment. */
-static char **make_environment(void)
+static char **make_environment(const ProcessSpec *spec)
 {
     static const char *const kept[] = {
         "PATH",         "HOME",          "LANG",         "LC_ALL", "TMPDIR", "XDG_RUNTIME_DIR",
@@ -194,6 +194,9 @@ static char **make_environment(void)
         if (value) {
             g_ptr_array_add(all, g_strdup_printf("%s=%s", *name, value));
         }
+    }
+    for (char *const *one = spec->env; one && *one; one++) {
+        g_ptr_array_add(all, g_strdup(*one));
     }
     g_ptr_array_add(all, NULL);
     return (char **)g_ptr_array_free(all, FALSE);
@@ -212,7 +215,7 @@ bool process_spawn(const ProcessSpec *spec, GuestProcess *out_process, GError **
         close(go[1]);
         return false;
     }
-    g_auto(GStrv) environment = make_environment();
+    g_auto(GStrv) environment = make_environment(spec);
     pid_t pid = fork();
     if (pid == 0) {
         setsid();

@@ -21,8 +21,9 @@ typedef struct ProcessSpec {
     char *const *argv; /* [0]: absolute path of the program; ends with NULL */
     const int *fds;    /* @n_fds that it keeps under the same numbers */
     unsigned n_fds;
-    int log_fd; /* standard output and error */
-    uid_t uid;  /* (uid_t)-1: the daemon's own */
+    char *const *env; /* "NAME=VALUE" besides what it is given anyway; ends with NULL, or NULL */
+    int log_fd;       /* standard output and error */
+    uid_t uid;        /* (uid_t)-1: the daemon's own */
     gid_t gid;
     gid_t kvm_gid;                   /* a further group, with @uid; (gid_t)-1: none */
     const char *const *cgroup_procs; /* files to enter itself into; ends with NULL, or NULL */

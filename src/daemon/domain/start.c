@@ -265,6 +265,7 @@ static bool spawn(Domain *domain, const CommandLine *line, int log_fd, GError **
 {
     ProcessSpec spec = {
         .argv = (char *const *)line->args->pdata,
+        .env = (char *const *)line->env->pdata,
         .fds = (const int *)(void *)line->fds->data,
         .n_fds = line->fds->len,
         .log_fd = log_fd,
@@ -423,7 +424,9 @@ static bool set_vnc_password(Domain *domain, QmpClient *monitor, GError **error)
         return true;
     }
     return qmp_client_run(monitor, "set_password",
-                          qmp_object("s:protocol", "vnc", "s:password", graphics->passwd, NULL),
+                          qmp_object("s:protocol", "vnc", "s:password", graphics->passwd,
+                                     "s:connected",
+                                     domain_name(graphics_connected, graphics->connected), NULL),
                           error);
 }
 
