@@ -113,6 +113,9 @@ def start_real():
     real = libvirtd.Libvirtd()
     connection = libvirt.open(real.uri)
     yield real, connection
+    for domain in connection.listAllDomains():
+        if domain.isActive():
+            domain.destroy()
     connection.close()
     real.stop()
 
