@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 
+/* Reads a file each time: to be asked once, not for each CPU. */
 static unsigned host_cpus(void)
 {
     return (unsigned)MIN(get_nprocs_conf(), CPUSET_MAX);
@@ -19,8 +20,9 @@ static unsigned host_cpus(void)
 
 bool affinity_from_map(const uint8_t *map, uint32_t size, CpuSet *out, GError **error)
 {
+    unsigned count = host_cpus();
     *out = (CpuSet){ 0 };
-    for (unsigned cpu = 0; cpu < host_cpus() && cpu / 8 < size; cpu++) {
+    for (unsigned cpu = 0; cpu < count && cpu / 8 < size; cpu++) {
         if (map[cpu / 8] >> (cpu % 8) & 1) {
             cpuset_add(out, cpu);
         }
@@ -28,7 +30,7 @@ bool affinity_from_map(const uint8_t *map, uint32_t size, CpuSet *out, GError **
     if (cpuset_count(out) == 0) {
         daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
                          "invalid argument: Empty cpu list for pinning: the host has CPUs 0 to %u",
-                         host_cpus() - 1);
+                         count - 1);
         return false;
     }
     return true;
@@ -45,11 +47,12 @@ void affinity_to_map(const CpuSet *set, uint8_t *map, uint32_t size)
 void affinity_parse(const char *text, CpuSet *out)
 {
     bool is_set = text && cpuset_parse(text, out);
+    unsigned count = host_cpus();
     if (!is_set) {
         *out = (CpuSet){ 0 };
     }
     for (unsigned cpu = 0; cpu < CPUSET_MAX; cpu++) {
-        if (cpu >= host_cpus()) {
+        if (cpu >= count) {
             cpuset_remove(out, cpu);
         } else if (!is_set) {
             cpuset_add(out, cpu);

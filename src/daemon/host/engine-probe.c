@@ -131,7 +131,8 @@ static void run_child(char *const *args, int in, int out, int kernel_fd)
 static bool has_last_answer(const GByteArray *bytes)
 {
     static const char last[] = "\"" LAST_ID "\"";
-    const uint8_t *found = memmem(bytes->data, bytes->len, last, sizeof(last) - 1);
+    const uint8_t *found =
+        bytes->len ? memmem(bytes->data, bytes->len, last, sizeof(last) - 1) : NULL;
     return found && memchr(found, '\n', bytes->len - (size_t)(found - bytes->data));
 }
 
