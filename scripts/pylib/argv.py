@@ -35,7 +35,7 @@ def pairs_of(option, text):
         return [(key, value_of(value)) for key, value in json.loads(text).items()]
     pairs = []
     for number, part in enumerate(re.split(r"(?<!,),(?!,)", text)):
-        key, equals, value = part.partition("=")
+        key, equals, value = part.replace(",,", ",").partition("=")
         if not equals and number == 0:
             key, value = FIRST.get(option, ""), key
         elif not equals and key[:1] in "+-":

@@ -101,6 +101,15 @@ static char *quote_all(const GPtrArray *args)
     return g_string_free(text, FALSE);
 }
 
+/* The first port, where the start is to choose one. */
+static void choose_ports(DomainDef *def)
+{
+    for (unsigned i = 0; i < def->devices[DEVICE_GRAPHICS].count; i++) {
+        DomainGraphics *graphics = def->devices[DEVICE_GRAPHICS].item[i];
+        graphics->port = graphics->port > 0 ? graphics->port : 5900;
+    }
+}
+
 bool handle_connect_domain_xml_to_native(DaemonCall *call,
                                          const RemoteConnectDomainXmlToNativeArgs *args,
                                          RemoteConnectDomainXmlToNativeRet *ret, GError **error)
@@ -125,6 +134,7 @@ bool handle_connect_domain_xml_to_native(DaemonCall *call,
         return false;
     }
     domain_def_assign_aliases(def);
+    choose_ports(def);
     int monitor_fd = open_nothing(error);
     g_autoptr(CommandLine) line =
         monitor_fd >= 0 ? command_line_build(def, &nothing, NULL, "", monitor_fd, error) : NULL;
