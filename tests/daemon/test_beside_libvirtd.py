@@ -1,13 +1,14 @@
 """Life of guests under QEMU: what lodged answers beside libvirtd 9.0, step by step.
 
 Each test is a session of steps, run with both at the same time: values, codes and XML must be the same.
-Takes 20 s. SPDX-License-Identifier: GPL-2.0-or-later
+Takes 70 s. SPDX-License-Identifier: GPL-2.0-or-later
 """
 import json
 import os
 import re
 import shutil
 import socket
+import subprocess
 import tempfile
 import threading
 
@@ -359,3 +360,50 @@ def resets(session):
 @pytest.mark.parametrize("emulator", [LODGE_VMM, QEMU], ids=["lodge-vmm", "qemu"])
 def test_resets_end_guests_whose_reboots_do(compare, emulator):
     compare(resets, emulator=emulator)
+
+
+# --- what guests tell of themselves ---
+
+def sizes_of_images(session):
+    def image(name, target, kind):
+        return (f"<disk type='file' device='disk'><driver name='qemu' type='{kind}'/><source file='{session.folder}/{name}'/>"
+                f"<target dev='{target}' bus='virtio'/></disk>")
+
+    devices = image("a.qcow2", "vda", "qcow2") + image("b.raw", "vdb", "raw") + image("none.raw", "vdc", "raw")
+    domain = session.connection.defineXML(session.xml("sizes", devices=devices + "<disk type='file' device='cdrom'>"
+                                                      "<target dev='sda' bus='sata'/></disk>"))
+    for flags in (0, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING):
+        session.step(f"statistics {flags}", lambda flags=flags: sorted(
+            session.connection.domainListGetStats([domain], libvirt.VIR_DOMAIN_STATS_BLOCK, flags)[0][1].items()))
+    for target in ("vda", "vdb", "vdc", "sda", "vdz"):
+        session.step(target, domain.blockInfo, target)
+    domain.undefine()
+
+
+def test_images_of_guests_that_are_off_have_the_same_sizes(compare, folder):
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", f"{folder}/a.qcow2", "64M"], check=True)
+    with open(f"{folder}/b.raw", "wb") as file:
+        file.write(b"x" * 8192)
+        file.truncate(3 << 20)
+    os.sync()  # what is allocated is known then
+    for name in ("a.qcow2", "b.raw"):
+        os.chmod(f"{folder}/{name}", 0o666)
+    results = dict(compare(sizes_of_images))
+    assert ("block.0.capacity", 64 << 20) in results["statistics 0"] and results["sda"] == "error 8"
+
+
+def dirty_rate(session):
+    domain = session.connection.defineXML(session.xml("dirty"))
+    session.step("off", domain.startDirtyRateCalc, 1, 0)
+    domain.create()
+    try:
+        session.step("before", lambda: session.connection.domainListGetStats([domain], libvirt.VIR_DOMAIN_STATS_DIRTYRATE)[0][1])
+        for seconds, flags in ((0, 0), (61, 0), (-1, 0), (1, 4), (1, 8), (1, 0)):
+            session.step(f"{seconds} s, {flags}", domain.startDirtyRateCalc, seconds, flags)
+    finally:
+        domain.destroy()
+        domain.undefine()
+
+
+def test_dirty_rates_are_asked_for_with_the_same_answers(compare):
+    compare(dirty_rate)

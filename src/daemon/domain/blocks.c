@@ -187,9 +187,15 @@ bool handle_domain_get_block_info(DaemonCall *call, const RemoteDomainGetBlockIn
         return false;
     }
     struct stat st;
-    if (!path || stat(path, &st) < 0) {
-        daemon_error_set(error, DAEMON_ERROR_SYSTEM, "cannot look at the image '%s'%s%s",
-                         path ?: "(none)", path ? ": " : "", path ? g_strerror(errno) : "");
+    if (!path) {
+        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
+                         "invalid argument: disk '%s' has no image: its drive is empty",
+                         args->path);
+        return false;
+    }
+    if (stat(path, &st) < 0) {
+        daemon_error_set(error, DAEMON_ERROR_SYSTEM, "cannot look at the image '%s': %s", path,
+                         g_strerror(errno));
         return false;
     }
     bool is_active = domain_is_active(domain);

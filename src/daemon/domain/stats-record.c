@@ -5,6 +5,7 @@
 #include "daemon/domain/backing-chain.h"
 #include "daemon/domain/blocks.h"
 #include "daemon/domain/handlers.h"
+#include "daemon/domain/image-size.h"
 #include "daemon/domain/interfaces.h"
 #include "daemon/domain/json-peer.h"
 #include "daemon/domain/memory.h"
@@ -190,6 +191,20 @@ static void add_sizes(const ImageItem *item, gint64 capacity)
     }
 }
 
+/* Of an image that no guest has open: nothing where it is not there. */
+static void add_sizes_off(const ImageItem *item, DomainImageFormat format)
+{
+    struct stat st;
+    if (!item->path || stat(item->path, &st) < 0) {
+        return;
+    }
+    uint64_t capacity =
+        image_size(item->path, domain_name(image_format, format), (uint64_t)st.st_size);
+    params_ullong(item->list, field(item, "allocation"), (uint64_t)st.st_blocks * 512);
+    params_ullong(item->list, field(item, "capacity"), capacity);
+    params_ullong(item->list, field(item, "physical"), (uint64_t)st.st_size);
+}
+
 static bool is_passed(const char *path)
 {
     return path && (g_str_has_prefix(path, "/dev/fdset/") || g_str_has_prefix(path, "/proc/self/"));
@@ -223,7 +238,7 @@ static unsigned add_backing(ImageItem item, const DomainDisk *disk, JsonObject *
 }
 
 static void add_blocks(ParamList *list, const DomainDef *def, const Answers *answers,
-                       bool with_backing)
+                       bool is_active, bool with_backing)
 {
     const XmlList *all = &def->devices[DEVICE_DISK];
     uint32_t count_at = list->count;
@@ -235,6 +250,9 @@ static void add_blocks(ParamList *list, const DomainDef *def, const Answers *ans
         ImageItem item = { list, count++, disk->target_dev, disk->source.path,
                            with_backing && disk->source.path ? ++index : 0 };
         add_names(&item);
+        if (!is_active) {
+            add_sizes_off(&item, disk->driver.format);
+        }
         if (!answers->stats) {
             continue;
         }
@@ -356,7 +374,7 @@ static void add_groups_locked(ParamList *list, Domain *domain, const DomainDef *
         add_interfaces(list, def);
     }
     if (groups & STATS_BLOCK) {
-        add_blocks(list, def, answers, with_backing && shot->active);
+        add_blocks(list, def, answers, shot->active, with_backing && shot->active);
     }
     if (shot->active) {
         add_active_locked(list, domain, groups, answers);
