@@ -15,6 +15,8 @@ from differential_tables import BEHAVIOUR, WORDS
 N = "libvirt-1-format"
 JOB = {"job-id": "j"}
 NO_LIMITS = {"bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0}
+# What lodge-vmm adds to a job's error: test_a_jobs_error_names_the_layer (test_block_jobs.py).
+LAYER = re.compile(r" \(failed in '[^']*', driver '[^']*'(, backing file \d+ of the chain)?\)$")
 QDEV = "/machine/peripheral/virtio-disk0/virtio-backend"
 
 
@@ -47,6 +49,7 @@ def scrub(value, folder):
         if value.startswith("json:"):  # a file with other options than its name says: lodge-vmm shows the name
             value = json.loads(value[len("json:"):])["file"].get("filename", value)
         value = re.sub(r"#block\d+", "#block", value.replace(folder, "DIR"))
+        value = LAYER.sub("", value)
         value = re.sub(r"(.)\1{40,}", r"\1...", value)
         return re.sub(r"process \d+ \([a-z-]*\)", "process N", value)
     return value

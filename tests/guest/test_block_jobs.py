@@ -187,3 +187,28 @@ def test_nodes_come_and_go_with_devices(machine):
     m.say("blockdev-del", node_name="second")
     m.say("blockdev-del", node_name="second-file")
     tool("qemu-img", "check", "-q", m.path("second.qcow2"))
+
+
+@pytest.mark.parametrize("ops, command, arguments", [
+    ("read", "block-stream", {"device": "top"}),
+    ("read", "blockdev-backup", {"device": "top", "target": "libvirt-1-format", "sync": "full"}),
+    ("read", "blockdev-mirror", {"device": "top", "target": "libvirt-1-format", "sync": "full"}),
+    ("write", "block-commit", {"device": "top", "top-node": "mid", "base-node": "low"}),
+    ("write", "block-commit", {"device": "top", "base-node": "low"})],
+    ids=["stream", "backup", "mirror", "inner_commit", "active_commit"])
+def test_a_jobs_error_names_the_layer(machine, ops, command, arguments):
+    """The lowest of three images fails; the event and the list of jobs say which one it was."""
+    m = machine("lodge")
+    for number, node in enumerate(("low", "mid", "top")):
+        m.write(f"{node}.qcow2", number, 1, number + 1)
+    m.qmp.command("blockdev-add", {"driver": "fault", "ops": ops, "node-name": "low", "file": {
+        "driver": "qcow2", "file": {"driver": "file", "filename": m.path("low.qcow2")}}})
+    for node, backing in (("mid", "low"), ("top", "mid")):
+        m.qmp.command("blockdev-add", {"driver": "qcow2", "node-name": node, "backing": backing, "file": {
+            "driver": "file", "filename": m.path(f"{node}.qcow2")}})
+    m.qmp.command(command, JOB | arguments)
+    reason = f"Input/output error (failed in '{m.path('low.qcow2')}', driver 'fault', backing file 2 of the chain)"
+    assert m.qmp.wait_event("BLOCK_JOB_COMPLETED")["data"]["error"] == reason
+    m.wait_job("concluded")
+    assert [job["error"] for job in m.qmp.command("query-jobs")] == [reason]
+    m.end()
