@@ -1,7 +1,7 @@
 """Life of guests under QEMU: what lodged answers beside libvirtd 9.0, step by step.
 
 Each test is a session of steps, run with both at the same time: values, codes and XML must be the same.
-Takes 70 s. SPDX-License-Identifier: GPL-2.0-or-later
+Takes 75 s. SPDX-License-Identifier: GPL-2.0-or-later
 """
 import json
 import os
@@ -407,3 +407,45 @@ def dirty_rate(session):
 
 def test_dirty_rates_are_asked_for_with_the_same_answers(compare):
     compare(dirty_rate)
+
+
+# --- what guests boot from ---
+
+def boots(session):
+    def disk(target, order=0, kind="disk", bus="virtio"):
+        boot = f"<boot order='{order}'/>" if order else ""
+        return (f"<disk type='file' device='{kind}'><driver name='qemu' type='raw'/><source file='{session.folder}/kernel.elf'/>"
+                f"<target dev='{target}' bus='{bus}'/>{boot}<readonly/></disk>")
+
+    def card(order=0):
+        return f"<interface type='user'><model type='e1000'/>{f'''<boot order='{order}'/>''' if order else ''}</interface>"
+
+    def index(domain, alias):
+        query = {"execute": "qom-get", "arguments": {"path": f"/machine/peripheral/{alias}", "property": "bootindex"}}
+        return json.loads(libvirt_qemu.qemuMonitorCommand(domain, json.dumps(query), 0)).get("return")
+
+    kinds = "".join(f"<boot dev='{kind}'/>" for kind in ("network", "hd", "cdrom"))
+    guests = {"kinds": (kinds, disk("vda") + disk("vdb") + disk("hda", kind="cdrom", bus="ide") + card() + card()),
+              "orders": ("", disk("vda") + disk("vdb", 2) + disk("hda", 3, "cdrom", "ide") + card() + card(1))}
+    for name, (boot, devices) in guests.items():
+        text = session.xml(name, devices=devices, machine="pc")
+        session.step(f"{name}: both", lambda text=text, bad=boot or kinds, odd=disk("vdc", 9):
+                     session.connection.defineXML(text.replace("</kernel>", "</kernel>" + bad).replace("</devices>", odd + "</devices>")))
+        domain = session.connection.defineXML(text.replace("</kernel>", "</kernel>" + boot))
+        domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+        try:
+            for target, place in (("vdc", 0), ("vdd", 2), ("vde", 7)):
+                session.step(f"{name}: plug {place}", domain.attachDeviceFlags, disk(target, place), LIVE)
+                session.step(f"{name}: store {place}", domain.attachDeviceFlags, disk(target, place), CONFIG)
+                for alias in ("virtio-disk0", "virtio-disk1", "virtio-disk2", "virtio-disk4", "ide0-0-0", "net0", "net1"):
+                    session.step(f"{name}: {alias} after {place}", index, domain, alias)
+            session.step(f"{name}: plug again", domain.attachDeviceFlags, disk("vda", 0), LIVE)
+        finally:
+            domain.destroy()
+            domain.undefine()
+
+
+def test_kinds_and_devices_to_boot_from_get_the_same_numbers(compare):
+    results = dict(compare(boots))
+    assert results["kinds: net0 after 0"] == 1 and results["kinds: virtio-disk0 after 0"] == 2
+    assert results["kinds: virtio-disk2 after 7"] == -1 and results["orders: virtio-disk4 after 7"] == 7

@@ -21,7 +21,6 @@ from guestxml import QEMU
 GOLDEN = os.path.join(TOP, "tests", "golden")
 # (of the row, of the fact as "theirs OPTION KEY=VALUE" or "ours ...", why): patterns.
 EXPLAINED = [
-    (".", "theirs -device bootindex=|ours -boot order=", "<boot dev> is an order of kinds here, of devices there"),
     (".", "theirs -device write-cache=|theirs -device [rw]error=", "-drive has it"),
     (".", "ours -smp maxcpus=", "always said"),
     (".", "ours -device (addr|port)=", "ports begin at another slot beside a display"),
@@ -34,7 +33,6 @@ EXPLAINED = [
     ("offset='variable'", "-rtc base", "a second later"),
     ("name='pit' present='no'", "(theirs -global|ours -machine)", "no PIT here, another policy there"),
     ("on_reboot", "ours -no-reboot", "by set-action there"),
-    ("fdc", "theirs -device driver=isa-fdc", "one of the chipset 'pc'"),
     ("bus='scsi'", "(theirs|ours) -device ", "ids of SCSI disks"),
     ("removable|bus='usb'", "theirs -device removable=off", "the default"),
     ("transitional", "(theirs|ours) -device (driver|disable-)", "as properties here, as types there"),

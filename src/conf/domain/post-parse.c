@@ -474,6 +474,9 @@ static void fill_boot(DomainDef *def)
         boot->dev = BOOT_DISK;
         xml_list_append(&def->os.boots, boot);
     }
+    if (def->os.bootmenu != TRI_YES) {
+        def->os.bootmenu_timeout_ms = (OptUint){ 0 }; /* of a menu that nobody sees */
+    }
 }
 
 static void fill_cpu(DomainDef *def, const DomainEnvironment *env)

@@ -239,6 +239,7 @@ static bool check_disks(const DomainDef *def, GError **error)
 
 typedef struct Seen {
     GHashTable *keys;
+    const DomainDef *def;
     GError **error;
 } Seen;
 
@@ -270,6 +271,13 @@ static bool check_unique(DomainDevice *device, void *opaque)
             return false;
         }
     }
+    if (device->boot_order > 0 && seen->def->os.boots.count > 0) {
+        conf_error_set(seen->error, CONF_ERROR_UNSUPPORTED,
+                       "<boot order='%u'/> of a device cannot be used together with <os><boot>; "
+                       "take one of them out",
+                       device->boot_order);
+        return false;
+    }
     if (device->boot_order > 0 && !claim(seen, g_strdup_printf("b %u", device->boot_order),
                                          CONF_ERROR_UNSUPPORTED, "boot order")) {
         return false;
@@ -282,7 +290,7 @@ static bool check_unique(DomainDevice *device, void *opaque)
 static bool check_devices(const DomainDef *def, GError **error)
 {
     g_autoptr(GHashTable) keys = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    Seen seen = { keys, error };
+    Seen seen = { keys, def, error };
     if (!domain_def_for_each(def, check_unique, &seen)) {
         return false;
     }

@@ -81,6 +81,6 @@ bool line_add_9p(CommandLine *line, DomainDevice *device, GError **error)
     g_autofree char *tag = line_escape(fs->target_dir);
     char *text = g_strdup_printf("%s,id=%s,fsdev=fsdev-%s,mount_tag=%s%s%s%s", name, device->alias,
                                  device->alias, tag, address, models[fs->model], options);
-    line_add(line, "-device", line_finish(text, device));
+    line_add(line, "-device", line_finish(line, text, device));
     return true;
 }

@@ -37,13 +37,12 @@ char *line_virtio_name(const CommandLine *line, const char *kind)
     return g_strdup_printf("virtio-%s-%s", kind, is_microvm(line) ? "device" : "pci");
 }
 
-char *line_finish(char *text, const DomainDevice *device)
+char *line_finish(const CommandLine *line, char *text, const DomainDevice *device)
 {
+    g_autofree char *index = line_boot_index(line, device);
     GString *longer = g_string_new(text);
     g_free(text);
-    if (device->boot_order) {
-        g_string_append_printf(longer, ",bootindex=%u", device->boot_order);
-    }
+    g_string_append(longer, index);
     if (device->rom_enabled == TRI_NO) {
         g_string_append(longer, ",romfile=");
     } else if (device->rom_file) {
@@ -245,9 +244,8 @@ static char *controller_device(CommandLine *line, const DomainController *contro
             return NULL; /* the chipset's */
         }
         break;
-    case CONTROLLER_FDC: /* in q35 there is none */
-        return line->engine == ENGINE_QEMU && domain_def_is_q35(line->def) ? g_strdup("isa-fdc")
-                                                                           : NULL;
+    case CONTROLLER_FDC:
+        return line->engine == ENGINE_QEMU ? line_floppy_controller(line) : NULL;
     case CONTROLLER_IDE:
     case CONTROLLER_ISA:
         return NULL;

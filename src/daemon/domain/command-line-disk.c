@@ -226,7 +226,7 @@ static char *disk_device(CommandLine *line, const DomainDisk *disk, GError **err
     GString *all = g_string_new(text);
     g_free(text);
     append_common(all, disk);
-    return line_finish(g_string_free(all, FALSE), device);
+    return line_finish(line, g_string_free(all, FALSE), device);
 }
 
 bool line_add_reader(CommandLine *line, unsigned set, int fd, GError **error)

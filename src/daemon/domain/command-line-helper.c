@@ -115,6 +115,6 @@ bool line_add_virtiofs(CommandLine *line, DomainDevice *device, GError **error)
     if (fs->queue_size) {
         g_string_append_printf(text, ",queue-size=%u", fs->queue_size);
     }
-    line_add(line, "-device", line_finish(g_string_free(text, FALSE), device));
+    line_add(line, "-device", line_finish(line, g_string_free(text, FALSE), device));
     return true;
 }

@@ -36,7 +36,8 @@ static bool add_usb(CommandLine *line, const DomainHostdev *hostdev, int fd)
     g_autofree char *address = line_usb_address(&hostdev->device);
     if (fd >= 0) { /* else it is optional, and not there */
         line_add(line, "-device",
-                 line_finish(g_strdup_printf("usb-host,hostdevice=/dev/fdset/%u%s,id=%s%s",
+                 line_finish(line,
+                             g_strdup_printf("usb-host,hostdevice=/dev/fdset/%u%s,id=%s%s",
                                              line_add_fd(line, fd), usb_resets(hostdev),
                                              hostdev->device.alias, address),
                              &hostdev->device));
@@ -48,7 +49,8 @@ static bool add_pci(CommandLine *line, const DomainHostdev *hostdev)
 {
     g_autofree char *address = line_address(line, &hostdev->device);
     line_add(line, "-device",
-             line_finish(g_strdup_printf("vfio-pci,host=%04x:%02x:%02x.%x,id=%s%s",
+             line_finish(line,
+                         g_strdup_printf("vfio-pci,host=%04x:%02x:%02x.%x,id=%s%s",
                                          hostdev->pci.domain, hostdev->pci.bus, hostdev->pci.slot,
                                          hostdev->pci.function, hostdev->device.alias, address),
                          &hostdev->device));
@@ -68,7 +70,7 @@ static bool add_mdev(CommandLine *line, const DomainHostdev *hostdev)
                            uuid);
     line_append_tri(text, "display", hostdev->display);
     g_string_append(text, address);
-    line_add(line, "-device", line_finish(g_string_free(text, FALSE), &hostdev->device));
+    line_add(line, "-device", line_finish(line, g_string_free(text, FALSE), &hostdev->device));
     return true;
 }
 
@@ -125,7 +127,8 @@ bool line_add_vsock(CommandLine *line, DomainDevice *device, GError **error)
     g_autofree char *options = line_virtio_options(&vsock->virtio);
     line_add(
         line, "-device",
-        line_finish(g_strdup_printf("vhost-vsock-pci%s,id=%s,guest-cid=%" G_GUINT64_FORMAT
+        line_finish(line,
+                    g_strdup_printf("vhost-vsock-pci%s,id=%s,guest-cid=%" G_GUINT64_FORMAT
                                     ",vhostfd=%d%s%s",
                                     word, device->alias, vsock->cid.value, fd, options, address),
                     device));
@@ -231,7 +234,7 @@ bool line_add_redirdev(CommandLine *line, DomainDevice *device, GError **error)
     g_string_printf(text, "usb-redir,chardev=char%s,id=%s", device->alias, device->alias);
     append_filter(text, &line->def->devices[DEVICE_REDIRFILTER]);
     g_string_append(text, address);
-    line_add(line, "-device", line_finish(g_string_free(text, FALSE), device));
+    line_add(line, "-device", line_finish(line, g_string_free(text, FALSE), device));
     return true;
 }
 

@@ -203,7 +203,7 @@ static char *net_device(CommandLine *line, const DomainInterface *interface, GEr
     if (interface->mtu) {
         g_string_append_printf(text, ",host_mtu=%u", interface->mtu);
     }
-    return line_finish(g_string_free(text, FALSE), &interface->device);
+    return line_finish(line, g_string_free(text, FALSE), &interface->device);
 }
 
 bool line_add_interface(CommandLine *line, DomainDevice *device, GError **error)

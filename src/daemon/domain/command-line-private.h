@@ -36,7 +36,15 @@ bool line_check_device_options(const CommandLine *line, const DomainDevice *devi
 char *line_virtio_name(const CommandLine *line, const char *kind);
 
 /* @text (transfer full) with ",bootindex=", ROM and ACPI index of @device. (transfer full) */
-char *line_finish(char *text, const DomainDevice *device);
+char *line_finish(const CommandLine *line, char *text, const DomainDevice *device);
+
+/* -boot, and what numbers a device by its <boot order> or <os><boot>: command-line-boot.c. */
+void line_add_boot(CommandLine *line);
+/* ",bootindex=1" or "". (transfer full) */
+char *line_boot_index(const CommandLine *line, const DomainDevice *device);
+/* The controller of floppy disks, which has their numbers: a device (transfer full), or NULL with
+ * -global where the chipset has it. */
+char *line_floppy_controller(CommandLine *line);
 
 /* ",iommu_platform=on" and the like. (transfer full) */
 char *line_virtio_options(const DomainVirtioOptions *options);

@@ -281,32 +281,6 @@ static bool add_firmware(CommandLine *line, GError **error)
     return true;
 }
 
-static void add_boot(CommandLine *line)
-{
-    const DomainOs *os = &line->def->os;
-    GString *text = g_string_new("strict=on");
-    static const char letters[] = {
-        [BOOT_FLOPPY] = 'a', [BOOT_CDROM] = 'd', [BOOT_DISK] = 'c', [BOOT_NET] = 'n'
-    };
-    if (line->engine == ENGINE_QEMU && os->boots.count) {
-        g_string_append(text, ",order=");
-        for (unsigned i = 0; i < os->boots.count; i++) {
-            g_string_append_c(text, letters[((DomainBoot *)os->boots.item[i])->dev]);
-        }
-    }
-    if (os->bootmenu) {
-        g_string_append_printf(text, ",menu=%s", os->bootmenu == TRI_YES ? "on" : "off");
-    }
-    if (os->bootmenu_timeout_ms.set && line->engine == ENGINE_QEMU) {
-        g_string_append_printf(text, ",splash-time=%" G_GUINT64_FORMAT,
-                               os->bootmenu_timeout_ms.value);
-    }
-    if (os->bios_reboot_timeout) {
-        g_string_append_printf(text, ",reboot-timeout=%s", os->bios_reboot_timeout);
-    }
-    line_add(line, "-boot", g_string_free(text, FALSE));
-}
-
 static void add_clock(CommandLine *line)
 {
     const DomainClock *clock = &line->def->clock;
@@ -484,7 +458,7 @@ static bool build(CommandLine *line, int monitor_fd, GError **error)
     }
     add_clock(line);
     add_pm(line);
-    add_boot(line);
+    line_add_boot(line);
     if (!add_firmware(line, error)) {
         return false;
     }
@@ -536,6 +510,7 @@ CommandLine *command_line_build(DomainDef *def, const CommandLineOps *ops, void 
 {
     iothreads_fill(def);
     CommandLine *line = line_new(def, ops, opaque, socket_dir);
+    line->is_whole = true;
     g_ptr_array_add(line->args, g_strdup(def->emulator));
     if (!build(line, monitor_fd, error)) {
         command_line_free(line);

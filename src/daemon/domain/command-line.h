@@ -35,6 +35,7 @@ typedef struct CommandLine {
     const DomainDef *def;
     const CommandLineOps *ops;
     void *opaque;
+    bool is_whole;          /* of a guest, not of one device */
     const char *socket_dir; /* for unix sockets without a path */
     GPtrArray *args;        /* of char * */
     GPtrArray *env;         /* of char *, "NAME=VALUE": besides the daemon's */
