@@ -58,11 +58,17 @@ static void wake_all(Run *run)
     }
 }
 
+/* From where a layer's number is counted: the target of a commit is a layer of its source. */
+static BlockNode *top_of(const ImgCopy *copy, BlockNode *node)
+{
+    return node == copy->sources[0].base ? copy->sources[0].node : node;
+}
+
 static void fail(Run *run, int errnum, const char *what, BlockNode *node, uint64_t offset)
 {
     LOCK_GUARD(&run->lock);
     if (!run->error) {
-        g_autofree char *place = block_failure_place(node, errnum);
+        g_autofree char *place = block_failure_place(top_of(run->copy, node), errnum);
         lodge_error_set_errno(&run->error, errnum, "error while %s '%s' at byte %" PRIu64 "%s",
                               what, block_node_filename(node), offset, place);
     }

@@ -212,7 +212,9 @@ static bool commit_into(const ImgArgs *args, BlockNode *node, BlockNode *base, G
     int result = ok ? block_flush(base) : 0;
     img_progress_end(&progress, ok && result == 0);
     if (result < 0) {
-        lodge_error_set_errno(error, result, "cannot flush '%s'", block_node_filename(base));
+        g_autofree char *place = block_failure_place(node, result);
+        lodge_error_set_errno(error, result, "cannot flush '%s'%s", block_node_filename(base),
+                              place);
     }
     return ok && result == 0;
 }
@@ -222,7 +224,8 @@ static int empty(BlockNode *node)
 {
     int rc = block_make_empty(node);
     if (rc < 0) {
-        img_error("Could not empty %s: %s", block_node_filename(node), g_strerror(-rc));
+        g_autofree char *place = block_failure_place(node, rc);
+        img_error("Could not empty '%s'%s: %s", block_node_filename(node), place, g_strerror(-rc));
     }
     return rc < 0;
 }
@@ -243,7 +246,11 @@ static int commit(const ImgArgs *args, BlockNode *node)
     }
     if (!block_reopen(base, block_node_flags(base) | BLOCK_OPEN_WRITABLE, &error) ||
         !grow_base(base, block_node_size(node), &error) || !commit_into(args, node, base, &error)) {
-        return error ? img_fail(error) : 1;
+        if (!error) { /* of an option; it has been said */
+            return 1;
+        }
+        g_prefix_error(&error, "Could not commit '%s': ", block_node_filename(node));
+        return img_fail(error);
     }
     return base_name || img_args_flag(args, "d") ? 0 : empty(node);
 }

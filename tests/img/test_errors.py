@@ -13,6 +13,7 @@ import subprocess
 import pytest
 
 from nbd_peers import needs
+from peer import run_tool
 
 MIB = 1 << 20
 CHAIN = ["top.qcow2", "mid.qcow2", "base.qcow2"]
@@ -33,7 +34,8 @@ def template(tmp_path_factory):
         pytest.skip("qemu-img is not installed")
     folder = tmp_path_factory.mktemp("errors")
     for line in MAKE.strip().split("\n"):
-        subprocess.run(["qemu-img", *line.split()], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        done = run_tool(["qemu-img", *line.split()], cwd=folder)
+        assert done.returncode == 0, (line, done.stderr)
     (folder / "plain.raw").write_bytes(b"plain " * (MIB // 6) + b"ends")
     return folder
 
@@ -99,10 +101,26 @@ def loop(folder):
     subprocess.run(["qemu-img", "rebase", "-u", "-b", "mid.qcow2", "-F", "qcow2", "base.qcow2"], cwd=folder, check=True)
 
 
+def data_in_top(folder):
+    subprocess.run("qemu-img bench -q -w -t unsafe -c 1 -s 65536 --pattern 18 -f qcow2 top.qcow2".split(" "), cwd=folder, check=True)
+
+
+def bad_l1_entry_in_mid(folder):
+    poke(folder / "mid.qcow2", header(folder / "mid.qcow2", 40, "Q"), "Q", (1 << 64) - 1)
+
+
+def data_above_bad_l1_entry(folder):
+    data_in_top(folder)
+    bad_l1_entry_in_mid(folder)
+
+
+IN_MID = "failed in 'mid.qcow2', driver '{}', backing file 1 of the chain"
 IN_BASE = "failed in 'base.qcow2', driver 'qcow2', backing file 2 of the chain"
 # The chain with a base whose data cannot be read.
 FAULTY = ("driver=qcow2,file.filename=top.qcow2,backing.driver=qcow2,backing.file.filename=mid.qcow2,backing.backing.driver=fault,"
           "backing.backing.ops=read,backing.backing.file.driver=qcow2,backing.backing.file.file.filename=base.qcow2")
+# Top and mid, of which something fails.
+FAULTY_MID = "driver=qcow2,file.filename=top.qcow2,backing.driver=fault,backing.file.driver=qcow2,backing.file.file.filename=mid.qcow2,backing.ops="
 
 # What is done before, the command line, and what the message has to have in this order.
 ROWS = [
@@ -156,6 +174,11 @@ ROWS = [
         "dd if=top.qcow2 of=new -O raw")],
     *[(None, line, ["top.qcow2", "failed in 'base.qcow2', driver 'fault', backing file 2", "Input/output error"]) for line in (
         f"convert --image-opts -O raw {FAULTY} new", f"dd --image-opts if={FAULTY} of=new -O raw", f"compare --image-opts {FAULTY} driver=raw,file.filename=plain.raw")],
+    *[(data_in_top, f"commit --image-opts {FAULTY_MID}{ops}", ["commit 'top.qcow2'", what, IN_MID.format("fault"), "Input/output error"])
+      for ops, what in (("write", "writing 'mid.qcow2' at byte 0"), ("flush", "cannot flush 'mid.qcow2'"))],
+    *[(prepare, line, ["'mid.qcow2' is corrupt", "commit 'top.qcow2'", what, IN_MID.format("qcow2"), "Input/output error"])
+      for prepare, line, what in ((data_above_bad_l1_entry, "commit top.qcow2", "writing 'mid.qcow2'"),
+                                  (bad_l1_entry_in_mid, "commit -b base.qcow2 top.qcow2", "reading block status of 'top.qcow2'"))],
     (loop, "map top.qcow2", ["'mid.qcow2'", "'base.qcow2'"]),
 ]
 
