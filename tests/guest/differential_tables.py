@@ -116,4 +116,5 @@ WORDS = {
     "the size of a disk must be a multiple of 512 bytes",
     "there are no TLS credentials 'x'",
     "top and base are the same node 'libvirt-1-format'",
+    "top and base are the same node 'n'",
 }

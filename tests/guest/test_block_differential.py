@@ -9,7 +9,7 @@ import json
 import re
 
 import pytest
-from block_machine import MIB
+from block_machine import MIB, tool
 from differential_tables import BEHAVIOUR, WORDS
 
 N = "libvirt-1-format"
@@ -567,9 +567,9 @@ def commits_and_exports(s):
         unexport("m")
 
 
-def add_fault(s, iotype, errno):
+def add_fault(s, iotype, errno, **more):
     """The node "e" over three.qcow2, whose first read or write fails."""
-    image = {"driver": "qcow2", "file": s.file("three.qcow2")}
+    image = {"driver": "qcow2", "file": s.file("three.qcow2")} | more
     qemu = {"driver": "blkdebug", "image": image,
             "inject-error": [{"event": "none", "iotype": iotype, "errno": errno, "once": True}]}
     lodge = {"driver": "fault", "file": image, "ops": iotype, "errno": errno, "times": 1}
@@ -587,10 +587,11 @@ def meet_error(s, name, row, /, **arguments):
         s.say("query-jobs")
         s.say("query-block-jobs")
         s.say("job-resume", id="j")
-    if name == "blockdev-mirror" and row not in (("report", 5), ("enospc", 5)):
+    has_ready = name == "blockdev-mirror" or arguments.get("top-node") == arguments["device"]
+    if has_ready and row not in (("report", 5), ("enospc", 5)):
         s.wait("BLOCK_JOB_READY", device="j")
         s.say("query-block-jobs")
-        s.say("block-job-cancel", device="j")
+        s.say("block-job-complete" if name == "block-commit" else "block-job-cancel", device="j")
     s.wait("JOB_STATUS_CHANGE", id="j", status="null")
 
 
@@ -629,9 +630,54 @@ def stream_errors(s):
         s.say("blockdev-del", **{"node-name": "e"})
 
 
+def commit_error(s, iotype, row, is_active):
+    """A commit with a fault in the image that is read, or in the base that is written."""
+    def add(node, name, **more):
+        s.say("blockdev-add", **{"driver": "qcow2", "node-name": node, "file": s.file(name)} | more)
+
+    for number, name in enumerate(("two.qcow2", "three.qcow2", "over.qcow2")):
+        s.machine.write(name, number, 1, number + 1)
+    if iotype == "read":
+        base, top, file = "n", "e", "two.qcow2"
+        add("n", file)
+        add_fault(s, iotype, row[1], backing="n")
+    else:
+        base, top, file = "e", "n", "three.qcow2"
+        add_fault(s, iotype, row[1])
+        add("n", "two.qcow2", backing="e")
+    if is_active:  # with top-node: QEMU takes the filter for the active image, lodge-vmm what is below it
+        overlays, more = (), {"device": top}
+    else:
+        overlays, more = ("o",), {"device": "o", "backing-file": s.path(file)}
+        add("o", "over.qcow2", backing=top)
+    meet_error(s, "block-commit", row, **more | {"top-node": top, "base-node": base, "on-error": row[0]})
+    for node in (*overlays, top, base):
+        s.say("blockdev-del", **{"node-name": node})
+    if row not in (("report", 5), ("enospc", 5)):
+        for number in (0, 1):
+            tool("qemu-io", "-r", "-f", "qcow2", "-c", f"read -P {number + 1} {number}M 1M", s.path(file))
+
+
+def commit_errors(s, is_active):
+    for iotype in ("read", "write"):
+        for row in POLICIES:
+            commit_error(s, iotype, row, is_active)
+
+
+def inner_commit_errors(s):
+    commit_errors(s, False)
+
+
+def active_commit_errors(s):
+    commit_errors(s, True)
+    add_fault(s, "read", 5, **{"node-name": "n"})
+    for more in ({}, {"top-node": "e"}):  # into the image that it shows
+        s.say("block-commit", **JOB | {"device": "e", "base-node": "n"} | more)
+
+
 SCRIPTS = [queries, chains, resizing, adding, reopening, limits, bitmaps, job_verbs, job_starts, snapshots, exports, thresholds, throttle_nodes,
            mirrors, backups, streams, inner_streams, inner_commits, active_commits,
-           mirror_errors, backup_errors, stream_errors, commits_and_exports]
+           mirror_errors, backup_errors, stream_errors, inner_commit_errors, active_commit_errors, commits_and_exports]
 
 
 def run(machine, engine, script):

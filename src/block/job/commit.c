@@ -219,10 +219,11 @@ Job *job_commit_new(JobSet *set, const JobOptions *options, BlockNode *top, Bloc
 {
     bool is_shared;
     BlockNode *overlay = find_overlay(job_set_graph(set), top, &is_shared);
-    if (top == base || !block_chain_contains(top, base)) {
+    bool is_same = block_skip_filters(top) == block_skip_filters(base);
+    if (is_same || !block_chain_contains(top, base)) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
-                    top == base ? "top and base are the same node '%s'"
-                                : "'%s' is not in this backing file chain",
+                    is_same ? "top and base are the same node '%s'"
+                            : "'%s' is not in this backing file chain",
                     block_node_name(base));
         return NULL;
     }

@@ -143,19 +143,19 @@ JsonNode *qmp_run_block_commit(MonitorSession *session, JsonObject *arguments, G
     }
     BlockGraph *graph = qmp_graph(session, error);
     GError *reason = NULL;
-    BlockNode *active = block_skip_filters(find_source(graph, device, &reason));
-    if (!active) {
+    BlockNode *root = find_source(graph, device, &reason);
+    if (!root) {
         reason->code = LODGE_ERROR_NO_DEVICE; /* as its peers expect of this command */
         g_propagate_error(error, reason);
         return NULL;
     }
-    if (!find_in_chain(graph, active, qmp_text(arguments, "top-node"), qmp_text(arguments, "top"),
+    if (!find_in_chain(graph, root, qmp_text(arguments, "top-node"), qmp_text(arguments, "top"),
                        &top, error) ||
-        !find_in_chain(graph, active, qmp_text(arguments, "base-node"), qmp_text(arguments, "base"),
+        !find_in_chain(graph, root, qmp_text(arguments, "base-node"), qmp_text(arguments, "base"),
                        &base, error)) {
         return NULL;
     }
-    top = top ? top : active;
+    top = top ? top : block_skip_filters(root); /* filters above the active image stay */
     for (BlockNode *node = base ? NULL : top; node; node = block_chain_next(node)) {
         base = node;
     }
