@@ -425,7 +425,7 @@ def boots(session):
         return json.loads(libvirt_qemu.qemuMonitorCommand(domain, json.dumps(query), 0)).get("return")
 
     kinds = "".join(f"<boot dev='{kind}'/>" for kind in ("network", "hd", "cdrom"))
-    guests = {"kinds": (kinds, disk("vda") + disk("vdb") + disk("hda", kind="cdrom", bus="ide") + card() + card()),
+    guests = {"kinds": (kinds, disk("vdb") + disk("vda") + disk("hda", kind="cdrom", bus="ide") + card() + card()),
               "orders": ("", disk("vda") + disk("vdb", 2) + disk("hda", 3, "cdrom", "ide") + card() + card(1))}
     for name, (boot, devices) in guests.items():
         text = session.xml(name, devices=devices, machine="pc")
@@ -439,6 +439,8 @@ def boots(session):
                 session.step(f"{name}: store {place}", domain.attachDeviceFlags, disk(target, place), CONFIG)
                 for alias in ("virtio-disk0", "virtio-disk1", "virtio-disk2", "virtio-disk4", "ide0-0-0", "net0", "net1"):
                     session.step(f"{name}: {alias} after {place}", index, domain, alias)
+            for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
+                session.step(f"{name}: disks {flags}", lambda flags=flags: re.findall(r"<target dev='(\w+)' bus", domain.XMLDesc(flags)))
             session.step(f"{name}: plug again", domain.attachDeviceFlags, disk("vda", 0), LIVE)
         finally:
             domain.destroy()

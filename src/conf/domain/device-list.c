@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/domain/post-parse.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 bool domain_def_for_each(const DomainDef *def, bool (*func)(DomainDevice *device, void *opaque),
@@ -238,6 +239,42 @@ static bool is_duplicate(const DomainDef *def, const DomainDevice *device, GErro
     return false;
 }
 
+typedef struct DiskPlace {
+    unsigned bus;      /* rank of the bus: the first disk that has it */
+    int index;         /* of the target */
+    unsigned position; /* before */
+    DomainDisk *disk;
+} DiskPlace;
+
+static int compare_places(const void *first, const void *second)
+{
+    const DiskPlace *a = first;
+    const DiskPlace *b = second;
+    return a->bus != b->bus       ? (a->bus < b->bus ? -1 : 1)
+           : a->index != b->index ? (a->index < b->index ? -1 : 1)
+                                  : (a->position < b->position ? -1 : 1);
+}
+
+void domain_def_sort_disks(DomainDef *def)
+{
+    XmlList *list = DEVICES(def, DEVICE_DISK);
+    unsigned ranks[DISK_BUS_SD + 1] = { 0 }; /* 0: no disk has it */
+    g_autofree DiskPlace *places = g_new(DiskPlace, list->count);
+    for (unsigned i = 0; i < list->count; i++) {
+        DomainDisk *disk = list->item[i];
+        ranks[disk->bus] = ranks[disk->bus] ? ranks[disk->bus] : i + 1;
+        /* What has no target is refused later. */
+        places[i] =
+            (DiskPlace){ ranks[disk->bus], domain_disk_index(disk->target_dev ?: ""), i, disk };
+    }
+    if (list->count > 1) {
+        qsort(places, list->count, sizeof(places[0]), compare_places);
+    }
+    for (unsigned i = 0; i < list->count; i++) {
+        list->item[i] = places[i].disk;
+    }
+}
+
 bool domain_def_insert(DomainDef *def, DomainDevice *device, GError **error)
 {
     if (is_duplicate(def, device, error)) {
@@ -250,6 +287,7 @@ bool domain_def_insert(DomainDef *def, DomainDevice *device, GError **error)
         return false;
     }
     xml_list_append(DEVICES(def, device->kind), device);
+    domain_def_sort_disks(def);
     return domain_def_assign_addresses(def, error);
 }
 

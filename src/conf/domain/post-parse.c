@@ -624,6 +624,7 @@ bool domain_def_post_parse(DomainDef *def, const DomainEnvironment *env, GError 
     }
     fill_cpu(def, env);
     fill_boot(def);
+    domain_def_sort_disks(def);
     FillState state = { def, error };
     if (!domain_def_for_each(def, fill_device, &state)) {
         return false;

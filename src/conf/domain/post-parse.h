@@ -33,6 +33,10 @@ void domain_def_strip_live(DomainDef *def);
 /* Number of a disk's target name without its prefix: "vda" 0, "sdaa" 26; -1: no such name. */
 int domain_disk_index(const char *target);
 
+/* Puts disks of one bus together, by their targets' indexes; buses keep the order they began in.
+ * The first of a kind is what <os><boot> means. */
+void domain_def_sort_disks(DomainDef *def);
+
 /* @with_spare: make a free PCI slot if there is none. */
 bool domain_def_assign_all(DomainDef *def, bool with_spare, GError **error);
 bool domain_def_assign_pci(DomainDef *def, bool with_spare, GError **error);
