@@ -3,6 +3,7 @@
 Each test is a session of steps, run with both at the same time: values, codes and XML must be the same.
 Takes 75 s. SPDX-License-Identifier: GPL-2.0-or-later
 """
+import contextlib
 import json
 import os
 import re
@@ -62,6 +63,19 @@ def folder():
         yield path
 
 
+def end_guests(uri):
+    """Those that a session left when it failed: both daemons leave guests running at their own end."""
+    connection = libvirt.open(uri)
+    try:
+        for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+            try:
+                domain.destroy()
+            except libvirt.libvirtError:
+                assert not domain.isActive(), domain.name()
+    finally:
+        connection.close()
+
+
 @pytest.fixture(scope="module")
 def compare(folder, event_loop):
     """Runs a session's function with both, lodged with any emulator, and fails with what differs."""
@@ -95,9 +109,11 @@ def compare(folder, event_loop):
         assert not differing, "\n".join(differing)
         return theirs
 
-    yield run
-    for daemon in daemons:
-        daemon.stop()
+    with contextlib.ExitStack() as ends:
+        for daemon in daemons:
+            ends.callback(daemon.stop)
+            ends.callback(end_guests, daemon.uri)
+        yield run
 
 
 # --- vCPUs ---
