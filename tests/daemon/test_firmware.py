@@ -1,4 +1,4 @@
-"""UEFI guests under QEMU: what lodged chooses, stores and keeps, beside libvirtd 9.0 (25 s).
+"""UEFI guests under QEMU: what lodged chooses, stores and keeps, beside libvirtd 9.0 (30 s).
 
 SPDX-License-Identifier: GPL-2.0-or-later
 """
@@ -289,3 +289,27 @@ def test_a_guest_of_a_user_of_its_own_keeps_its_variables(tmp_path):
         daemon.virsh("destroy", "own")
     finally:
         daemon.stop()
+
+
+@pytest.mark.parametrize("kinds", [("cdrom", "hd"), ("hd", "cdrom")], ids="-before-".join)
+def test_the_firmware_tries_kinds_of_devices_in_their_order(ours, tmp_path, kinds):
+    """Both are empty: it says of each that it does not boot from it; 3 s."""
+    for target in ("vda", "sda"):
+        (tmp_path / target).write_bytes(bytes(1 << 20))
+    said = tmp_path / "serial"
+    disks = "".join(f"<disk type='file' device='{kind}'><driver name='qemu' type='raw'/><source file='{tmp_path}/{target}'/>"
+                    f"<target dev='{target}' bus='{bus}'/></disk>" for kind, target, bus in (("disk", "vda", "virtio"), ("cdrom", "sda", "sata")))
+    text = guest("tries", loader("OVMF_CODE_4M.fd", "readonly='yes' type='pflash' stateless='yes'") +
+                 "".join(f"<boot dev='{kind}'/>" for kind in kinds), None)
+    domain = ours.createXML(text.replace("</devices>", f"{disks}<serial type='file'><source path='{said}'/></serial></devices>"))
+    try:
+        deadline = time.monotonic() + 300
+        tried = []
+        while len(tried) < 2:
+            assert time.monotonic() < deadline and domain.isActive(), said.read_text(errors="replace")
+            time.sleep(0.2)
+            tried = re.findall(r"BdsDxe: failed to load Boot\w+ \"UEFI (\S+)", said.read_text(errors="replace"))
+        names = {"cdrom": "QEMU", "hd": "Misc"}
+        assert tried[:2] == [names[kind] for kind in kinds]
+    finally:
+        domain.destroy()

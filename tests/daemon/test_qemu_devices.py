@@ -22,6 +22,8 @@ ROWS = {
     "shmem": "<shmem name='lodge-test-{port}'><model type='ivshmem-plain'/><size unit='M'>4</size></shmem>",
     "floppy": "<disk type='file' device='floppy'><driver name='qemu' type='raw'/><source file='{root}/disk'/>"
               "<target dev='fda' bus='fdc'/></disk>",
+    "floppy-boots": "<disk type='file' device='floppy'><driver name='qemu' type='raw'/><source file='{root}/disk'/>"
+                    "<target dev='fdb' bus='fdc'/><boot order='2'/></disk>",
     "usb": "<controller type='usb' index='0' model='nec-xhci' ports='8'/><hub type='usb'/><input type='tablet' bus='usb'/>"
            "<sound model='usb'/><serial type='pty'><target type='usb-serial'/></serial>"
            "<disk type='file'><driver name='qemu' type='raw'/><source file='{root}/disk'/><target dev='sdb' bus='usb'/></disk>",
