@@ -16,6 +16,8 @@ import time
 import cases
 import pytest
 
+from peer import run_tool
+
 CONVERT = """
 a.raw
 -S 0 a.raw o
@@ -184,7 +186,7 @@ def template(disks, tmp_path_factory):
     folder = tmp_path_factory.mktemp("template")
     for line in MAKE.strip().split("\n"):
         words = line.replace("SOURCE", str(disks(4 << 20))).split()
-        subprocess.run(["qemu-img", *words], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        run_tool(["qemu-img", *words], cwd=folder).check_returncode()
     return folder
 
 
