@@ -18,7 +18,7 @@
 /* Large writes at round offsets get large folios, which cost the kernel a half of what small ones
  * do. */
 #define PIECE_BYTES (2 * MIB)
-#define PACKED_PIECE_BYTES (512 * KIB) /* compressed while it is in the processor's own cache */
+#define PACKED_PIECE_BYTES (128 * KIB) /* compressed while it is in the processor's own cache */
 #define ZERO_PIECE_BYTES GIB
 
 typedef enum PieceKind { PIECE_DATA, PIECE_ZERO, PIECE_BACKING } PieceKind;
@@ -363,7 +363,8 @@ static void *work(void *opaque)
 {
     Run *run = opaque;
     Piece piece;
-    uint64_t bytes = max_u64(PIECE_BYTES, run->copy->cluster);
+    uint64_t most = run->copy->is_compressed ? PACKED_PIECE_BYTES : PIECE_BYTES;
+    uint64_t bytes = max_u64(most, run->copy->cluster);
     autofree uint8_t *buf = aligned_alloc(4096, bytes);
     if (!buf) {
         fail(run, -ENOMEM, "starting to write", run->copy->target, 0);
