@@ -159,6 +159,7 @@ class Client:
         self.protocol = protocol or Protocol()
         if sock is None:
             sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(300)  # a test that waits in vain fails
             sock.connect(path)
         self.sock = sock
         self.serial = 0
