@@ -18,7 +18,7 @@
 /* Large writes at round offsets get large folios, which cost the kernel a half of what small ones
  * do. */
 #define PIECE_BYTES (2 * MIB)
-#define PACKED_PIECE_BYTES (128 * KIB) /* compressed while it is in the processor's own cache */
+#define PACKED_PIECE_BYTES (128 * KIB) /* each thread keeps one in memory; larger is not faster */
 #define ZERO_PIECE_BYTES GIB
 
 typedef enum PieceKind { PIECE_DATA, PIECE_ZERO, PIECE_BACKING } PieceKind;

@@ -224,17 +224,23 @@ static JsonNode *run_make(Plug *plug, const char *command, JsonObject *arguments
     return answer;
 }
 
-static bool run_netdev(Plug *plug, const char *text, GError **error)
+/* Makes something whose @fd_key, where it has one, is a descriptor that goes along. */
+static bool run_with_fd(Plug *plug, const char *command, JsonObject *arguments, const char *fd_key,
+                        const char *undo, GError **error)
 {
-    JsonObject *arguments = command_line_to_qmp(text, "type");
-    bool has_fd = json_object_has_member(arguments, "fd");
-    if (!pass_named_fd(plug, arguments, "fd", error)) {
+    bool has_fd = json_object_has_member(arguments, fd_key);
+    if (!pass_named_fd(plug, arguments, fd_key, error)) {
         json_object_unref(arguments);
         return false;
     }
-    g_autoptr(JsonNode) answer =
-        run_make(plug, "netdev_add", arguments, has_fd, "netdev_del", error);
+    g_autoptr(JsonNode) answer = run_make(plug, command, arguments, has_fd, undo, error);
     return answer != NULL;
+}
+
+static bool run_netdev(Plug *plug, const char *text, GError **error)
+{
+    return run_with_fd(plug, "netdev_add", command_line_to_qmp(text, "type"), "fd", "netdev_del",
+                       error);
 }
 
 static bool run_object(Plug *plug, const char *text, GError **error)
@@ -246,15 +252,8 @@ static bool run_object(Plug *plug, const char *text, GError **error)
 
 static bool run_device(Plug *plug, const char *text, GError **error)
 {
-    JsonObject *arguments = command_line_to_qmp(text, "driver");
-    bool has_fd = json_object_has_member(arguments, "vhostfd");
-    if (!pass_named_fd(plug, arguments, "vhostfd", error)) {
-        json_object_unref(arguments);
-        return false;
-    }
-    g_autoptr(JsonNode) answer =
-        run_make(plug, "device_add", arguments, has_fd, "device_del", error);
-    return answer != NULL;
+    return run_with_fd(plug, "device_add", command_line_to_qmp(text, "driver"), "vhostfd",
+                       "device_del", error);
 }
 
 static JsonObject *socket_address(JsonObject *options)
