@@ -5,12 +5,14 @@ SPDX-License-Identifier: GPL-2.0-or-later
 import os
 import sys
 
+import libvirt
 import pytest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "scripts", "pylib"))
 
-from guestxml import boot_files  # noqa: E402  (needs the path above)
+import libvirtd  # noqa: E402  (needs the path above)
+from guestxml import boot_files  # noqa: E402
 from libvirt_client import running_event_loop  # noqa: E402
 from lodged import BUILD, Lodged  # noqa: E402
 
@@ -23,6 +25,23 @@ def pytest_configure(config):
 def lodged(tmp_path_factory):
     daemon = Lodged(str(tmp_path_factory.mktemp("lodged")))
     yield daemon
+    daemon.stop()
+
+
+@pytest.fixture
+def connection(lodged):
+    opened = libvirt.open(lodged.uri)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def real_connection():
+    """To a libvirtd of its own, the oracle."""
+    if not libvirtd.find():
+        pytest.skip("libvirtd is not installed")
+    daemon = libvirtd.Libvirtd()
+    yield libvirt.open(daemon.uri)
     daemon.stop()
 
 

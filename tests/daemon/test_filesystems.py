@@ -12,7 +12,6 @@ import libvirt
 import libvirt_qemu
 import pytest
 
-import libvirtd
 from conftest import Lodged
 
 QEMU = "/usr/bin/qemu-system-x86_64"
@@ -47,15 +46,6 @@ def quiet():
     libvirt.registerErrorHandler(lambda *_: None, None)
 
 
-@pytest.fixture(scope="module")
-def real():
-    if not libvirtd.find():
-        pytest.skip("libvirtd is not installed")
-    daemon = libvirtd.Libvirtd()
-    yield libvirt.open(daemon.uri)
-    daemon.stop()
-
-
 def facts(connection, devices):
     """What -fsdev and -device say, word by word, and the stored XML; or the error's code."""
     try:
@@ -79,8 +69,8 @@ def facts(connection, devices):
 
 
 @pytest.mark.parametrize("case", SAME)
-def test_arguments_and_xml_are_libvirtds(case, lodged, real):
-    ours, theirs = facts(libvirt.open(lodged.uri), SAME[case]), facts(real, SAME[case])
+def test_arguments_and_xml_are_libvirtds(case, lodged, real_connection):
+    ours, theirs = facts(libvirt.open(lodged.uri), SAME[case]), facts(real_connection, SAME[case])
     assert ours == theirs
     assert isinstance(ours, int) or len(ours) >= 3
 

@@ -19,13 +19,6 @@ LIVE, CONFIG, MAXIMUM = 1, 2, 4
 
 
 @pytest.fixture
-def connection(lodged):
-    opened = libvirt.open(lodged.uri)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def start(connection):
     """Defines and starts guests; ends them afterwards."""
     made = []

@@ -77,13 +77,6 @@ class Guest:
 
 
 @pytest.fixture
-def connection(lodged):
-    opened = libvirt.open(lodged.uri)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def start(lodged, connection, boot):
     made = []
 

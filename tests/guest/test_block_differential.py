@@ -603,20 +603,21 @@ def meet_errors(s, name, iotype, policy_key, /, **arguments):
         s.say("blockdev-del", **{"node-name": "e"})
 
 
-def mirror_errors(s):
+def copy_errors(s, command):
+    """Faults of the target, then of the source."""
     s.machine.write("three.qcow2", 1, 1, 3)
-    meet_errors(s, "blockdev-mirror", "write", "on-target-error", device=N, target="e", sync="full")
+    meet_errors(s, command, "write", "on-target-error", device=N, target="e", sync="full")
     s.machine.write("two.qcow2", 0, 1, 2)
     s.say("blockdev-add", **{"driver": "qcow2", "node-name": "n", "file": s.file("two.qcow2")})
-    meet_errors(s, "blockdev-mirror", "read", "on-source-error", device="e", target="n", sync="full")
+    meet_errors(s, command, "read", "on-source-error", device="e", target="n", sync="full")
+
+
+def mirror_errors(s):
+    copy_errors(s, "blockdev-mirror")
 
 
 def backup_errors(s):
-    s.machine.write("three.qcow2", 1, 1, 3)
-    meet_errors(s, "blockdev-backup", "write", "on-target-error", device=N, target="e", sync="full")
-    s.machine.write("two.qcow2", 0, 1, 2)
-    s.say("blockdev-add", **{"driver": "qcow2", "node-name": "n", "file": s.file("two.qcow2")})
-    meet_errors(s, "blockdev-backup", "read", "on-source-error", device="e", target="n", sync="full")
+    copy_errors(s, "blockdev-backup")
 
 
 def stream_errors(s):
