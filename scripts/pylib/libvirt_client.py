@@ -1,9 +1,11 @@
-"""What tests that use libvirt-python share: its event loop in a thread, gathered events, codes of errors.
+"""What tests that use libvirt-python share: its event loop in a thread, gathered events, codes of errors, guests created
+again.
 
 SPDX-License-Identifier: GPL-2.0-or-later
 """
 import contextlib
 import threading
+import time
 
 import libvirt
 
@@ -57,3 +59,20 @@ def code_of(call, *arguments):
     except libvirt.libvirtError as error:
         return error.get_error_code()
     raise AssertionError(f"{call} succeeded")
+
+
+def create_again(connection, xml, flags=0):
+    """A transient guest of a name that an ended one had.
+
+    libvirtd tells that a guest has stopped, or ended it for a client, before its name is free.
+    """
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return connection.createXML(xml, flags)
+        except libvirt.libvirtError as error:
+            removing = (error.get_error_code() == libvirt.VIR_ERR_OPERATION_FAILED and
+                        error.get_error_message().endswith("is already being removed"))
+            if not removing or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

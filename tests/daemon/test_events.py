@@ -18,6 +18,7 @@ import pytest
 import libvirtd as real
 from conftest import BUILD
 from guestxml import disk_xml
+from libvirt_client import create_again
 from lodged import Lodged
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -151,7 +152,7 @@ class Session:
             assert self.changed.wait_for(fits, 60), (what, self.heard)
 
     def start(self):
-        self.domain = self.connection.createXML(guest_xml("told", self.identity, self.folder), 0)
+        self.domain = create_again(self.connection, guest_xml("told", self.identity, self.folder))
         self.control = socket.socket(socket.AF_UNIX)
         self.control.connect(f"\0lodge-monitor-{self.identity}")
         # "started" is the last event of a start.

@@ -17,6 +17,7 @@ import images
 import libvirtd
 from conftest import BUILD, Lodged
 from guestxml import Console, guest_xml
+from libvirt_client import create_again
 
 QEMU = "/usr/bin/qemu-system-x86_64"
 FIRST = 1900000000  # of the users of guests
@@ -180,7 +181,7 @@ def test_transient_guests_take_their_state_along(system, connection, real):
             (real[1], lambda d: os.path.join(real[0].folder, "libvirt", "qemu", "swtpm", d.UUIDString())))
     for device, stays in ((TPM, False), (KEPT_TPM, True)):
         for peer, path in both:
-            domain = peer.createXML(guest("passing", device))
+            domain = create_again(peer, guest("passing", device))
             assert os.path.exists(path(domain))
             domain.destroy()
             assert os.path.exists(path(domain)) == stays, (peer is connection, device)
