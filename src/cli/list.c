@@ -144,7 +144,9 @@ static bool run_list(CliSession *session, const CliArgs *args, GError **error)
                                          error)) {
         return cli_fail(error, "Failed to list domains");
     }
-    qsort(ret.domains, ret.n_domains, sizeof(ret.domains[0]), compare_domains);
+    if (ret.n_domains) { /* none is a null pointer, which qsort may not be given */
+        qsort(ret.domains, ret.n_domains, sizeof(ret.domains[0]), compare_domains);
+    }
     bool is_lines =
         cli_args_flag(args, "name") || cli_args_flag(args, "uuid") || cli_args_flag(args, "id");
     if (is_lines && !session->is_json) {
