@@ -202,7 +202,7 @@ domdirtyrate-calc test --mode foo
 migrate test
 blockcopy test vda
 blockjob test vda --abort --info
-screenshot test /tmp/lodge-test-shot
+screenshot test {folder}/shot
 dommemstat test --period 5
 undefine test --storage x
 undefine test --nvram --keep-nvram
@@ -239,41 +239,74 @@ domxml-to-native qemu-argv
 list --all --managed-save
 list --with-checkpoint
 start test --bogus
-save test /tmp/lodge-test-save
-restore /tmp/lodge-test-save
+save test {folder}/saved
+restore {folder}/saved
 restore /nonexistent
 save-image-dumpxml /nonexistent
 managedsave test
 start test
 """.strip().splitlines()
 
+# What the host of test:///default has. One of a file has no NUMA cells.
+HOST = ("capabilities", "freecell", "freepages")
+
+# The guest of test:///default. What is read from a file is each connection's own, where all connections to
+# test:///default have one state that lasts as long as libvirtd has not let go of the last of them.
+NODE = """<node>
+<domain type='test'><name>test</name><uuid>6695eb01-f6a4-8304-79aa-97f2502e193f</uuid><memory>8388608</memory>
+<currentMemory>2097152</currentMemory><vcpu>2</vcpu><os><type>hvm</type></os><devices>
+<disk type='file'><source file='/guest/diskimage1'/><target dev='vda' bus='virtio'/>
+<address type='pci' domain='0' bus='1' slot='0' function='0'/></disk>
+<interface type='network'><mac address='aa:bb:cc:dd:ee:ff'/><source network='default'/><target dev='testnet0'/>
+<address type='pci' domain='0' bus='0' slot='1' function='0'/></interface>
+<memballoon model='virtio'><address type='pci' domain='0' bus='0' slot='2' function='0'/></memballoon>
+</devices></domain>
+<network><name>default</name><bridge name='virbr0'/><forward/><ip address='192.168.122.1' netmask='255.255.255.0'>
+<dhcp><range start='192.168.122.2' end='192.168.122.254'/></dhcp></ip></network>
+</node>
+"""
+
 
 @pytest.fixture(scope="module")
-def uri():
-    """A libvirtd of its own with the test driver."""
+def folder():
+    """A folder that libvirtd may write to: not below pytest's, which other users cannot enter."""
+    path = tempfile.mkdtemp(prefix="lodge-cli-")
+    with open(os.path.join(path, "node.xml"), "w", encoding="utf-8") as file:
+        file.write(NODE)
+    if os.geteuid() == 0:
+        shutil.chown(path, "nobody")
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def socket(folder):
+    """The socket of a libvirtd of its own, for the test driver."""
     libvirtd = shutil.which("libvirtd") or "/usr/sbin/libvirtd"
     if not os.path.exists(libvirtd) or not shutil.which("virsh"):
         pytest.skip("libvirtd and virsh are not installed")
-    # Not below pytest's folder, which other users cannot enter.
-    folder = tempfile.mkdtemp(prefix="lodge-cli-")
     env = dict(os.environ, HOME=folder)
     for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
         env[name] = folder
     command = [libvirtd]
     if os.geteuid() == 0:
         # As root it would be the host's daemon; a session of nobody's is apart.
-        shutil.chown(folder, "nobody")
         command = ["setpriv", "--reuid=nobody", "--clear-groups", libvirtd]
     daemon = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    uri = f"test+unix:///default?socket={folder}/libvirt/libvirt-sock"
+    path = f"{folder}/libvirt/libvirt-sock"
     deadline = time.monotonic() + 60
-    while subprocess.run(["virsh", "-c", uri, "list"], capture_output=True).returncode != 0:
+    while subprocess.run(["virsh", "-c", f"test+unix:///default?socket={path}", "list"], capture_output=True).returncode != 0:
         assert daemon.poll() is None and time.monotonic() < deadline, "libvirtd does not start"
         time.sleep(0.05)
-    yield uri
+    yield path
     daemon.terminate()
     daemon.wait(timeout=20)
-    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def uri(folder, socket):
+    """Each connection by it finds the guest as NODE has it."""
+    return f"test+unix://{folder}/node.xml?socket={socket}"
 
 
 def run(program, uri, line):
@@ -285,7 +318,10 @@ def run(program, uri, line):
 
 
 @pytest.mark.parametrize("line", SAME)
-def test_prints_what_virsh_prints(uri, line):
+def test_prints_what_virsh_prints(folder, socket, uri, line):
+    line = line.replace("{folder}", folder)
+    if line.startswith(HOST):
+        uri = f"test+unix:///default?socket={socket}"
     assert run(LODGE, uri, line) == run("virsh", uri, line)
 
 
