@@ -20,7 +20,7 @@ def value_of(value):
     if isinstance(value, list):
         return ";".join(value_of(one) for one in value)
     if isinstance(value, dict):
-        return ";".join(f"{key}={value_of(one)}" for key, one in sorted(value.items()))
+        return ";".join(f"{key}={one}" for key, one in sorted(flat_pairs("", value)))
     text = str(value)
     if SIZE.match(text):
         number, unit = SIZE.match(text).groups()
@@ -30,9 +30,16 @@ def value_of(value):
     return text
 
 
+def flat_pairs(prefix, members):
+    pairs = []
+    for key, value in members.items():
+        pairs += flat_pairs(f"{prefix}{key}.", value) if isinstance(value, dict) else [(prefix + key, value_of(value))]
+    return pairs
+
+
 def pairs_of(option, text):
     if text.startswith("{"):
-        return [(key, value_of(value)) for key, value in json.loads(text).items()]
+        return flat_pairs("", json.loads(text))
     pairs = []
     for number, part in enumerate(re.split(r"(?<!,),(?!,)", text)):
         key, equals, value = part.replace(",,", ",").partition("=")

@@ -38,6 +38,10 @@ ROWS = {
     "telnet": "<serial type='tcp'><source mode='bind' host='127.0.0.1' service='0'/><protocol type='telnet'/><target port='0'/></serial>",
     "tcp-log": "<serial type='tcp'><source mode='bind' host='127.0.0.1' service='0'/><log file='{root}/tcp.log' append='off'/><target port='0'/></serial>",
     "display": "<graphics type='vnc' passwd='x' connected='keep'/><sound model='ich9'/><video><model type='bochs' vram='32768'/></video>",
+    "audio": "<sound model='ich9'><codec type='micro'/><audio id='2'/></sound><sound model='ac97'/><sound model='es1370'><audio id='4'/></sound>"
+             "<audio id='1' type='file' path='{root}/sound.wav'/><audio id='2' type='alsa' timerPeriod='5000'><input dev='hw:0' "
+             "mixingEngine='yes' fixedSettings='yes' voices='2' bufferLength='20000'><settings frequency='44100' channels='2' format='s16'/>"
+             "</input><output mixingEngine='no' dev='default'/></audio><audio id='4' type='none'/>",
     "ports": "<controller type='pci' index='0' model='pcie-root'><pcihole64 unit='KiB'>1048576</pcihole64></controller>"
              "<controller type='pci' index='1' model='pcie-root-port'><model name='ioh3420'/><target hotplug='off'/></controller>",
 }
@@ -85,10 +89,13 @@ def environment_of(domain):
 
 def test_the_environment_that_a_definition_names_is_the_programs(connection):
     text = guest("env", "", "<clock offset='timezone' timezone='Pacific/Auckland'/>").replace(
-        "</domain>", "<qemu:commandline><qemu:env name='LODGE_A' value='b c'/></qemu:commandline></domain>")
+        "</domain>", "<qemu:commandline><qemu:env name='LODGE_A' value='b c'/>"
+        "<qemu:env name='HOME' value='/nonexistent'/></qemu:commandline></domain>")
     domain = connection.createXML(text, 0)
     try:
-        assert {b"LODGE_A=b c", b"TZ=Pacific/Auckland"} <= environment_of(domain)
+        environment = environment_of(domain)
+        assert {b"LODGE_A=b c", b"TZ=Pacific/Auckland", b"HOME=/nonexistent"} <= environment
+        assert sum(one.startswith(b"HOME=") for one in environment) == 1
     finally:
         domain.destroy()
 

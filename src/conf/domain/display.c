@@ -1,4 +1,4 @@
-/* What people see, hear and type on: <graphics>, <video>, <input>, <sound>, <audio>, <hub>.
+/* What people see, hear and type on: <graphics>, <video>, <input>, <sound>, <hub>.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/domain/tables.h"
 
@@ -203,19 +203,6 @@ const XmlField sound_fields[] = {
              FIELDS(XML_ATTR_STR(DomainSoundCodec, type, "type"))),
     XML_NEST("audio", FIELDS(XML_ATTR(DomainSound, audio_id, "id", xml_opt))),
     XML_INLINE(DomainSound, device, device_fields),
-    XML_END,
-};
-
-const XmlField audio_fields[] = {
-    XML_ATTR(DomainAudio, id, "id", xml_opt, .max = 1000, .flags = XML_REQUIRED),
-    XML_ATTR_ENUM(DomainAudio, type, "type", audio_type_names, .flags = XML_REQUIRED),
-    XML_ATTR_STR(DomainAudio, timer_period, "timerPeriod"),
-    XML_ATTR_STR(DomainAudio, server_name, "serverName"),
-    XML_ATTR_STR(DomainAudio, driver, "driver"),
-    XML_ATTR_STR(DomainAudio, path, "path"),
-    XML_RAW(DomainAudio, input, "input", .width = 3),
-    XML_RAW(DomainAudio, output, "output", .width = 3),
-    XML_INLINE(DomainAudio, device, device_fields),
     XML_END,
 };
 

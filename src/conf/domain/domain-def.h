@@ -455,12 +455,33 @@ typedef struct DomainSoundCodec {
     char *type;
 } DomainSoundCodec;
 
+/* One direction of a back end. */
+typedef struct DomainAudioIo {
+    TriState mixing_engine, fixed_settings;
+    uint32_t voices, buffer_length /* us */;
+    bool has_settings;
+    uint32_t frequency, channels;
+    DomainAudioFormat format;
+    char *dev;             /* alsa, oss */
+    uint32_t buffer_count; /* coreaudio, oss, sdl */
+    TriState oss_try_poll;
+    char *name, *stream_name;                        /* pulseaudio */
+    uint32_t latency;                                /* us; pulseaudio */
+    char *server_name, *client_name, *connect_ports; /* jack */
+    TriState exact_name;
+} DomainAudioIo;
+
 typedef struct DomainAudio {
     DomainDevice device;
     OptUint id;
     DomainAudioType type;
-    char *server_name, *path, *driver, *timer_period;
-    char *input, *output; /* the back end's settings: elements as text */
+    uint32_t timer_period; /* us; 0: QEMU's own */
+    char *server_name;     /* pulseaudio */
+    char *path;            /* file */
+    DomainSdlAudio sdl_driver;
+    TriState oss_try_mmap, oss_exclusive;
+    OptUint oss_dsp_policy;
+    DomainAudioIo input, output;
 } DomainAudio;
 
 typedef struct DomainVideo {

@@ -538,6 +538,17 @@ DOMAIN_ENUM(DomainSoundModel, SOUND_NONE, sound_model, SOUND_MODEL_LIST)
     X(AUDIO_SDL, "sdl") X(AUDIO_SPICE, "spice") X(AUDIO_FILE, "file") X(AUDIO_DBUS, "dbus")
 DOMAIN_ENUM(DomainAudioType, AUDIO_NONE, audio_type, AUDIO_TYPE_LIST)
 
+#define AUDIO_FORMAT_LIST(X)                                                                       \
+    X(AUDIO_U8, "u8")                                                                              \
+    X(AUDIO_S8, "s8")                                                                              \
+    X(AUDIO_U16, "u16") X(AUDIO_S16, "s16") X(AUDIO_U32, "u32") X(AUDIO_S32, "s32") X(AUDIO_F32, "f32")
+DOMAIN_ENUM(DomainAudioFormat, AUDIO_FORMAT_NONE, audio_format, AUDIO_FORMAT_LIST)
+
+#define SDL_AUDIO_LIST(X)                                                                          \
+    X(SDL_AUDIO_ESD, "esd")                                                                        \
+    X(SDL_AUDIO_ALSA, "alsa") X(SDL_AUDIO_ARTS, "arts") X(SDL_AUDIO_PULSEAUDIO, "pulseaudio")
+DOMAIN_ENUM(DomainSdlAudio, SDL_AUDIO_NONE, sdl_audio, SDL_AUDIO_LIST)
+
 /* --- host devices and the rest --- */
 
 #define HOSTDEV_MODE_LIST(X)                                                                       \

@@ -30,6 +30,9 @@ void domain_controller_fill(DomainController *controller);
 /* Takes out what only running domains have. */
 void domain_def_strip_live(DomainDef *def);
 
+/* Back ends of sound against each other, and what names one. */
+bool domain_def_check_audio(const DomainDef *def, GError **error);
+
 /* Number of a disk's target name without its prefix: "vda" 0, "sdaa" 26; -1: no such name. */
 int domain_disk_index(const char *target);
 

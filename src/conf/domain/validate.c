@@ -487,5 +487,6 @@ bool domain_def_validate(const DomainDef *def, GError **error)
            domain_def_check_lifecycle(def, error) && check_vcpus(def, error) &&
            domain_def_check_vcpus(def, error) && check_memory(def, error) &&
            check_tuning(def, error) && check_disks(def, error) && check_devices(def, error) &&
-           check_tpms(def, error) && check_filesystems(def, error);
+           check_tpms(def, error) && check_filesystems(def, error) &&
+           domain_def_check_audio(def, error);
 }

@@ -351,72 +351,6 @@ static char *video_device(CommandLine *line, const DomainVideo *video, GError **
     return g_string_free(text, FALSE);
 }
 
-/* The back end that is named, else the guest's first: left to itself, QEMU looks for one of the
- * host's. */
-static void append_audiodev(const CommandLine *line, GString *text, const OptUint *id)
-{
-    const XmlList *list = &line->def->devices[DEVICE_AUDIO];
-    const DomainAudio *first = list->count ? list->item[0] : NULL;
-    if (id->set) {
-        g_string_append_printf(text, ",audiodev=audio%" G_GUINT64_FORMAT, id->value);
-    } else if (first) {
-        g_string_append_printf(text, ",audiodev=audio%" G_GUINT64_FORMAT,
-                               first->id.set ? first->id.value : 1);
-    }
-}
-
-static bool is_hda(const DomainSound *sound)
-{
-    return sound->model == SOUND_ICH6 || sound->model == SOUND_ICH9;
-}
-
-static char *sound_device(CommandLine *line, const DomainSound *sound, GError **error)
-{
-    g_autofree char *address = sound->model == SOUND_USB ? line_usb_address(&sound->device)
-                                                         : line_address(line, &sound->device);
-    const char *name = device_table_word(PROPERTY_SOUND, (int)sound->model, line->engine);
-    if (!name) {
-        line_refuse(line, error, "sound device '%s'", domain_name(sound_model, sound->model));
-        return NULL;
-    }
-    GString *text = g_string_new(name);
-    g_string_append_printf(text, ",id=%s%s", sound->device.alias, address);
-    if (sound->model == SOUND_USB) {
-        line_append_tri(text, "multi", sound->multichannel);
-    }
-    if (!is_hda(sound)) {
-        append_audiodev(line, text, &sound->audio_id);
-    }
-    return g_string_free(text, FALSE);
-}
-
-/* What hangs on an HDA controller: "duplex" where nothing is said. */
-static void add_codecs(CommandLine *line, const DomainSound *sound)
-{
-    for (unsigned i = 0; i == 0 || i < sound->codecs.count; i++) {
-        const DomainSoundCodec *codec = sound->codecs.count ? sound->codecs.item[i] : NULL;
-        GString *text = g_string_new(NULL);
-        g_string_printf(text, "hda-%s,id=%s-codec%u,bus=%s.0,cad=%u",
-                        codec ? codec->type : "duplex", sound->device.alias, i, sound->device.alias,
-                        i);
-        append_audiodev(line, text, &sound->audio_id);
-        line_add(line, "-device", g_string_free(text, FALSE));
-    }
-}
-
-static bool add_audio(CommandLine *line, DomainDevice *device, GError **error)
-{
-    const DomainAudio *audio = (const DomainAudio *)device;
-    if (audio->type != AUDIO_NOWHERE) {
-        return line_refuse(line, error, "audio back end '%s'",
-                           domain_name(audio_type, audio->type));
-    }
-    line_add(
-        line, "-audiodev",
-        g_strdup_printf("none,id=audio%" G_GUINT64_FORMAT, audio->id.set ? audio->id.value : 1));
-    return true;
-}
-
 static char *watchdog_device(CommandLine *line, const DomainWatchdog *watchdog, GError **error)
 {
     g_autofree char *address = line_address(line, &watchdog->device);
@@ -531,8 +465,6 @@ static char *simple_device(CommandLine *line, DomainDevice *device, GError **err
         return input_device(line, (DomainInput *)device, error);
     case DEVICE_VIDEO:
         return video_device(line, (DomainVideo *)device, error);
-    case DEVICE_SOUND:
-        return sound_device(line, (DomainSound *)device, error);
     case DEVICE_WATCHDOG:
         return watchdog_device(line, (DomainWatchdog *)device, error);
     case DEVICE_MEMBALLOON:
@@ -583,7 +515,7 @@ static bool vnc_options(const CommandLine *line, const DomainGraphics *graphics,
     }
     line_append_tri(text, "power-control", graphics->power_control);
     if (line->engine == ENGINE_QEMU) {
-        append_audiodev(line, text, &graphics->audio_id);
+        line_append_audiodev(line, text, &graphics->audio_id);
     }
     *out_options = g_string_free(text, FALSE);
     return true;
@@ -663,9 +595,6 @@ static bool add_simple(CommandLine *line, DomainDevice *device, GError **error)
         g_propagate_error(error, g_steal_pointer(&reason));
         return false;
     }
-    if (device->kind == DEVICE_SOUND && is_hda((DomainSound *)device)) {
-        add_codecs(line, (DomainSound *)device);
-    }
     if (device->kind == DEVICE_WATCHDOG) {
         add_watchdog_action(line, (DomainWatchdog *)device);
     }
@@ -701,7 +630,9 @@ static AddDevice adder_of(DomainDeviceKind kind)
     case DEVICE_GRAPHICS:
         return add_graphics;
     case DEVICE_AUDIO:
-        return add_audio;
+        return line_add_audio;
+    case DEVICE_SOUND:
+        return line_add_sound;
     case DEVICE_HOSTDEV:
         return line_add_hostdev;
     case DEVICE_VSOCK:

@@ -80,6 +80,13 @@ bool line_add_redirdev(CommandLine *line, DomainDevice *device, GError **error);
 /* Types 'passthrough' and 'evdev' alone. */
 bool line_add_host_input(CommandLine *line, DomainDevice *device, GError **error);
 
+/* Cards and back ends of sound: command-line-sound.c. */
+bool line_add_sound(CommandLine *line, DomainDevice *device, GError **error);
+bool line_add_audio(CommandLine *line, DomainDevice *device, GError **error);
+/* ",audiodev=audioN": the back end that is named, else the guest's first. Left to itself, QEMU
+ * looks for one of the host's. */
+void line_append_audiodev(const CommandLine *line, GString *text, const OptUint *id);
+
 /* ",bus=usb.0,port=1" (transfer full) */
 char *line_usb_address(const DomainDevice *device);
 

@@ -111,6 +111,16 @@ const DeviceValue device_values[] = {
     { PROPERTY_MEMORY_SOURCE, MEMORY_SOURCE_ANONYMOUS, BOTH("memory-backend-ram"), NULL },
     { PROPERTY_MEMORY_SOURCE, MEMORY_SOURCE_MEMFD, BOTH("memory-backend-memfd"), NULL },
 
+    { PROPERTY_AUDIO, AUDIO_NOWHERE, BOTH("none"), NULL },
+    { PROPERTY_AUDIO, AUDIO_ALSA, QEMU("alsa"), NULL },
+    { PROPERTY_AUDIO, AUDIO_COREAUDIO, QEMU("coreaudio"), NULL },
+    { PROPERTY_AUDIO, AUDIO_JACK, QEMU("jack"), NULL },
+    { PROPERTY_AUDIO, AUDIO_OSS, QEMU("oss"), NULL },
+    { PROPERTY_AUDIO, AUDIO_PULSEAUDIO, QEMU("pa"), NULL },
+    { PROPERTY_AUDIO, AUDIO_SDL, QEMU("sdl"), NULL },
+    { PROPERTY_AUDIO, AUDIO_FILE, QEMU("wav"), NULL },
+    { PROPERTY_AUDIO, AUDIO_DBUS, QEMU("dbus"), NULL },
+
     { PROPERTY_BALLOON, BALLOON_VIRTIO, BOTH(""), NULL },
     { PROPERTY_BALLOON, BALLOON_TRANSITIONAL, BOTH(",disable-legacy=off,disable-modern=off"),
       NULL },

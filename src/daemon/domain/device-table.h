@@ -28,6 +28,7 @@ typedef enum DeviceProperty {
     PROPERTY_CHANNEL,
     PROPERTY_MEMORY_SOURCE,
     /* What <domainCapabilities> has no element for. */
+    PROPERTY_AUDIO,
     PROPERTY_BALLOON,
     PROPERTY_CHARDEV,
     PROPERTY_INPUT_BUS,

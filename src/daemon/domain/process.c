@@ -188,18 +188,20 @@ static char **make_environment(const ProcessSpec *spec)
         "PATH",         "HOME",          "LANG",         "LC_ALL", "TMPDIR", "XDG_RUNTIME_DIR",
         "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", NULL
     };
-    GPtrArray *all = g_ptr_array_new();
+    char **all = g_new0(char *, 1);
     for (const char *const *name = kept; *name; name++) {
         const char *value = getenv(*name);
         if (value) {
-            g_ptr_array_add(all, g_strdup_printf("%s=%s", *name, value));
+            all = g_environ_setenv(all, *name, value, TRUE);
         }
     }
     for (char *const *one = spec->env; one && *one; one++) {
-        g_ptr_array_add(all, g_strdup(*one));
+        g_auto(GStrv) pair = g_strsplit(*one, "=", 2);
+        if (pair[0] && *pair[0] && pair[1]) {
+            all = g_environ_setenv(all, pair[0], pair[1], TRUE);
+        }
     }
-    g_ptr_array_add(all, NULL);
-    return (char **)g_ptr_array_free(all, FALSE);
+    return all;
 }
 
 bool process_spawn(const ProcessSpec *spec, GuestProcess *out_process, GError **error)
