@@ -199,22 +199,30 @@ static int run_mirror(Job *job)
 
 /* The end, on the loop */
 
+/* What failed, where in which chain, and why. */
+static void set_copy_error(GError **error, const char *what, BlockNode *node, int rc)
+{
+    g_autofree char *place = block_failure_place(node, rc);
+    lodge_error_set_errno(error, rc, "cannot %s '%s'%s", what, block_node_filename(node), place);
+}
+
 /* What is left; the source is drained. */
 static bool copy_rest(Mirror *m, GError **error)
 {
     uint64_t offset, length;
-    bool is_read = false;
-    int rc = 0;
-    while (rc == 0 && dirty_bitmap_next(m->dirty, 0, JOB_PART_BYTES, &offset, &length)) {
+    bool is_read;
+    int rc;
+    while (dirty_bitmap_next(m->dirty, 0, JOB_PART_BYTES, &offset, &length)) {
         rc = copy_range(m, offset, length, &is_read);
+        if (rc < 0) {
+            set_copy_error(error, is_read ? "read the last bytes of" : "write the last bytes to",
+                           is_read ? m->source : m->target, rc);
+            return false;
+        }
     }
-    if (rc == 0) {
-        rc = block_flush(m->target);
-    }
+    rc = block_flush(m->target);
     if (rc < 0) {
-        lodge_error_set_errno(error, rc, "cannot copy the last bytes of '%s' (%s)",
-                              block_node_filename(m->source),
-                              is_read ? "reading" : "writing to the target");
+        set_copy_error(error, "flush", m->target, rc);
     }
     return rc == 0;
 }

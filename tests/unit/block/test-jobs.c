@@ -486,7 +486,7 @@ typedef struct Faulty {
     BlockNode *node;
 } Faulty;
 
-/* A target whose file fails as the plan says. */
+/* A raw image whose file fails as the plan says. */
 static void make_faulty(Faulty *faulty, unsigned ops, uint64_t at, int error)
 {
     g_autofree uint8_t *zeroes = g_malloc0(BENCH_BYTES);
@@ -572,6 +572,77 @@ static void a_guest_goes_on_when_the_backup_disk_is_full(void **state)
     block_bench_compare(block_backend_node(f.bench->backend), f.bench->model);
     block_node_unref(faulty.node);
     end(&f);
+}
+
+/* A mirror that fails when all but the last bytes are copied: in @ops of the target, or reading
+ * the backing file of the source. (transfer full) */
+static char *error_of_the_last_bytes(void **state, FaultOp op)
+{
+    Fixture f;
+    Faulty faulty;
+    GError *error = NULL;
+    JobInfo info;
+    begin(&f, state);
+    bool is_read = op == FAULT_READ;
+    make_faulty(&faulty, op, 0, EIO);
+    BlockNode *image = target(&f, "image");
+    if (is_read) {
+        block_node_set_backing(image, block_node_ref(faulty.node));
+    }
+    const JobOptions options = { .id = "j",
+                                 .keeps_concluded = true,
+                                 .on_source_error = JOB_ERROR_IGNORE,
+                                 .on_target_error = JOB_ERROR_IGNORE };
+    Job *job = job_mirror_new(f.set, &options, image, is_read ? target(&f, "copy") : faulty.node,
+                              &(MirrorOptions){ .granularity = 1 << 20 }, &error);
+    assert_non_null(job);
+    job_start(job);
+    wait_status(&f, "READY");
+    assert_true(job_pause(job, &error));
+    wait_status(&f, "standby");
+    if (op != FAULT_FLUSH) {
+        /* What is dirty has clusters that are not in the source itself. */
+        assert_int_equal(block_pwrite(image, 0, "x", 1, 0), 0);
+    }
+    faulty.plan.at = 1;
+    faulty.plan.seen = 0;
+    faulty.plan.is_sticky = true;
+    assert_true(job_resume(job, &error));
+    assert_true(job_complete(job, &error));
+    wait_status(&f, "concluded");
+    job_get_info(job, &info);
+    char *said = g_strdup(info.error);
+    assert_true(job_dismiss(job, NULL));
+    if (is_read) {
+        block_node_set_backing(image, NULL);
+    }
+    block_node_unref(faulty.node);
+    end(&f);
+    return said;
+}
+
+static void a_mirror_names_the_file_that_fails_at_the_end(void **state)
+{
+    const BlockBench *b = *state;
+    g_autofree char *image = block_bench_path(b, "image");
+    g_autofree char *reading =
+        g_strdup_printf("cannot read the last bytes of '%s' (failed in 'faulty', driver 'file', "
+                        "backing file 1 of the chain): Input/output error",
+                        image);
+    g_autofree char *read_error = error_of_the_last_bytes(state, FAULT_READ);
+    assert_string_equal(read_error, reading);
+}
+
+static void a_mirror_names_the_target_that_cannot_be_written_at_the_end(void **state)
+{
+    g_autofree char *said = error_of_the_last_bytes(state, FAULT_WRITE);
+    assert_string_equal(said, "cannot write the last bytes to 'faulty': Input/output error");
+}
+
+static void a_mirror_names_the_target_that_cannot_be_flushed(void **state)
+{
+    g_autofree char *said = error_of_the_last_bytes(state, FAULT_FLUSH);
+    assert_string_equal(said, "cannot flush 'faulty': Input/output error");
 }
 
 static void verbs_need_their_states(void **state)
@@ -687,6 +758,9 @@ int main(void)
         TEST(an_incremental_backup_brings_the_copy_up_to_date),
         TEST(errors_are_handled_as_the_policy_says),
         TEST(a_guest_goes_on_when_the_backup_disk_is_full),
+        TEST(a_mirror_names_the_file_that_fails_at_the_end),
+        TEST(a_mirror_names_the_target_that_cannot_be_written_at_the_end),
+        TEST(a_mirror_names_the_target_that_cannot_be_flushed),
         TEST(verbs_need_their_states),
         TEST(jobs_end_with_their_set),
         TEST(images_are_created_by_a_job),
