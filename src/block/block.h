@@ -139,6 +139,8 @@ bool block_node_is_writable(const BlockNode *node);
 bool block_node_was_probed(const BlockNode *node);
 BlockNode *block_node_file(const BlockNode *node);    /* the layer below, or NULL; borrowed */
 BlockNode *block_node_backing(const BlockNode *node); /* the backing node, or NULL; borrowed */
+/* Below @node through filters: what they show. @node itself if it is none; NULL gives NULL. */
+BlockNode *block_skip_filters(BlockNode *node);
 /* Where a format that keeps data apart has it (qcow2's data_file), or NULL; borrowed. */
 BlockNode *block_node_data_file(const BlockNode *node);
 /* Bytes that requests should be aligned to for speed. */

@@ -171,9 +171,6 @@ File *block_node_below_file(const BlockNode *node);
 /* A write ended at @end: for the node's threshold and its highest offset. */
 void block_node_note_write(BlockNode *node, uint64_t end);
 
-/* Below @node through filters: what they show. @node itself if it is none. */
-BlockNode *block_skip_filters(BlockNode *node);
-
 /* failure.c: notes that a request of @node ended with @rc, and returns it. Any thread. */
 int block_node_note_failure(BlockNode *node, int rc);
 

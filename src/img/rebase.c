@@ -7,6 +7,7 @@
 #include "img/common.h"
 #include "img/copy.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -171,17 +172,20 @@ int img_rebase(const ImgArgs *args)
     return 0;
 }
 
-/* The file name and format of the layer that @node's content goes into; the layers between are
- * read. */
-static BlockNode *find_base(BlockNode *node, const char *name)
+/* The image that @node's content goes into: the nearest of the name, NULL: the nearest of all; the
+ * layers between are read. *@out_link: the backing node it is, or is below as the file of filters.
+ */
+static BlockNode *find_base(BlockNode *node, const char *name, BlockNode **out_link)
 {
-    BlockNode *base = block_node_backing(node);
-    for (; base && name; base = block_node_backing(base)) {
-        if (strcmp(block_node_filename(base), name) == 0) {
-            break;
+    for (BlockNode *image = block_skip_filters(node), *base; image; image = base) {
+        BlockNode *link = block_node_backing(image);
+        base = block_skip_filters(link);
+        if (base && (!name || strcmp(block_node_filename(base), name) == 0)) {
+            *out_link = link;
+            return base;
         }
     }
-    return base;
+    return NULL;
 }
 
 static bool grow_base(BlockNode *base, uint64_t size, GError **error)
@@ -190,10 +194,12 @@ static bool grow_base(BlockNode *base, uint64_t size, GError **error)
            block_truncate(base, size, BLOCK_PREALLOCATION_OFF, error);
 }
 
-static bool commit_into(const ImgArgs *args, BlockNode *node, BlockNode *base, GError **error)
+/* @link: find_base()'s. */
+static bool commit_into(const ImgArgs *args, BlockNode *node, BlockNode *base, BlockNode *link,
+                        GError **error)
 {
     ImgProgress progress;
-    const ImgSource source = { .node = node, .base = base };
+    const ImgSource source = { .node = node, .base = link };
     ImgCopy copy = {
         .sources = &source,
         .source_count = 1,
@@ -223,6 +229,9 @@ static bool commit_into(const ImgArgs *args, BlockNode *node, BlockNode *base, G
 static int empty(BlockNode *node)
 {
     int rc = block_make_empty(node);
+    if (rc == -ENOTSUP) {
+        return 0; /* a filter, or a format that cannot: it stays as it is, as with QEMU */
+    }
     if (rc < 0) {
         g_autofree char *place = block_failure_place(node, rc);
         img_error("Could not empty '%s'%s: %s", block_node_filename(node), place, g_strerror(-rc));
@@ -234,7 +243,7 @@ static int commit(const ImgArgs *args, BlockNode *node)
 {
     GError *error = NULL;
     const char *base_name = img_args_value(args, "b");
-    BlockNode *base = find_base(node, base_name);
+    BlockNode *link, *base = find_base(node, base_name, &link);
     if (!base) {
         if (base_name) {
             img_error("Did not find '%s' in the backing chain of '%s'", base_name,
@@ -245,7 +254,8 @@ static int commit(const ImgArgs *args, BlockNode *node)
         return 1;
     }
     if (!block_reopen(base, block_node_flags(base) | BLOCK_OPEN_WRITABLE, &error) ||
-        !grow_base(base, block_node_size(node), &error) || !commit_into(args, node, base, &error)) {
+        !grow_base(base, block_node_size(node), &error) ||
+        !commit_into(args, node, base, link, &error)) {
         if (!error) { /* of an option; it has been said */
             return 1;
         }

@@ -52,6 +52,41 @@ def test_a_commit_is_qemus(ours, peer, tmp_path, options, layout):
             assert own[0] == own[1]
 
 
+THROTTLE = ("--object", "throttle-group,id=g")
+TOP_BELOW_FILTERS = "driver=copy-on-read,file.driver=throttle,file.throttle-group=g,file.file.driver=qcow2,file.file.file.filename=top.qcow2"
+MID_BELOW_A_FILTER = ("driver=qcow2,file.filename=top.qcow2,backing.driver=throttle,backing.throttle-group=g,"
+                      "backing.file.driver=qcow2,backing.file.file.filename=mid.qcow2")
+BASE_BELOW_THAT = (MID_BELOW_A_FILTER + ",backing.file.backing.driver=throttle,backing.file.backing.throttle-group=g,"
+                   "backing.file.backing.file.driver=qcow2,backing.file.backing.file.file.filename=base.qcow2")
+
+
+@pytest.mark.parametrize("names_backing,words,image", [
+    (True, (), TOP_BELOW_FILTERS), (True, ("-d",), TOP_BELOW_FILTERS), (True, ("-b", "base.qcow2"), TOP_BELOW_FILTERS),
+    (True, ("-b", "top.qcow2"), TOP_BELOW_FILTERS), (False, ("-d",), MID_BELOW_A_FILTER),
+    (False, ("-b", "mid.qcow2"), MID_BELOW_A_FILTER), (False, ("-b", "base.qcow2"), BASE_BELOW_THAT)],
+    ids=["plain", "kept", "base", "itself", "next", "next_by_name", "base_through_two"])
+def test_the_base_is_found_through_filters(ours, peer, tmp_path, names_backing, words, image):
+    told, maps = [], []
+    for which, tool in (("peer", peer), ("ours", ours)):
+        folder = chain(peer, tmp_path, which)
+        if not names_backing:  # qemu-img does not take a filter in the place of a backing file that the image names
+            for name in ("mid.qcow2", "top.qcow2"):
+                peer("rebase", "-u", "-b", "", "-f", "qcow2", folder / name)
+            for name in ("base.qcow2", "mid.qcow2"):  # nor does it grow an image below a filter
+                peer("resize", "-q", folder / name, SIZE + MIB)
+        tool.folder = folder
+        done = tool("commit", *THROTTLE, *words, "--image-opts", image, code=None)
+        tool.folder = tmp_path
+        told.append((done.returncode, done.stdout))
+        rows = json.loads(peer("map", "--output", "json", "--image-opts", f"driver=qcow2,backing=,file.filename={folder}/top.qcow2").stdout)
+        maps.append([(row["start"], row["length"], row["present"]) for row in rows])
+    assert told[0] == told[1]
+    assert maps[0] == maps[1]
+    for name in ("base.qcow2", "mid.qcow2", "top.qcow2"):
+        peer("check", "-q", tmp_path / "ours" / name)
+        peer("compare", "-q", tmp_path / "peer" / name, tmp_path / "ours" / name)
+
+
 def test_images_that_are_in_use_are_refused(ours, peer, tmp_path):
     folder = chain(peer, tmp_path, "used")
     for name in ("top.qcow2", "mid.qcow2"):
