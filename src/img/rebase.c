@@ -172,20 +172,15 @@ int img_rebase(const ImgArgs *args)
     return 0;
 }
 
-/* The image that @node's content goes into: the nearest of the name, NULL: the nearest of all; the
- * layers between are read. *@out_link: the backing node it is, or is below as the file of filters.
- */
-static BlockNode *find_base(BlockNode *node, const char *name, BlockNode **out_link)
+/* What @node's content goes into: the nearest backing node that shows the image @name, NULL: the
+ * nearest of all; the layers between are read. It may be a filter, as which it is written to. */
+static BlockNode *find_base(BlockNode *node, const char *name)
 {
-    for (BlockNode *image = block_skip_filters(node), *base; image; image = base) {
-        BlockNode *link = block_node_backing(image);
-        base = block_skip_filters(link);
-        if (base && (!name || strcmp(block_node_filename(base), name) == 0)) {
-            *out_link = link;
-            return base;
-        }
+    BlockNode *base = block_node_backing(block_skip_filters(node));
+    while (base && name && strcmp(block_node_filename(block_skip_filters(base)), name) != 0) {
+        base = block_node_backing(block_skip_filters(base));
     }
-    return NULL;
+    return base;
 }
 
 static bool grow_base(BlockNode *base, uint64_t size, GError **error)
@@ -194,12 +189,10 @@ static bool grow_base(BlockNode *base, uint64_t size, GError **error)
            block_truncate(base, size, BLOCK_PREALLOCATION_OFF, error);
 }
 
-/* @link: find_base()'s. */
-static bool commit_into(const ImgArgs *args, BlockNode *node, BlockNode *base, BlockNode *link,
-                        GError **error)
+static bool commit_into(const ImgArgs *args, BlockNode *node, BlockNode *base, GError **error)
 {
     ImgProgress progress;
-    const ImgSource source = { .node = node, .base = link };
+    const ImgSource source = { .node = node, .base = base };
     ImgCopy copy = {
         .sources = &source,
         .source_count = 1,
@@ -243,7 +236,7 @@ static int commit(const ImgArgs *args, BlockNode *node)
 {
     GError *error = NULL;
     const char *base_name = img_args_value(args, "b");
-    BlockNode *link, *base = find_base(node, base_name, &link);
+    BlockNode *base = find_base(node, base_name);
     if (!base) {
         if (base_name) {
             img_error("Did not find '%s' in the backing chain of '%s'", base_name,
@@ -254,8 +247,7 @@ static int commit(const ImgArgs *args, BlockNode *node)
         return 1;
     }
     if (!block_reopen(base, block_node_flags(base) | BLOCK_OPEN_WRITABLE, &error) ||
-        !grow_base(base, block_node_size(node), &error) ||
-        !commit_into(args, node, base, link, &error)) {
+        !grow_base(base, block_node_size(node), &error) || !commit_into(args, node, base, &error)) {
         if (!error) { /* of an option; it has been said */
             return 1;
         }
