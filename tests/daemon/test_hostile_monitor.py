@@ -16,6 +16,7 @@ from test_crash import guest_xml
 from lodged import Lodged
 
 ENGINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hostile-engine.py")
+ENDING = ENGINE.replace("hostile-", "ending-")
 # What waits for a guest that never answers in the end, or would only end the fun.
 LEFT_OUT = ("DESTROY", "UNDEFINE", "DETACH", "MIGRATE", "OPEN_", "CREATE", "RENAME", "SCREENSHOT", "SHUTDOWN", "REBOOT",
             "DEVICE_ALIAS", "AGENT", "PM_", "_FS", "GUEST_INFO", "TIME", "ABORT")
@@ -116,3 +117,19 @@ def test_no_answer_of_a_monitor_harms_the_daemon(daemon, tmp_path):
 @pytest.mark.slow
 def test_no_answer_of_a_monitor_harms_the_daemon_in_the_long_run(daemon, tmp_path):
     run_calls(daemon, tmp_path, 20000)
+
+
+def test_a_guest_that_ends_while_a_device_comes_takes_nothing_along(daemon, tmp_path):
+    """Where the sockets of a guest are, and its user, is used by the call until it has ended."""
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(bytes(1 << 20))
+    device = f"<disk type='file'><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>"
+    client = daemon.client().open("qemu:///session")
+    dom = client.call("DOMAIN_DEFINE_XML", xml=guest_xml("ends", ENDING))["dom"]
+    for _ in range(30):
+        client.call("DOMAIN_CREATE", dom=dom)
+        with pytest.raises(rpc.RpcError):
+            client.call("DOMAIN_ATTACH_DEVICE_FLAGS", dom=dom, xml=device, flags=1)
+        destroy(client, dom)
+    assert not [name for name in os.listdir(os.path.join(daemon.root, "run", "qemu")) if "ends" in name]
+    client.close()

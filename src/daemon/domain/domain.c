@@ -47,6 +47,7 @@ void domain_unref(Domain *domain)
     g_cond_clear(&domain->device_event);
     g_cond_clear(&domain->agent_free);
     g_mutex_clear(&domain->lock);
+    g_free(domain->dir);
     g_free(domain->name);
     g_free(domain);
 }
@@ -124,6 +125,19 @@ QmpClient *domain_begin_monitor_job(Domain *domain, const char *job, GError **er
         domain_end_job(domain);
     }
     return monitor;
+}
+
+DomainDef *domain_copy_live(Domain *domain, GError **error)
+{
+    g_mutex_lock(&domain->lock);
+    DomainDef *copy = domain->live ? domain_def_copy(domain->live) : NULL;
+    g_mutex_unlock(&domain->lock);
+    if (!copy) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
+                         "Requested operation is not valid: domain '%s' has just ended",
+                         domain->name);
+    }
+    return copy;
 }
 
 void domain_set_state_locked(Domain *domain, DomainState state, int reason)

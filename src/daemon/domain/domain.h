@@ -81,10 +81,7 @@ typedef struct DomainFacts {
 /* What exists while the guest's process does. */
 typedef struct DomainRuntime {
     GuestProcess process;
-    GuestEngine engine;
     QmpClient *monitor; /* NULL until connected and after it closed */
-    uid_t uid;          /* of its own; 0: the daemon's */
-    char *dir;          /* RUN/qemu/domain-ID-NAME: sockets */
     char *monitor_path; /* of the monitor's socket */
     LoopWatch *exit_watch;
     GHashTable *ptys;    /* device alias -> path */
@@ -137,6 +134,11 @@ typedef struct Domain {
     unsigned config_version; /* counts changes */
     GBytes *config_stats;    /* what bulk statistics tell of it while inactive, encoded; or NULL */
     DomainRuntime *runtime;
+    /* Of the guest that runs or ran last; only a start changes them. So calls with the job read
+     * them without the lock, whether the guest ends meanwhile or not. */
+    GuestEngine engine;
+    uid_t uid; /* of its own; 0: the daemon's */
+    char *dir; /* RUN/qemu/domain-ID-NAME: sockets, notes */
 
     /* One change at a time. */
     GCond job_ended;
@@ -180,6 +182,10 @@ QmpClient *domain_begin_monitor_job(Domain *domain, const char *job, GError **er
 
 /* The monitor without a job, for questions (transfer full). */
 QmpClient *domain_get_monitor(Domain *domain, GError **error);
+
+/* The live definition as it is (transfer full), or NULL with @error: the guest has ended. Where a
+ * worker needs it for longer than a moment. */
+DomainDef *domain_copy_live(Domain *domain, GError **error);
 
 /* With lock. Notes the time. */
 void domain_set_state_locked(Domain *domain, DomainState state, int reason);

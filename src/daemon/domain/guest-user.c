@@ -35,7 +35,7 @@ static bool is_taken(DomainService *service, const Domain *except, uid_t uid)
         }
         g_mutex_lock(&domain->lock);
         pid_t pid = domain->runtime ? domain->runtime->process.pid : 0;
-        uid_t chosen = domain->runtime ? domain->runtime->uid : 0;
+        uid_t chosen = domain->runtime ? domain->uid : 0;
         g_mutex_unlock(&domain->lock);
         g_snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
         if (chosen == uid || (pid > 0 && stat(path, &st) == 0 && st.st_uid == uid)) {
@@ -62,7 +62,7 @@ bool guest_user_prepare(Domain *domain, ProcessSpec *spec, GError **error)
         return true;
     }
     /* Its helpers may have it already. */
-    spec->uid = domain->runtime->uid ? domain->runtime->uid : (uid_t)-1;
+    spec->uid = domain->uid ? domain->uid : (uid_t)-1;
     for (unsigned i = 0; i < daemon->guest_uid_count && spec->uid == (uid_t)-1; i++) {
         uid_t uid = daemon->guest_uid_first +
                     ((unsigned)MAX(domain->id, 1) - 1 + i) % daemon->guest_uid_count;
@@ -81,13 +81,12 @@ bool guest_user_prepare(Domain *domain, ProcessSpec *spec, GError **error)
         spec->kvm_gid = kvm_group();
     }
     g_mutex_lock(&domain->lock);
-    domain->runtime->uid = spec->uid;
+    domain->uid = spec->uid;
     g_mutex_unlock(&domain->lock);
     /* Sockets that the guest's process makes itself are in its folder. */
-    g_autofree char *all = g_path_get_dirname(domain->runtime->dir);
-    if (chmod(all, 0711) < 0 || chown(domain->runtime->dir, spec->uid, spec->gid) < 0) {
-        lodge_error_set_errno(error, errno, "cannot give '%s' to the guest's user",
-                              domain->runtime->dir);
+    g_autofree char *all = g_path_get_dirname(domain->dir);
+    if (chmod(all, 0711) < 0 || chown(domain->dir, spec->uid, spec->gid) < 0) {
+        lodge_error_set_errno(error, errno, "cannot give '%s' to the guest's user", domain->dir);
         return false;
     }
     return true;

@@ -416,12 +416,8 @@ typedef struct Trial {
 
 static bool place(Domain *domain, const DomainDevice *wanted, Trial *trial, GError **error)
 {
-    g_mutex_lock(&domain->lock);
-    const DomainDef *live = domain->live;
-    trial->def = live ? domain_def_copy(live) : NULL;
-    g_mutex_unlock(&domain->lock);
+    trial->def = domain_copy_live(domain, error);
     if (!trial->def) {
-        daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID, "the domain has just ended");
         return false;
     }
     const DomainDisk *disk = wanted->kind == DEVICE_DISK ? (const DomainDisk *)wanted : NULL;
@@ -483,12 +479,12 @@ static void release(Domain *domain, const DomainDevice *device)
 {
     helper_stop(domain, device->alias);
     if (device->kind == DEVICE_HOSTDEV) {
-        host_device_return(&host_tree, domain->runtime->dir, (const DomainHostdev *)device);
+        host_device_return(&host_tree, domain->dir, (const DomainHostdev *)device);
     }
     const DomainInterface *interface = (const DomainInterface *)device;
     if (device->kind == DEVICE_INTERFACE && interface->type == INTERFACE_DIRECT &&
         interface->target_dev) {
-        macvtap_remove(&macvtap_host, domain->runtime->dir, interface->target_dev);
+        macvtap_remove(&macvtap_host, domain->dir, interface->target_dev);
     }
 }
 
@@ -498,7 +494,7 @@ static bool plug_one(Domain *domain, QmpClient *monitor, DomainDef *def, DomainD
     unsigned highest = 0;
     for_each_set(monitor, note_highest, &highest);
     g_autoptr(CommandLine) line = command_line_for_device(def, device, &domain_resources, domain,
-                                                          domain->runtime->dir, highest, error);
+                                                          domain->dir, highest, error);
     plug->line = line;
     bool ok = line && plug_run(plug, error);
     plug->line = NULL;
@@ -535,9 +531,7 @@ bool hotplug_set_link(QmpClient *monitor, const DomainInterface *interface, bool
 
 bool hotplug_finish_start(Domain *domain, QmpClient *monitor, GError **error)
 {
-    g_mutex_lock(&domain->lock);
-    g_autoptr(DomainDef) def = domain->live ? domain_def_copy(domain->live) : NULL;
-    g_mutex_unlock(&domain->lock);
+    g_autoptr(DomainDef) def = domain_copy_live(domain, error);
     static const DomainDeviceKind kinds[] = { DEVICE_DISK, DEVICE_INTERFACE };
     for (unsigned k = 0; def && k < G_N_ELEMENTS(kinds); k++) {
         const XmlList *list = &def->devices[kinds[k]];
@@ -547,7 +541,7 @@ bool hotplug_finish_start(Domain *domain, QmpClient *monitor, GError **error)
             }
         }
     }
-    return true;
+    return def != NULL;
 }
 
 /* Enters what was made into the live definition. */

@@ -102,9 +102,7 @@ static bool edit_live(Domain *domain, uint32_t id, bool is_new, GError **error)
 /* Whether the live definition would take it. */
 static bool try_live(Domain *domain, uint32_t id, bool is_new, GError **error)
 {
-    g_mutex_lock(&domain->lock);
-    g_autoptr(DomainDef) trial = domain->live ? domain_def_copy(domain->live) : NULL;
-    g_mutex_unlock(&domain->lock);
+    g_autoptr(DomainDef) trial = domain_copy_live(domain, error);
     return trial && (is_new ? add_to(trial, id, error) : remove_from(trial, id, error));
 }
 

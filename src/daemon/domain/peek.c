@@ -81,9 +81,8 @@ static int save_memory(Domain *domain, QmpClient *monitor, const char *command, 
                        GError **error)
 {
     g_mutex_lock(&domain->lock);
-    bool by_path = domain->runtime && domain->runtime->engine == ENGINE_QEMU;
-    g_autofree char *path =
-        by_path ? g_build_filename(domain->runtime->dir, "memory.peek", NULL) : NULL;
+    bool by_path = domain->runtime && domain->engine == ENGINE_QEMU;
+    g_autofree char *path = by_path ? g_build_filename(domain->dir, "memory.peek", NULL) : NULL;
     g_mutex_unlock(&domain->lock);
     if (!path) {
         return qmp_client_capture(monitor, command, range, error);

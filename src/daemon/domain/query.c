@@ -387,7 +387,7 @@ bool handle_domain_get_messages(DaemonCall *call, const RemoteDomainGetMessagesA
     }
     g_mutex_lock(&domain->lock);
     const DomainRuntime *runtime = domain->live ? domain->runtime : NULL;
-    if (runtime && geteuid() == 0 && !runtime->uid) {
+    if (runtime && geteuid() == 0 && !domain->uid) {
         ret->msgs[ret->n_msgs++] = "tainted: the guest's process runs as root";
     }
     if (runtime && domain->live->qemu && domain->live->qemu->args.count) {

@@ -38,8 +38,9 @@ DomainRuntime *runtime_new(Domain *domain, const char *run_dir, int id)
     DomainRuntime *runtime = g_new0(DomainRuntime, 1);
     runtime->process = (GuestProcess)GUEST_PROCESS_NONE;
     /* Socket paths hold 107 bytes: long names are cut, the id tells them apart. */
-    runtime->dir = g_strdup_printf("%s/qemu/domain-%d-%.20s", run_dir, id, domain->name);
-    runtime->monitor_path = g_strdup_printf("%s/monitor.sock", runtime->dir);
+    g_free(domain->dir);
+    domain->dir = g_strdup_printf("%s/qemu/domain-%d-%.20s", run_dir, id, domain->name);
+    runtime->monitor_path = g_strdup_printf("%s/monitor.sock", domain->dir);
     runtime->ptys = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     runtime->vcpu_tids = g_array_new(FALSE, TRUE, sizeof(pid_t));
     runtime->helpers = helper_list_new();
@@ -52,7 +53,6 @@ void runtime_free(DomainRuntime *runtime)
         lodge_assert(!runtime->monitor && !runtime->exit_watch && !runtime->helper_timer);
         process_clear(&runtime->process);
         perf_free(runtime->perf);
-        g_free(runtime->dir);
         g_free(runtime->monitor_path);
         g_hash_table_unref(runtime->ptys);
         g_array_unref(runtime->vcpu_tids);
@@ -129,7 +129,7 @@ void runtime_ended(Domain *domain)
     }
     failpoint("end-before-status");
     status_remove(domain);
-    runtime_remove_folder(runtime->dir);
+    runtime_remove_folder(domain->dir);
     cgroup_remove(group);
 
     g_mutex_lock(&domain->lock);
@@ -351,10 +351,9 @@ static void note_channel_locked(Domain *domain, const char *alias, bool is_open,
         return;
     }
     DomainCharDevice *channel = (DomainCharDevice *)device;
-    if (domain->runtime->engine == ENGINE_QEMU || channel->channel_state == CHANNEL_STATE_NONE) {
-        channel->channel_state = is_open && domain->runtime->engine == ENGINE_QEMU
-                                     ? CHANNEL_CONNECTED
-                                     : CHANNEL_DISCONNECTED;
+    if (domain->engine == ENGINE_QEMU || channel->channel_state == CHANNEL_STATE_NONE) {
+        channel->channel_state =
+            is_open && domain->engine == ENGINE_QEMU ? CHANNEL_CONNECTED : CHANNEL_DISCONNECTED;
     }
     if (is_start && g_strcmp0(channel->channel_name, AGENT_CHANNEL) == 0) {
         monitor_emit_agent_locked(domain, channel->channel_state == CHANNEL_CONNECTED,

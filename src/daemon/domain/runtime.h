@@ -35,7 +35,8 @@ bool domain_kill(Domain *domain, bool graceful, GError **error);
 /* How a guest's disks, files, sockets and taps are opened; their opaque is the Domain. */
 extern const CommandLineOps domain_resources;
 
-/* The runtime of a process that this daemon, or one before it, started (transfer full). */
+/* The runtime of a process that this daemon, or one before it, started (transfer full), whose
+ * folder the domain has from then on. With lock. */
 DomainRuntime *runtime_new(Domain *domain, const char *run_dir, int id);
 void runtime_free(DomainRuntime *runtime);
 

@@ -112,7 +112,7 @@ static int open_disk(void *opaque, const DomainDisk *disk, GError **error)
      * It was taken to refuse early and by name. */
     struct flock unlock = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
     const Domain *domain = opaque;
-    if (domain->runtime->engine == ENGINE_QEMU && fcntl(fd, F_OFD_SETLK, &unlock) < 0) {
+    if (domain->engine == ENGINE_QEMU && fcntl(fd, F_OFD_SETLK, &unlock) < 0) {
         lodge_error_set_errno(error, errno, "disk '%s': cannot unlock '%s'", disk->target_dev,
                               path);
         return -1;
@@ -168,10 +168,14 @@ static int open_vsock(void *opaque, DomainVsock *vsock, GError **error)
 static bool take_hostdev(void *opaque, DomainHostdev *hostdev, int *out_fd, GError **error)
 {
     Domain *domain = opaque;
+    g_autoptr(DomainDef) live = domain_copy_live(domain, error);
+    if (!live) {
+        return false;
+    }
     const HostClaim claim = { .lock = &domain->service->host_devices,
-                              .folder = domain->runtime->dir,
-                              .def = domain->live,
-                              .uid = domain->runtime->uid };
+                              .folder = domain->dir,
+                              .def = live,
+                              .uid = domain->uid };
     return host_device_take(&host_tree, &claim, hostdev, out_fd, error);
 }
 
@@ -362,8 +366,8 @@ static bool prepare_firmware(Domain *domain, bool is_reset, GError **error)
 static bool launch(Domain *domain, int log_fd, unsigned flags, GError **error)
 {
     DomainRuntime *runtime = domain->runtime;
-    if (g_mkdir_with_parents(runtime->dir, 0700) < 0) {
-        lodge_error_set_errno(error, errno, "cannot create '%s'", runtime->dir);
+    if (g_mkdir_with_parents(domain->dir, 0700) < 0) {
+        lodge_error_set_errno(error, errno, "cannot create '%s'", domain->dir);
         return false;
     }
     int monitor_fd = listen_unix(NULL, runtime->monitor_path, error);
@@ -375,8 +379,8 @@ static bool launch(Domain *domain, int log_fd, unsigned flags, GError **error)
         cleanup_close(&monitor_fd);
         return false;
     }
-    g_autoptr(CommandLine) line = command_line_build(domain->live, &domain_resources, domain,
-                                                     runtime->dir, monitor_fd, error);
+    g_autoptr(CommandLine) line =
+        command_line_build(domain->live, &domain_resources, domain, domain->dir, monitor_fd, error);
     if (!line) {
         return false;
     }
@@ -492,7 +496,7 @@ static void drop_runtime(Domain *domain)
     process_wait(&runtime->process, 5000);
     process_reap(&runtime->process);
     status_remove(domain);
-    runtime_remove_folder(runtime->dir);
+    runtime_remove_folder(domain->dir);
     runtime_free(runtime);
     if (is_gone && live) {
         tpm_forget(domain->service->daemon, live, 0);
@@ -595,7 +599,8 @@ bool domain_start(Domain *domain, unsigned flags, DaemonClient *client, GError *
     domain->live->id = domain->id;
     domain_def_assign_aliases(domain->live);
     domain->runtime = runtime_new(domain, service->daemon->paths.run_dir, domain->id);
-    domain->runtime->engine = command_line_engine(domain->live->emulator);
+    domain->engine = command_line_engine(domain->live->emulator);
+    domain->uid = 0;
     domain->runtime->is_starting = true;
     domain->runtime->is_owned = client && (flags & START_AUTODESTROY);
     domain_set_state_locked(domain, DOMAIN_PAUSED, PAUSED_STARTING_UP);

@@ -155,7 +155,7 @@ static bool revive(DomainService *service, Status *status, const GuestProcess *p
     domain->runtime->process = *process;
     g_ptr_array_unref(domain->runtime->helpers);
     domain->runtime->helpers = g_steal_pointer(&status->helpers);
-    domain->runtime->engine = command_line_engine(domain->live->emulator);
+    domain->engine = command_line_engine(domain->live->emulator);
     domain->runtime->is_reconnected = true;
     domain->runtime->is_owned = status->owned;
     domain->runtime->is_destroyed = status->owned;
@@ -261,7 +261,7 @@ static void sweep(DomainService *service, const char *folder)
     /* No call runs yet, and ends of guests are handled by the loop, which does not either. */
     g_hash_table_iter_init(&iter, service->by_id);
     while (g_hash_table_iter_next(&iter, NULL, &domain)) {
-        g_hash_table_add(kept, ((Domain *)domain)->runtime->dir);
+        g_hash_table_add(kept, ((Domain *)domain)->dir);
     }
     GDir *dir = g_dir_open(folder, 0, NULL);
     const char *name;

@@ -110,7 +110,7 @@ int tap_open(void *opaque, DomainInterface *interface, GError **error)
 {
     if (interface->type == INTERFACE_DIRECT) {
         Domain *domain = opaque;
-        return macvtap_open(&macvtap_host, domain->runtime->dir, interface, error);
+        return macvtap_open(&macvtap_host, domain->dir, interface, error);
     }
     struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
     bool is_own = interface->target_dev && !g_str_has_prefix(interface->target_dev, "vnet");

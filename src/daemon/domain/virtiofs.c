@@ -136,8 +136,7 @@ int virtiofs_start(Domain *domain, DomainFilesystem *fs, GError **error)
     }
     /* It takes a listening socket alone, and one connection: the engine's, made here, after which
      * nobody else finds the socket. */
-    g_autofree char *path =
-        g_strdup_printf("%s/fs-%.40s.sock", domain->runtime->dir, fs->device.alias);
+    g_autofree char *path = g_strdup_printf("%s/fs-%.40s.sock", domain->dir, fs->device.alias);
     autofd listen_fd = domain_resources.listen_unix(domain, path, error);
     if (listen_fd < 0) {
         return -1;
