@@ -15,6 +15,9 @@ BASE = """<domain type='qemu'><name>bad</name><uuid>d5d2b4c8-5f6a-4f53-8e5f-0123
 <serial type='pty'/><console type='pty'/>
 </devices></domain>"""
 
+MODULES = ("<maxMemory slots='4' unit='KiB'>1048576</maxMemory>"
+           "<cpu><numa><cell id='0' cpus='0' memory='65536'/></numa></cpu>")
+
 # What is replaced in the definition above, and by what.
 BAD = {
     "not-closed": ("</domain>", ""),
@@ -114,6 +117,19 @@ BAD = {
     "audio-spice": ("</devices>", "<audio id='1' type='spice'/></devices>"),
     "sound-audio": ("</devices>", "<sound model='ac97'><audio id='5'/></sound></devices>"),
     "graphics-audio": ("</devices>", "<graphics type='vnc'><audio id='5'/></graphics></devices>"),
+    "nvdimm-path": ("<devices>", MODULES + "<devices><memory model='nvdimm'><source></source><target><size unit='KiB'>131072</size><node>0</node></target></memory>"),
+    "nvdimm-node": ("<devices>", MODULES + "<devices><memory model='nvdimm'><source><path>/x</path></source><target><size unit='KiB'>131072</size></target></memory>"),
+    "nvdimm-node-9": ("<devices>", MODULES + "<devices><memory model='nvdimm'><source><path>/x</path></source><target><size unit='KiB'>131072</size><node>9</node></target></memory>"),
+    "dimm-node": ("<devices>", MODULES + "<devices><memory model='dimm'><source></source><target><size unit='KiB'>131072</size></target></memory>"),
+    "nvdimm-discard": ("<devices>", MODULES + "<devices><memory model='nvdimm' discard='yes'><source><path>/x</path></source><target><size unit='KiB'>131072</size><node>0</node></target></memory>"),
+    "nvdimm-uuid": ("<devices>", MODULES + "<devices><memory model='nvdimm'><uuid>4dea22b3-1d52-d8f3-2516-782e98ab3fa0</uuid><source><path>/x</path></source><target><size unit='KiB'>131072</size><node>0</node></target></memory>"),
+    "nvdimm-label": ("<devices>", MODULES + "<devices><memory model='nvdimm'><source><path>/x</path></source><target><size unit='KiB'>131072</size><node>0</node><label><size unit='KiB'>64</size></label></target></memory>"),
+    "nvdimm-label-all": ("<devices>", MODULES + "<devices><memory model='nvdimm'><source><path>/x</path></source><target><size unit='KiB'>131072</size><node>0</node><label><size unit='KiB'>131072</size></label></target></memory>"),
+    "pmem-path": ("<devices>", MODULES + "<devices><memory model='virtio-pmem'><source></source><target><size unit='KiB'>131072</size></target></memory>"),
+    "pmem-node": ("<devices>", MODULES + "<devices><memory model='virtio-pmem'><source><path>/x</path></source><target><size unit='KiB'>131072</size><node>0</node></target></memory>"),
+    "pmem-private": ("<devices>", MODULES + "<devices><memory model='virtio-pmem' access='private'><source><path>/x</path></source><target><size unit='KiB'>131072</size></target></memory>"),
+    "pmem-discard": ("<devices>", MODULES + "<devices><memory model='virtio-pmem' discard='yes'><source><path>/x</path></source><target><size unit='KiB'>131072</size></target></memory>"),
+    "nvdimm-access": ("<devices>", MODULES + "<devices><memory model='nvdimm' access='maybe'><source><path>/x</path></source><target><size unit='KiB'>131072</size><node>0</node></target></memory>"),
 }
 
 

@@ -51,7 +51,7 @@ EXPLAINED = [
 REFUSED = [
     ("<interface", "libvirtd of a session has no taps, and opens them for a text"),
     ("firmware='efi'|dtb|rbd|volume|lun|transient|encryption|stdio|<listen type='network'|accel3d|tpm|filesystem"
-     "|/a</partition|type='file'/></memoryBacking|<discard/>|nvdimm|smartcard|spice|sdl|egl-headless|type='scsi'"
+     "|/a</partition|type='file'/></memoryBacking|<discard/>|smartcard|spice|sdl|egl-headless|type='scsi'"
      "|smbios mode='host'|keywrap|launchSecurity|vcpusched|<seclabel type='static'|coredump-", "not built here; see elements.tsv"),
     ("cputune|blkiotune|memtune|hugepages|type='kvm'|host-passthrough", "not in a session, or not on this host, there"),
     ("passt|itco|iommu model|pcie-to-pci-bridge", "libvirt 9.0 has it not, or not like that"),

@@ -4,6 +4,8 @@ SPDX-License-Identifier: GPL-2.0-or-later
 """
 import os
 import pathlib
+import tempfile
+import xml.etree.ElementTree as ET
 
 import libvirt
 import pytest
@@ -11,6 +13,9 @@ import pytest
 from guestxml import QEMU
 
 XHCI = "<controller type='usb' model='qemu-xhci'/>"
+NVDIMM = ("<memory model='nvdimm'{0}><source><path>{2}</path>{3}</source><target><size unit='MiB'>32</size><node>0</node>{1}</target>"
+          "</memory>")
+MODULES = "<features><acpi/></features><maxMemory slots='4' unit='MiB'>512</maxMemory><cpu><numa><cell id='0' cpus='0' memory='64' unit='MiB'/></numa></cpu>"
 ROWS = {
     "redirdev": XHCI + "<redirdev bus='usb' type='unix'><source mode='bind' path='{root}/redir'/></redirdev><redirfilter>"
                 "<usbdev class='0x08' vendor='0x1234' product='0xBEEF' version='2.56' allow='yes'/><usbdev allow='no'/></redirfilter>",
@@ -42,6 +47,11 @@ ROWS = {
              "<audio id='1' type='file' path='{root}/sound.wav'/><audio id='2' type='alsa' timerPeriod='5000'><input dev='hw:0' "
              "mixingEngine='yes' fixedSettings='yes' voices='2' bufferLength='20000'><settings frequency='44100' channels='2' format='s16'/>"
              "</input><output mixingEngine='no' dev='default'/></audio><audio id='4' type='none'/>",
+    "nvdimm": NVDIMM.format("", "", "{root}/nvdimm", ""),
+    "nvdimm-shared": NVDIMM.format(" access='shared'", "<label><size unit='KiB'>128</size></label>", "{root}/nvdimm-shared",
+                                   "<alignsize unit='KiB'>2048</alignsize>"),
+    "nvdimm-readonly": NVDIMM.format(" access='private'", "<readonly/>", "{root}/nvdimm-readonly", ""),
+    "virtio-pmem": "<memory model='virtio-pmem'><source><path>{root}/pmem</path></source><target><size unit='MiB'>32</size></target></memory>",
     "ports": "<controller type='pci' index='0' model='pcie-root'><pcihole64 unit='KiB'>1048576</pcihole64></controller>"
              "<controller type='pci' index='1' model='pcie-root-port'><model name='ioh3420'/><target hotplug='off'/></controller>",
 }
@@ -68,7 +78,8 @@ def test_a_guest_with_it_starts(connection, lodged, row):
     if not os.path.exists(pipe):
         os.mkfifo(pipe)
     port = 20000 + os.getpid() % 20000
-    domain = connection.createXML(guest("with-" + row, ROWS[row].format(root=lodged.root, port=port)), 0)
+    domain = connection.createXML(guest("with-" + row, ROWS[row].format(root=lodged.root, port=port),
+                                        MODULES if "<memory " in ROWS[row] else ""), 0)
     try:
         assert domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING
     finally:
@@ -76,15 +87,19 @@ def test_a_guest_with_it_starts(connection, lodged, row):
         pathlib.Path(f"/dev/shm/lodge-test-{port}").unlink(missing_ok=True)
 
 
-def environment_of(domain):
+def pid_of(domain):
     """Of the process that has the guest's UUID among its arguments."""
     for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         try:
             if domain.UUIDString().encode() in path.read_bytes().split(b"\0"):
-                return set((path.parent / "environ").read_bytes().split(b"\0"))
+                return int(path.parent.name)
         except OSError:
             continue  # it has ended
     return None
+
+
+def environment_of(domain):
+    return set(pathlib.Path(f"/proc/{pid_of(domain)}/environ").read_bytes().split(b"\0"))
 
 
 def test_the_environment_that_a_definition_names_is_the_programs(connection):
@@ -108,3 +123,79 @@ def test_files_of_serial_ports_are_kept_or_begun_anew(connection, lodged, append
     domain = connection.createXML(guest("append-" + append, serial), libvirt.VIR_DOMAIN_START_PAUSED)
     domain.destroy()
     assert path.read_text(encoding="utf-8") == ("before\n" if append == "on" else "")
+
+
+def module_of(path, more=""):
+    return NVDIMM.format(" access='shared'", more, path, "")
+
+
+def test_an_nvdimm_keeps_its_file(connection, lodged):
+    path = pathlib.Path(lodged.root, "kept.nvdimm")
+    path.write_bytes(b"kept" + bytes((32 << 20) - 4))
+    domain = connection.createXML(guest("keeps", module_of(path), MODULES), libvirt.VIR_DOMAIN_START_PAUSED)
+    maps = [line for line in pathlib.Path(f"/proc/{pid_of(domain)}/maps").read_text(encoding="utf-8").splitlines() if str(path) in line]
+    domain.destroy()
+    assert any("rw-s" in line for line in maps), maps
+    assert path.read_bytes()[:8] == b"kept\0\0\0\0"
+    assert path.stat().st_size == 32 << 20
+
+
+def test_an_nvdimm_is_plugged_and_unplugged_in_the_definition(connection, lodged):
+    domain = connection.defineXML(guest("modules", "", MODULES))
+    try:
+        module = module_of(os.path.join(lodged.root, "plugged.nvdimm"), "<label><size unit='KiB'>128</size></label>")
+        domain.attachDeviceFlags(module, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        assert "<label>" in domain.XMLDesc(0) and ">98304</memory>" in domain.XMLDesc(0)
+        domain.create()
+        domain.destroy()
+        domain.detachDeviceFlags(module, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        assert "nvdimm" not in domain.XMLDesc(0) and ">65536</memory>" in domain.XMLDesc(0)
+    finally:
+        domain.undefine()
+
+
+def test_a_file_that_cannot_be_an_nvdimms_is_refused_by_name(connection, lodged):
+    missing = os.path.join(lodged.root, "no", "such", "file")
+    for path in (missing, "relative"):
+        with pytest.raises(libvirt.libvirtError) as error:
+            connection.createXML(guest("refused", module_of(path), MODULES), 0)
+        assert error.value.get_error_code() == 38 and path in str(error.value)
+    assert "refused" not in [domain.name() for domain in connection.listAllDomains()]
+
+
+DIMM = "<memory model='dimm'><target><size unit='MiB'>32</size><node>0</node></target>{}</memory>"
+
+
+def modules_of(domain, flags):
+    root = ET.fromstring(domain.XMLDesc(flags))
+    slots = [(module.get("model"), module.find("address").get("slot")) for module in root.findall("./devices/memory")]
+    return root.findtext("memory"), root.findtext("currentMemory"), slots
+
+
+def history_of_modules(connection, path):
+    """Amounts of memory and slots after each step."""
+    steps = []
+    nvdimm = module_of(path)
+    domain = connection.defineXML(guest("history", DIMM.format("<address type='dimm' slot='1'/>"), MODULES))
+    try:
+        steps.append(modules_of(domain, 0))
+        for module in (DIMM.format(""), nvdimm):
+            domain.attachDeviceFlags(module, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+            steps.append(modules_of(domain, 0))
+        domain.create()
+        steps += [modules_of(domain, 0), modules_of(domain, libvirt.VIR_DOMAIN_XML_INACTIVE)]
+        domain.destroy()
+        domain.detachDeviceFlags(nvdimm, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        steps.append(modules_of(domain, 0))
+    finally:
+        if domain.isActive():
+            domain.destroy()
+        domain.undefine()
+    return steps
+
+
+def test_modules_that_come_and_go_are_counted_as_libvirtd_does(connection, real_connection):
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        ours = history_of_modules(connection, os.path.join(folder, "ours"))
+        assert ours == history_of_modules(real_connection, os.path.join(folder, "theirs"))

@@ -702,17 +702,31 @@ void domain_def_assign_serial_ports(DomainDef *def)
     }
 }
 
-static void assign_fixed(DomainDef *def)
+static bool slot_is_taken(const XmlList *dimms, uint32_t slot)
+{
+    for (unsigned i = 0; i < dimms->count; i++) {
+        const DomainAddress *at = &((const DomainDevice *)dimms->item[i])->address;
+        if (at->type == ADDRESS_DIMM && at->slot == slot) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Memory modules: the first slot that is free. */
+static void assign_modules(DomainDef *def)
 {
     const XmlList *dimms = &def->devices[DEVICE_MEMORY];
-    uint32_t slot = 0;
     for (unsigned i = 0; i < dimms->count; i++) {
         DomainMemory *dimm = dimms->item[i];
         if ((dimm->model == MEMORY_DIMM || dimm->model == MEMORY_NVDIMM) &&
             dimm->device.address.type == ADDRESS_NONE) {
+            uint32_t slot = 0;
+            while (slot_is_taken(dimms, slot)) {
+                slot++;
+            }
             dimm->device.address = (DomainAddress){ .type = ADDRESS_DIMM, .slot = slot };
         }
-        slot++;
     }
 }
 
@@ -734,7 +748,7 @@ bool domain_def_assign_all(DomainDef *def, bool with_spare, GError **error)
     domain_def_add_controllers(def);
     fill_controllers(def);
     domain_def_assign_serial_ports(def);
-    assign_fixed(def);
+    assign_modules(def);
     if (!domain_def_assign_pci(def, with_spare, error)) {
         return false;
     }

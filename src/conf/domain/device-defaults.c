@@ -377,6 +377,13 @@ bool domain_device_post_parse(DomainDevice *device, const DomainDef *def, GError
             ((DomainShmem *)device)->model = SHMEM_IVSHMEM;
         }
         return true;
+    case DEVICE_MEMORY: {
+        DomainMemory *memory = (DomainMemory *)device;
+        if (memory->model == MEMORY_VIRTIO_PMEM && memory->access == MEMORY_ACCESS_NONE) {
+            memory->access = NUMA_ACCESS_SHARED; /* what the guest writes is the file's */
+        }
+        return true;
+    }
     case DEVICE_VSOCK:
         if (((DomainVsock *)device)->model == VIRTIO_MODEL_NONE) {
             ((DomainVsock *)device)->model = VIRTIO_MODEL_VIRTIO;

@@ -275,6 +275,19 @@ void domain_def_sort_disks(DomainDef *def)
     }
 }
 
+/* What a memory device adds to the guest's memory: it is counted in. */
+static void count_memory(DomainDef *def, const DomainDevice *device, bool is_added)
+{
+    if (device->kind != DEVICE_MEMORY) {
+        return;
+    }
+    uint64_t size = ((const DomainMemory *)device)->size;
+    uint64_t *counts[] = { &def->memory, &def->current_memory };
+    for (unsigned i = 0; i < G_N_ELEMENTS(counts); i++) {
+        *counts[i] = is_added ? *counts[i] + size : *counts[i] - MIN(*counts[i], size);
+    }
+}
+
 bool domain_def_insert(DomainDef *def, DomainDevice *device, GError **error)
 {
     if (is_duplicate(def, device, error)) {
@@ -283,10 +296,12 @@ bool domain_def_insert(DomainDef *def, DomainDevice *device, GError **error)
     /* Tried on a copy: choosing addresses may add controllers before it fails. */
     g_autoptr(DomainDef) trial = domain_def_copy(def);
     xml_list_append(DEVICES(trial, device->kind), domain_device_copy(device));
+    count_memory(trial, device, true);
     if (!domain_def_assign_addresses(trial, error) || !domain_def_validate(trial, error)) {
         return false;
     }
     xml_list_append(DEVICES(def, device->kind), device);
+    count_memory(def, device, true);
     domain_def_sort_disks(def);
     return domain_def_assign_addresses(def, error);
 }
@@ -296,6 +311,7 @@ DomainDevice *domain_def_remove(DomainDef *def, DomainDevice *device)
     XmlList *list = DEVICES(def, device->kind);
     for (unsigned i = 0; i < list->count; i++) {
         if (list->item[i] == device) {
+            count_memory(def, device, false);
             return xml_list_steal(list, i);
         }
     }

@@ -105,6 +105,64 @@ static bool check_vcpus(const DomainDef *def, GError **error)
     return true;
 }
 
+#define LABEL_MIN_KIB 128u /* of NVDIMMs: two copies of the smallest namespace index */
+
+/* Memory that a file of the host keeps: NVDIMM and virtio-pmem. */
+static bool check_persistent_memory(const DomainMemory *memory, GError **error)
+{
+    static const Uuid no_uuid;
+    const char *model = domain_name(memory_model, memory->model);
+    if (memory->source_path == NULL) {
+        conf_error_set(error, CONF_ERROR_XML_DETAIL,
+                       "<memory model='%s'> needs <source><path>: the file that keeps it", model);
+        return false;
+    }
+    const char *wrong = memory->discard == TRI_YES ? "discard='yes'"
+                        : memcmp(&memory->uuid, &no_uuid, sizeof(no_uuid)) != 0
+                            ? "<uuid> (it is for other architectures)"
+                            : NULL;
+    if (memory->model == MEMORY_VIRTIO_PMEM) {
+        wrong = memory->node.set ? "<node>"
+                : memory->access != NUMA_ACCESS_SHARED
+                    ? "access='private'; leave it out, or say 'shared'"
+                    : wrong;
+    }
+    if (wrong != NULL) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED, "<memory model='%s'> has no %s", model,
+                       wrong);
+        return false;
+    }
+    if (memory->label_size != 0 &&
+        (memory->label_size < LABEL_MIN_KIB || memory->label_size >= memory->size)) {
+        conf_error_set(error, CONF_ERROR_XML,
+                       "<memory model='%s'>: a <label> has at least %u KiB, and less than the "
+                       "memory",
+                       model, LABEL_MIN_KIB);
+        return false;
+    }
+    return true;
+}
+
+static bool check_memory_device(const DomainDef *def, const DomainMemory *memory, GError **error)
+{
+    unsigned n_cells = def->cpu != NULL ? def->cpu->cells.count : 0;
+    bool is_file = memory->model == MEMORY_NVDIMM || memory->model == MEMORY_VIRTIO_PMEM;
+    bool is_dimm = memory->model == MEMORY_NVDIMM || memory->model == MEMORY_DIMM;
+    if (n_cells > 0 && is_dimm && !memory->node.set) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "<memory model='%s'> needs <target><node>: a cell of <numa>",
+                       domain_name(memory_model, memory->model));
+        return false;
+    }
+    if (n_cells > 0 && memory->node.set && memory->node.value >= n_cells) {
+        conf_error_set(error, CONF_ERROR_XML_DETAIL,
+                       "<memory>: there is no node %" G_GUINT64_FORMAT "; the guest has %u",
+                       memory->node.value, n_cells);
+        return false;
+    }
+    return !is_file || check_persistent_memory(memory, error);
+}
+
 static bool check_memory(const DomainDef *def, GError **error)
 {
     if (def->max_memory != 0 && def->max_memory < def->memory) {
@@ -119,6 +177,11 @@ static bool check_memory(const DomainDef *def, GError **error)
     if (dimms->count > 0 && def->max_memory == 0) {
         conf_error_set(error, CONF_ERROR_UNSUPPORTED, "memory devices need <maxMemory>");
         return false;
+    }
+    for (unsigned i = 0; i < dimms->count; i++) {
+        if (!check_memory_device(def, dimms->item[i], error)) {
+            return false;
+        }
     }
     return true;
 }

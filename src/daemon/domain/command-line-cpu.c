@@ -349,45 +349,107 @@ bool line_add_memory(CommandLine *line, GError **error)
     return true;
 }
 
+/* Memory modules come in these steps on x86. */
+#define MODULE_STEP_KIB 2048u
+
+static guint64 module_size(const DomainMemory *memory)
+{
+    return (memory->size + MODULE_STEP_KIB - 1) / MODULE_STEP_KIB * MODULE_STEP_KIB;
+}
+
+/* Its own, else that of the cell it is plugged into, else the guest's. */
+static DomainMemoryAccess module_access(const CommandLine *line, const DomainMemory *memory)
+{
+    const DomainCpu *cpu = line->def->cpu;
+    DomainMemoryAccess access = memory->access;
+    if (!access && cpu && memory->node.set && memory->node.value < cpu->cells.count) {
+        access = ((const DomainNumaCell *)cpu->cells.item[memory->node.value])->access;
+    }
+    return access ? access : line->def->memory_backing.access;
+}
+
+/* An -object of memory that a file keeps. QEMU opens it by its path, as the guest's user: it takes
+ * no sets here. */
+static char *file_object(const CommandLine *line, const char *id, const DomainMemory *memory)
+{
+    g_autofree char *path = line_escape(memory->source_path);
+    DomainMemoryAccess access = module_access(line, memory);
+    GString *text = g_string_new(NULL);
+    g_string_printf(text, "memory-backend-file,id=%s,mem-path=%s,size=%" G_GUINT64_FORMAT "k", id,
+                    path, module_size(memory));
+    if (access) {
+        g_string_append_printf(text, ",share=%s", access == NUMA_ACCESS_SHARED ? "on" : "off");
+    }
+    if (memory->model == MEMORY_NVDIMM && !memory->is_pmem) {
+        g_string_append(text, ",prealloc=on"); /* no room on the host is found out by the guest */
+    }
+    if (memory->align_size) {
+        g_string_append_printf(text, ",align=%" G_GUINT64_FORMAT "k", memory->align_size);
+    }
+    if (memory->is_pmem) {
+        g_string_append(text, ",pmem=on");
+    }
+    return g_string_free(text, FALSE);
+}
+
+/* The -device in front of the memory @id. */
+static char *memory_device(const CommandLine *line, const DomainMemory *memory, const char *id)
+{
+    static const char *const drivers[] = { [MEMORY_DIMM] = "pc-dimm",
+                                           [MEMORY_NVDIMM] = "nvdimm",
+                                           [MEMORY_VIRTIO_PMEM] = "virtio-pmem-pci",
+                                           [MEMORY_VIRTIO_MEM] = "virtio-mem-pci" };
+    const DomainDevice *device = &memory->device;
+    const DomainAddress *at = &device->address;
+    g_autofree char *address = line_address(line, device);
+    GString *text = g_string_new(drivers[memory->model]);
+    g_string_append_printf(text, ",id=%s,memdev=%s", device->alias, id);
+    if (memory->node.set) {
+        g_string_append_printf(text, ",node=%" G_GUINT64_FORMAT, memory->node.value);
+    }
+    if (memory->model == MEMORY_VIRTIO_MEM) {
+        if (memory->block) {
+            g_string_append_printf(text, ",block-size=%" G_GUINT64_FORMAT, memory->block * 1024);
+        }
+        g_string_append_printf(text, ",requested-size=%" G_GUINT64_FORMAT,
+                               memory->requested * 1024);
+    }
+    if (memory->model == MEMORY_NVDIMM && memory->label_size) {
+        g_string_append_printf(text, ",label-size=%" G_GUINT64_FORMAT, memory->label_size * 1024);
+    }
+    if (memory->model == MEMORY_NVDIMM && memory->is_readonly) {
+        g_string_append(text, ",unarmed=on"); /* the guest is told that nothing is kept */
+    }
+    if (at->type == ADDRESS_DIMM) {
+        g_string_append_printf(text, ",slot=%u", at->slot);
+    }
+    if (at->type == ADDRESS_DIMM && at->base.set) {
+        g_string_append_printf(text, ",addr=%" G_GUINT64_FORMAT, at->base.value);
+    }
+    g_string_append(text, address);
+    return g_string_free(text, FALSE);
+}
+
 bool line_add_memory_device(CommandLine *line, DomainDevice *device, GError **error)
 {
     const DomainMemory *memory = (const DomainMemory *)device;
     bool is_virtio = memory->model == MEMORY_VIRTIO_MEM;
-    if (line->engine == ENGINE_LODGE || (memory->model != MEMORY_DIMM && !is_virtio)) {
+    bool is_file = memory->model == MEMORY_NVDIMM || memory->model == MEMORY_VIRTIO_PMEM;
+    if (line->engine == ENGINE_LODGE || (memory->model != MEMORY_DIMM && !is_virtio && !is_file)) {
         return line_refuse(line, error, "<memory model='%s'>",
                            domain_name(memory_model, memory->model));
     }
     g_autofree char *id = g_strdup_printf("mem%s", device->alias);
     g_autofree char *object =
-        memory_object(line, id, memory->size, memory->access, memory->page_size);
+        is_file ? file_object(line, id, memory)
+                : memory_object(line, id, is_virtio ? memory->size : module_size(memory),
+                                module_access(line, memory), memory->page_size);
     GString *text = g_string_new(object);
     append_host_nodes(text, memory->node_mask, NUMATUNE_STRICT);
     if (is_virtio && line->def->memory_backing.allocation != MEMORY_ALLOCATE_IMMEDIATE) {
         g_string_append(text, ",reserve=off"); /* most of it is not there yet */
     }
     line_add(line, "-object", g_string_free(text, FALSE));
-    text = g_string_new(NULL);
-    g_string_printf(text, "%s,id=%s,memdev=%s", is_virtio ? "virtio-mem-pci" : "pc-dimm",
-                    device->alias, id);
-    if (memory->node.set) {
-        g_string_append_printf(text, ",node=%" G_GUINT64_FORMAT, memory->node.value);
-    }
-    if (is_virtio) {
-        g_autofree char *address = line_address(line, device);
-        if (memory->block) {
-            g_string_append_printf(text, ",block-size=%" G_GUINT64_FORMAT, memory->block * 1024);
-        }
-        g_string_append_printf(text, ",requested-size=%" G_GUINT64_FORMAT "%s",
-                               memory->requested * 1024, address);
-    } else {
-        const DomainAddress *at = &device->address;
-        if (at->type == ADDRESS_DIMM) {
-            g_string_append_printf(text, ",slot=%u", at->slot);
-        }
-        if (at->type == ADDRESS_DIMM && at->base.set) {
-            g_string_append_printf(text, ",addr=%" G_GUINT64_FORMAT, at->base.value);
-        }
-    }
-    line_add(line, "-device", g_string_free(text, FALSE));
+    line_add(line, "-device", memory_device(line, memory, id));
     return true;
 }

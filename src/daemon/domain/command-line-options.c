@@ -157,7 +157,6 @@ static const OptionRow rows[] = {
            "<driver> with iommu, ats, packed or page_per_vq"),
     DEVICE(CONTROLLER, QEMU_HAS, DomainController, pcihole64, "<pcihole64>"),
     DEVICE_IF(CONTROLLER, QEMU_HAS, DomainController, hotplug, TRI_NO, "<target hotplug='off'>"),
-    DEVICE(MEMORY, NONE_HAS, DomainMemory, align_size, "<alignsize>"),
     DEVICE(INPUT, NONE_HAS, DomainInput, model, "model"),
     DEVICE(GRAPHICS, NONE_HAS, DomainGraphics, passwd_valid_to, "passwdValidTo"),
     DEVICE_IF(VIDEO, NONE_HAS, DomainVideo, accel3d, TRI_YES, "<acceleration accel3d='yes'>"),

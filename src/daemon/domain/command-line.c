@@ -106,6 +106,17 @@ static void add_qemu_accel(CommandLine *line)
     line_add(line, "-accel", g_string_free(text, FALSE));
 }
 
+static bool has_nvdimm(const DomainDef *def)
+{
+    const XmlList *list = &def->devices[DEVICE_MEMORY];
+    for (unsigned i = 0; i < list->count; i++) {
+        if (((const DomainMemory *)list->item[i])->model == MEMORY_NVDIMM) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void add_qemu_machine(CommandLine *line)
 {
     const DomainDef *def = line->def;
@@ -127,6 +138,9 @@ static void add_qemu_machine(CommandLine *line)
         g_string_append(text, ",graphics=off");
     }
     append_memory_options(line, text);
+    if (has_nvdimm(def)) {
+        g_string_append(text, ",nvdimm=on");
+    }
     line_add(line, "-machine", g_string_free(text, FALSE));
     add_qemu_accel(line);
     if (!def->features.acpi) {

@@ -125,8 +125,9 @@ static bool may_use(const char *path, const ProcessSpec *spec, mode_t wanted)
     return ((st.st_mode >> shift) & wanted) == wanted;
 }
 
-/* The highest folder on the way to @path that keeps the guest out (transfer full), or NULL. */
-static char *find_barrier(const char *path, const ProcessSpec *spec)
+/* The highest folder on the way to @path, or that itself, that the guest may not use as @wanted
+ * (transfer full), or NULL. */
+static char *find_barrier(const char *path, mode_t wanted, const ProcessSpec *spec)
 {
     for (const char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
         g_autofree char *folder = g_strndup(path, (gsize)(at - path));
@@ -134,7 +135,14 @@ static char *find_barrier(const char *path, const ProcessSpec *spec)
             return g_steal_pointer(&folder);
         }
     }
-    return may_use(path, spec, R_OK | X_OK) ? NULL : g_strdup(path);
+    return may_use(path, spec, wanted) ? NULL : g_strdup(path);
+}
+
+/* A sentence's name of who runs the guest. (transfer full) */
+static char *user_words(const ProcessSpec *spec)
+{
+    return spec->uid == (uid_t)-1 ? g_strdup("the user of this daemon")
+                                  : g_strdup_printf("the guest's user (uid %u)", spec->uid);
 }
 
 static bool check_folder(const char *path, const ProcessSpec *spec, GError **error)
@@ -151,11 +159,9 @@ static bool check_folder(const char *path, const ProcessSpec *spec, GError **err
                          path[0] == '/' ? "folder" : "absolute path");
         return false;
     }
-    g_autofree char *barrier = find_barrier(path, spec);
+    g_autofree char *barrier = find_barrier(path, R_OK | X_OK, spec);
     if (barrier) {
-        g_autofree char *user = spec->uid == (uid_t)-1
-                                    ? g_strdup("the user of this daemon")
-                                    : g_strdup_printf("the guest's user (uid %u)", spec->uid);
+        g_autofree char *user = user_words(spec);
         daemon_error_set(error, DAEMON_ERROR_SYSTEM,
                          "<filesystem> '%s': %s may not %s the folder '%s'; let others (chmod "
                          "o+rx), or share another folder",
@@ -164,13 +170,51 @@ static bool check_folder(const char *path, const ProcessSpec *spec, GError **err
     return !barrier;
 }
 
-bool guest_user_check_folders(Domain *domain, const ProcessSpec *spec, GError **error)
+/* A file that the engine opens for reading and writing, or makes where there is none. */
+static bool check_memory_file(const DomainMemory *memory, const ProcessSpec *spec, GError **error)
 {
-    const XmlList *list = &domain->live->devices[DEVICE_FILESYSTEM];
-    for (unsigned i = 0; i < list->count; i++) {
-        const DomainFilesystem *fs = list->item[i];
+    const char *path = memory->source_path;
+    const char *model = domain_name(memory_model, memory->model);
+    if (!g_path_is_absolute(path)) {
+        daemon_error_set(error, DAEMON_ERROR_SYSTEM,
+                         "<memory model='%s'>: '%s' is no absolute path", model, path);
+        return false;
+    }
+    bool is_there = access(path, F_OK) == 0 || errno != ENOENT;
+    g_autofree char *folder = g_path_get_dirname(path);
+    g_autofree char *barrier =
+        is_there ? find_barrier(path, R_OK | W_OK, spec) : find_barrier(folder, W_OK | X_OK, spec);
+    if (barrier) {
+        bool is_on_way = strcmp(barrier, is_there ? path : folder) != 0;
+        g_autofree char *user = user_words(spec);
+        daemon_error_set(error, DAEMON_ERROR_SYSTEM,
+                         "<memory model='%s'> '%s': %s may not %s '%s'; let others (chmod o+%s)",
+                         model, path, user,
+                         is_on_way  ? "search the folder"
+                         : is_there ? "read and write the file"
+                                    : "make a file in the folder",
+                         barrier,
+                         is_on_way  ? "x"
+                         : is_there ? "rw"
+                                    : "wx");
+    }
+    return !barrier;
+}
+
+bool guest_user_check_paths(Domain *domain, const ProcessSpec *spec, GError **error)
+{
+    const XmlList *folders = &domain->live->devices[DEVICE_FILESYSTEM];
+    for (unsigned i = 0; i < folders->count; i++) {
+        const DomainFilesystem *fs = folders->item[i];
         bool is_own = fs->driver == FS_DRIVER_NONE || fs->driver == FS_DRIVER_PATH;
         if (is_own && !check_folder(fs->source_dir, spec, error)) {
+            return false;
+        }
+    }
+    const XmlList *modules = &domain->live->devices[DEVICE_MEMORY];
+    for (unsigned i = 0; i < modules->count; i++) {
+        const DomainMemory *memory = modules->item[i];
+        if (memory->source_path && !check_memory_file(memory, spec, error)) {
             return false;
         }
     }

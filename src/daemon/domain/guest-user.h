@@ -11,9 +11,9 @@
  * Nothing where guests run as the daemon's user. False with @error: no uid is free. */
 bool guest_user_prepare(Domain *domain, ProcessSpec *spec, GError **error);
 
-/* Whether the guest's process, as @spec has it, may read the folders of 9P file systems, which it
- * opens itself: false with @error, which names the folder that is in the way. */
-bool guest_user_check_folders(Domain *domain, const ProcessSpec *spec, GError **error);
+/* Whether the guest's process, as @spec has it, may use what it opens itself: folders of 9P file
+ * systems, files of persistent memory. False with @error, which names what is in the way. */
+bool guest_user_check_paths(Domain *domain, const ProcessSpec *spec, GError **error);
 
 /**
  * guest_user_lend - a copy of a file for a guest that could not open it by its path

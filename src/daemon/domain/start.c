@@ -277,7 +277,7 @@ static bool spawn(Domain *domain, const CommandLine *line, int log_fd, GError **
     };
     GuestProcess process;
     if (!guest_user_prepare(domain, &spec, error) ||
-        !guest_user_check_folders(domain, &spec, error) ||
+        !guest_user_check_paths(domain, &spec, error) ||
         (spec.uid != (uid_t)-1 && !host_devices_give(&host_tree, domain->live, spec.uid, error)) ||
         !process_spawn(&spec, &process, error)) {
         return false;
