@@ -30,6 +30,14 @@ def guest(name, inner="", firmware="efi", machine="q35", features="<acpi/>", emu
 <emulator>{emulator}</emulator><controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"""
 
 
+# Where both daemons' users may write; each life removes it.
+NVRAM_FILE = f"/tmp/lodge-test-{os.getpid()}_VARS.fd"
+
+
+def nvram(kind, source, attributes=""):
+    return f"<nvram {attributes}type='{kind}'>{source}</nvram>"
+
+
 def loader(code, attributes="readonly='yes' type='pflash'"):
     return f"<loader {attributes}>{OVMF}{code}</loader>"
 
@@ -47,7 +55,22 @@ CASES = {
     "named-secure": guest("g", loader("OVMF_CODE_4M.secboot.fd", "readonly='yes' type='pflash' secure='yes'") +
                           f"<nvram template='{OVMF}OVMF_VARS_4M.ms.fd'/>", None, features="<acpi/><smm state='on'/>"),
     "named-stateless": guest("g", loader("OVMF_CODE_4M.fd", "readonly='yes' type='pflash' stateless='yes'"), None),
+    "source": guest("g", loader("OVMF_CODE_4M.fd") + nvram("file", f"<source file='{NVRAM_FILE}'/>"), None),
+    "source-template": guest("g", loader("OVMF_CODE_4M.fd") + nvram("file", f"<source file='{NVRAM_FILE}'/>",
+                                                                    f"template='{OVMF}OVMF_VARS_4M.ms.fd' "), None),
+    "source-chosen": guest("g", nvram("file", f"<source file='{NVRAM_FILE}'/>")),
+    "source-of-a-disk": guest("g", loader("OVMF_CODE_4M.fd") + nvram(
+        "file", f"<source file='{NVRAM_FILE}' startupPolicy='optional' index='3'>"
+        "<seclabel model='dac' relabel='no'/></source>"), None),
+    "source-without-type": guest("g", loader("OVMF_CODE_4M.fd") + f"<nvram>{NVRAM_FILE}<source file='/nowhere/x'/></nvram>", None),
     # Refused when it is defined or started.
+    "source-dir": guest("g", loader("OVMF_CODE_4M.fd") + nvram("dir", "<source dir='/tmp'/>"), None),
+    "source-volume": guest("g", loader("OVMF_CODE_4M.fd") + nvram("volume", "<source pool='p' volume='v'/>"), None),
+    "source-bogus": guest("g", loader("OVMF_CODE_4M.fd") + nvram("bogus", "<source file='/nowhere/x'/>"), None),
+    "source-alone": guest("g", nvram("file", "<source file='/nowhere/x'/>"), None),
+    "source-stateless": guest("g", loader("OVMF_CODE_4M.fd", "readonly='yes' type='pflash' stateless='yes'") +
+                              nvram("file", "<source file='/nowhere/x'/>"), None),
+    "source-chosen-template": guest("g", nvram("file", "<source file='/nowhere/x'/>", "template='/nowhere/y' ")),
     "bios": guest("g", firmware="bios"),
     "s4": guest("g", more="<pm><suspend-to-disk enabled='yes'/></pm>"),
     "stateless": guest("g", "<loader stateless='yes'/>"),
@@ -121,6 +144,35 @@ def life(connection, xml):
 @pytest.mark.parametrize("case", CASES)
 def test_the_same_firmware_is_chosen_as_by_libvirtd(case, ours, real_connection):
     assert life(ours, CASES[case]) == life(real_connection, CASES[case])
+
+
+def test_sources_of_variables_that_are_no_files_are_refused_by_name(lodged, tmp_path):
+    """libvirtd begins no block device from a template either, and fails without words without <source>."""
+    network = "<source protocol='nbd' name='x'><host name='localhost' port='10809'/></source>"
+    for kind, source, wrong in (("block", "<source dev='/dev/nowhere'/>", "<nvram type='block'>"),
+                                ("network", network, "<nvram type='network'>"),
+                                ("file", "", "<source file='PATH'/>"), ("block", "", "<source dev='PATH'/>"),
+                                ("dir", "<source dir='/tmp'/>", "<nvram type='dir'>"),
+                                ("file", f"<source file='{tmp_path}/x'><slices><slice type='storage' offset='0' size='1'/></slices>"
+                                 "</source>", "<slices>")):
+        xml = guest("source", loader("OVMF_CODE_4M.fd") + nvram(kind, source), None)
+        done = lodged.virsh("create", write(lodged, xml), check=False)
+        assert done.returncode == 1 and wrong in done.stderr
+        assert not os.path.exists("/dev/nowhere")
+
+
+def test_a_guest_keeps_its_variables_in_its_source(lodged, ours, tmp_path):
+    path = tmp_path / "own.fd"
+    domain = ours.defineXML(guest("sourced", loader("OVMF_CODE_4M.fd") + nvram("file", f"<source file='{path}'/>"), None))
+    domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    drives = {drive["device"]: drive["inserted"] for drive in monitor(domain, "query-block") if drive.get("inserted")}
+    assert not drives["pflash1"]["ro"]
+    domain.destroy()
+    assert contents(path) == contents(OVMF + "OVMF_VARS_4M.fd")
+    domain.rename("resourced")  # the file is not the name's
+    assert path.exists()
+    domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("machine", ["q35", "pc"])

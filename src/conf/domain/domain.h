@@ -134,6 +134,9 @@ bool domain_def_is_i440fx(const DomainDef *def);
 bool domain_def_is_microvm(const DomainDef *def);
 /* The file in @nvram_dir for the firmware's variables of a guest of that name. (transfer full) */
 char *domain_def_nvram_path(const DomainDef *def, const char *nvram_dir);
+/* The file that <nvram> names, as its text or <source file>; NULL: none, or it is no file.
+ * Borrowed. */
+const char *domain_os_nvram_path(const DomainOs *os);
 /* Memory without DIMMs, KiB: what the guest has at its start. */
 uint64_t domain_def_initial_memory(const DomainDef *def);
 

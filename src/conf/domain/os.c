@@ -44,7 +44,13 @@ static bool nvram_parse(XmlParse *parse, xmlNode *node, void *base, GError **err
     }
     os->nvram_source = g_new0(DomainSource, 1);
     os->nvram_source->type = os->nvram_type;
-    return xml_map_parse(&lax, nvram_source_fields, node, os->nvram_source, error);
+    if (!xml_map_parse(&lax, nvram_source_fields, node, os->nvram_source, error)) {
+        return false;
+    }
+    /* Of disks alone. */
+    os->nvram_source->startup_policy = STARTUP_NONE;
+    os->nvram_source->index.set = false;
+    return true;
 }
 
 static void nvram_format(XmlWriter *writer, const void *base, unsigned flags)

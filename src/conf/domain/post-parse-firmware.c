@@ -111,11 +111,35 @@ static bool check_secure(const DomainDef *def, GError **error)
     return true;
 }
 
+/* A source that no firmware can keep variables in is refused as libvirt does, and so is one that
+ * names nothing. */
+static bool check_nvram_source(const DomainSource *source, GError **error)
+{
+    if (source == NULL) {
+        return true;
+    }
+    bool is_network = source->type == SOURCE_NETWORK;
+    if (source->type != SOURCE_FILE && source->type != SOURCE_BLOCK && !is_network) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "<nvram type='%s'> is not supported; use type='file'",
+                       domain_name(source_type, source->type));
+        return false;
+    }
+    if (!is_network && source->path == NULL) {
+        conf_error_set(error, CONF_ERROR_XML_DETAIL, "<nvram type='%s'> needs <source %s='PATH'/>",
+                       domain_name(source_type, source->type),
+                       source->type == SOURCE_FILE ? "file" : "dev");
+        return false;
+    }
+    return true;
+}
+
 bool domain_def_fill_firmware(DomainDef *def, const DomainEnvironment *env, GError **error)
 {
     DomainOs *os = &def->os;
     bool has_choice = os->firmware != OS_FIRMWARE_NONE;
     if (!check_secure(def, error) || !fill_features(os, error) ||
+        !check_nvram_source(os->nvram_source, error) ||
         !(has_choice ? check_choice(os, error) : check_named(os, error))) {
         return false;
     }
@@ -135,6 +159,12 @@ bool domain_def_fill_firmware(DomainDef *def, const DomainEnvironment *env, GErr
         os->nvram = domain_def_nvram_path(def, env->nvram_dir);
     }
     return true;
+}
+
+const char *domain_os_nvram_path(const DomainOs *os)
+{
+    const DomainSource *source = os->nvram_source;
+    return source == NULL ? os->nvram : source->type == SOURCE_FILE ? source->path : NULL;
 }
 
 char *domain_def_nvram_path(const DomainDef *def, const char *nvram_dir)

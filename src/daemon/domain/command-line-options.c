@@ -72,8 +72,8 @@ static const OptionRow rows[] = {
     DOMAIN(NONE_HAS, os.dtb, "<dtb>"),
     DOMAIN(NONE_HAS, os.shim, "<shim>"),
     DOMAIN(QEMU_HAS, os.acpi_table, "<acpi><table>"),
-    DOMAIN(NONE_HAS, os.nvram_source, "<nvram> with a <source>"),
     DOMAIN_IF(NONE_HAS, os.nvram_format, IMAGE_QCOW2, "<nvram format='qcow2'>"),
+    DOMAIN_IF(NONE_HAS, os.nvram_template_format, IMAGE_QCOW2, "<nvram templateFormat='qcow2'>"),
     DOMAIN_IF(NONE_HAS, os.loader_format, IMAGE_QCOW2, "<loader format='qcow2'>"),
     DOMAIN_IF(NONE_HAS, os.smbios, SMBIOS_HOST, "<smbios mode='host'>"),
     DOMAIN_IF(QEMU_HAS, os.bios_useserial, TRI_YES, "<bios useserial='yes'>"),
@@ -220,6 +220,23 @@ bool line_check_device_options(const CommandLine *line, const DomainDevice *devi
                                domain_device_kind_name(device->kind), device->alias ?: "");
 }
 
+static bool check_nvram(const CommandLine *line, GError **error)
+{
+    const DomainSource *source = line->def->os.nvram_source;
+    if (source && source->type != SOURCE_FILE) {
+        return line_refuse(line, error, "<nvram type='%s'> (use type='file')",
+                           domain_name(source_type, source->type));
+    }
+    const char *what = !source                 ? NULL
+                       : source->fd_group      ? "fdgroup"
+                       : source->encryption    ? "<encryption>"
+                       : source->slices.count  ? "<slices>"
+                       : source->reservations  ? "<reservations>"
+                       : source->auth_username ? "<auth>"
+                                               : NULL;
+    return !what || line_refuse(line, error, "<nvram type='file'><source> with %s", what);
+}
+
 static bool check_special(const CommandLine *line, GError **error)
 {
     const DomainDef *def = line->def;
@@ -227,6 +244,9 @@ static bool check_special(const CommandLine *line, GError **error)
     if (def->os.firmware && (line->engine == ENGINE_LODGE || !def->os.loader)) {
         return line_refuse(line, error, "firmware <os firmware='%s'>",
                            domain_name(os_firmware, def->os.firmware));
+    }
+    if (!check_nvram(line, error)) {
+        return false;
     }
     if (def->resource_partition && strcmp(def->resource_partition, "/machine") != 0) {
         return line_refuse(line, error, "<resource><partition> '%s'", def->resource_partition);

@@ -264,7 +264,8 @@ static bool add_loader(CommandLine *line, GError **error)
     g_autofree char *path = line_escape(lent);
     line_add(line, "-drive",
              g_strdup_printf("file=%s,if=pflash,format=raw,unit=0,readonly=on", path));
-    return !os->nvram || add_flash(line, os->nvram, 1, error);
+    const char *nvram = domain_os_nvram_path(os);
+    return !nvram || add_flash(line, nvram, 1, error);
 }
 
 static bool add_firmware(CommandLine *line, GError **error)

@@ -279,7 +279,7 @@ static void rename_nvram(const DomainService *service, const DomainDef *def, con
 {
     g_autofree char *to = guest_firmware_nvram_path(def, service->nvram_dir);
     g_autofree char *from = g_strdup_printf("%s/%s_VARS.fd", service->nvram_dir, old);
-    if (!to || def->os.nvram || g_file_test(to, G_FILE_TEST_EXISTS)) {
+    if (!to || domain_os_nvram_path(&def->os) || g_file_test(to, G_FILE_TEST_EXISTS)) {
         return;
     }
     if (rename(from, to) < 0 && errno != ENOENT) {

@@ -190,8 +190,9 @@ bool guest_firmware_choose(DomainDef *def, const FirmwareHost *host, bool is_res
         return true;
     }
     if (os->loader) {
-        bool is_made = is_reset || (os->nvram && !g_file_test(os->nvram, G_FILE_TEST_EXISTS));
-        if (os->nvram && is_made && !os->nvram_template && os->loader_type == LOADER_PFLASH) {
+        const char *nvram = domain_os_nvram_path(os);
+        bool is_made = is_reset || (nvram && !g_file_test(nvram, G_FILE_TEST_EXISTS));
+        if (nvram && is_made && !os->nvram_template && os->loader_type == LOADER_PFLASH) {
             find_template(def, host);
         }
         return true;
@@ -279,8 +280,9 @@ bool guest_firmware_prepare_nvram(const DomainDef *def, const FirmwareHost *host
                                   GError **error)
 {
     const DomainOs *os = &def->os;
-    if (!os->nvram || command_line_engine(def->emulator) != ENGINE_QEMU ||
-        (!is_reset && g_file_test(os->nvram, G_FILE_TEST_EXISTS))) {
+    const char *nvram = domain_os_nvram_path(os);
+    if (!nvram || command_line_engine(def->emulator) != ENGINE_QEMU ||
+        (!is_reset && g_file_test(nvram, G_FILE_TEST_EXISTS))) {
         return true;
     }
     const char *from = template_of(os);
@@ -288,20 +290,21 @@ bool guest_firmware_prepare_nvram(const DomainDef *def, const FirmwareHost *host
         daemon_error_set(error, DAEMON_ERROR_OPERATION_FAILED,
                          "operation failed: there is no '%s', and no template for the variables of "
                          "the loader '%s' is known; name it in <nvram template=>",
-                         os->nvram, os->loader ?: "");
+                         nvram, os->loader ?: "");
         return false;
     }
     if (g_mkdir_with_parents(host->nvram_dir, 0700) < 0) {
         lodge_error_set_errno(error, errno, "cannot create '%s'", host->nvram_dir);
         return false;
     }
-    return copy_template(from, os->nvram, error);
+    return copy_template(from, nvram, error);
 }
 
 char *guest_firmware_nvram_path(const DomainDef *def, const char *nvram_dir)
 {
-    if (def->os.nvram) {
-        return g_strdup(def->os.nvram);
+    const char *named = domain_os_nvram_path(&def->os);
+    if (named) {
+        return g_strdup(named);
     }
     bool may_choose = def->os.firmware == OS_FIRMWARE_EFI && !def->os.nvram_source &&
                       def->os.loader_stateless != TRI_YES;
