@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 
 import libvirt
 import pytest
+import rpc
 
 from guestxml import QEMU
 
@@ -199,3 +200,25 @@ def test_modules_that_come_and_go_are_counted_as_libvirtd_does(connection, real_
         os.chmod(folder, 0o777)
         ours = history_of_modules(connection, os.path.join(folder, "ours"))
         assert ours == history_of_modules(real_connection, os.path.join(folder, "theirs"))
+
+
+def test_reloading_a_screens_certificates_checks_its_arguments_and_asks_qemu(connection, lodged):
+    domain = connection.defineXML(guest("reload", "<graphics type='vnc'/>"))
+    try:
+        with lodged.client().open() as client:
+            def code(kind, flags=0):
+                dom = client.call("DOMAIN_LOOKUP_BY_NAME", name="reload")["dom"]
+                with pytest.raises(rpc.RpcError) as error:
+                    client.call("DOMAIN_GRAPHICS_RELOAD", dom=dom, type=kind, flags=flags)
+                return error.value.code, error.value.message
+
+            assert code(1)[0] == 55
+            domain.create()
+            assert [code(2)[0], code(1 << 31)[0], code(1, 1)[0]] == [8, 8, 8]
+            # Without TLS there is nothing to load, and QEMU says so.
+            for kind in (0, 1):
+                assert code(kind)[0] == 1 and "tls" in code(kind)[1].lower()
+    finally:
+        if domain.isActive():
+            domain.destroy()
+        domain.undefine()

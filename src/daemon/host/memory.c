@@ -179,11 +179,20 @@ bool handle_node_set_memory_parameters(DaemonCall *call,
 
 enum { ALLOC_ADD = 0, ALLOC_SET = 1 };
 
+#define WHOLE_HOST (-1) /* instead of a cell: the kernel chooses the nodes */
+
+/* Where the kernel has the pool: of all nodes together (WHOLE_HOST), or of one. (transfer full) */
+static char *pool_folder(int cell, guint64 kib)
+{
+    g_autofree char *node =
+        cell == WHOLE_HOST ? g_strdup("/sys/kernel/mm") : g_strdup_printf(NODE_DIR "/node%d", cell);
+    return g_strdup_printf("%s/hugepages/hugepages-%" G_GUINT64_FORMAT "kB", node, kib);
+}
+
 /* The kernel gives as many as it finds. False with @error: it gave less. */
 static bool alloc_pages(int cell, guint64 kib, guint64 count, bool is_set, GError **error)
 {
-    g_autofree char *folder =
-        g_strdup_printf(NODE_DIR "/node%d/hugepages/hugepages-%" G_GUINT64_FORMAT "kB", cell, kib);
+    g_autofree char *folder = pool_folder(cell, kib);
     guint64 before, after;
     if (kib == (guint64)sysconf(_SC_PAGESIZE) / 1024) {
         daemon_error_set(error, DAEMON_ERROR_OPERATION_UNSUPPORTED,
@@ -197,6 +206,11 @@ static bool alloc_pages(int cell, guint64 kib, guint64 count, bool is_set, GErro
                          "operation failed: page size %" G_GUINT64_FORMAT
                          " KiB is not available on node %d",
                          kib, cell);
+        return false;
+    }
+    if (!is_set && count > G_MAXUINT64 - before) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_FAILED,
+                         "operation failed: %" G_GUINT64_FORMAT " pages more are no number", count);
         return false;
     }
     guint64 wanted = is_set ? count : before + count;
@@ -231,12 +245,6 @@ bool handle_node_alloc_pages(DaemonCall *call, const RemoteNodeAllocPagesArgs *a
     if (!daemon_check_flags(args->flags, ALLOC_SET, error)) {
         return false;
     }
-    int first = MAX(args->start_cell, 0);
-    if (first >= nodes) {
-        daemon_error_set(error, DAEMON_ERROR_INTERNAL,
-                         "internal error: start cell %d out of range (0-%d)", first, nodes - 1);
-        return false;
-    }
     if (args->n_page_sizes != args->n_page_counts || !args->cell_count) {
         daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
                          "invalid argument: start cell %d with %u cells; there are cells 0 to %d, "
@@ -244,7 +252,20 @@ bool handle_node_alloc_pages(DaemonCall *call, const RemoteNodeAllocPagesArgs *a
                          args->start_cell, args->cell_count, nodes - 1);
         return false;
     }
-    int end = args->start_cell < 0 ? nodes : (int)MIN((int64_t)first + args->cell_count, nodes);
+    int first = args->start_cell;
+    if (first >= nodes) {
+        daemon_error_set(error, DAEMON_ERROR_INTERNAL,
+                         "internal error: start cell %d out of range (0-%d)", first, nodes - 1);
+        return false;
+    }
+    if (first < WHOLE_HOST) {
+        daemon_error_set(error, DAEMON_ERROR_OPERATION_FAILED,
+                         "operation failed: NUMA node %d is not available; there are 0 to %d, and "
+                         "-1 for all together",
+                         first, nodes - 1);
+        return false;
+    }
+    int end = (int)MIN((int64_t)first + args->cell_count, nodes);
     for (int cell = first; cell < end; cell++) {
         for (uint32_t i = 0; i < args->n_page_sizes; i++) {
             if (!alloc_pages(cell, args->page_sizes[i], args->page_counts[i],
