@@ -94,6 +94,38 @@ def test_damaged_images_are_checked_as_by_qemu_img(ours, peer, good, tmp_path, s
     run(ours, peer, good, tmp_path, shape, range(10))
 
 
+def refcount_blocks(data):
+    table, clusters = struct.unpack_from(">QI", data, 48)
+    size = 1 << struct.unpack_from(">I", data, 20)[0]
+    return sum(word(data, table + 8 * i) != 0 for i in range(clusters * size // 8))
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["uncovered", "lost_table"])
+@pytest.mark.parametrize("is_far", [False, True], ids=["leak", "far_data"])
+@pytest.mark.parametrize("shape", ["cluster_size=512", "cluster_size=4k,refcount_bits=64", "cluster_size=64k"])
+def test_a_sparse_image_is_as_small_after_the_repair_as_qemu_imgs(ours, peer, good, tmp_path, shape, is_far, is_lost):
+    """A cluster 40 MiB into the file, counted by no block: there are no blocks for the hole before it."""
+    data, far = bytearray(good(shape)), 40 << 20
+    cluster = 1 << struct.unpack_from(">I", data, 20)[0]
+    if is_far:
+        struct.pack_into(">Q", data, word(data, word(data, 40)) & MASK, 1 << 63 | far)
+    if is_lost:
+        table = word(data, 48)
+        data[table:table + cluster] = bytes(cluster)
+    for name in ("peer", "ours"):
+        with open(tmp_path / name, "wb") as file:
+            file.write(data)
+            file.truncate(far + cluster)
+    peer("check", "-q", "-r", "all", "-f", "qcow2", "peer", code=None)
+    ours("check", "-q", "-r", "all", "-f", "qcow2", "ours", code=None)
+    peer("check", "-q", "-f", "qcow2", "ours")
+    peer("compare", "-q", "-f", "qcow2", "-F", "qcow2", "peer", "ours")
+    sizes = [(tmp_path / name).stat() for name in ("peer", "ours")]
+    assert sizes[1].st_size <= sizes[0].st_size
+    assert sizes[1].st_blocks * 512 <= sizes[0].st_blocks * 512 + 2 * cluster
+    assert refcount_blocks((tmp_path / "ours").read_bytes()) <= refcount_blocks((tmp_path / "peer").read_bytes())
+
+
 @pytest.fixture
 def crowd(peer, tmp_path):
     """Makes an image of 70,000 clusters that are all the first one."""

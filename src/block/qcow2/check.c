@@ -525,7 +525,8 @@ static int rebuild(Checker *checker, BlockCheck *quiet)
         .q = checker->q, .check = quiet, .counts = checker->counts, .clusters = checker->clusters
     };
     int rc = count_content(&again);
-    return rc < 0 ? rc : qcow2_rebuild_refcounts(checker->q, checker->counts);
+    bool is_complete = !quiet->corruptions && !quiet->check_errors;
+    return rc < 0 ? rc : qcow2_rebuild_refcounts(checker->q, checker->counts, is_complete);
 }
 
 static int repair_structures(Checker *checker)
