@@ -3,6 +3,7 @@
 SPDX-License-Identifier: GPL-2.0-or-later
 """
 import os
+import pathlib
 import subprocess
 
 import pytest
@@ -92,6 +93,32 @@ def test_two_guests_have_two_users(system):
     assert process_of(system, "one")["Uid"] != process_of(system, "two")["Uid"]
     for name in ("one", "two"):
         system.virsh("destroy", name)
+
+
+@pytest.mark.parametrize("emulator", [None, QEMU], ids=["lodge-vmm", "qemu"])
+def test_a_guest_that_was_taken_over_leaves_no_notes_for_the_daemon(system, tmp_path, emulator):
+    """Notes on devices of the host and the monitor's socket are out of its reach; what it may write is just removed."""
+    name = "taken-qemu" if emulator else "taken-lodge"
+    start(system, name, emulator)
+    uid = process_of(system, name)["Uid"].split()[0]
+    folder = next(str(path) for path in pathlib.Path(system.root, "run", "qemu").glob(f"domain-*-{name}"))
+    (tmp_path / "precious").write_text("")
+
+    def as_guest(where, *command):
+        """Where it is, not by the path: tests' folders are root's."""
+        return subprocess.run(["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *command],
+                              cwd=where, capture_output=True, check=False).returncode
+
+    assert as_guest(folder, "mkfifo", "hostdev-usb-001:001") != 0
+    assert as_guest(folder, "ln", "-s", "/dev/null", "macvtap-eth0") != 0
+    assert as_guest(folder, "rm", "-f", "monitor.sock") != 0
+    own = os.path.join(folder, "own")
+    assert as_guest(own, "mkfifo", "hostdev-usb-001:001") == 0
+    assert as_guest(own, "ln", "-s", str(tmp_path), "link") == 0
+    assert as_guest(own, "mkdir", "-p", "/".join(["deep"] * 20)) == 0
+    system.virsh("destroy", name, timeout=60)
+    assert not os.path.exists(folder)
+    assert os.listdir(tmp_path) == ["precious"]
 
 
 def layered(system, name):

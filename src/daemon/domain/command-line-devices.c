@@ -541,7 +541,7 @@ static bool add_graphics(CommandLine *line, DomainDevice *device, GError **error
     DomainGraphicsListen *listen = graphics->listens.count ? graphics->listens.item[0] : NULL;
     if (listen && listen->type == LISTEN_SOCKET) {
         if (!listen->socket) {
-            listen->socket = g_strdup_printf("%s/vnc.sock", line->socket_dir);
+            listen->socket = g_strdup_printf("%s/" ENGINE_FOLDER "/vnc.sock", line->socket_dir);
         }
         g_autofree char *path = line_escape(listen->socket);
         line_add(line, "-vnc", g_strdup_printf("vnc=unix:%s%s", path, options));

@@ -36,7 +36,7 @@ typedef struct CommandLine {
     const CommandLineOps *ops;
     void *opaque;
     bool is_whole;          /* of a guest, not of one device */
-    const char *socket_dir; /* for unix sockets without a path */
+    const char *socket_dir; /* for unix sockets without a path, made by the daemon */
     GPtrArray *args;        /* of char * */
     GPtrArray *env;         /* of char *, "NAME=VALUE": besides the daemon's */
     GArray *fds;            /* of int, owned: to be inherited */
@@ -55,6 +55,9 @@ GuestEngine command_line_engine(const char *emulator);
  */
 CommandLine *command_line_build(DomainDef *def, const CommandLineOps *ops, void *opaque,
                                 const char *socket_dir, int monitor_fd, GError **error);
+
+/* Below it, for what the engine makes by itself: that alone is its user's. */
+#define ENGINE_FOLDER "own"
 
 /* The arguments of one device alone, for a guest that runs: without a program, sets of descriptors
  * from @first_set + 1 on. */

@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "daemon/domain/command-line.h"
 #include "daemon/error.h"
 #include "gbase/error.h"
 
@@ -83,10 +84,13 @@ bool guest_user_prepare(Domain *domain, ProcessSpec *spec, GError **error)
     g_mutex_lock(&domain->lock);
     domain->uid = spec->uid;
     g_mutex_unlock(&domain->lock);
-    /* Sockets that the guest's process makes itself are in its folder. */
+    /* What is beside it is for the daemon alone: a guest's notes on devices of the host are acted
+     * upon by root. */
     g_autofree char *all = g_path_get_dirname(domain->dir);
-    if (chmod(all, 0711) < 0 || chown(domain->dir, spec->uid, spec->gid) < 0) {
-        lodge_error_set_errno(error, errno, "cannot give '%s' to the guest's user", domain->dir);
+    g_autofree char *own = g_build_filename(domain->dir, ENGINE_FOLDER, NULL);
+    if (chmod(all, 0711) < 0 || chmod(domain->dir, 0711) < 0 ||
+        chown(own, spec->uid, spec->gid) < 0) {
+        lodge_error_set_errno(error, errno, "cannot give '%s' to the guest's user", own);
         return false;
     }
     return true;

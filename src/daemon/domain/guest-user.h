@@ -7,8 +7,8 @@
 #include "daemon/domain/process.h"
 #include "daemon/domain/service.h"
 
-/* Fills in uid and groups of @spec for a guest that starts, and gives it its runtime folder.
- * Nothing where guests run as the daemon's user. False with @error: no uid is free. */
+/* Fills in uid and groups of @spec for a guest that starts, and gives it the engine's part of its
+ * folder. Nothing where guests run as the daemon's user. False with @error: no uid is free. */
 bool guest_user_prepare(Domain *domain, ProcessSpec *spec, GError **error);
 
 /* Whether the guest's process, as @spec has it, may use what it opens itself: folders of 9P file

@@ -82,7 +82,8 @@ static int save_memory(Domain *domain, QmpClient *monitor, const char *command, 
 {
     g_mutex_lock(&domain->lock);
     bool by_path = domain->runtime && domain->engine == ENGINE_QEMU;
-    g_autofree char *path = by_path ? g_build_filename(domain->dir, "memory.peek", NULL) : NULL;
+    g_autofree char *path =
+        by_path ? g_build_filename(domain->dir, ENGINE_FOLDER, "memory.peek", NULL) : NULL;
     g_mutex_unlock(&domain->lock);
     if (!path) {
         return qmp_client_capture(monitor, command, range, error);

@@ -16,6 +16,7 @@
 #include "daemon/domain/tpm.h"
 #include "daemon/domain/tuning.h"
 #include "daemon/error.h"
+#include "daemon/folder.h"
 #include "gbase/error.h"
 
 #include <errno.h>
@@ -65,14 +66,7 @@ void runtime_remove_folder(const char *path)
 {
     macvtap_remove_all(&macvtap_host, path);
     host_devices_return_all(&host_tree, path);
-    GDir *dir = g_dir_open(path, 0, NULL);
-    const char *name;
-    while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *full = g_build_filename(path, name, NULL);
-        g_unlink(full);
-    }
-    g_clear_pointer(&dir, g_dir_close);
-    g_rmdir(path);
+    folder_remove(path);
 }
 
 /* What the end of the process means for the domain. With lock. */

@@ -147,8 +147,9 @@ static int listen_unix(void *opaque, const char *path, GError **error)
     if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
         g_unlink(path);
     }
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-        chmod(path, 0600) < 0 || listen(fd, 4) < 0) {
+    /* The file gets the socket's mode: at no time may others connect. */
+    if (fd < 0 || fchmod(fd, 0600) < 0 ||
+        bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 4) < 0) {
         lodge_error_set_errno(error, errno, "cannot listen on '%s'", path);
         return -1;
     }
@@ -366,8 +367,9 @@ static bool prepare_firmware(Domain *domain, bool is_reset, GError **error)
 static bool launch(Domain *domain, int log_fd, unsigned flags, GError **error)
 {
     DomainRuntime *runtime = domain->runtime;
-    if (g_mkdir_with_parents(domain->dir, 0700) < 0) {
-        lodge_error_set_errno(error, errno, "cannot create '%s'", domain->dir);
+    g_autofree char *own = g_build_filename(domain->dir, ENGINE_FOLDER, NULL);
+    if (g_mkdir_with_parents(own, 0700) < 0) {
+        lodge_error_set_errno(error, errno, "cannot create '%s'", own);
         return false;
     }
     int monitor_fd = listen_unix(NULL, runtime->monitor_path, error);

@@ -8,6 +8,7 @@
 #include "daemon/domain/guest-user.h"
 #include "daemon/domain/helper-process.h"
 #include "daemon/error.h"
+#include "daemon/folder.h"
 #include "gbase/error.h"
 
 #include <dirent.h>
@@ -24,7 +25,6 @@
 
 #define SETUP_TIMEOUT_MS 120000
 #define TRIAL_PREFIX ".setup-"
-#define DEPTH_MAX 4
 
 static const char *version_name(const DomainTpm *tpm)
 {
@@ -60,29 +60,6 @@ static char *find_program(const char *name, GError **error)
 
 /* --- removing --- */
 
-/* Of a guest's user may be what is in there: links are not followed. */
-static void remove_tree(int parent, const char *name, unsigned depth)
-{
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *dir = fd >= 0 && depth < DEPTH_MAX ? fdopendir(fd) : NULL;
-    const struct dirent *entry;
-    while (dir && (entry = readdir(dir))) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-            unlinkat(fd, entry->d_name, 0) < 0) {
-            remove_tree(fd, entry->d_name, depth + 1);
-        }
-    }
-    if (dir) {
-        closedir(dir);
-    } else {
-        cleanup_close(&fd);
-    }
-    if (unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT) {
-        log_write(LOG_LEVEL_WARN, "cannot remove the folder '%s' of a TPM: %s", name,
-                  g_strerror(errno));
-    }
-}
-
 static const DomainTpm *emulated(const DomainDef *def)
 {
     const XmlList *list = &def->devices[DEVICE_TPM];
@@ -102,9 +79,7 @@ void tpm_forget(const Daemon *daemon, const DomainDef *def, unsigned flags)
                                                            : !(flags & TPM_FLAG_KEEP));
     if (remove) {
         g_autofree char *folder = guest_folder(daemon, def);
-        if (g_file_test(folder, G_FILE_TEST_EXISTS)) {
-            remove_tree(AT_FDCWD, folder, 0);
-        }
+        folder_remove(folder);
     }
 }
 
@@ -242,7 +217,7 @@ static void remove_trials(const char *guest)
     while (dir && (name = g_dir_read_name(dir))) {
         if (g_str_has_prefix(name, TRIAL_PREFIX)) {
             g_autofree char *path = g_build_filename(guest, name, NULL);
-            remove_tree(AT_FDCWD, path, 1);
+            folder_remove(path);
         }
     }
     g_clear_pointer(&dir, g_dir_close);
