@@ -15,8 +15,11 @@ static bool check(const CommandLine *line, const DomainFilesystem *fs, GError **
     DomainFsDriver driver = fs->driver ? fs->driver : FS_DRIVER_PATH;
     if (fs->type != FS_MOUNT ||
         !device_table_word(PROPERTY_FILESYSTEM, (int)driver, line->engine)) {
-        return line_refuse(line, error, "device <filesystem type='%s'> with <driver type='%s'>",
-                           domain_name(fs_type, fs->type), domain_name(fs_driver, driver));
+        return line_refuse_unless(
+            line,
+            fs->type == FS_MOUNT && device_table_has(PROPERTY_FILESYSTEM, (int)driver, ENGINE_QEMU),
+            error, "device <filesystem type='%s'> with <driver type='%s'>",
+            domain_name(fs_type, fs->type), domain_name(fs_driver, driver));
     }
     if (!fs->source_dir) {
         daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,

@@ -64,9 +64,12 @@ bool line_add_chardev(CommandLine *line, DomainChardev *source, const char *alia
     const char *word = device_table_word(PROPERTY_CHARDEV, (int)source->type, line->engine);
     bool ok = true;
     if (!word || source->tls == TRI_YES) {
-        return line_refuse(line, error, "%s with a back end of type '%s'%s", name,
-                           domain_name(chardev_type, source->type) ?: "none",
-                           word ? " and TLS" : "");
+        return line_refuse_unless(
+            line,
+            source->tls != TRI_YES &&
+                device_table_has(PROPERTY_CHARDEV, (int)source->type, ENGINE_QEMU),
+            error, "%s with a back end of type '%s'%s", name,
+            domain_name(chardev_type, source->type) ?: "none", word ? " and TLS" : "");
     }
     switch (source->type) {
     case CHARDEV_PTY:
@@ -147,7 +150,8 @@ bool line_add_serial(CommandLine *line, DomainDevice *device, GError **error)
     DomainSerialTarget target = serial_target_of(serial);
     const char *model = device_table_word(PROPERTY_SERIAL, (int)target, line->engine);
     if (!model) {
-        return line_refuse(line, error, "serial port '%s'", domain_name(serial_target, target));
+        return line_refuse_unless(line, device_table_has(PROPERTY_SERIAL, (int)target, ENGINE_QEMU),
+                                  error, "serial port '%s'", domain_name(serial_target, target));
     }
     if (!line_add_chardev(line, &serial->source, device->alias, "serial port", error)) {
         return false;
@@ -198,8 +202,8 @@ bool line_add_console(CommandLine *line, DomainDevice *device, GError **error)
 {
     DomainCharDevice *console = (DomainCharDevice *)device;
     if (console->console_type > CONSOLE_SERIAL && console->console_type != CONSOLE_VIRTIO) {
-        return line_refuse(line, error, "console of type '%s'",
-                           domain_name(console_target, console->console_type));
+        return line_refuse_unless(line, false, error, "console of type '%s'",
+                                  domain_name(console_target, console->console_type));
     }
     if (console->console_type != CONSOLE_VIRTIO) {
         return true; /* another name of a serial port */
@@ -236,8 +240,9 @@ bool line_add_channel(CommandLine *line, DomainDevice *device, GError **error)
         return add_guest_forward(line, channel, error);
     }
     if (channel->channel_type != CHANNEL_VIRTIO) {
-        return line_refuse(line, error, "channel of type '%s'",
-                           domain_name(channel_target, channel->channel_type) ?: "none");
+        return line_refuse_unless(line, channel->channel_type == CHANNEL_GUESTFWD, error,
+                                  "channel of type '%s'",
+                                  domain_name(channel_target, channel->channel_type) ?: "none");
     }
     g_autofree char *bus = serial_bus(device);
     g_autofree char *escaped = line_escape(name);

@@ -343,7 +343,7 @@ bool line_add_memory(CommandLine *line, GError **error)
     if (def->cpu && def->cpu->cells.count) {
         add_cells(line, &def->cpu->cells);
     } else if (def->max_memory) {
-        return line_refuse(line, error, "<maxMemory> without <cpu><numa>");
+        return line_refuse_unless(line, false, error, "<maxMemory> without <cpu><numa>");
     }
     add_iothreads(line);
     return true;
@@ -435,9 +435,10 @@ bool line_add_memory_device(CommandLine *line, DomainDevice *device, GError **er
     const DomainMemory *memory = (const DomainMemory *)device;
     bool is_virtio = memory->model == MEMORY_VIRTIO_MEM;
     bool is_file = memory->model == MEMORY_NVDIMM || memory->model == MEMORY_VIRTIO_PMEM;
-    if (line->engine == ENGINE_LODGE || (memory->model != MEMORY_DIMM && !is_virtio && !is_file)) {
-        return line_refuse(line, error, "<memory model='%s'>",
-                           domain_name(memory_model, memory->model));
+    bool is_known = memory->model == MEMORY_DIMM || is_virtio || is_file;
+    if (line->engine == ENGINE_LODGE || !is_known) {
+        return line_refuse_unless(line, is_known, error, "<memory model='%s'>",
+                                  domain_name(memory_model, memory->model));
     }
     g_autofree char *id = g_strdup_printf("mem%s", device->alias);
     g_autofree char *object =

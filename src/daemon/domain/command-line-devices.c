@@ -189,8 +189,8 @@ static char *scsi_controller(CommandLine *line, const DomainController *controll
                        : controller->model <= SCSI_MODEL_AUTO       ? "virtio-scsi-pci"
                                                                     : NULL;
     if (!name || line->engine == ENGINE_LODGE) {
-        line_refuse(line, error, "SCSI controller '%s'",
-                    domain_name(controller_model, controller->model) ?: "virtio-scsi");
+        line_refuse_unless(line, name != NULL, error, "SCSI controller '%s'",
+                           domain_name(controller_model, controller->model) ?: "virtio-scsi");
         return NULL;
     }
     g_autofree char *address = line_address(line, &controller->device);
@@ -257,8 +257,8 @@ static char *controller_device(CommandLine *line, const DomainController *contro
     if (line->engine == ENGINE_QEMU && controller->type == CONTROLLER_SATA) {
         return g_strdup_printf("ahci,id=%s%s", alias, address);
     }
-    line_refuse(line, error, "controller of type '%s'",
-                domain_name(controller_type, controller->type));
+    line_refuse_unless(line, controller->type == CONTROLLER_SATA, error, "controller of type '%s'",
+                       domain_name(controller_type, controller->type));
     return NULL;
 }
 
@@ -269,10 +269,12 @@ static char *input_device(CommandLine *line, const DomainInput *input, GError **
     };
     const char *alias = input->device.alias;
     const char *bus = device_table_word(PROPERTY_INPUT_BUS, (int)input->bus, line->engine);
-    if (!bus || input->type < INPUT_MOUSE || input->type > INPUT_KEYBOARD) {
-        line_refuse(line, error, "input device '%s' on bus '%s'",
-                    domain_name(input_type, input->type),
-                    domain_name(input_bus, input->bus) ?: "none");
+    bool is_kind = input->type >= INPUT_MOUSE && input->type <= INPUT_KEYBOARD;
+    if (!bus || !is_kind) {
+        line_refuse_unless(
+            line, is_kind && device_table_has(PROPERTY_INPUT_BUS, (int)input->bus, ENGINE_QEMU),
+            error, "input device '%s' on bus '%s'", domain_name(input_type, input->type),
+            domain_name(input_bus, input->bus) ?: "none");
         return NULL;
     }
     const char *kind = kinds[input->type];
@@ -314,7 +316,8 @@ static char *video_device(CommandLine *line, const DomainVideo *video, GError **
 {
     const char *name = video_name(line, video);
     if (!name) {
-        line_refuse(line, error, "video device '%s'", domain_name(video_model, video->model));
+        line_refuse_unless(line, device_table_has(PROPERTY_VIDEO, (int)video->model, ENGINE_QEMU),
+                           error, "video device '%s'", domain_name(video_model, video->model));
         return NULL;
     }
     if (!*name) {
@@ -356,7 +359,9 @@ static char *watchdog_device(CommandLine *line, const DomainWatchdog *watchdog, 
     g_autofree char *address = line_address(line, &watchdog->device);
     const char *name = device_table_word(PROPERTY_WATCHDOG, (int)watchdog->model, line->engine);
     if (!name) {
-        line_refuse(line, error, "watchdog '%s'", domain_name(watchdog_model, watchdog->model));
+        line_refuse_unless(line,
+                           device_table_has(PROPERTY_WATCHDOG, (int)watchdog->model, ENGINE_QEMU),
+                           error, "watchdog '%s'", domain_name(watchdog_model, watchdog->model));
         return NULL;
     }
     return watchdog->model == WATCHDOG_ITCO
@@ -382,8 +387,9 @@ static char *balloon_device(CommandLine *line, const DomainMemballoon *balloon, 
         return NULL;
     }
     if (!word) {
-        line_refuse(line, error, "<memballoon model='%s'>",
-                    domain_name(balloon_model, balloon->model) ?: "none");
+        line_refuse_unless(
+            line, device_table_has(PROPERTY_BALLOON, (int)balloon->model, ENGINE_QEMU), error,
+            "<memballoon model='%s'>", domain_name(balloon_model, balloon->model) ?: "none");
         return NULL;
     }
     g_autofree char *address = line_address(line, &balloon->device);
@@ -401,7 +407,8 @@ static char *rng_device(CommandLine *line, const DomainRng *rng, GError **error)
     DomainVirtioModel model = rng->model ? rng->model : VIRTIO_MODEL_VIRTIO;
     const char *word = device_table_word(PROPERTY_RNG_MODEL, (int)model, line->engine);
     if (!word) {
-        line_refuse(line, error, "<rng model='%s'>", domain_name(virtio_model, model));
+        line_refuse_unless(line, device_table_has(PROPERTY_RNG_MODEL, (int)model, ENGINE_QEMU),
+                           error, "<rng model='%s'>", domain_name(virtio_model, model));
         return NULL;
     }
     g_autofree char *address = line_address(line, &rng->device);
@@ -427,7 +434,8 @@ static char *panic_device(CommandLine *line, const DomainPanic *panic, GError **
         return g_strdup_printf("pvpanic-pci,id=%s%s", panic->device.alias, address);
     }
     if (panic->model > PANIC_ISA) {
-        line_refuse(line, error, "<panic model='%s'>", domain_name(panic_model, panic->model));
+        line_refuse_unless(line, panic->model == PANIC_HYPERV || panic->model == PANIC_PVPANIC,
+                           error, "<panic model='%s'>", domain_name(panic_model, panic->model));
         return NULL;
     }
     return panic->device.address.iobase.set ? g_strdup_printf("pvpanic,ioport=%" G_GUINT64_FORMAT,
@@ -442,7 +450,8 @@ static char *iommu_device(CommandLine *line, const DomainIommu *iommu, GError **
         return g_strdup_printf("virtio-iommu,id=%s%s", iommu->device.alias, address);
     }
     if (line->engine == ENGINE_LODGE || iommu->model != IOMMU_INTEL) {
-        line_refuse(line, error, "<iommu model='%s'>", domain_name(iommu_model, iommu->model));
+        line_refuse_unless(line, iommu->model == IOMMU_VIRTIO || iommu->model == IOMMU_INTEL, error,
+                           "<iommu model='%s'>", domain_name(iommu_model, iommu->model));
         return NULL;
     }
     GString *text = g_string_new("intel-iommu");
@@ -489,7 +498,8 @@ static char *simple_device(CommandLine *line, DomainDevice *device, GError **err
     default:
         break;
     }
-    line_refuse(line, error, "device <%s>", domain_device_kind_name(device->kind));
+    bool qemu_has = device->kind == DEVICE_REDIRFILTER || device->kind == DEVICE_HUB;
+    line_refuse_unless(line, qemu_has, error, "device <%s>", domain_device_kind_name(device->kind));
     return NULL;
 }
 
@@ -498,11 +508,11 @@ static bool vnc_options(const CommandLine *line, const DomainGraphics *graphics,
                         GError **error)
 {
     if (graphics->listens.count > 1) {
-        return line_refuse(line, error, "<graphics> with several <listen>");
+        return line_refuse_unless(line, false, error, "<graphics> with several <listen>");
     }
     const DomainGraphicsListen *listen = graphics->listens.count ? graphics->listens.item[0] : NULL;
     if (listen && listen->type == LISTEN_NETWORK && !listen->address) {
-        return line_refuse(line, error, "<listen type='network'>");
+        return line_refuse_unless(line, false, error, "<listen type='network'>");
     }
     GString *text = g_string_new(graphics->passwd ? ",password=on" : NULL);
     if (graphics->websocket > 0) {
@@ -529,8 +539,9 @@ static bool add_graphics(CommandLine *line, DomainDevice *device, GError **error
     DomainGraphics *graphics = (DomainGraphics *)device;
     g_autofree char *options = NULL;
     if (!device_table_word(PROPERTY_GRAPHICS, (int)graphics->type, line->engine)) {
-        return line_refuse(line, error, "graphics of type '%s'",
-                           domain_name(graphics_type, graphics->type));
+        return line_refuse_unless(
+            line, device_table_has(PROPERTY_GRAPHICS, (int)graphics->type, ENGINE_QEMU), error,
+            "graphics of type '%s'", domain_name(graphics_type, graphics->type));
     }
     if (!vnc_options(line, graphics, &options, error)) {
         return false;
@@ -564,8 +575,10 @@ static bool add_rng_backend(CommandLine *line, DomainRng *rng, GError **error)
 {
     const char *word = device_table_word(PROPERTY_RNG_BACKEND, (int)rng->backend, line->engine);
     if (!word) {
-        return line_refuse(line, error, "random numbers of the back end '%s'",
-                           domain_name(rng_backend, rng->backend) ?: "none");
+        return line_refuse_unless(
+            line, device_table_has(PROPERTY_RNG_BACKEND, (int)rng->backend, ENGINE_QEMU), error,
+            "random numbers of the back end '%s'",
+            domain_name(rng_backend, rng->backend) ?: "none");
     }
     if (rng->backend == RNG_EGD &&
         !line_add_chardev(line, &rng->source, rng->device.alias, "random numbers", error)) {

@@ -31,9 +31,10 @@ static char *network_uri(const CommandLine *line, const DomainDisk *disk, GError
                    source->protocol == NET_PROTOCOL_FTPS;
     const DomainSourceHost *host = source->hosts.count ? source->hosts.item[0] : NULL;
     if (!(is_nbd || (is_curl && line->engine == ENGINE_QEMU)) || source->hosts.count != 1) {
-        line_refuse(line, error, "disk '%s' by the protocol '%s'%s", disk->target_dev,
-                    domain_name(net_protocol, source->protocol) ?: "none",
-                    source->hosts.count == 1 ? "" : " without just one <host>");
+        line_refuse_unless(line, (is_nbd || is_curl) && source->hosts.count == 1, error,
+                           "disk '%s' by the protocol '%s'%s", disk->target_dev,
+                           domain_name(net_protocol, source->protocol) ?: "none",
+                           source->hosts.count == 1 ? "" : " without just one <host>");
         return NULL;
     }
     const char *name = source->name ?: "";
@@ -167,8 +168,9 @@ static char *virtio_disk(CommandLine *line, const DomainDisk *disk, GError **err
     DomainVirtioModel model = disk->model ? disk->model : VIRTIO_MODEL_VIRTIO;
     const char *word = device_table_word(PROPERTY_DISK_MODEL, (int)model, line->engine);
     if (!word) {
-        line_refuse(line, error, "disk '%s' of model '%s'", disk->target_dev,
-                    domain_name(virtio_model, model));
+        line_refuse_unless(line, device_table_has(PROPERTY_DISK_MODEL, (int)model, ENGINE_QEMU),
+                           error, "disk '%s' of model '%s'", disk->target_dev,
+                           domain_name(virtio_model, model));
         return NULL;
     }
     g_autofree char *name = line_virtio_name(line, "blk");
@@ -198,10 +200,16 @@ static char *disk_device(CommandLine *line, const DomainDisk *disk, GError **err
     bool has_type = device_table_word(PROPERTY_DISK_DEVICE, (int)disk->device_type, line->engine);
     bool has_bus = device_table_word(PROPERTY_DISK_BUS, (int)disk->bus, line->engine);
     bool is_cdrom = disk->device_type == DISK_DEVICE_CDROM;
+    bool is_virtio_cdrom = is_cdrom && disk->bus == DISK_BUS_VIRTIO;
+    bool others_have =
+        !is_virtio_cdrom &&
+        device_table_has(PROPERTY_DISK_DEVICE, (int)disk->device_type, ENGINE_QEMU) &&
+        device_table_has(PROPERTY_DISK_BUS, (int)disk->bus, ENGINE_QEMU);
     char *text = NULL;
-    if (!has_type || !has_bus || (is_cdrom && disk->bus == DISK_BUS_VIRTIO)) {
-        line_refuse(line, error, "%s '%s' on bus '%s'", domain_name(disk_device, disk->device_type),
-                    disk->target_dev, domain_name(disk_bus, disk->bus) ?: "none");
+    if (!has_type || !has_bus || is_virtio_cdrom) {
+        line_refuse_unless(line, others_have, error, "%s '%s' on bus '%s'",
+                           domain_name(disk_device, disk->device_type), disk->target_dev,
+                           domain_name(disk_bus, disk->bus) ?: "none");
         return NULL;
     }
     if (disk->bus == DISK_BUS_VIRTIO) {
@@ -305,8 +313,9 @@ bool line_add_disk(CommandLine *line, DomainDevice *device, GError **error)
         }
     } else if (disk->source.path) {
         if (disk->source.type != SOURCE_FILE && disk->source.type != SOURCE_BLOCK) {
-            return line_refuse(line, error, "disk '%s' of type '%s'", disk->target_dev,
-                               domain_name(source_type, disk->source.type));
+            return line_refuse_unless(line, false, error, "disk '%s' of type '%s'",
+                                      disk->target_dev,
+                                      domain_name(source_type, disk->source.type));
         }
         int fd = line->ops->open_disk(line->opaque, disk, error);
         if (fd < 0) {
@@ -317,8 +326,8 @@ bool line_add_disk(CommandLine *line, DomainDevice *device, GError **error)
             return false;
         }
     } else if (disk->source.type != SOURCE_FILE && disk->source.type != SOURCE_BLOCK) {
-        return line_refuse(line, error, "disk '%s' of type '%s'", disk->target_dev,
-                           domain_name(source_type, disk->source.type));
+        return line_refuse_unless(line, false, error, "disk '%s' of type '%s'", disk->target_dev,
+                                  domain_name(source_type, disk->source.type));
     } else if (line->engine == ENGINE_LODGE) {
         return line_refuse(line, error, "empty drive '%s'", disk->target_dev);
     }

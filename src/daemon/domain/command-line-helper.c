@@ -56,10 +56,12 @@ static bool add_emulator(CommandLine *line, DomainTpm *tpm, const char *id, GErr
 {
     bool is_external = tpm->backend == TPM_EXTERNAL;
     if (tpm->encryption_secret) {
-        return line_refuse(line, error, "<encryption> of a TPM's state (secrets are missing)");
+        return line_refuse_unless(line, false, error,
+                                  "<encryption> of a TPM's state (secrets are missing)");
     }
     if (is_external && (tpm->source.type != CHARDEV_UNIX || !tpm->source.path)) {
-        return line_refuse(line, error, "TPM with the back end 'external' but by a socket's path");
+        return line_refuse_unless(line, false, error,
+                                  "TPM with the back end 'external' but by a socket's path");
     }
     int fd = is_external ? line->ops->connect_unix(line->opaque, tpm->source.path, error)
                          : line->ops->start_helper(line->opaque, &tpm->device, error);
@@ -76,7 +78,9 @@ bool line_add_tpm(CommandLine *line, DomainDevice *device, GError **error)
     DomainTpm *tpm = (DomainTpm *)device;
     const char *model = device_table_word(PROPERTY_TPM, (int)tpm->model, line->engine);
     if (!model) {
-        return line_refuse(line, error, "TPM model '%s'", domain_name(tpm_model, tpm->model));
+        return line_refuse_unless(line,
+                                  device_table_has(PROPERTY_TPM, (int)tpm->model, ENGINE_QEMU),
+                                  error, "TPM model '%s'", domain_name(tpm_model, tpm->model));
     }
     g_autofree char *id = g_strdup_printf("tpm-%s", device->alias);
     if (tpm->backend == TPM_PASSTHROUGH ? !add_passthrough(line, tpm, id, error)
@@ -93,11 +97,13 @@ bool line_add_virtiofs(CommandLine *line, DomainDevice *device, GError **error)
 {
     DomainFilesystem *fs = (DomainFilesystem *)device;
     if (line->engine == ENGINE_LODGE) {
-        return line_refuse(line, error, "device <filesystem> with <driver type='virtiofs'>");
+        return line_refuse_unless(line, fs->model <= FS_MODEL_VIRTIO, error,
+                                  "device <filesystem> with <driver type='virtiofs'>");
     }
     if (fs->model > FS_MODEL_VIRTIO) {
-        return line_refuse(line, error, "<filesystem model='%s'> with <driver type='virtiofs'>",
-                           domain_name(fs_model, fs->model));
+        return line_refuse_unless(line, false, error,
+                                  "<filesystem model='%s'> with <driver type='virtiofs'>",
+                                  domain_name(fs_model, fs->model));
     }
     g_autofree char *address = line_address(line, device);
     g_autofree char *options = line_virtio_options(&fs->virtio);

@@ -79,20 +79,24 @@ static bool check_hostdev(const CommandLine *line, const DomainHostdev *hostdev,
 {
     const char *type = domain_name(hostdev_type, hostdev->type) ?: "none";
     if (hostdev->mode == HOSTDEV_CAPABILITIES) {
-        return line_refuse(line, error, "<hostdev mode='capabilities'>");
+        return line_refuse_unless(line, false, error, "<hostdev mode='capabilities'>");
     }
     if (hostdev->type == HOSTDEV_MDEV &&
         !device_table_word(PROPERTY_MDEV, (int)hostdev->mdev_model, line->engine)) {
-        return line_refuse(line, error, "<hostdev type='mdev' model='%s'>",
-                           domain_name(mdev_model, hostdev->mdev_model) ?: "none");
+        return line_refuse_unless(
+            line, device_table_has(PROPERTY_MDEV, (int)hostdev->mdev_model, ENGINE_QEMU), error,
+            "<hostdev type='mdev' model='%s'>",
+            domain_name(mdev_model, hostdev->mdev_model) ?: "none");
     }
     if (hostdev->type != HOSTDEV_MDEV &&
         !device_table_word(PROPERTY_HOSTDEV_TYPE, (int)hostdev->type, line->engine)) {
-        return line_refuse(line, error, "<hostdev type='%s'>", type);
+        return line_refuse_unless(
+            line, device_table_has(PROPERTY_HOSTDEV_TYPE, (int)hostdev->type, ENGINE_QEMU), error,
+            "<hostdev type='%s'>", type);
     }
     if (hostdev->driver && hostdev->driver != PCI_DRIVER_VFIO) {
-        return line_refuse(line, error, "<hostdev> with the driver '%s'",
-                           domain_name(pci_driver, hostdev->driver));
+        return line_refuse_unless(line, false, error, "<hostdev> with the driver '%s'",
+                                  domain_name(pci_driver, hostdev->driver));
     }
     return true;
 }
@@ -116,7 +120,8 @@ bool line_add_vsock(CommandLine *line, DomainDevice *device, GError **error)
     DomainVirtioModel model = vsock->model ? vsock->model : VIRTIO_MODEL_VIRTIO;
     const char *word = device_table_word(PROPERTY_VSOCK, (int)model, line->engine);
     if (!word) {
-        return line_refuse(line, error, "device <vsock>");
+        return line_refuse_unless(line, device_table_has(PROPERTY_VSOCK, (int)model, ENGINE_QEMU),
+                                  error, "device <vsock>");
     }
     int fd = line->ops->open_vsock(line->opaque, vsock, error);
     if (fd < 0) {
@@ -150,9 +155,10 @@ bool line_add_shmem(CommandLine *line, DomainDevice *device, GError **error)
 {
     const DomainShmem *shmem = (const DomainShmem *)device;
     bool is_plain = shmem->model == SHMEM_IVSHMEM_PLAIN;
-    if (line->engine == ENGINE_LODGE || (!is_plain && shmem->model != SHMEM_IVSHMEM_DOORBELL)) {
-        return line_refuse(line, error, "<shmem> of the model '%s'",
-                           domain_name(shmem_model, shmem->model) ?: "none");
+    bool is_known = is_plain || shmem->model == SHMEM_IVSHMEM_DOORBELL;
+    if (line->engine == ENGINE_LODGE || !is_known) {
+        return line_refuse_unless(line, is_known, error, "<shmem> of the model '%s'",
+                                  domain_name(shmem_model, shmem->model) ?: "none");
     }
     g_autofree char *address = line_address(line, device);
     GString *text = g_string_new(NULL);
@@ -250,8 +256,10 @@ bool line_add_host_input(CommandLine *line, DomainDevice *device, GError **error
     const DomainInput *input = (const DomainInput *)device;
     bool is_evdev = input->type == INPUT_EVDEV;
     const char *path = is_evdev ? input->source_dev : input->source_evdev;
-    if (line->engine == ENGINE_LODGE || !path || (!is_evdev && input->bus != INPUT_BUS_VIRTIO)) {
-        return line_refuse(line, error, "input device '%s'", domain_name(input_type, input->type));
+    bool is_known = path && (is_evdev || input->bus == INPUT_BUS_VIRTIO);
+    if (line->engine == ENGINE_LODGE || !is_known) {
+        return line_refuse_unless(line, is_known, error, "input device '%s'",
+                                  domain_name(input_type, input->type));
     }
     g_autofree char *node = input_node(line, path, error);
     if (!node) {

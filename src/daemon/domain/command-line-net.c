@@ -65,8 +65,8 @@ static bool append_vhost(CommandLine *line, GString *text, const DomainInterface
 static bool append_tap(CommandLine *line, GString *text, DomainInterface *interface, GError **error)
 {
     if (interface->queues > 1) {
-        return line_refuse(line, error, "<driver queues='%u'> of interface '%s'", interface->queues,
-                           interface->device.alias);
+        return line_refuse_unless(line, false, error, "<driver queues='%u'> of interface '%s'",
+                                  interface->queues, interface->device.alias);
     }
     int fd = line->ops->open_tap(line->opaque, interface, error);
     if (fd < 0) {
@@ -109,8 +109,9 @@ static char *netdev_backend(CommandLine *line, DomainInterface *interface, GErro
         return NULL;
     }
     if (!kind) {
-        line_refuse(line, error, "interface of type '%s'",
-                    domain_name(interface_type, interface->type));
+        line_refuse_unless(
+            line, device_table_has(PROPERTY_INTERFACE, (int)interface->type, ENGINE_QEMU), error,
+            "interface of type '%s'", domain_name(interface_type, interface->type));
         return NULL;
     }
     if (strcmp(kind, "user") == 0) {
@@ -179,12 +180,9 @@ static char *net_device(CommandLine *line, const DomainInterface *interface, GEr
     bool is_virtio = g_str_has_prefix(model, "virtio");
     g_autofree char *address = line_address(line, &interface->device);
     const uint8_t *mac = interface->mac.byte;
-    if (!is_virtio && line->engine == ENGINE_LODGE) {
-        line_refuse(line, error, "network card '%s'", model);
-        return NULL;
-    }
-    if (!is_virtio && !g_strv_contains(cards, model)) {
-        line_refuse(line, error, "network card '%s'", model);
+    bool is_card = g_strv_contains(cards, model);
+    if (!is_virtio && (line->engine == ENGINE_LODGE || !is_card)) {
+        line_refuse_unless(line, is_card, error, "network card '%s'", model);
         return NULL;
     }
     g_autofree char *name = is_virtio ? line_virtio_name(line, "net") : g_strdup(model);

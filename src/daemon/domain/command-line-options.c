@@ -216,16 +216,17 @@ bool line_check_device_options(const CommandLine *line, const DomainDevice *devi
     const OptionRow *row =
         find_refused(line, rows, G_N_ELEMENTS(rows), OF_DEVICE, device->kind, device)
             ?: find_refused(line, common_rows, G_N_ELEMENTS(common_rows), OF_DEVICE, 0, device);
-    return !row || line_refuse(line, error, "%s of %s '%s'", row->what,
-                               domain_device_kind_name(device->kind), device->alias ?: "");
+    return !row ||
+           line_refuse_unless(line, row->reach == QEMU_HAS, error, "%s of %s '%s'", row->what,
+                              domain_device_kind_name(device->kind), device->alias ?: "");
 }
 
 static bool check_nvram(const CommandLine *line, GError **error)
 {
     const DomainSource *source = line->def->os.nvram_source;
     if (source && source->type != SOURCE_FILE) {
-        return line_refuse(line, error, "<nvram type='%s'> (use type='file')",
-                           domain_name(source_type, source->type));
+        return line_refuse_unless(line, false, error, "<nvram type='%s'> (use type='file')",
+                                  domain_name(source_type, source->type));
     }
     const char *what = !source                 ? NULL
                        : source->fd_group      ? "fdgroup"
@@ -234,7 +235,8 @@ static bool check_nvram(const CommandLine *line, GError **error)
                        : source->reservations  ? "<reservations>"
                        : source->auth_username ? "<auth>"
                                                : NULL;
-    return !what || line_refuse(line, error, "<nvram type='file'><source> with %s", what);
+    return !what ||
+           line_refuse_unless(line, false, error, "<nvram type='file'><source> with %s", what);
 }
 
 static bool check_special(const CommandLine *line, GError **error)
@@ -249,19 +251,21 @@ static bool check_special(const CommandLine *line, GError **error)
         return false;
     }
     if (def->resource_partition && strcmp(def->resource_partition, "/machine") != 0) {
-        return line_refuse(line, error, "<resource><partition> '%s'", def->resource_partition);
+        return line_refuse_unless(line, false, error, "<resource><partition> '%s'",
+                                  def->resource_partition);
     }
     for (unsigned i = 0; i < def->seclabels.count; i++) {
         const DomainSeclabel *label = def->seclabels.item[i];
         if (label->type == SECLABEL_STATIC) {
-            return line_refuse(line, error, "<seclabel type='static' model='%s'>",
-                               label->model ?: "none");
+            return line_refuse_unless(line, false, error, "<seclabel type='static' model='%s'>",
+                                      label->model ?: "none");
         }
     }
     const XmlList *pages = &def->memory_backing.pages;
     const DomainHugepage *first = pages->count ? pages->item[0] : NULL;
     if (pages->count > 1 || (first && first->nodeset)) {
-        return line_refuse(line, error, "<hugepages> of several sizes, or with a nodeset");
+        return line_refuse_unless(line, false, error,
+                                  "<hugepages> of several sizes, or with a nodeset");
     }
     for (unsigned i = 0; line->engine == ENGINE_LODGE && i < def->clock.timers.count; i++) {
         const DomainTimer *timer = def->clock.timers.item[i];
@@ -287,7 +291,7 @@ bool line_check_options(const CommandLine *line, GError **error)
         const OptionRow *row =
             find_refused(line, rows, G_N_ELEMENTS(rows), owners[i].kind, 0, owners[i].owner);
         if (row) {
-            return line_refuse(line, error, "%s", row->what);
+            return line_refuse_unless(line, row->reach == QEMU_HAS, error, "%s", row->what);
         }
     }
     return check_special(line, error);

@@ -8,8 +8,11 @@
 /* @value: (transfer full, nullable) */
 void line_add(CommandLine *line, const char *option, char *value);
 
-/* "lodge-vmm has no WHAT; <emulator>... has". Returns: false. */
+/* Refuses what QEMU has: "lodge-vmm has no WHAT; <emulator>... has". Returns: false. */
 bool line_refuse(const CommandLine *line, GError **error, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
+/* The same; QEMU is named as the way out where it is one (@qemu_has). */
+bool line_refuse_unless(const CommandLine *line, bool qemu_has, GError **error, const char *fmt,
+                        ...) G_GNUC_PRINTF(4, 5);
 
 /* Passes @fd (transfer full); returns its set, for /dev/fdset/SET. */
 unsigned line_add_fd(CommandLine *line, int fd);

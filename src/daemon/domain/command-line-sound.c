@@ -29,7 +29,8 @@ static char *sound_device(CommandLine *line, const DomainSound *sound, GError **
                                                          : line_address(line, &sound->device);
     const char *name = device_table_word(PROPERTY_SOUND, (int)sound->model, line->engine);
     if (!name) {
-        line_refuse(line, error, "sound device '%s'", domain_name(sound_model, sound->model));
+        line_refuse_unless(line, device_table_has(PROPERTY_SOUND, (int)sound->model, ENGINE_QEMU),
+                           error, "sound device '%s'", domain_name(sound_model, sound->model));
         return NULL;
     }
     GString *text = g_string_new(name);
@@ -135,8 +136,9 @@ bool line_add_audio(CommandLine *line, DomainDevice *device, GError **error)
     const DomainAudio *audio = (const DomainAudio *)device;
     const char *driver = device_table_word(PROPERTY_AUDIO, (int)audio->type, line->engine);
     if (!driver) {
-        return line_refuse(line, error, "audio back end '%s'",
-                           domain_name(audio_type, audio->type));
+        return line_refuse_unless(
+            line, device_table_has(PROPERTY_AUDIO, (int)audio->type, ENGINE_QEMU), error,
+            "audio back end '%s'", domain_name(audio_type, audio->type));
     }
     GString *text = g_string_new(driver);
     g_string_append_printf(text, ",id=audio%" G_GUINT64_FORMAT,

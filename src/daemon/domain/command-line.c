@@ -22,21 +22,43 @@ void line_add(CommandLine *line, const char *option, char *value)
     }
 }
 
+static void refuse(const CommandLine *line, bool qemu_has, GError **error, const char *what)
+{
+    if (line->engine == ENGINE_LODGE && qemu_has) {
+        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                         "unsupported configuration: lodge-vmm has no %s; "
+                         "<emulator>/usr/bin/qemu-system-x86_64</emulator> has",
+                         what);
+    } else if (line->engine == ENGINE_LODGE) {
+        daemon_error_set(
+            error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+            "unsupported configuration: lodge-vmm has no %s, and with this daemon QEMU "
+            "has none either; leave it out",
+            what);
+    } else {
+        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                         "unsupported configuration: %s is not supported by this daemon", what);
+    }
+}
+
 bool line_refuse(const CommandLine *line, GError **error, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
     g_autofree char *what = g_strdup_vprintf(fmt, args);
     va_end(args);
-    if (line->engine == ENGINE_LODGE) {
-        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
-                         "unsupported configuration: lodge-vmm has no %s; "
-                         "<emulator>/usr/bin/qemu-system-x86_64</emulator> has",
-                         what);
-    } else {
-        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
-                         "unsupported configuration: %s is not supported by this daemon", what);
-    }
+    refuse(line, true, error, what);
+    return false;
+}
+
+bool line_refuse_unless(const CommandLine *line, bool qemu_has, GError **error, const char *fmt,
+                        ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    g_autofree char *what = g_strdup_vprintf(fmt, args);
+    va_end(args);
+    refuse(line, qemu_has, error, what);
     return false;
 }
 

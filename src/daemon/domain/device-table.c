@@ -176,6 +176,11 @@ const DeviceValue device_values[] = {
 
 const unsigned device_n_values = G_N_ELEMENTS(device_values);
 
+bool device_table_has(DeviceProperty property, int value, GuestEngine engine)
+{
+    return device_table_word(property, value, engine) != NULL;
+}
+
 const char *device_table_word(DeviceProperty property, int value, GuestEngine engine)
 {
     for (unsigned i = 0; i < device_n_values; i++) {

@@ -65,5 +65,6 @@ extern const unsigned device_n_values;
 
 /* The word for the command line; NULL: @engine has no such thing. */
 const char *device_table_word(DeviceProperty property, int value, GuestEngine engine);
+bool device_table_has(DeviceProperty property, int value, GuestEngine engine);
 
 #endif
