@@ -188,6 +188,15 @@ enum {
 int block_pread(BlockNode *node, uint64_t offset, void *buf, size_t length) LODGE_MUST_CHECK;
 int block_pwrite(BlockNode *node, uint64_t offset, const void *buf, size_t length,
                  unsigned flags) LODGE_MUST_CHECK;
+/* What a write is to tell, on its thread, once it is settled where in the file its bytes go: writes
+ * that begin then get their places behind it, also where they overtake it. */
+typedef struct BlockSettled {
+    void (*tell)(void *opaque);
+    void *opaque;
+} BlockSettled;
+/* As block_pwrite(); tells @settled once, or not at all: formats need not know. */
+int block_pwrite_settled(BlockNode *node, uint64_t offset, const void *buf, size_t length,
+                         const BlockSettled *settled) LODGE_MUST_CHECK;
 /* Vectors: @length bytes of them, from byte @skip on. They stay as they are. */
 typedef struct BlockVec {
     const struct iovec *iov;

@@ -58,6 +58,10 @@ struct BlockDriver {
     /* NULL: read-only format. FUA is done by io.c through flush. */
     int (*write)(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
                  uint64_t skip);
+    /* As write; tells @settled once no later part of the request needs a place in the file. NULL:
+     * write does, and nothing is told. */
+    int (*write_settled)(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                         uint64_t skip, const BlockSettled *settled);
     /* Between true and false, requests go at once that it would hold back. Nests. NULL: it never
      * holds any back. */
     void (*hurry)(BlockNode *node, bool on);

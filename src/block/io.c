@@ -241,24 +241,28 @@ static int make_zero(BlockNode *node, uint64_t offset, uint64_t length, unsigned
     return rc;
 }
 
+/* @settled: NULL: nobody asks. */
 static int write_data(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
-                      uint64_t skip)
+                      uint64_t skip, const BlockSettled *settled)
 {
     if (node->detect_zeroes != BLOCK_DETECT_ZEROES_OFF && block_vec_is_zero(vec, skip, length)) {
         bool may_unmap = node->detect_zeroes == BLOCK_DETECT_ZEROES_UNMAP;
         return make_zero(node, offset, length, may_unmap ? BLOCK_IO_MAY_UNMAP : 0);
     }
+    if (settled && node->driver->write_settled) {
+        return node->driver->write_settled(node, offset, length, vec, skip, settled);
+    }
     return node->driver->write(node, offset, length, vec, skip);
 }
 
-int block_pwritev(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
-                  uint64_t skip, unsigned flags)
+static int write_vec(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                     uint64_t skip, unsigned flags, const BlockSettled *settled)
 {
     RangeHold hold;
     enter_write(node, &hold, offset, length, flags);
     int rc = check_write(node, offset, length);
     if (rc == 0 && length) {
-        rc = write_data(node, offset, length, vec, skip);
+        rc = write_data(node, offset, length, vec, skip, settled);
         block_node_record(node, offset, length);
         block_node_note_write(node, offset + length);
     }
@@ -266,11 +270,25 @@ int block_pwritev(BlockNode *node, uint64_t offset, uint64_t length, const Block
     return finish_write(node, rc, flags);
 }
 
+int block_pwritev(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                  uint64_t skip, unsigned flags)
+{
+    return write_vec(node, offset, length, vec, skip, flags, NULL);
+}
+
 int block_pwrite(BlockNode *node, uint64_t offset, const void *buf, size_t length, unsigned flags)
 {
     struct iovec iov = { (void *)buf, length };
     BlockVec vec = { &iov, 1 };
     return block_pwritev(node, offset, length, &vec, 0, flags);
+}
+
+int block_pwrite_settled(BlockNode *node, uint64_t offset, const void *buf, size_t length,
+                         const BlockSettled *settled)
+{
+    struct iovec iov = { (void *)buf, length };
+    BlockVec vec = { &iov, 1 };
+    return write_vec(node, offset, length, &vec, 0, 0, settled);
 }
 
 int block_write_zeroes(BlockNode *node, uint64_t offset, uint64_t length, unsigned flags)

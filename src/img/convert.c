@@ -210,10 +210,9 @@ static bool examine_target(Conversion *c, GError **error)
     copy->has_backing = info.backing_filename != NULL;
     copy->is_compressed = img_args_flag(c->args, "c") || info.is_compressed;
     copy->cluster = copy->is_compressed ? info.cluster_size : 0;
-    /* A file takes one buffered write at a time: who waits for that in line burns no time, and the
+    /* A file takes one buffered write at a time: more than one behind it would burn time, and the
      * image has its data in order. Compressing and encrypting is part of the write and wants all
-     * processors.
-     */
+     * processors. */
     copy->is_ordered = !img_args_flag(c->args, "W") && !copy->is_compressed &&
                        !(c->target_flags & BLOCK_OPEN_DIRECT) && !info.is_encrypted &&
                        is_in_file(c->target);

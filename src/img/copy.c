@@ -20,6 +20,11 @@
 #define PIECE_BYTES (2 * MIB)
 #define PACKED_PIECE_BYTES (128 * KIB) /* each thread keeps one in memory; larger is not faster */
 #define ZERO_PIECE_BYTES GIB
+/* Ordered writes on their way: one that is ready when the one before ends, as a file takes one at a
+ * time. */
+#define ORDERED_WRITES 2
+/* After so many writes in a row that had no other ready behind them, one more thread reads. */
+#define GAPS_MOST 8
 
 typedef enum PieceKind { PIECE_DATA, PIECE_ZERO, PIECE_BACKING } PieceKind;
 
@@ -31,8 +36,12 @@ typedef struct Run {
     PieceKind known;
     const ImgSource *known_source;              /* NULL: behind all sources */
     pthread_cond_t turns[IMG_COPY_THREADS_MAX]; /* by piece: it may write, or something failed */
-    uint64_t taken, written; /* pieces handed out; ordered writes: all before are done */
-    uint64_t done;           /* bytes finished */
+    pthread_cond_t starved;                     /* too little is read ahead, or no piece is left */
+    uint64_t taken, written;                    /* pieces handed out; done */
+    unsigned ready;                             /* pieces read and not yet written */
+    unsigned gaps;                              /* writes in a row that left no other piece ready */
+    uint64_t settled; /* ordered writes: pieces before this have their places in the target */
+    uint64_t done;    /* bytes finished */
     int64_t started_ns;
     uint64_t throttled; /* bytes read or written so far */
     GError *error;      /* the first */
@@ -56,6 +65,7 @@ static void wake_all(Run *run)
     for (unsigned i = 0; i < run->copy->threads; i++) {
         pthread_cond_broadcast(&run->turns[i]);
     }
+    pthread_cond_broadcast(&run->starved);
 }
 
 /* From where a layer's number is counted: the target of a commit is a layer of its source. */
@@ -141,15 +151,59 @@ static int widen(Run *run, Piece *piece)
     return 0;
 }
 
+/* Waits while others have read enough ahead: where writing takes longer than reading, more threads
+ * would only take the processors from it. Lock held. False: no piece is left, or something failed.
+ */
+static bool wait_until_starved(Run *run)
+{
+    const ImgCopy *copy = run->copy;
+    while (!run->error && run->next < copy->size && copy->is_ordered &&
+           run->ready >= ORDERED_WRITES) {
+        pthread_cond_wait(&run->starved, &run->lock);
+    }
+    return !run->error && run->next < copy->size;
+}
+
+static void note_done(Run *run, uint64_t bytes)
+{
+    run->done += bytes;
+    if (run->copy->progress) {
+        img_progress_set(run->copy->progress, run->done);
+    }
+}
+
+/* Whether the target has what is at run->next. */
+static bool is_there(const Run *run)
+{
+    const ImgCopy *copy = run->copy;
+    return !copy->is_compressed &&
+           (run->known == PIECE_BACKING || (run->known == PIECE_ZERO && copy->is_zeroed));
+}
+
+/* Looks up what is at run->next, and passes by what is there. Lock held. */
+static int find_work(Run *run)
+{
+    int result = 0;
+    while (result == 0 && run->next < run->copy->size) {
+        result = run->next >= run->known_end ? look(run) : 0;
+        if (result < 0 || !is_there(run)) {
+            break;
+        }
+        note_done(run, run->known_end - run->next);
+        run->next = run->known_end;
+    }
+    return result;
+}
+
 /* The next piece; false: there is none, or something failed. */
 static bool take_piece(Run *run, Piece *piece)
 {
     const ImgCopy *copy = run->copy;
     LOCK_GUARD(&run->lock);
-    if (run->error || run->next >= copy->size) {
+    if (!wait_until_starved(run)) {
         return false;
     }
-    int result = run->next >= run->known_end ? look(run) : 0;
+    int result = find_work(run);
     if (result < 0) {
         if (!run->error) {
             BlockNode *node = source_node(copy, run->next);
@@ -160,6 +214,10 @@ static bool take_piece(Run *run, Piece *piece)
                                   block_node_filename(node), run->next, place);
         }
         wake_all(run);
+        return false;
+    }
+    if (run->next >= copy->size) {
+        pthread_cond_broadcast(&run->starved);
         return false;
     }
     uint64_t data_bytes = copy->is_compressed ? PACKED_PIECE_BYTES : PIECE_BYTES;
@@ -179,6 +237,9 @@ static bool take_piece(Run *run, Piece *piece)
     run->next += piece->length;
     if (run->next > run->known_end) {
         run->known_end = run->next;
+    }
+    if (run->next >= copy->size) {
+        pthread_cond_broadcast(&run->starved);
     }
     return true;
 }
@@ -243,14 +304,17 @@ static uint64_t run_length(const ImgCopy *copy, const uint8_t *buf, uint64_t off
     return at;
 }
 
-static int write_plain(const ImgCopy *copy, uint64_t offset, const uint8_t *buf, uint64_t length)
+/* @settled: told by the last part at most. */
+static int write_plain(const ImgCopy *copy, uint64_t offset, const uint8_t *buf, uint64_t length,
+                       const BlockSettled *settled)
 {
     int result = 0;
     while (length > 0 && result == 0) {
         bool is_zero = false;
         uint64_t part = copy->sparse ? run_length(copy, buf, offset, length, &is_zero) : length;
+        const BlockSettled *asks = part == length ? settled : NULL;
         result = is_zero ? write_zeroes(copy, offset, part)
-                         : block_pwrite(copy->target, offset, buf, part, 0);
+                         : block_pwrite_settled(copy->target, offset, buf, part, asks);
         offset += part;
         buf += part;
         length -= part;
@@ -308,30 +372,46 @@ static void throttle(Run *run, uint64_t bytes)
     }
 }
 
-/* Waits until all pieces before are written. False: something failed. */
+/* Waits until all pieces before have their places. False: something failed. */
 static bool wait_turn(Run *run, const Piece *piece)
 {
     LOCK_GUARD(&run->lock);
-    while (run->copy->is_ordered && run->written < piece->number && !run->error) {
+    run->ready++;
+    while (run->copy->is_ordered && !run->error &&
+           (run->settled < piece->number || piece->number - run->written >= ORDERED_WRITES)) {
         pthread_cond_wait(turn_of(run, piece->number), &run->lock);
     }
     return !run->error;
+}
+
+/* The next piece's turn, perhaps. */
+static void pass_turn(void *opaque)
+{
+    Run *run = opaque;
+    LOCK_GUARD(&run->lock);
+    run->settled++;
+    pthread_cond_signal(turn_of(run, run->settled));
 }
 
 static void finish_piece(Run *run, const Piece *piece)
 {
     LOCK_GUARD(&run->lock);
     run->written++;
-    run->done += piece->length;
-    if (run->copy->progress) {
-        img_progress_set(run->copy->progress, run->done);
+    run->settled = max_u64(run->settled, piece->number + 1);
+    note_done(run, piece->length);
+    pthread_cond_signal(turn_of(run, run->settled));
+    run->ready--;
+    run->gaps = run->ready ? 0 : run->gaps + 1;
+    if (run->gaps >= GAPS_MOST) {
+        run->gaps = 0;
+        pthread_cond_signal(&run->starved);
     }
-    pthread_cond_signal(turn_of(run, piece->number + 1));
 }
 
 static bool copy_piece(Run *run, const Piece *piece, uint8_t *buf)
 {
     const ImgCopy *copy = run->copy;
+    const BlockSettled turn = { pass_turn, run };
     int result = 0;
     if (piece->kind == PIECE_DATA) {
         result = read_source(copy, piece->offset, piece->length, buf);
@@ -349,7 +429,7 @@ static bool copy_piece(Run *run, const Piece *piece, uint8_t *buf)
     }
     if (piece->kind == PIECE_DATA) {
         result = copy->is_compressed ? write_packed(copy, piece->offset, buf, piece->length)
-                                     : write_plain(copy, piece->offset, buf, piece->length);
+                                     : write_plain(copy, piece->offset, buf, piece->length, &turn);
     } else if (piece->kind == PIECE_ZERO) {
         result = write_zeroes(copy, piece->offset, piece->length);
     }
@@ -384,6 +464,7 @@ bool img_copy(const ImgCopy *copy, GError **error)
         pthread_cond_init(&run.turns[i], NULL);
     }
     g_autofree pthread_t *threads = g_new(pthread_t, copy->threads);
+    pthread_cond_init(&run.starved, NULL);
     unsigned started = 0;
     while (started + 1 < copy->threads &&
            pthread_create(&threads[started], NULL, work, &run) == 0) {
@@ -396,6 +477,7 @@ bool img_copy(const ImgCopy *copy, GError **error)
     for (unsigned i = 0; i < copy->threads; i++) {
         pthread_cond_destroy(&run.turns[i]);
     }
+    pthread_cond_destroy(&run.starved);
     pthread_mutex_destroy(&run.lock);
     if (run.error) {
         g_propagate_error(error, run.error);

@@ -2,6 +2,7 @@
 
 SPDX-License-Identifier: GPL-2.0-or-later
 """
+import hashlib
 import json
 import shutil
 import subprocess
@@ -50,6 +51,24 @@ def test_what_is_written_reads_the_same(ours, peer, disks, tmp_path, fmt, option
         for tool in (ours, peer):
             tool("compare", "-f", "raw", "-F", fmt, source, target)
     shutil.rmtree(tmp_path)  # those of all cases take 15 GiB
+
+
+@pytest.mark.parametrize("fmt, options", [("qcow2", "cluster_size=4k"), ("qcow2", "extended_l2=on"), ("vdi", "static=off")])
+def test_the_number_of_threads_does_not_change_the_file(ours, tmp_path, fmt, options):
+    source = tmp_path / "source.raw"
+    with open(source, "wb") as file:
+        for i in range(48):
+            file.seek(3 * i * MIB)
+            file.write(bytes([i + 1]) * (MIB + (i % 5) * 100 * 1024))
+    files = set()
+    for threads in (1, 2, 4, 8, 16):
+        target = tmp_path / "target"
+        ours("convert", "-f", "raw", "-O", fmt, "-o", options, "-m", threads, source, target)
+        content = bytearray(target.read_bytes())
+        if fmt == "vdi":
+            content[392:424] = bytes(32)  # its identities
+        files.add(hashlib.sha256(content).hexdigest())
+    assert len(files) == 1
 
 
 @pytest.mark.parametrize("fmt", ["raw", "qcow2", "vdi", "vmdk", "vpc", "vhdx"])

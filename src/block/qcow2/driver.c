@@ -258,6 +258,7 @@ const BlockDriver block_driver_qcow2 = {
     .close = close_image,
     .read = qcow2_read,
     .write = qcow2_write,
+    .write_settled = qcow2_write_settled,
     .place = qcow2_place,
     .leave = qcow2_leave,
     .write_zeroes = qcow2_write_zeroes,

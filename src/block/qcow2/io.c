@@ -399,12 +399,21 @@ static void end_step(Qcow2 *q, Step *step, int rc)
     g_free(step);
 }
 
+/* The first @done of the last @length bytes have their clusters. */
+static void tell_settled(const BlockSettled *settled, uint64_t done, uint64_t length)
+{
+    if (settled && done == length) {
+        settled->tell(settled->opaque);
+    }
+}
+
 /* Writes the first part of the range; *out_done: how many bytes. in_flight is held. */
 static int write_some(Qcow2 *q, uint64_t offset, uint64_t length, const BlockVec *vec,
-                      uint64_t skip, uint64_t *out_done)
+                      uint64_t skip, const BlockSettled *settled, uint64_t *out_done)
 {
     Qcow2Mapping mapping;
     Step *step = NULL;
+    uint64_t all = length;
     pthread_mutex_lock(&q->lock);
     wait_for_others(q, offset, &length);
     int rc = q->is_corrupt ? -EIO : qcow2_map(q, offset, length, &mapping);
@@ -412,6 +421,7 @@ static int write_some(Qcow2 *q, uint64_t offset, uint64_t length, const BlockVec
         rc = q->data == q->node->file ? qcow2_check_overlap(q, mapping.host, mapping.length) : 0;
         pthread_mutex_unlock(&q->lock);
         *out_done = mapping.length;
+        tell_settled(settled, mapping.length, all);
         return rc < 0 ? rc : qcow2_data_writev(q, mapping.host, mapping.length, vec, skip);
     }
     if (rc == 0) {
@@ -421,6 +431,7 @@ static int write_some(Qcow2 *q, uint64_t offset, uint64_t length, const BlockVec
     if (rc < 0) {
         return rc;
     }
+    tell_settled(settled, step->length, all);
     rc = write_step(q, step, vec, skip);
     *out_done = step->length;
     pthread_mutex_lock(&q->lock);
@@ -432,21 +443,27 @@ static int write_some(Qcow2 *q, uint64_t offset, uint64_t length, const BlockVec
     return rc;
 }
 
-int qcow2_write(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
-                uint64_t skip)
+int qcow2_write_settled(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                        uint64_t skip, const BlockSettled *settled)
 {
     Qcow2 *q = qcow2_of(node);
     int rc = 0;
     pthread_rwlock_rdlock(&q->in_flight);
     while (length > 0 && rc == 0) {
         uint64_t done = 0;
-        rc = write_some(q, offset, length, vec, skip, &done);
+        rc = write_some(q, offset, length, vec, skip, settled, &done);
         offset += done;
         skip += done;
         length -= done;
     }
     pthread_rwlock_unlock(&q->in_flight);
     return rc;
+}
+
+int qcow2_write(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                uint64_t skip)
+{
+    return qcow2_write_settled(node, offset, length, vec, skip, NULL);
 }
 
 /* Requests without a thread */

@@ -238,6 +238,8 @@ int qcow2_check_overlap(Qcow2 *q, uint64_t offset, uint64_t length);
 /* io.c: the driver's functions */
 int qcow2_read(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
                uint64_t skip);
+int qcow2_write_settled(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                        uint64_t skip, const BlockSettled *settled);
 int qcow2_write(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
                 uint64_t skip);
 bool qcow2_place(BlockNode *node, uint64_t offset, uint64_t length, bool is_write,

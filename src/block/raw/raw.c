@@ -88,6 +88,13 @@ static int write_raw(BlockNode *node, uint64_t offset, uint64_t length, const Bl
     return block_child_writev(node->file, raw_of(node)->offset + offset, length, vec, skip);
 }
 
+static int write_raw_settled(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
+                             uint64_t skip, const BlockSettled *settled)
+{
+    settled->tell(settled->opaque);
+    return write_raw(node, offset, length, vec, skip);
+}
+
 static bool place_raw(BlockNode *node, uint64_t offset, uint64_t length, bool is_write,
                       BlockPlace *place)
 {
@@ -204,6 +211,7 @@ const BlockDriver block_driver_raw = {
     .close = close_raw,
     .read = read_raw,
     .write = write_raw,
+    .write_settled = write_raw_settled,
     .place = place_raw,
     .write_zeroes = zero_raw,
     .discard = discard_raw,

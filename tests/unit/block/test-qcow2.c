@@ -377,11 +377,60 @@ static void threads_that_share_clusters_do_not_harm_each_other(void **state)
     }
 }
 
+/* Writes behind the one that tells. */
+typedef struct Follower {
+    Rig *rig;
+    uint64_t offset;
+    unsigned told;
+} Follower;
+
+static void follow(void *opaque)
+{
+    Follower *follower = opaque;
+    Rig *rig = follower->rig;
+    follower->told++;
+    memset(rig->model + follower->offset, 0x5a, 4096);
+    assert_int_equal(
+        block_pwrite(rig->node, follower->offset, rig->model + follower->offset, 4096, 0), 0);
+}
+
+static uint64_t place_of(Rig *rig, uint64_t offset)
+{
+    BlockStatus status;
+    assert_int_equal(block_status(rig->node, offset, 512, &status), 0);
+    assert_true(status.flags & BLOCK_STATUS_OFFSET);
+    return status.offset;
+}
+
+static void a_write_that_overtakes_a_settled_one_lies_behind_it(void **state)
+{
+    enum { FROM = 4096 + 512, LENGTH = 200000, BEHIND = 2u << 20 };
+    for (unsigned i = 0; i < G_N_ELEMENTS(shapes); i++) {
+        Rig rig;
+        set_up(&rig, &shapes[i]);
+        Follower follower = { &rig, BEHIND, 0 };
+        const BlockSettled settled = { follow, &follower };
+        memset(rig.model + FROM, 0xa5, LENGTH);
+        assert_int_equal(block_pwrite_settled(rig.node, FROM, rig.model + FROM, LENGTH, &settled),
+                         0);
+        assert_int_equal(follower.told, 1);
+        if (place_of(&rig, FROM + LENGTH - 512) > place_of(&rig, BEHIND)) {
+            fail_msg("%s: what came later lies before", shapes[i].name);
+        }
+        assert_same(&rig);
+        reopen(&rig);
+        assert_same(&rig);
+        assert_clean(rig.node, shapes[i].name);
+        tear_down(&rig);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_requests_read_back_and_leave_a_clean_image),
         cmocka_unit_test(snapshots_keep_what_was_there),
+        cmocka_unit_test(a_write_that_overtakes_a_settled_one_lies_behind_it),
         cmocka_unit_test(threads_that_share_clusters_do_not_harm_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
