@@ -130,6 +130,12 @@ BAD = {
     "pmem-private": ("<devices>", MODULES + "<devices><memory model='virtio-pmem' access='private'><source><path>/x</path></source><target><size unit='KiB'>131072</size></target></memory>"),
     "pmem-discard": ("<devices>", MODULES + "<devices><memory model='virtio-pmem' discard='yes'><source><path>/x</path></source><target><size unit='KiB'>131072</size></target></memory>"),
     "nvdimm-access": ("<devices>", MODULES + "<devices><memory model='nvdimm' access='maybe'><source><path>/x</path></source><target><size unit='KiB'>131072</size><node>0</node></target></memory>"),
+    "scsi-no-adapter": ("</devices>", "<hostdev mode='subsystem' type='scsi'><source><address bus='0' target='0' unit='0'/></source></hostdev></devices>"),
+    "scsi-no-address": ("</devices>", "<hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host0'/></source></hostdev></devices>"),
+    "scsi-no-bus": ("</devices>", "<hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host0'/><address target='0' unit='0'/></source></hostdev></devices>"),
+    "scsi-bus": ("</devices>", "<hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host0'/><address bus='x' target='0' unit='0'/></source></hostdev></devices>"),
+    "scsi-protocol": ("</devices>", "<hostdev mode='subsystem' type='scsi'><source protocol='bad'><adapter name='scsi_host0'/><address bus='0' target='0' unit='0'/></source></hostdev></devices>"),
+    "scsi-sgio": ("</devices>", "<hostdev mode='subsystem' type='scsi' sgio='unfiltered'><source><adapter name='scsi_host0'/><address bus='0' target='0' unit='0'/></source></hostdev></devices>"),
 }
 
 

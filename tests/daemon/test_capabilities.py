@@ -117,7 +117,6 @@ EXPLAINED = {
     "memoryBacking/sourceType": ({"file"}, "memfd is what it is used for"),
     "filesystem/driverType": ({"handle"}, "QEMU 7.2 has none"),
     "hostdev/startupPolicy": ({"default"}, "the word is not written"),
-    "hostdev/subsysType": ({"scsi"}, NOT_YET),
     "features": ({"backup", "backingStoreInput"}, "no backup; chains are read from the images"),
 }
 

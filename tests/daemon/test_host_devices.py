@@ -19,6 +19,7 @@ XHCI = "<controller type='usb' model='qemu-xhci'/>"
 USB = XHCI + "<hostdev mode='subsystem' type='usb'><source{}>{}</source></hostdev>"
 VENDOR = "<vendor id='0x1234'/><product id='0x5678'/>"
 PCI = "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0' bus='0' slot='31' function='7'/></source></hostdev>"
+SCSI = "<hostdev mode='subsystem' type='scsi'><source><adapter name='{}'/><address bus='0' target='0' unit='0'/></source></hostdev>"
 ROWS = {
     "usb-vendor": USB.format("", VENDOR),
     "usb-address": USB.format("", "<address bus='1' device='77'/>"),
@@ -26,6 +27,8 @@ ROWS = {
     "pci": PCI,
     "mdev": "<hostdev mode='subsystem' type='mdev' model='vfio-pci'><source><address "
             "uuid='b1ae8bf6-38b0-4c81-9d44-78ce3f520496'/></source></hostdev>",
+    "scsi": SCSI.format("scsi_host97"),
+    "scsi-adapter": SCSI.format("bad"),
     "vsock": "<vsock model='virtio'><cid auto='yes'/></vsock>",
     "vsock-cid": "<vsock model='virtio'><cid auto='no' address='2'/></vsock>",
 }
@@ -84,7 +87,8 @@ def test_an_optional_device_that_is_not_there_is_left_out_and_told(connection):
         domain.destroy()
 
 
-@pytest.mark.parametrize("device", [USB.format("", VENDOR).removeprefix(XHCI), PCI, ROWS["vsock"]], ids=["usb", "pci", "vsock"])
+@pytest.mark.parametrize("device", [USB.format("", VENDOR).removeprefix(XHCI), PCI, ROWS["vsock"], ROWS["scsi"]],
+                         ids=["usb", "pci", "vsock", "scsi"])
 def test_plugging_what_is_not_there_changes_nothing(connection, device):
     ports = "<controller type='pci' model='pcie-root'/>" + "<controller type='pci' model='pcie-root-port'/>" * 4
     domain = connection.createXML(guest("plug", XHCI + ports), 0)
@@ -92,7 +96,7 @@ def test_plugging_what_is_not_there_changes_nothing(connection, device):
         before = domain.XMLDesc(0)
         with pytest.raises(libvirt.libvirtError) as error:
             domain.attachDevice(device)
-        assert error.value.get_error_code() in (1, 38, 67), error.value
+        assert error.value.get_error_code() in (1, 38, 67, 84), error.value
         assert domain.XMLDesc(0) == before
         objects = domain.info()
         assert objects[0] == libvirt.VIR_DOMAIN_RUNNING
@@ -104,7 +108,7 @@ def test_devices_come_into_definitions_and_go(connection):
     name = "defined"
     domain = connection.defineXML(guest(name, XHCI))
     try:
-        for device in (USB.format("", VENDOR).removeprefix(XHCI), PCI, ROWS["vsock"]):
+        for device in (USB.format("", VENDOR).removeprefix(XHCI), PCI, ROWS["scsi"], ROWS["vsock"]):
             tag = re.match(r"<(\w+)", device).group(1)
             domain.attachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
             assert ET.fromstring(domain.XMLDesc(0)).find(f"./devices/{tag}") is not None

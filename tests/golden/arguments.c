@@ -48,8 +48,9 @@ static int no_device(void *opaque, const char *path, int flags, GError **error)
 
 static bool no_hostdev(void *opaque, DomainHostdev *hostdev, int *out_fd, GError **error)
 {
-    *out_fd = hostdev->type == HOSTDEV_USB ? open_nothing() : -1;
-    return hostdev->type != HOSTDEV_USB || *out_fd >= 0;
+    bool has_fd = hostdev->type == HOSTDEV_USB || hostdev->type == HOSTDEV_SCSI;
+    *out_fd = has_fd ? open_nothing() : -1;
+    return !has_fd || *out_fd >= 0;
 }
 
 static int no_helper(void *opaque, DomainDevice *device, GError **error)

@@ -81,6 +81,12 @@ static bool same_hostdev(const DomainHostdev *a, const DomainHostdev *b)
                a->pci.slot == b->pci.slot && a->pci.function == b->pci.function;
     case HOSTDEV_MDEV:
         return memcmp(&a->mdev, &b->mdev, sizeof(a->mdev)) == 0;
+    case HOSTDEV_SCSI:
+        return g_strcmp0(a->scsi_adapter, b->scsi_adapter) == 0 &&
+               g_strcmp0(a->iscsi_name, b->iscsi_name) == 0 &&
+               a->scsi_bus.value == b->scsi_bus.value &&
+               a->scsi_target.value == b->scsi_target.value &&
+               a->scsi_unit.value == b->scsi_unit.value;
     default:
         return domain_device_equal(&a->device, &b->device);
     }

@@ -143,6 +143,37 @@ static bool is_virtio_serial(const DomainCharDevice *device)
                : device->device.kind == DEVICE_CONSOLE && device->console_type == CONSOLE_VIRTIO;
 }
 
+static bool has_scsi_unit(const DomainDef *def, const DomainAddress *wanted)
+{
+    const XmlList *disks = DEVICES(def, DEVICE_DISK);
+    const XmlList *hostdevs = DEVICES(def, DEVICE_HOSTDEV);
+    for (unsigned i = 0; i < disks->count + hostdevs->count; i++) {
+        const DomainDevice *device =
+            i < disks->count ? disks->item[i] : hostdevs->item[i - disks->count];
+        const DomainAddress *at = &device->address;
+        bool is_scsi = device->kind == DEVICE_DISK
+                           ? ((const DomainDisk *)device)->bus == DISK_BUS_SCSI
+                           : ((const DomainHostdev *)device)->type == HOSTDEV_SCSI;
+        if (is_scsi && at->type == ADDRESS_DRIVE && at->controller == wanted->controller &&
+            at->bus == wanted->bus && at->target == wanted->target && at->unit == wanted->unit) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The first unit that is free, on the first controller that has one. */
+static void place_scsi_hostdev(const DomainDef *def, DomainHostdev *hostdev)
+{
+    enum { UNITS = 16, OF_CONTROLLER = 7 };
+    DomainAddress at = { .type = ADDRESS_DRIVE };
+    while (at.unit == OF_CONTROLLER || has_scsi_unit(def, &at)) {
+        at.unit = (at.unit + 1) % UNITS;
+        at.controller += at.unit == 0;
+    }
+    hostdev->device.address = at;
+}
+
 void domain_def_add_controllers(DomainDef *def)
 {
     need_controllers_of_disks(def);
@@ -158,8 +189,11 @@ void domain_def_add_controllers(DomainDef *def)
     }
     const XmlList *hostdevs = DEVICES(def, DEVICE_HOSTDEV);
     for (unsigned i = 0; i < hostdevs->count; i++) {
-        const DomainHostdev *hostdev = hostdevs->item[i];
+        DomainHostdev *hostdev = hostdevs->item[i];
         if (hostdev->type == HOSTDEV_SCSI) {
+            if (hostdev->device.address.type == ADDRESS_NONE) {
+                place_scsi_hostdev(def, hostdev);
+            }
             need_controller(def, CONTROLLER_SCSI, hostdev->device.address.controller);
         }
     }

@@ -510,6 +510,44 @@ static bool check_filesystems(const DomainDef *def, GError **error)
     return true;
 }
 
+static bool check_scsi_hostdev(const DomainHostdev *hostdev, GError **error)
+{
+    bool is_iscsi = g_strcmp0(hostdev->scsi_protocol, "iscsi") == 0;
+    if (hostdev->scsi_protocol != NULL && !is_iscsi &&
+        strcmp(hostdev->scsi_protocol, "adapter") != 0) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "<hostdev type='scsi'>: there is no protocol '%s'; 'adapter' and 'iscsi' "
+                       "are",
+                       hostdev->scsi_protocol);
+        return false;
+    }
+    if (g_strcmp0(hostdev->sgio, "unfiltered") == 0) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "<hostdev type='scsi'>: no kernel has sgio='unfiltered' any more");
+        return false;
+    }
+    if (!is_iscsi && (hostdev->scsi_adapter == NULL || !hostdev->scsi_bus.set ||
+                      !hostdev->scsi_target.set || !hostdev->scsi_unit.set)) {
+        conf_error_set(error, CONF_ERROR_XML,
+                       "<hostdev type='scsi'> needs <adapter name='scsi_hostN'/> and "
+                       "<address bus= target= unit=/> in its <source>");
+        return false;
+    }
+    return true;
+}
+
+static bool check_hostdevs(const DomainDef *def, GError **error)
+{
+    const XmlList *list = DEVICES(def, DEVICE_HOSTDEV);
+    for (unsigned i = 0; i < list->count; i++) {
+        const DomainHostdev *hostdev = list->item[i];
+        if (hostdev->type == HOSTDEV_SCSI && !check_scsi_hostdev(hostdev, error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool domain_def_check_lifecycle(const DomainDef *def, GError **error)
 {
     const struct {
@@ -551,5 +589,5 @@ bool domain_def_validate(const DomainDef *def, GError **error)
            domain_def_check_vcpus(def, error) && check_memory(def, error) &&
            check_tuning(def, error) && check_disks(def, error) && check_devices(def, error) &&
            check_tpms(def, error) && check_filesystems(def, error) &&
-           domain_def_check_audio(def, error);
+           domain_def_check_audio(def, error) && check_hostdevs(def, error);
 }

@@ -74,6 +74,42 @@ static bool add_mdev(CommandLine *line, const DomainHostdev *hostdev)
     return true;
 }
 
+/* A controller whose devices have an id each, and no units below it. */
+static bool is_narrow(const DomainDef *def, unsigned controller)
+{
+    const XmlList *list = &def->devices[DEVICE_CONTROLLER];
+    for (unsigned i = 0; i < list->count; i++) {
+        const DomainController *one = list->item[i];
+        if (one->type == CONTROLLER_SCSI && one->index.value == controller) {
+            return one->model == SCSI_MODEL_LSILOGIC;
+        }
+    }
+    return false;
+}
+
+/* QEMU asks by the file's name whether it is a SCSI device, so it cannot be a set; it opens the
+ * descriptor's file anew, as its user. */
+static bool add_scsi(CommandLine *line, const DomainHostdev *hostdev, int fd)
+{
+    const DomainAddress *at = &hostdev->device.address;
+    g_array_append_val(line->fds, fd);
+    line_add(line, "-blockdev",
+             g_strdup_printf("driver=host_device,node-name=hostdev-fd%d,read-only=%s,"
+                             "filename=/proc/self/fd/%d",
+                             fd, hostdev->is_readonly ? "on" : "off", fd));
+    GString *text = g_string_new(NULL);
+    g_string_printf(text, "scsi-generic,drive=hostdev-fd%d,id=%s,bus=scsi%u.0", fd,
+                    hostdev->device.alias, at->controller);
+    if (is_narrow(line->def, at->controller)) {
+        g_string_append_printf(text, ",scsi-id=%u", at->unit);
+    } else {
+        g_string_append_printf(text, ",channel=%u,scsi-id=%u,lun=%u", at->bus, at->target,
+                               at->unit);
+    }
+    line_add(line, "-device", line_finish(line, g_string_free(text, FALSE), &hostdev->device));
+    return true;
+}
+
 /* What of <hostdev> no start here uses. */
 static bool check_hostdev(const CommandLine *line, const DomainHostdev *hostdev, GError **error)
 {
@@ -94,6 +130,12 @@ static bool check_hostdev(const CommandLine *line, const DomainHostdev *hostdev,
             line, device_table_has(PROPERTY_HOSTDEV_TYPE, (int)hostdev->type, ENGINE_QEMU), error,
             "<hostdev type='%s'>", type);
     }
+    if (hostdev->type == HOSTDEV_SCSI && g_strcmp0(hostdev->scsi_protocol, "iscsi") == 0) {
+        return line_refuse(line, error, "<hostdev type='scsi'> with the protocol 'iscsi'");
+    }
+    if (hostdev->type == HOSTDEV_SCSI && hostdev->is_shareable) {
+        return line_refuse(line, error, "<hostdev type='scsi'> that is <shareable/>");
+    }
     if (hostdev->driver && hostdev->driver != PCI_DRIVER_VFIO) {
         return line_refuse_unless(line, false, error, "<hostdev> with the driver '%s'",
                                   domain_name(pci_driver, hostdev->driver));
@@ -109,9 +151,10 @@ bool line_add_hostdev(CommandLine *line, DomainDevice *device, GError **error)
         !line->ops->take_hostdev(line->opaque, hostdev, &fd, error)) {
         return false;
     }
-    return hostdev->type == HOSTDEV_USB   ? add_usb(line, hostdev, fd)
-           : hostdev->type == HOSTDEV_PCI ? add_pci(line, hostdev)
-                                          : add_mdev(line, hostdev);
+    return hostdev->type == HOSTDEV_USB    ? add_usb(line, hostdev, fd)
+           : hostdev->type == HOSTDEV_PCI  ? add_pci(line, hostdev)
+           : hostdev->type == HOSTDEV_SCSI ? add_scsi(line, hostdev, fd)
+                                           : add_mdev(line, hostdev);
 }
 
 bool line_add_vsock(CommandLine *line, DomainDevice *device, GError **error)

@@ -170,6 +170,7 @@ static const OptionRow rows[] = {
            "<driver> with iommu, ats, packed or page_per_vq"),
     DEVICE(HOSTDEV, NONE_HAS, DomainHostdev, write_filtering, "writeFiltering"),
     DEVICE(HOSTDEV, NONE_HAS, DomainHostdev, teaming, "<teaming>"),
+    DEVICE_IF(HOSTDEV, NONE_HAS, DomainHostdev, rawio, TRI_YES, "rawio='yes'"),
     DEVICE(RNG, QEMU_HAS, DomainRng, virtio, "<driver> with iommu, ats, packed or page_per_vq"),
 };
 

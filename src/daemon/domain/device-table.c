@@ -77,6 +77,7 @@ const DeviceValue device_values[] = {
     { PROPERTY_HOSTDEV_STARTUP, STARTUP_REQUISITE, QEMU(""), "usb-host" },
     { PROPERTY_HOSTDEV_STARTUP, STARTUP_OPTIONAL, QEMU(""), "usb-host" },
     { PROPERTY_HOSTDEV_TYPE, HOSTDEV_USB, QEMU("usb-host"), "usb-host" },
+    { PROPERTY_HOSTDEV_TYPE, HOSTDEV_SCSI, QEMU("scsi-generic"), "scsi-generic" },
     { PROPERTY_HOSTDEV_TYPE, HOSTDEV_PCI, QEMU("vfio-pci"), "vfio-pci" },
 
     { PROPERTY_RNG_MODEL, VIRTIO_MODEL_VIRTIO, BOTH(""), "virtio-rng-device" },

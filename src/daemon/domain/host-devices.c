@@ -92,6 +92,32 @@ static bool has_group(const DomainHostdev *hostdev)
     return hostdev->type == HOSTDEV_PCI || hostdev->type == HOSTDEV_MDEV;
 }
 
+/* "1" of "scsi_host1"; NULL: it is no such name. */
+static const char *scsi_host_number(const DomainHostdev *hostdev)
+{
+    const char *name = hostdev->scsi_adapter ?: "";
+    const char *number = g_str_has_prefix(name, "scsi_host") ? name + strlen("scsi_host") : "";
+    return *number && strspn(number, G_CSET_DIGITS) == strlen(number) ? number : NULL;
+}
+
+/* "1:0:0:3": host, bus, target and unit, as in sysfs. (transfer full) */
+static char *scsi_name(const DomainHostdev *hostdev)
+{
+    return g_strdup_printf("%s:%" G_GUINT64_FORMAT ":%" G_GUINT64_FORMAT ":%" G_GUINT64_FORMAT,
+                           scsi_host_number(hostdev) ?: "none", hostdev->scsi_bus.value,
+                           hostdev->scsi_target.value, hostdev->scsi_unit.value);
+}
+
+/* Its node of the kernel's generic driver; NULL: it has none. (transfer full) */
+static char *scsi_node(const HostTree *tree, const char *name)
+{
+    g_autofree char *folder =
+        g_build_filename(tree->sys, "bus/scsi/devices", name, "scsi_generic", NULL);
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    const char *node = dir ? g_dir_read_name(dir) : NULL;
+    return node ? g_build_filename(tree->dev, node, NULL) : NULL;
+}
+
 /* --- notes --- */
 
 /* One name for each device of the host. (transfer full) */
@@ -99,6 +125,10 @@ static char *key_of(const DomainHostdev *hostdev)
 {
     if (hostdev->type == HOSTDEV_USB) {
         return g_strdup_printf("usb-%03u:%03u", hostdev->usb_bus, hostdev->usb_device);
+    }
+    if (hostdev->type == HOSTDEV_SCSI) {
+        g_autofree char *name = scsi_name(hostdev);
+        return g_strdup_printf("scsi-%s", name);
     }
     g_autofree char *name =
         hostdev->type == HOSTDEV_PCI ? pci_name(&hostdev->pci) : mdev_name(hostdev);
@@ -123,13 +153,29 @@ static char *group_of(const HostTree *tree, const DomainHostdev *hostdev)
     return group_of_key(tree, key);
 }
 
+/* What QEMU opens by itself, so that its user must be able to; NULL: nothing. (transfer full) */
+static char *node_of_key(const HostTree *tree, const char *key)
+{
+    if (g_str_has_prefix(key, "scsi-")) {
+        return scsi_node(tree, key + strlen("scsi-"));
+    }
+    g_autofree char *group = group_of_key(tree, key);
+    return group ? g_build_filename(tree->dev, "vfio", group, NULL) : NULL;
+}
+
+static bool has_node(const DomainHostdev *hostdev)
+{
+    return has_group(hostdev) || hostdev->type == HOSTDEV_SCSI;
+}
+
 /* A sentence's name of it. (transfer full) */
 static char *words_of(const DomainHostdev *hostdev)
 {
     g_autofree char *key = key_of(hostdev);
-    return hostdev->type == HOSTDEV_USB   ? g_strdup_printf("USB device %s", key + 4)
-           : hostdev->type == HOSTDEV_PCI ? g_strdup_printf("PCI device %s", key + 4)
-                                          : g_strdup_printf("mediated device %s", key + 5);
+    return hostdev->type == HOSTDEV_USB    ? g_strdup_printf("USB device %s", key + 4)
+           : hostdev->type == HOSTDEV_PCI  ? g_strdup_printf("PCI device %s", key + 4)
+           : hostdev->type == HOSTDEV_SCSI ? g_strdup_printf("SCSI device %s", key + 5)
+                                           : g_strdup_printf("mediated device %s", key + 5);
 }
 
 /* The guest that has it; NULL: none. With the lock of all. (transfer full) */
@@ -470,15 +516,49 @@ static bool take_mdev(const HostTree *tree, const HostClaim *claim, DomainHostde
     return note_taken(claim, hostdev, NULL, error);
 }
 
+/* --- SCSI --- */
+
+static bool take_scsi(const HostTree *tree, const HostClaim *claim, DomainHostdev *hostdev,
+                      int *out_fd, GError **error)
+{
+    g_autofree char *name = scsi_name(hostdev);
+    g_autofree char *path = scsi_node(tree, name);
+    if (!scsi_host_number(hostdev)) {
+        daemon_error_set(error, DAEMON_ERROR_INTERNAL,
+                         "internal error: Cannot parse adapter '%s' of <hostdev type='scsi'>: it "
+                         "is 'scsi_host' and a number",
+                         hostdev->scsi_adapter ?: "");
+        return false;
+    }
+    if (!path) {
+        daemon_error_set(error, DAEMON_ERROR_SYSTEM,
+                         "cannot open directory '%s/bus/scsi/devices/%s/scsi_generic': there is no "
+                         "SCSI device %s, or the kernel's module 'sg' is not loaded; lsscsi -g "
+                         "lists what there is",
+                         tree->sys, name, name);
+        return false;
+    }
+    if (!note_taken(claim, hostdev, NULL, error)) {
+        return false;
+    }
+    /* Opened here too: what is wrong with it is told by name. */
+    *out_fd = open(path, (hostdev->is_readonly ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_CLOEXEC);
+    if (*out_fd < 0) {
+        lodge_error_set_errno(error, errno, "cannot open the SCSI device '%s'", path);
+        host_device_return(tree, claim->folder, hostdev);
+    }
+    return *out_fd >= 0;
+}
+
 /* --- all of them --- */
 
-static bool give_group(const HostTree *tree, const DomainHostdev *hostdev, uid_t uid,
-                       GError **error)
+static bool give_node(const HostTree *tree, const DomainHostdev *hostdev, uid_t uid, GError **error)
 {
-    g_autofree char *group = group_of(tree, hostdev);
-    g_autofree char *path = g_build_filename(tree->dev, "vfio", group ?: "none", NULL);
-    if (chown(path, uid, (gid_t)-1) < 0) {
-        lodge_error_set_errno(error, errno, "cannot give '%s' to the guest's user", path);
+    g_autofree char *key = key_of(hostdev);
+    g_autofree char *path = node_of_key(tree, key);
+    if (!path || chown(path, uid, (gid_t)-1) < 0) {
+        lodge_error_set_errno(error, path ? errno : ENODEV, "cannot give '%s' to the guest's user",
+                              path ?: key);
         return false;
     }
     return true;
@@ -491,24 +571,24 @@ bool host_device_take(const HostTree *tree, const HostClaim *claim, DomainHostde
     if (hostdev->type == HOSTDEV_USB) {
         return take_usb(tree, claim, hostdev, out_fd, error);
     }
-    bool ok = hostdev->type == HOSTDEV_PCI ? take_pci(tree, claim, hostdev, error)
-                                           : take_mdev(tree, claim, hostdev, error);
-    if (ok && claim->uid && !give_group(tree, hostdev, claim->uid, error)) {
+    bool ok = hostdev->type == HOSTDEV_PCI    ? take_pci(tree, claim, hostdev, error)
+              : hostdev->type == HOSTDEV_SCSI ? take_scsi(tree, claim, hostdev, out_fd, error)
+                                              : take_mdev(tree, claim, hostdev, error);
+    if (ok && claim->uid && !give_node(tree, hostdev, claim->uid, error)) {
         host_device_return(tree, claim->folder, hostdev);
+        cleanup_close(out_fd);
+        *out_fd = -1;
         return false;
     }
     return ok;
 }
 
-/* Only root opens the group, as before. */
-static void take_group_back(const HostTree *tree, const char *key)
+/* Only root opens it, as before. */
+static void take_node_back(const HostTree *tree, const char *key)
 {
-    g_autofree char *group = group_of_key(tree, key);
-    if (group && geteuid() == 0) {
-        g_autofree char *path = g_build_filename(tree->dev, "vfio", group, NULL);
-        if (chown(path, 0, (gid_t)-1) < 0 && errno != ENOENT) {
-            log_write(LOG_LEVEL_WARN, "cannot take '%s' back: %s", path, g_strerror(errno));
-        }
+    g_autofree char *path = node_of_key(tree, key);
+    if (path && geteuid() == 0 && chown(path, 0, (gid_t)-1) < 0 && errno != ENOENT) {
+        log_write(LOG_LEVEL_WARN, "cannot take '%s' back: %s", path, g_strerror(errno));
     }
 }
 
@@ -519,7 +599,7 @@ static void return_note(const HostTree *tree, const char *folder, const char *ke
     if (!g_file_get_contents(path, &text, NULL, NULL)) {
         return;
     }
-    take_group_back(tree, key);
+    take_node_back(tree, key);
     const char *driver = strchr(text, '\n');
     const char *name = key + strlen("pci-");
     if (g_str_has_prefix(key, "pci-") && driver && driver[1]) {
@@ -556,7 +636,7 @@ bool host_devices_give(const HostTree *tree, const DomainDef *def, uid_t uid, GE
     const XmlList *list = &def->devices[DEVICE_HOSTDEV];
     for (unsigned i = 0; i < list->count; i++) {
         const DomainHostdev *hostdev = list->item[i];
-        if (has_group(hostdev) && !give_group(tree, hostdev, uid, error)) {
+        if (has_node(hostdev) && !give_node(tree, hostdev, uid, error)) {
             return false;
         }
     }

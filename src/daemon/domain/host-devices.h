@@ -1,11 +1,12 @@
-/* Devices of the host in guests: <hostdev> of USB, PCI and mediated devices, and <vsock>.
+/* Devices of the host in guests: <hostdev> of USB, PCI, SCSI and mediated devices, and
+ * <vsock>.
  *
  * The folder of a guest that runs has a note of each device it has taken ("hostdev-KEY": the
  * guest's name, and for a PCI device the driver it is to go back to), written before anything is
  * changed. So two guests never have the same one, and what removes the folder, also after the
  * daemon was killed, gives back what was taken.
  *
- * Left out: SCSI devices, <hostdev mode='capabilities'>.
+ * Left out: iSCSI, SCSI devices that guests share, <hostdev mode='capabilities'>.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef LODGE_DAEMON_DOMAIN_HOST_DEVICES_H
 #define LODGE_DAEMON_DOMAIN_HOST_DEVICES_H
@@ -37,8 +38,8 @@ typedef struct HostClaim {
 
 /**
  * host_device_take - have @hostdev for the guest
- * @out_fd: (transfer full) of the node of a USB device; -1 for others, and for one that is missing
- *          and optional: it is marked as such
+ * @out_fd: (transfer full) of the node of a USB or SCSI device; -1 for others, and for one that is
+ * missing and optional: it is marked as such
  *
  * Fills in bus and device of a USB device found by its vendor. A managed PCI device leaves its
  * driver for vfio-pci. False with @error, and nothing taken: there is none, another guest has it,
@@ -51,7 +52,8 @@ bool host_device_take(const HostTree *tree, const HostClaim *claim, DomainHostde
 void host_device_return(const HostTree *tree, const char *folder, const DomainHostdev *hostdev);
 void host_devices_return_all(const HostTree *tree, const char *folder);
 
-/* Lets @uid open the groups of the PCI and mediated devices of @def. */
+/* Lets @uid open what QEMU opens itself: groups of PCI and mediated devices, nodes of SCSI devices
+ * of @def. */
 bool host_devices_give(const HostTree *tree, const DomainDef *def, uid_t uid, GError **error);
 
 /* Lets the process lock what its devices, or <locked/>, need: VFIO pins all memory. */

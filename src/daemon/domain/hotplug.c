@@ -377,8 +377,10 @@ bool hotplug_check(const DomainDevice *device, GError **error)
     case DEVICE_RNG:
     case DEVICE_SOUND:
     case DEVICE_WATCHDOG:
-    case DEVICE_HOSTDEV:
     case DEVICE_VSOCK:
+        break;
+    case DEVICE_HOSTDEV:
+        ok = ((const DomainHostdev *)device)->type != HOSTDEV_SCSI;
         break;
     case DEVICE_FILESYSTEM:
         ok = ((const DomainFilesystem *)device)->driver == FS_DRIVER_VIRTIOFS;

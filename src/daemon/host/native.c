@@ -57,8 +57,9 @@ static int no_vsock(void *opaque, DomainVsock *vsock, GError **error)
 
 static bool no_hostdev(void *opaque, DomainHostdev *hostdev, int *out_fd, GError **error)
 {
-    *out_fd = hostdev->type == HOSTDEV_USB ? open_nothing(error) : -1;
-    return hostdev->type != HOSTDEV_USB || *out_fd >= 0;
+    bool has_fd = hostdev->type == HOSTDEV_USB || hostdev->type == HOSTDEV_SCSI;
+    *out_fd = has_fd ? open_nothing(error) : -1;
+    return !has_fd || *out_fd >= 0;
 }
 
 static int no_device(void *opaque, const char *path, int flags, GError **error)

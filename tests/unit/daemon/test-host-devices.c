@@ -6,8 +6,10 @@
 #include "lib/check.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct Host {
@@ -309,6 +311,91 @@ static void a_mediated_device_is_found_and_taken_once(void **state)
     teardown(&host);
 }
 
+static void a_scsi_device_is_found_by_its_place_and_taken_once(void **state)
+{
+    Host host;
+    setup(&host);
+    const OptUint zero = { 0, true };
+    const OptUint three = { 3, true };
+    DomainHostdev hostdev = { .type = HOSTDEV_SCSI,
+                              .scsi_adapter = (char *)"scsi_host12",
+                              .scsi_bus = zero,
+                              .scsi_target = zero,
+                              .scsi_unit = three };
+    g_autofree char *folder = at(host.run, "a");
+    g_autofree char *note = at(folder, "hostdev-scsi-12:0:0:3");
+    g_autofree char *why = NULL;
+    int fd = -1;
+    assert_int_equal(take(&host, "a", &hostdev, &fd, NULL), DAEMON_ERROR_SYSTEM);
+    put(host.sys, "bus/scsi/devices/12:0:0:3/scsi_generic/sg4/dev", "21:4\n");
+    assert_int_not_equal(take(&host, "a", &hostdev, &fd, NULL), 0);
+    assert_false(g_file_test(note, G_FILE_TEST_EXISTS)); /* its node is not there */
+    put(host.dev, "sg4", "");
+    assert_int_equal(take(&host, "a", &hostdev, &fd, NULL), 0);
+    assert_true(fd >= 0 && fcntl(fd, F_GETFL) & O_RDWR);
+    close(fd);
+    assert_true(g_file_test(note, G_FILE_TEST_EXISTS));
+    assert_int_equal(take(&host, "b", &hostdev, &fd, &why), DAEMON_ERROR_OPERATION_INVALID);
+    assert_non_null(strstr(why, "SCSI device 12:0:0:3 is in use by driver QEMU, domain a"));
+    host_device_return(&host.tree, folder, &hostdev);
+    hostdev.is_readonly = true;
+    assert_int_equal(take(&host, "b", &hostdev, &fd, NULL), 0);
+    assert_int_equal(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+    close(fd);
+    teardown(&host);
+}
+
+static void a_scsi_devices_node_is_the_guests_users_while_it_has_it(void **state)
+{
+    if (geteuid() != 0) {
+        skip();
+    }
+    Host host;
+    setup(&host);
+    const OptUint zero = { 0, true };
+    DomainHostdev hostdev = { .type = HOSTDEV_SCSI,
+                              .scsi_adapter = (char *)"scsi_host0",
+                              .scsi_bus = zero,
+                              .scsi_target = zero,
+                              .scsi_unit = zero };
+    void *list[] = { &hostdev };
+    DomainDef def = { .name = (char *)"a" };
+    def.devices[DEVICE_HOSTDEV] = (XmlList){ .item = list, .count = 1 };
+    g_autofree char *folder = at(host.run, "a");
+    g_autofree char *node = at(host.dev, "sg0");
+    struct stat st;
+    int fd = -1;
+    put(host.sys, "bus/scsi/devices/0:0:0:0/scsi_generic/sg0/dev", "21:0\n");
+    put(host.dev, "sg0", "");
+    assert_int_equal(take(&host, "a", &hostdev, &fd, NULL), 0);
+    close(fd);
+    assert_true(host_devices_give(&host.tree, &def, 12345, NULL));
+    assert_int_equal(stat(node, &st), 0);
+    assert_int_equal(st.st_uid, 12345);
+    host_devices_return_all(&host.tree, folder);
+    assert_int_equal(stat(node, &st), 0);
+    assert_int_equal(st.st_uid, 0);
+    teardown(&host);
+}
+
+static void adapters_that_are_no_scsi_hosts_are_refused(void **state)
+{
+    static const char *const names[] = { "bad", "scsi_host", "scsi_host1x", "scsi_host/../1" };
+    Host host;
+    setup(&host);
+    const OptUint zero = { 0, true };
+    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+        DomainHostdev hostdev = { .type = HOSTDEV_SCSI,
+                                  .scsi_adapter = (char *)names[i],
+                                  .scsi_bus = zero,
+                                  .scsi_target = zero,
+                                  .scsi_unit = zero };
+        int fd = -1;
+        assert_int_equal(take(&host, "a", &hostdev, &fd, NULL), DAEMON_ERROR_INTERNAL);
+    }
+    teardown(&host);
+}
+
 static void the_first_free_cid_is_chosen(void **state)
 {
     Host host;
@@ -355,6 +442,9 @@ int main(void)
         cmocka_unit_test(a_group_that_the_host_uses_is_refused_naming_the_other_device),
         cmocka_unit_test(without_an_iommu_or_the_driver_nothing_is_changed),
         cmocka_unit_test(a_mediated_device_is_found_and_taken_once),
+        cmocka_unit_test(a_scsi_device_is_found_by_its_place_and_taken_once),
+        cmocka_unit_test(a_scsi_devices_node_is_the_guests_users_while_it_has_it),
+        cmocka_unit_test(adapters_that_are_no_scsi_hosts_are_refused),
         cmocka_unit_test(the_first_free_cid_is_chosen),
         cmocka_unit_test(a_cid_of_another_guest_is_refused),
     };
