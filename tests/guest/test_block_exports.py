@@ -21,7 +21,7 @@ def url(m, name):
 
 
 def info(m, name):
-    return json.loads(tool("nbdinfo", "--json", url(m, name)))["exports"][0]
+    return json.loads(tool("nbdinfo", "--no-content", "--json", url(m, name)))["exports"][0]
 
 
 def extents(m, name, context):
