@@ -3,13 +3,29 @@
 Used by the demo and the tests. SPDX-License-Identifier: GPL-2.0-or-later
 """
 import os
+import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import rpc
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("LODGE_BUILD", os.path.join(TOP, "build"))
+
+
+def build_for_others(folder):
+    """A build folder whose programs every user may start: BUILD, or a copy of them below the folder where BUILD is in
+    one that only its owner may search, as /root."""
+    if all(parent.stat().st_mode & 0o001 for parent in Path(BUILD, "bin").resolve().parents):
+        return BUILD
+    programs = os.path.join(folder, "build", "bin")
+    if not os.path.exists(programs):
+        os.makedirs(programs)
+        for entry in os.scandir(os.path.join(BUILD, "bin")):
+            if entry.is_file():
+                shutil.copy(entry.path, programs)
+    return os.path.dirname(programs)
 
 
 class Lodged:

@@ -14,6 +14,7 @@ import pytest
 import walk
 from conftest import BUILD, Lodged
 from guestxml import QEMU, boot_files
+from lodged import build_for_others
 
 PROGRAMS = {"virsh": ["virsh"], "lodge": [os.path.join(BUILD, "bin", "lodge")]}
 UUID = "11111111-2222-4333-8444-555555555555"
@@ -162,9 +163,10 @@ def test_a_folder_without_permission_is_named(program):
     root = os.path.join(top, "root")
     os.mkdir(root)
     shutil.chown(root, "nobody")
-    daemon = Lodged(root, prefix=["setpriv", "--reuid=nobody", "--clear-groups"])
+    daemon = Lodged(root, build=build_for_others(top), prefix=["setpriv", "--reuid=nobody", "--clear-groups"])
     try:
-        walks = walk.Walk(daemon, PROGRAMS[program], {"KERNEL": boot_files(BUILD)[0]})
+        kernel = shutil.copy(boot_files(BUILD)[0], top)  # the build may be below such a folder too
+        walks = walk.Walk(daemon, PROGRAMS[program], {"KERNEL": kernel})
         path = os.path.join(top, "private.xml")
         with open(path, "w", encoding="utf-8") as file:
             file.write(walks.fill(definition("new", disk(f"{private}/disks/disk.img"))))

@@ -18,6 +18,7 @@ import libvirtd
 from conftest import BUILD, Lodged
 from guestxml import Console, guest_xml
 from libvirt_client import create_again
+from lodged import build_for_others
 
 QEMU = "/usr/bin/qemu-system-x86_64"
 FIRST = 1900000000  # of the users of guests
@@ -355,7 +356,7 @@ def test_a_session_says_that_virtiofsd_needs_root(real, tmp_path):
     os.makedirs(root)
     shutil.chown(root, "nobody")
     try:
-        daemon = Lodged(root, prefix=("setpriv", "--reuid=nobody", "--clear-groups"))
+        daemon = Lodged(root, build=build_for_others(root), prefix=("setpriv", "--reuid=nobody", "--clear-groups"))
         try:
             connection = libvirt.open(daemon.uri)
             with pytest.raises(libvirt.libvirtError, match="qemu:///system.*<source socket=") as error:

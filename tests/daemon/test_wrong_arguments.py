@@ -17,6 +17,7 @@ import libvirtd
 import walk
 from conftest import BUILD, Lodged
 from guestxml import QEMU
+from lodged import build_for_others
 
 ROWS = os.path.join(os.path.dirname(__file__), "wrong-arguments.txt")
 KERNEL = os.path.join(BUILD, "tests", "guest", "first-instruction.elf")
@@ -204,7 +205,7 @@ def sides():
     if os.geteuid() == 0:
         shutil.chown(root, "nobody")
         prefix = ["setpriv", "--reuid=nobody", "--clear-groups"]
-    both = Side(Lodged(root, prefix=prefix), os.path.join(top, "l")), Side(libvirtd.Libvirtd(), os.path.join(top, "v"))
+    both = Side(Lodged(root, build=build_for_others(top), prefix=prefix), os.path.join(top, "l")), Side(libvirtd.Libvirtd(), os.path.join(top, "v"))
     yield both
     for side in both:
         side.stop()
