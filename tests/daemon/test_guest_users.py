@@ -5,6 +5,7 @@ SPDX-License-Identifier: GPL-2.0-or-later
 import os
 import pathlib
 import subprocess
+import tempfile
 
 import pytest
 
@@ -205,3 +206,42 @@ def test_guests_run_as_the_daemons_user_when_told_so(tmp_path):
     assert process_of(daemon, "mine")["Uid"].split()[0] == str(os.geteuid())
     daemon.virsh("destroy", "mine")
     daemon.stop()
+
+
+def start_with_module(daemon, name, path):
+    xml = os.path.join(daemon.root, f"{name}.xml")
+    with open(xml, "w", encoding="utf-8") as file:
+        file.write(f"""<domain type='qemu'><name>{name}</name><maxMemory slots='2' unit='MiB'>512</maxMemory><memory unit='MiB'>96</memory>
+<os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features>
+<cpu><numa><cell id='0' cpus='0' memory='64' unit='MiB'/></numa></cpu><devices><emulator>{QEMU}</emulator><memballoon model='none'/>
+<memory model='nvdimm' access='shared'><source><path>{path}</path></source><target><size unit='MiB'>32</size><node>0</node></target>
+</memory></devices></domain>""")
+    return daemon.virsh("create", xml, "--paused", check=False)
+
+
+@pytest.fixture
+def open_folder():
+    """Below one that all may search, which tests' folders are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield pathlib.Path(folder)
+
+
+def test_persistent_memory_is_the_guests_only_where_its_user_may_write(system, open_folder):
+    folder = open_folder
+    path = folder / "nvdimm"
+    path.write_bytes(bytes(32 << 20))
+    os.chmod(path, 0o600)
+    done = start_with_module(system, "module", path)
+    assert done.returncode and f"may not read and write the file '{path}'" in done.stderr
+    done = start_with_module(system, "module", folder / "new")
+    assert done.returncode and f"may not make a file in the folder '{folder}'" in done.stderr
+    assert not (folder / "new").exists()
+    os.chmod(folder, 0o700)
+    os.chmod(path, 0o666)
+    done = start_with_module(system, "module", path)
+    assert done.returncode and f"may not search the folder '{folder}'" in done.stderr
+    os.chmod(folder, 0o755)
+    done = start_with_module(system, "module", path)
+    assert done.returncode == 0, done.stderr
+    system.virsh("destroy", "module")
