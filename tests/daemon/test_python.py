@@ -154,6 +154,30 @@ def test_metadata_events_carry_what_changed(lodged, connection):
     domain.undefine()
 
 
+def test_no_client_sees_a_definition_that_is_half_filled_in(lodged, connection):
+    """What a start chooses is there as a whole, as others read the definition meanwhile (3 s)."""
+    channels = "".join(f"<channel type='unix'><target type='virtio' name='c{n}'/></channel>" for n in range(28))
+    domain = connection.defineXML(guest_xml("fills", devices=channels))
+    other = libvirt.open(lodged.uri)
+    seen, done = set(), threading.Event()
+
+    def read():
+        copy = other.lookupByName("fills")
+        while not done.is_set():
+            seen.add(copy.XMLDesc().count("/run/qemu/domain-"))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for _ in range(15):
+        domain.create()
+        domain.destroy()
+    done.set()
+    thread.join()
+    other.close()
+    domain.undefine()
+    assert seen == {0, 28}
+
+
 def test_a_console_is_a_stream_and_closes(lodged, connection):
     domain = connection.createXML(guest_xml("talker", devices="<console type='pty'/>"))
     try:

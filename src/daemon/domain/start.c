@@ -310,9 +310,9 @@ static bool port_is_free(unsigned port)
     return fd >= 0 && bind(fd, (struct sockaddr *)&any4, sizeof(any4)) == 0;
 }
 
-static bool prepare_graphics(Domain *domain, GError **error)
+static bool prepare_graphics(DomainDef *def, GError **error)
 {
-    XmlList *list = &domain->live->devices[DEVICE_GRAPHICS];
+    XmlList *list = &def->devices[DEVICE_GRAPHICS];
     for (unsigned i = 0; i < list->count; i++) {
         DomainGraphics *graphics = list->item[i];
         if (graphics->type != GRAPHICS_VNC) {
@@ -340,49 +340,56 @@ static bool prepare_graphics(Domain *domain, GError **error)
     return true;
 }
 
-/* What the guest boots by, and the file it keeps its variables in. Files are read without the lock:
- * the choice is made in a copy. */
-static bool prepare_firmware(Domain *domain, bool is_reset, GError **error)
+/* What the guest boots by, and the file it keeps its variables in. */
+static bool prepare_firmware(const DomainService *service, DomainDef *def, bool is_reset,
+                             GError **error)
 {
-    const DomainService *service = domain->service;
     FirmwareHost host = { .is_session = service->daemon->session, .nvram_dir = service->nvram_dir };
-    const DomainOs *os = &domain->live->os;
-    if (os->firmware == OS_FIRMWARE_NONE && !os->loader) {
-        return true;
-    }
-    g_autoptr(DomainDef) chosen = domain_def_copy(domain->live);
-    if (!guest_firmware_choose(chosen, &host, is_reset, error) ||
-        !guest_firmware_prepare_nvram(chosen, &host, is_reset, error)) {
-        return false;
-    }
-    g_mutex_lock(&domain->lock);
-    DomainDef *old = domain->live;
-    domain->live = g_steal_pointer(&chosen);
-    chosen = old;
-    g_mutex_unlock(&domain->lock);
-    return true;
+    return (def->os.firmware == OS_FIRMWARE_NONE && !def->os.loader) ||
+           (guest_firmware_choose(def, &host, is_reset, error) &&
+            guest_firmware_prepare_nvram(def, &host, is_reset, error));
 }
 
-/* Everything up to a monitor that answers. */
-static bool launch(Domain *domain, int log_fd, unsigned flags, GError **error)
+static bool make_folder(const Domain *domain, GError **error)
 {
-    DomainRuntime *runtime = domain->runtime;
     g_autofree char *own = g_build_filename(domain->dir, ENGINE_FOLDER, NULL);
     if (g_mkdir_with_parents(own, 0700) < 0) {
         lodge_error_set_errno(error, errno, "cannot create '%s'", own);
         return false;
     }
-    int monitor_fd = listen_unix(NULL, runtime->monitor_path, error);
-    if (monitor_fd < 0 || !prepare_graphics(domain, error)) {
-        cleanup_close(&monitor_fd);
-        return false;
+    return true;
+}
+
+/* Opens all that the guest uses, and fills in what was chosen for it. That takes time, while others
+ * read the live definition: a copy takes its place in the end. (transfer full) */
+static CommandLine *prepare(Domain *domain, unsigned flags, GError **error)
+{
+    g_autoptr(DomainDef) def = domain_copy_live(domain, error);
+    if (!def || !make_folder(domain, error)) {
+        return NULL;
     }
-    if (!prepare_firmware(domain, flags & START_RESET_NVRAM, error)) {
+    int monitor_fd = listen_unix(NULL, domain->runtime->monitor_path, error);
+    if (monitor_fd < 0 || !prepare_graphics(def, error) ||
+        !prepare_firmware(domain->service, def, flags & START_RESET_NVRAM, error)) {
         cleanup_close(&monitor_fd);
-        return false;
+        return NULL;
     }
-    g_autoptr(CommandLine) line =
-        command_line_build(domain->live, &domain_resources, domain, domain->dir, monitor_fd, error);
+    CommandLine *line =
+        command_line_build(def, &domain_resources, domain, domain->dir, monitor_fd, error);
+    if (line) {
+        g_mutex_lock(&domain->lock);
+        DomainDef *old = domain->live;
+        domain->live = g_steal_pointer(&def);
+        g_mutex_unlock(&domain->lock);
+        domain_def_free(old);
+    }
+    return line;
+}
+
+/* Everything up to a monitor that answers. */
+static bool launch(Domain *domain, int log_fd, unsigned flags, GError **error)
+{
+    g_autoptr(CommandLine) line = prepare(domain, flags, error);
     if (!line) {
         return false;
     }
