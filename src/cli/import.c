@@ -1,9 +1,11 @@
 /* lodge import-libvirt: takes over the guests that libvirt's own daemon has defined.
  *
  * Reads what libvirtd keeps (DIR/NAME.xml, DIR/autostart/NAME.xml) and defines each guest by the
- * daemon. libvirt's files stay as they are. Networks, pools, snapshots and saved states are left
- * out. SPDX-License-Identifier: GPL-2.0-or-later */
+ * daemon, with copies of its UEFI variables and its TPM's state. libvirt's files stay as they are.
+ * Networks, pools, snapshots and saved states are left out. SPDX-License-Identifier:
+ * GPL-2.0-or-later */
 #include "cli/groups.h"
+#include "cli/import-files.h"
 #include "cli/tools.h"
 
 #include "conf/domain/domain.h"
@@ -16,6 +18,9 @@
 
 #define FILE_MAX (8u << 20)
 #define SYSTEM_DIR "/etc/libvirt/qemu"
+/* VIR_DOMAIN_UNDEFINE_... */
+#define UNDEFINE_KEEP_NVRAM (1u << 3)
+#define UNDEFINE_KEEP_TPM (1u << 6)
 
 static const CliOption import_options[] = {
     { "directory", CLI_STRING, 0, CLI_VALUE_FILE,
@@ -37,6 +42,7 @@ typedef struct Import {
     CliSession *session;
     CliTable *table;
     char *folder;
+    ImportPlaces places;
     bool is_dry, no_autostart;
     unsigned count[REFUSED + 1];
 } Import;
@@ -110,7 +116,7 @@ static Outcome find_clash(Import *import, const DomainDef *def, char **out_other
 }
 
 /* Both or neither: a definition whose mark cannot be set is taken back. */
-static bool define(Import *import, const char *text, bool autostart, GError **error)
+static bool define_marked(Import *import, const char *text, bool autostart, GError **error)
 {
     CliSession *session = import->session;
     RemoteDomainDefineXmlArgs args = { text };
@@ -120,7 +126,7 @@ static bool define(Import *import, const char *text, bool autostart, GError **er
     }
     RemoteDomainSetAutostartArgs mark = { ret.dom, 1 };
     if (autostart && !remote_domain_set_autostart(cli_client(session), &mark, error)) {
-        RemoteDomainUndefineFlagsArgs undo = { ret.dom, 0 };
+        RemoteDomainUndefineFlagsArgs undo = { ret.dom, UNDEFINE_KEEP_NVRAM | UNDEFINE_KEEP_TPM };
         remote_domain_undefine_flags(cli_client(session), &undo, NULL);
         return false;
     }
@@ -132,6 +138,41 @@ static bool is_marked(const Import *import, const char *name)
     g_autofree char *file = g_strdup_printf("%s.xml", name);
     g_autofree char *path = g_build_filename(import->folder, "autostart", file, NULL);
     return !import->no_autostart && g_file_test(path, G_FILE_TEST_EXISTS);
+}
+
+/* The guest with its files, or nothing. */
+static bool define(Import *import, ImportPlan *plan, const char *text, bool autostart,
+                   GError **error)
+{
+    g_autofree char *changed =
+        plan->nvram_named ? domain_text_set_nvram(text, plan->nvram_named, error) : g_strdup(text);
+    if (!changed || !import_copy(plan, error)) {
+        return false;
+    }
+    if (!define_marked(import, changed, autostart, error)) {
+        import_undo(plan);
+        return false;
+    }
+    return true;
+}
+
+/* What becomes of a guest that nothing is in the way of. */
+static Outcome take_over(Import *import, const DomainDef *def, const char *text, char **out_note)
+{
+    g_autoptr(GError) reason = NULL;
+    ImportPlan plan;
+    bool autostart = is_marked(import, def->name);
+    bool ok = import_plan(&import->places, def, &plan, &reason) &&
+              (import->is_dry || define(import, &plan, text, autostart, &reason));
+    if (ok && autostart) {
+        g_ptr_array_insert(plan.notes, 0, g_strdup("starts by itself"));
+    }
+    g_ptr_array_add(plan.notes, NULL);
+    *out_note = !ok                   ? g_strdup(reason->message)
+                : plan.notes->len > 1 ? g_strjoinv("; ", (char **)plan.notes->pdata)
+                                      : NULL;
+    import_plan_done(&plan);
+    return ok ? IMPORTED : REFUSED;
 }
 
 static Outcome import_one(Import *import, const char *name, char **out_note)
@@ -147,7 +188,6 @@ static Outcome import_one(Import *import, const char *name, char **out_note)
         return REFUSED;
     }
     Outcome outcome = find_clash(import, def, &other);
-    bool autostart = is_marked(import, name);
     switch (outcome) {
     case NAME_TAKEN:
         *out_note =
@@ -157,12 +197,7 @@ static Outcome import_one(Import *import, const char *name, char **out_note)
         *out_note = g_strdup_printf("guest '%s' has its UUID", other);
         break;
     case IMPORTED:
-        if (!import->is_dry && !define(import, text, autostart, &reason)) {
-            *out_note = g_strdup(reason->message);
-            return REFUSED;
-        }
-        *out_note = autostart ? g_strdup("starts by itself") : NULL;
-        break;
+        return take_over(import, def, text, out_note);
     default:
         break;
     }
@@ -248,6 +283,8 @@ static bool run_import(CliSession *session, const CliArgs *args, GError **error)
     if (!names) {
         return cli_fail(error, "Failed to read libvirt's definitions");
     }
+    g_autofree char *socket = rpc_client_socket_path(cli_client(session));
+    import_places_init(&import.places, folder, socket);
     for (guint i = 0; i < names->len; i++) {
         const char *name = g_ptr_array_index(names, i);
         g_autofree char *note = NULL;
@@ -256,15 +293,22 @@ static bool run_import(CliSession *session, const CliArgs *args, GError **error)
         cli_table_add(table, name,
                       outcome == IMPORTED && import.is_dry ? "would import" : done[outcome], note);
     }
+    import_places_done(&import.places);
     cli_show_table(session, table);
     return summarize(&import, error);
 }
 
 const CliCommand cli_import_commands[] = {
     { "import-libvirt", "take over the guests that libvirt's own daemon has defined",
-      "Each guest is defined with its mark for starting by itself, or not at all. A guest that is\n"
-      "there already is left as it is, so the command can be repeated. libvirt's files stay: let\n"
-      "its daemon go before guests are started here. The exit status is 1 if one is not imported.",
+      "Each guest is defined with its mark for starting by itself, its UEFI variables and its "
+      "TPM's\n"
+      "state, or not at all. Variables in libvirt's own folder and states of TPMs are copied, "
+      "never\n"
+      "over files that are there; variables elsewhere stay where <nvram> says. Saved memory and\n"
+      "snapshots are not taken over, which is noted. A guest that is there already is left as it\n"
+      "is, so the command can be repeated. libvirt's files stay: end its guests before this, and\n"
+      "let its daemon go before guests are started here. The exit status is 1 if one is not "
+      "imported.",
       import_options, 0, run_import },
     { NULL },
 };

@@ -11,6 +11,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define KEY(serial) GUINT_TO_POINTER(serial)
@@ -397,6 +399,16 @@ bool rpc_client_call(RpcClient *client, const RpcProgram *program, uint32_t proc
                      const void *args, Arena *arena, void *ret, GError **error)
 {
     return call(client, program, procedure, args, arena, ret, &(Extras){ 0 }, error);
+}
+
+char *rpc_client_socket_path(const RpcClient *client)
+{
+    struct sockaddr_un address = { 0 };
+    socklen_t size = sizeof(address) - 1; /* the path ends with 0 */
+    int rc = getpeername(rpc_connection_fd(client->connection), (struct sockaddr *)&address, &size);
+    return rc == 0 && address.sun_family == AF_UNIX && address.sun_path[0] == '/'
+               ? g_strdup(address.sun_path)
+               : NULL;
 }
 
 bool rpc_client_call_with_fds(RpcClient *client, const RpcProgram *program, uint32_t procedure,

@@ -37,6 +37,9 @@ bool rpc_client_is_alive(RpcClient *client);
 bool rpc_client_call_raw(RpcClient *client, uint32_t program, uint32_t procedure,
                          const void *payload, size_t size, GBytes **out_reply, GError **error);
 
+/* The path of the socket of this host that the daemon listens at; NULL: it is reached otherwise.
+ * (transfer full) */
+char *rpc_client_socket_path(const RpcClient *client);
 /* As rpc_client_call(), with descriptors, which stay the caller's. @n_fds: up to RPC_FDS_MAX. */
 bool rpc_client_call_with_fds(RpcClient *client, const RpcProgram *program, uint32_t procedure,
                               const void *args, const int *fds, unsigned n_fds, Arena *arena,

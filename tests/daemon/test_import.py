@@ -1,4 +1,4 @@
-"""lodge import-libvirt on what the real libvirtd keeps (5 s).
+"""lodge import-libvirt on what the real libvirtd keeps (20 s).
 
 SPDX-License-Identifier: GPL-2.0-or-later
 """
@@ -111,3 +111,143 @@ def test_marks_can_be_left_out(lodged, kept):
 def test_a_folder_that_is_not_there_is_named(lodged, tmp_path):
     done = lodged.lodge("import-libvirt", str(tmp_path / "none"), check=False)
     assert done.returncode == 1 and str(tmp_path / "none") in done.stderr
+
+
+UEFI = """<domain type='qemu'><name>{name}</name>{uuid}<memory unit='MiB'>128</memory><vcpu>1</vcpu>
+<os{os}</os><features><acpi/></features><devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
+<controller type='usb' model='none'/><memballoon model='none'/>{devices}</devices></domain>"""
+MACHINE = "<type arch='x86_64' machine='q35'>hvm</type>"
+LOADER = "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>"
+TPM = "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>"
+TPM_UUID = "5d2d3f63-0c0e-4b06-8f3b-0f4a4f3c1b11"
+
+
+def uefi_guests(elsewhere):
+    return {
+        "chosen": UEFI.format(name="chosen", uuid="", os=f" firmware='efi'>{MACHINE}", devices=""),
+        "named": UEFI.format(name="named", uuid="", os=f">{MACHINE}{LOADER}", devices=""),
+        "elsewhere": UEFI.format(name="elsewhere", uuid="", os=f">{MACHINE}{LOADER}<nvram>{elsewhere}</nvram>", devices=""),
+        "unstarted": UEFI.format(name="unstarted", uuid="", os=f">{MACHINE}{LOADER}", devices=""),
+        "trusted": UEFI.format(name="trusted", uuid=f"<uuid>{TPM_UUID}</uuid>", os=f">{MACHINE}", devices=TPM),
+    }
+
+
+@pytest.fixture(scope="module")
+def uefi(tmp_path_factory):
+    """(libvirt's folder, contents of variables) of guests that libvirtd has started."""
+    if not libvirtd.find() or not os.path.exists("/usr/share/OVMF/OVMF_CODE_4M.fd"):
+        pytest.skip("libvirtd or ovmf is not installed")
+    folder = tmp_path_factory.mktemp("uefi")
+    peer = libvirtd.Libvirtd()
+    elsewhere = os.path.join(peer.folder, "own.fd")
+    for name, xml in uefi_guests(elsewhere).items():
+        (folder / name).write_text(xml)
+        peer.virsh("define", str(folder / name))
+        if name not in ("unstarted", "trusted"):  # a TPM is not every host's
+            peer.virsh("start", name, "--paused")
+            peer.virsh("destroy", name)
+    kept = Path(peer.folder) / "libvirt" / "qemu"
+    for path in (kept / "nvram").iterdir():
+        path.write_bytes(path.read_bytes()[:-6] + path.name[:6].encode())  # each its own
+    # What libvirtd and swtpm leave, in their places for a session's daemon.
+    tpm = kept / "swtpm" / TPM_UUID / "tpm2"
+    tpm.mkdir(parents=True)
+    (tpm / "tpm2-00.permall").write_bytes(b"secrets")
+    (tpm / ".lock").write_bytes(b"")
+    (kept / "save").mkdir(exist_ok=True)
+    (kept / "save" / "named.save").write_bytes(b"memory")
+    yield kept, elsewhere
+    peer.stop()
+
+
+def notes(lodged, *words):
+    done = lodged.lodge("--json", "import-libvirt", *words, check=False)
+    return {row["name"]: (row["outcome"], row["note"] or "") for row in json.loads(done.stdout)}
+
+
+def nvram_of(lodged, name):
+    return Path(lodged.root) / "lib" / "nvram" / f"{name}_VARS.fd"
+
+
+def test_variables_come_along_and_the_definition_names_them(lodged, uefi):
+    kept, elsewhere = uefi
+    before = {path: path.read_bytes() for path in (kept / "nvram").iterdir()}
+    told = notes(lodged, str(kept), "--dry-run")
+    assert not nvram_of(lodged, "chosen").parent.exists() or not any(nvram_of(lodged, "chosen").parent.iterdir())
+    assert notes(lodged, str(kept)) == {name: (outcome.replace("would import", "imported"), note)
+                                        for name, (outcome, note) in told.items()}
+    assert {outcome for outcome, _ in told.values()} == {"would import"}
+    assert f"'{kept}/nvram/chosen_VARS.fd'" in told["chosen"][1] and f"stay in '{elsewhere}'" in told["elsewhere"][1]
+    assert f"'{kept}/save/named.save' is not taken over" in told["named"][1]
+    for name in ("chosen", "named"):
+        assert nvram_of(lodged, name).read_bytes() == (kept / "nvram" / f"{name}_VARS.fd").read_bytes()
+        assert nvram_of(lodged, name).stat().st_mode & 0o777 == 0o600
+        lodged.virsh("start", name, "--paused")
+        assert f">{nvram_of(lodged, name)}</nvram>" in lodged.virsh("dumpxml", name).stdout
+        lodged.virsh("destroy", name)
+        assert nvram_of(lodged, name).read_bytes()[-6:] == name[:6].encode().ljust(6, b"_")
+    for name in ("named", "unstarted"):
+        assert f"<nvram>{nvram_of(lodged, name)}</nvram>" in lodged.virsh("dumpxml", name, "--inactive").stdout
+    assert f"<nvram>{elsewhere}</nvram>" in lodged.virsh("dumpxml", "elsewhere", "--inactive").stdout
+    assert not nvram_of(lodged, "elsewhere").exists() and not nvram_of(lodged, "unstarted").exists()
+    assert before == {path: path.read_bytes() for path in (kept / "nvram").iterdir()}
+
+
+def test_the_state_of_a_tpm_comes_along(lodged, uefi):
+    kept, _ = uefi
+    lodged.lodge("import-libvirt", str(kept))
+    state = Path(lodged.root) / "lib" / "swtpm" / TPM_UUID / "tpm2"
+    assert [path.name for path in state.iterdir()] == ["tpm2-00.permall"]
+    assert (state / "tpm2-00.permall").read_bytes() == b"secrets"
+
+
+def test_files_that_are_there_are_not_overwritten(lodged, uefi):
+    kept, _ = uefi
+    nvram_of(lodged, "named").parent.mkdir(parents=True)
+    nvram_of(lodged, "named").write_bytes(b"mine")
+    nvram_of(lodged, "chosen").write_bytes((kept / "nvram" / "chosen_VARS.fd").read_bytes())
+    state = Path(lodged.root) / "lib" / "swtpm" / TPM_UUID / "tpm2"
+    state.mkdir(parents=True)
+    told = notes(lodged, str(kept))
+    assert told["named"][0] == "refused" and f"'{nvram_of(lodged, 'named')}' is there already" in told["named"][1]
+    assert told["trusted"][0] == "refused" and f"'{state}' is there already" in told["trusted"][1]
+    assert told["chosen"][0] == "imported"
+    assert nvram_of(lodged, "named").read_bytes() == b"mine" and not any(state.iterdir())
+    assert "named" not in lodged.virsh("list", "--all", "--name").stdout.split()
+
+
+def test_a_guest_that_is_not_imported_leaves_no_files(lodged, uefi):
+    """The folder of marks is a file: defining works, marking does not."""
+    kept, _ = uefi
+    os.makedirs(os.path.join(lodged.root, "etc", "qemu"), exist_ok=True)
+    with open(os.path.join(lodged.root, "etc", "qemu", "autostart"), "w", encoding="utf-8"):
+        pass
+    marks = kept / "autostart"
+    marks.mkdir(exist_ok=True)
+    for name in ("named", "trusted"):
+        (marks / f"{name}.xml").symlink_to(kept / f"{name}.xml")
+    try:
+        told = notes(lodged, str(kept))
+    finally:
+        for name in ("named", "trusted"):
+            (marks / f"{name}.xml").unlink()
+    for name, path in (("named", nvram_of(lodged, "named")), ("trusted", Path(lodged.root) / "lib" / "swtpm" / TPM_UUID)):
+        assert (told[name][0] == "imported") == path.exists()
+        assert (name in lodged.virsh("list", "--all", "--name").stdout.split()) == path.exists()
+    assert told["chosen"][0] == "imported"
+
+
+def test_the_hosts_folders_below_another_root(lodged, uefi, tmp_path):
+    """As of a disk that is mounted: definitions name the places they had."""
+    kept, _ = uefi
+    below = tmp_path / "mnt"
+    definitions = below / "etc" / "libvirt" / "qemu"
+    definitions.mkdir(parents=True)
+    nvram = below / "var" / "lib" / "libvirt" / "qemu" / "nvram"
+    nvram.mkdir(parents=True)
+    text = (kept / "named.xml").read_text().replace(f"{kept}/nvram/named_VARS.fd", "/var/lib/libvirt/qemu/nvram/old_VARS.fd")
+    (definitions / "named.xml").write_text(text)
+    (nvram / "old_VARS.fd").write_bytes(b"vars")
+    assert notes(lodged, str(definitions))["named"] == ("imported", f"variables copied from '{nvram}/old_VARS.fd'")
+    assert nvram_of(lodged, "named").read_bytes() == b"vars"
+    assert f"<nvram>{nvram_of(lodged, 'named')}</nvram>" in lodged.virsh("dumpxml", "named", "--inactive").stdout

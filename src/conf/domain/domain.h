@@ -134,6 +134,8 @@ bool domain_def_is_i440fx(const DomainDef *def);
 bool domain_def_is_microvm(const DomainDef *def);
 /* The file in @nvram_dir for the firmware's variables of a guest of that name. (transfer full) */
 char *domain_def_nvram_path(const DomainDef *def, const char *nvram_dir);
+/* The definition @text with its <nvram> naming the file @path. (transfer full) NULL: @error. */
+char *domain_text_set_nvram(const char *text, const char *path, GError **error);
 /* The file that <nvram> names, as its text or <source file>; NULL: none, or it is no file.
  * Borrowed. */
 const char *domain_os_nvram_path(const DomainOs *os);

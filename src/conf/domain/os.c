@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/domain/tables.h"
 
+#include "conf/domain/domain.h"
+
 static const XmlField os_feature_fields[] = {
     XML_ATTR_ENUM(DomainOsFeatureSetting, enabled, "enabled", yes_no_names, .flags = XML_REQUIRED),
     XML_ATTR_ENUM(DomainOsFeatureSetting, name, "name", os_feature_names, .flags = XML_REQUIRED),
@@ -122,6 +124,30 @@ const XmlField os_fields[] = {
                                             .flags = XML_REQUIRED))),
     XML_END,
 };
+
+char *domain_text_set_nvram(const char *text, const char *path, GError **error)
+{
+    g_autoptr(XmlDoc) doc = xml_doc_parse(text, "domain", error);
+    xmlNode *root = doc != NULL ? xml_doc_root(doc) : NULL;
+    xmlNode *os = root != NULL ? xml_child(root, "os") : NULL;
+    xmlNode *nvram = os != NULL ? xml_child(os, "nvram") : NULL;
+    xmlNode *source = nvram != NULL && xmlHasProp(nvram, BAD_CAST "type") != NULL
+                          ? xml_child(nvram, "source")
+                          : NULL;
+    if (root == NULL || nvram == NULL) {
+        if (root != NULL) {
+            conf_error_set(error, CONF_ERROR_XML, "<os> has no <nvram> to change");
+        }
+        return NULL;
+    }
+    if (source != NULL) {
+        xmlSetProp(source, BAD_CAST "file", BAD_CAST path);
+    } else {
+        xmlNodeSetContent(nvram, NULL);
+        xmlNodeAddContent(nvram, BAD_CAST path);
+    }
+    return xml_node_to_text(root, 0);
+}
 
 static const XmlField entry_fields[] = {
     XML_ATTR_STR(DomainSysinfoEntry, name, "name"),
