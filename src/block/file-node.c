@@ -119,8 +119,11 @@ static bool reopen_node(BlockNode *node, unsigned flags, GError **error)
     }
     unsigned access = node->access;
     if (access) {
-        access = flags & BLOCK_OPEN_WRITABLE ? access | BLOCK_ACCESS_WRITE
-                                             : access & ~(unsigned)BLOCK_ACCESS_WRITE;
+        const unsigned changes = BLOCK_ACCESS_WRITE | BLOCK_ACCESS_RESIZE;
+        /* Who relies on the size, a format, changes it itself. */
+        access = !(flags & BLOCK_OPEN_WRITABLE) ? access & ~changes
+                 : access & BLOCK_ACCESS_SIZE   ? access | changes
+                                                : access | BLOCK_ACCESS_WRITE;
         block_unlock_image(fd);
     }
     File *after = open_fd(node->filename, flags, access, error);
@@ -141,7 +144,7 @@ static bool set_access(BlockNode *node, unsigned access, GError **error)
         return true;
     }
     if (node->flags & BLOCK_OPEN_SHARED) {
-        access &= ~(unsigned)BLOCK_ACCESS_ALONE;
+        access &= ~(unsigned)(BLOCK_ACCESS_ALONE | BLOCK_ACCESS_SIZE | BLOCK_ACCESS_HIDDEN);
     }
     if (access != node->access &&
         !block_change_locks(fd, node->filename, node->access, access, error)) {
@@ -245,8 +248,8 @@ static int status_node(BlockNode *node, uint64_t offset, uint64_t length, BlockS
     return rc;
 }
 
-static bool truncate_node(BlockNode *node, uint64_t size, BlockPreallocation preallocation,
-                          GError **error)
+static bool change_size(BlockNode *node, uint64_t size, BlockPreallocation preallocation,
+                        GError **error)
 {
     File *file = file_of(node);
     uint64_t old = node->size;
@@ -278,6 +281,21 @@ static bool truncate_node(BlockNode *node, uint64_t size, BlockPreallocation pre
     }
     node->size = size;
     return true;
+}
+
+/* Those who rely on the size are asked. */
+static bool truncate_node(BlockNode *node, uint64_t size, BlockPreallocation preallocation,
+                          GError **error)
+{
+    unsigned held = node->access;
+    if (held && !set_access(node, held | BLOCK_ACCESS_RESIZE, error)) {
+        return false;
+    }
+    bool ok = change_size(node, size, preallocation, error);
+    if (held) {
+        (void)set_access(node, held, NULL);
+    }
+    return ok;
 }
 
 static int disk_usage_node(BlockNode *node, uint64_t *out_bytes)
@@ -352,7 +370,9 @@ File *block_file_create(const char *filename, bool *out_is_new, GError **error)
         return NULL;
     }
     File *file = NULL;
-    if (!block_lock_image(fd, filename, true, false, error)) {
+    const unsigned access = BLOCK_ACCESS_READ | BLOCK_ACCESS_WRITE | BLOCK_ACCESS_ALONE |
+                            BLOCK_ACCESS_RESIZE | BLOCK_ACCESS_SIZE;
+    if (!block_change_locks(fd, filename, 0, access, error)) {
         close(fd);
         return NULL;
     }

@@ -2,8 +2,8 @@
  *
  * A device reads, writes if it may, and allows others to write only with share-rw; an export
  * shares; a drive without device reads. Filters and raw pass on what is above them. Other formats
- * have their file for themselves; what a backing file may not bear is what the image above may not.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * have their file for themselves, its size too; what a backing file may not bear is what the image
+ * above may not. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/log.h"
 #include "block/drivers.h"
 #include "block/graph.h"
@@ -23,12 +23,32 @@ static unsigned root_access(const BlockGraph *graph, const BlockNode *node)
             continue;
         }
         access |= BLOCK_ACCESS_READ;
+        if (block_backend_is_export(backend)) {
+            access |= BLOCK_ACCESS_SIZE; /* clients were told of it */
+        }
         if (block_backend_is_attached(backend)) {
             access |= (block_backend_is_readonly(backend) ? 0 : BLOCK_ACCESS_WRITE) |
                       (block_backend_shares_writes(backend) ? 0 : BLOCK_ACCESS_ALONE);
         }
     }
     return access;
+}
+
+/* Of a job, beside the others' @access. What nobody else has is its target, which it does not read.
+ * A backup's may be used at once, but its source is written to through the job alone. */
+static unsigned claim_access(const BlockNode *node, unsigned access)
+{
+    unsigned writes = block_node_is_writable(node) ? BLOCK_ACCESS_WRITE : 0;
+    unsigned source = BLOCK_ACCESS_READ | (node->is_of_backup ? BLOCK_ACCESS_ALONE : 0);
+    unsigned target = node->is_of_backup ? 0 : BLOCK_ACCESS_ALONE | BLOCK_ACCESS_HIDDEN;
+    return writes | BLOCK_ACCESS_SIZE | (access ? source : target);
+}
+
+/* Of the backing file of an image that is used so. */
+static unsigned backing_access(unsigned access)
+{
+    return (access & BLOCK_ACCESS_READ) |
+           (access & BLOCK_ACCESS_ALONE ? BLOCK_ACCESS_ALONE | BLOCK_ACCESS_SIZE : 0);
 }
 
 static unsigned access_of(const Walk *walk, const BlockNode *node)
@@ -41,15 +61,10 @@ static unsigned access_of(const Walk *walk, const BlockNode *node)
                                                        : block_format_access(parent);
         }
         if (parent->backing == node) {
-            access |= access_of(walk, parent) & ~(unsigned)BLOCK_ACCESS_WRITE;
+            access |= backing_access(access_of(walk, parent));
         }
     }
-    if (node->claim) {
-        /* A job: what nobody else has is its target, which it does not read. */
-        access |= (access ? BLOCK_ACCESS_READ : BLOCK_ACCESS_ALONE) |
-                  (block_node_is_writable(node) ? BLOCK_ACCESS_WRITE : 0);
-    }
-    return access;
+    return node->claim ? access | claim_access(node, access) : access;
 }
 
 bool block_graph_update_access(BlockGraph *graph, GError **error)

@@ -2,7 +2,7 @@
  *
  * Byte 100 + n is read-locked by whoever uses permission n, byte 200 + n by whoever does not want
  * others to use it. All locks are shared ones; who wants to know asks whether an exclusive one
- * would be possible. Lodge uses permissions 0 (consistent read) and 1 (write).
+ * would be possible. Lodge uses permissions 0 (consistent read), 1 (write) and 3 (resize).
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "block/lock.h"
 
@@ -19,7 +19,7 @@
 #define USED_BASE 100
 #define UNSHARED_BASE 200
 
-enum { PERMISSION_READ, PERMISSION_WRITE };
+enum { PERMISSION_READ = 0, PERMISSION_WRITE = 1, PERMISSION_RESIZE = 3 };
 
 static int set_lock(int fd, off_t byte, short type)
 {
@@ -102,25 +102,37 @@ static char *describe_holder(int fd, off_t byte)
     return g_strdup("another process, which this one may not see");
 }
 
+static const struct {
+    unsigned access;
+    int own, other;       /* bytes: locked for it; locked by those who do not allow it */
+    const char *who_does; /* for messages */
+} rules[] = {
+    { BLOCK_ACCESS_READ, USED_BASE + PERMISSION_READ, UNSHARED_BASE + PERMISSION_READ, "reads it" },
+    { BLOCK_ACCESS_WRITE, USED_BASE + PERMISSION_WRITE, UNSHARED_BASE + PERMISSION_WRITE,
+      "writes to it" },
+    { BLOCK_ACCESS_ALONE, UNSHARED_BASE + PERMISSION_WRITE, USED_BASE + PERMISSION_WRITE,
+      "allows no others to write to it" },
+    { BLOCK_ACCESS_RESIZE, USED_BASE + PERMISSION_RESIZE, UNSHARED_BASE + PERMISSION_RESIZE,
+      "changes its size" },
+    { BLOCK_ACCESS_SIZE, UNSHARED_BASE + PERMISSION_RESIZE, USED_BASE + PERMISSION_RESIZE,
+      "allows no others to change its size" },
+    { BLOCK_ACCESS_HIDDEN, UNSHARED_BASE + PERMISSION_READ, USED_BASE + PERMISSION_READ,
+      "allows no others to read it" },
+};
+
 static bool refuse(int fd, const char *path, off_t byte, GError **error)
 {
     g_autofree char *holder = describe_holder(fd, byte);
-    bool is_writer = byte == USED_BASE + PERMISSION_WRITE;
+    const char *what = NULL;
+    for (unsigned i = 0; i < G_N_ELEMENTS(rules) && !what; i++) {
+        what = rules[i].own == byte ? rules[i].who_does : NULL;
+    }
     g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY,
                 "image '%s' is in use by %s, which %s; to use it at once, say so on both sides: "
                 "share-rw=on of disks, force-share or -U for reading",
-                path, holder, is_writer ? "writes to it" : "allows no others to write to it");
+                path, holder, what);
     return false;
 }
-
-static const struct {
-    unsigned access;
-    int own, other; /* bytes: locked for it; locked by those who do not allow it */
-} rules[] = {
-    { BLOCK_ACCESS_READ, USED_BASE + PERMISSION_READ, UNSHARED_BASE + PERMISSION_READ },
-    { BLOCK_ACCESS_WRITE, USED_BASE + PERMISSION_WRITE, UNSHARED_BASE + PERMISSION_WRITE },
-    { BLOCK_ACCESS_ALONE, UNSHARED_BASE + PERMISSION_WRITE, USED_BASE + PERMISSION_WRITE },
-};
 
 static void give_up(int fd, unsigned access)
 {

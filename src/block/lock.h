@@ -9,7 +9,10 @@
 enum {
     BLOCK_ACCESS_READ = 1u << 0,
     BLOCK_ACCESS_WRITE = 1u << 1,
-    BLOCK_ACCESS_ALONE = 1u << 2, /* nobody else writes */
+    BLOCK_ACCESS_ALONE = 1u << 2,  /* nobody else writes */
+    BLOCK_ACCESS_RESIZE = 1u << 3, /* changes the size of the file */
+    BLOCK_ACCESS_SIZE = 1u << 4,   /* relies on it: nobody else changes it */
+    BLOCK_ACCESS_HIDDEN = 1u << 5, /* nobody else reads: it is not complete yet */
 };
 
 /**

@@ -349,8 +349,9 @@ bool block_node_passes_access(const BlockNode *node)
 
 unsigned block_format_access(const BlockNode *node)
 {
-    return BLOCK_ACCESS_READ | (block_node_is_writable(node) ? BLOCK_ACCESS_WRITE : 0) |
-           (node->flags & BLOCK_OPEN_SHARED ? 0 : BLOCK_ACCESS_ALONE);
+    unsigned changes = block_node_is_writable(node) ? BLOCK_ACCESS_WRITE | BLOCK_ACCESS_RESIZE : 0;
+    unsigned refuses = node->flags & BLOCK_OPEN_SHARED ? 0 : BLOCK_ACCESS_ALONE | BLOCK_ACCESS_SIZE;
+    return BLOCK_ACCESS_READ | changes | refuses;
 }
 
 /* What lies in the file below is this format's alone from before its first look on. */
@@ -377,7 +378,7 @@ static BlockNode *open_format(const BlockDriver *driver, BlockNode *file, const 
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
                     "Could not open '%s': format '%s' can be read only", node->filename,
                     driver->name);
-    } else if (flags & BLOCK_OPEN_BY_USERS && !lock_below(node, error)) {
+    } else if (!lock_below(node, error)) {
         /* The error names the file. */
     } else if (block_detect_zeroes_from(spec, flags, &node->detect_zeroes, error) &&
                driver->open(node, spec, own_flags, error)) {

@@ -245,6 +245,7 @@ static void clean_backup(Job *job)
 
 static const JobDriver backup_driver = {
     .type = "backup",
+    .is_backup = true,
     .is_block = true,
     .run = run_backup,
     .prepare = prepare_backup,

@@ -10,6 +10,7 @@
 typedef struct JobDriver {
     const char *type;
     bool is_block;
+    bool is_backup;    /* see is_of_backup of nodes */
     bool can_complete; /* becomes ready and waits for that */
     /* The work, on the job's thread. Returns: 0 or -errno; job_fail() may say more. */
     int (*run)(Job *job);
