@@ -122,6 +122,18 @@ def test_a_guest_that_was_taken_over_leaves_no_notes_for_the_daemon(system, tmp_
     assert os.listdir(tmp_path) == ["precious"]
 
 
+def test_a_later_daemon_knows_the_user_of_a_guest(system):
+    start(system, "older", None)
+    user = system.virsh("dominfo", "older").stdout
+    system.process.kill()
+    system.process.wait()
+    system.__init__(system.root, session=False)
+    again = system.virsh("dominfo", "older").stdout
+    assert "runs as root" not in user + again
+    assert "+19000" in again
+    system.virsh("destroy", "older")
+
+
 def layered(system, name):
     """base (private) <- middle, by a relative name <- top."""
     folder = os.path.join(system.root, "private")

@@ -23,27 +23,47 @@ static bool has_users(const Domain *domain)
     return domain->service->daemon->guest_uid_count != 0;
 }
 
-/* Whether a running guest, also one of a daemon before this one, has the user. */
+uid_t guest_user_of_process(pid_t pid)
+{
+    char path[64];
+    struct stat st;
+    g_snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    return stat(path, &st) == 0 && st.st_uid != geteuid() ? st.st_uid : 0;
+}
+
+/* With the service's lock of users. */
 static bool is_taken(DomainService *service, const Domain *except, uid_t uid)
 {
     g_autoptr(GPtrArray) all = service_all(service);
-    for (guint i = 0; i < all->len; i++) {
+    bool taken = false;
+    for (guint i = 0; i < all->len && !taken; i++) {
         Domain *domain = all->pdata[i];
-        char path[64];
-        struct stat st;
-        if (domain == except) {
-            continue;
-        }
-        g_mutex_lock(&domain->lock);
-        pid_t pid = domain->runtime ? domain->runtime->process.pid : 0;
-        uid_t chosen = domain->runtime ? domain->uid : 0;
-        g_mutex_unlock(&domain->lock);
-        g_snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-        if (chosen == uid || (pid > 0 && stat(path, &st) == 0 && st.st_uid == uid)) {
-            return true;
+        if (domain != except) {
+            g_mutex_lock(&domain->lock);
+            taken = domain->runtime && domain->uid == uid;
+            g_mutex_unlock(&domain->lock);
         }
     }
-    return false;
+    return taken;
+}
+
+/* A user that no other guest has, for this one; 0: each is taken. */
+static uid_t choose_user(Domain *domain)
+{
+    DomainService *service = domain->service;
+    const Daemon *daemon = service->daemon;
+    uid_t chosen = 0;
+    g_mutex_lock(&service->users);
+    for (unsigned i = 0; i < daemon->guest_uid_count && !chosen; i++) {
+        uid_t uid = daemon->guest_uid_first +
+                    ((unsigned)MAX(domain->id, 1) - 1 + i) % daemon->guest_uid_count;
+        chosen = is_taken(service, domain, uid) ? 0 : uid;
+    }
+    g_mutex_lock(&domain->lock);
+    domain->uid = chosen;
+    g_mutex_unlock(&domain->lock);
+    g_mutex_unlock(&service->users);
+    return chosen;
 }
 
 /* The group that may open /dev/kvm, where that is what it takes. */
@@ -63,27 +83,17 @@ bool guest_user_prepare(Domain *domain, ProcessSpec *spec, GError **error)
         return true;
     }
     /* Its helpers may have it already. */
-    spec->uid = domain->uid ? domain->uid : (uid_t)-1;
-    for (unsigned i = 0; i < daemon->guest_uid_count && spec->uid == (uid_t)-1; i++) {
-        uid_t uid = daemon->guest_uid_first +
-                    ((unsigned)MAX(domain->id, 1) - 1 + i) % daemon->guest_uid_count;
-        if (!is_taken(domain->service, domain, uid)) {
-            spec->uid = uid;
-        }
-    }
-    if (spec->uid == (uid_t)-1) {
+    if (!domain->uid && !choose_user(domain)) {
         daemon_error_set(error, DAEMON_ERROR_RESOURCE_BUSY,
                          "each of the %u users for guests has one; see guest_uids in lodged.conf",
                          daemon->guest_uid_count);
         return false;
     }
+    spec->uid = domain->uid;
     spec->gid = spec->uid;
     if (domain->live->virt == VIRT_KVM) {
         spec->kvm_gid = kvm_group();
     }
-    g_mutex_lock(&domain->lock);
-    domain->uid = spec->uid;
-    g_mutex_unlock(&domain->lock);
     /* What is beside it is for the daemon alone: a guest's notes on devices of the host are acted
      * upon by root. */
     g_autofree char *all = g_path_get_dirname(domain->dir);
@@ -268,13 +278,6 @@ int guest_user_lend(Domain *domain, const char *path, GError **error)
 
 char *guest_user_label(const Domain *domain)
 {
-    const DomainRuntime *runtime = domain->runtime;
-    char path[64];
-    struct stat st;
-    if (!has_users(domain) || !runtime || runtime->process.pid <= 0) {
-        return NULL;
-    }
-    /* Also right for one that another daemon started. */
-    g_snprintf(path, sizeof(path), "/proc/%d/status", (int)runtime->process.pid);
-    return stat(path, &st) == 0 ? g_strdup_printf("+%u:+%u", st.st_uid, st.st_gid) : NULL;
+    bool has_own = has_users(domain) && domain->runtime && domain->uid;
+    return has_own ? g_strdup_printf("+%u:+%u", domain->uid, domain->uid) : NULL;
 }

@@ -23,6 +23,9 @@ bool guest_user_check_paths(Domain *domain, const ProcessSpec *spec, GError **er
  */
 int guest_user_lend(Domain *domain, const char *path, GError **error);
 
+/* Whose a process is; 0: the daemon's own, or it is gone. */
+uid_t guest_user_of_process(pid_t pid);
+
 /* "+UID:+GID" of a running guest with a user of its own (transfer full), or NULL. */
 char *guest_user_label(const Domain *domain);
 

@@ -23,6 +23,7 @@ struct DomainService {
     int next_id;
     unsigned active;
     GMutex host_devices; /* held while one is taken for a guest; a leaf */
+    GMutex users;        /* held while a guest is given one; taken before all other locks */
     ConfigCache configs;
     GThread *preparer; /* of statistics, after the start */
     DomainEnvironment environment;

@@ -6,6 +6,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "daemon/domain/command-line.h"
+#include "daemon/domain/guest-user.h"
 #include "daemon/domain/helper-process.h"
 #include "daemon/domain/perf.h"
 #include "daemon/domain/runtime.h"
@@ -156,6 +157,7 @@ static bool revive(DomainService *service, Status *status, const GuestProcess *p
     g_ptr_array_unref(domain->runtime->helpers);
     domain->runtime->helpers = g_steal_pointer(&status->helpers);
     domain->engine = command_line_engine(domain->live->emulator);
+    domain->uid = guest_user_of_process(process->pid);
     domain->runtime->is_reconnected = true;
     domain->runtime->is_owned = status->owned;
     domain->runtime->is_destroyed = status->owned;
