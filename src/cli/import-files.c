@@ -52,12 +52,17 @@ void import_places_init(ImportPlaces *places, const char *definitions, const cha
         places->save_dir = g_build_filename(state, "qemu/save", NULL);
         places->snapshot_dir = g_build_filename(state, "qemu/snapshot", NULL);
         places->named_nvram_dir = g_strdup(SYSTEM_STATE "/qemu/nvram");
+        places->run_dir = *whole ? NULL : g_strdup("/run/libvirt/qemu");
     } else {
         places->nvram_dir = g_build_filename(whole, "nvram", NULL);
         places->swtpm_dir = g_build_filename(whole, "swtpm", NULL);
         places->save_dir = g_build_filename(whole, "save", NULL);
         places->snapshot_dir = g_build_filename(whole, "snapshot", NULL);
         places->named_nvram_dir = g_strdup(places->nvram_dir);
+        g_autofree char *own = g_build_filename(g_get_user_config_dir(), "libvirt", "qemu", NULL);
+        places->run_dir = strcmp(whole, own) == 0 ? g_build_filename(g_get_user_runtime_dir(),
+                                                                     "libvirt", "qemu", "run", NULL)
+                                                  : NULL;
     }
 }
 
@@ -68,6 +73,7 @@ void import_places_done(ImportPlaces *places)
     g_free(places->save_dir);
     g_free(places->snapshot_dir);
     g_free(places->named_nvram_dir);
+    g_free(places->run_dir);
     g_free(places->state_dir);
 }
 
@@ -206,13 +212,29 @@ static bool plan_tpm(const ImportPlaces *places, const DomainDef *def, ImportPla
     return true;
 }
 
+/* A copy of what is being written would be of no moment. */
+static bool check_stopped(const ImportPlaces *places, const DomainDef *def, const ImportPlan *plan,
+                          GError **error)
+{
+    const char *from = plan->nvram_from ?: plan->tpm_from;
+    g_autofree char *status =
+        from && places->run_dir ? g_strdup_printf("%s/%s.xml", places->run_dir, def->name) : NULL;
+    if (!status || !is_there(status, NULL)) {
+        return true;
+    }
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_STATE,
+                "it runs under libvirt, which writes '%s'; shut it down and import it then", from);
+    return false;
+}
+
 bool import_plan(const ImportPlaces *places, const DomainDef *def, ImportPlan *out_plan,
                  GError **error)
 {
     *out_plan = (ImportPlan){ .notes = g_ptr_array_new_with_free_func(g_free) };
     g_autofree char *image = g_strdup_printf("%s/%s.save", places->save_dir, def->name);
     g_autofree char *snapshots = g_build_filename(places->snapshot_dir, def->name, NULL);
-    if (!plan_nvram(places, def, out_plan, error) || !plan_tpm(places, def, out_plan, error)) {
+    if (!plan_nvram(places, def, out_plan, error) || !plan_tpm(places, def, out_plan, error) ||
+        !check_stopped(places, def, out_plan, error)) {
         return false;
     }
     if (is_there(image, NULL)) {

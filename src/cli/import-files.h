@@ -11,6 +11,7 @@
 typedef struct ImportPlaces {
     char *nvram_dir, *swtpm_dir, *save_dir, *snapshot_dir; /* libvirt's */
     char *named_nvram_dir; /* how definitions name nvram_dir: differs for those of another root */
+    char *run_dir;         /* libvirt's, of guests that run; NULL: not of this host */
     char *state_dir;       /* of the daemon; NULL: it cannot be reached as a folder of this host */
 } ImportPlaces;
 
@@ -29,7 +30,8 @@ typedef struct ImportPlan {
 void import_places_init(ImportPlaces *places, const char *definitions, const char *socket);
 void import_places_done(ImportPlaces *places);
 
-/* False with @error: another file is in the way, or the files cannot be brought to the daemon. */
+/* False with @error: another file is in the way, the files cannot be brought to the daemon, or the
+ * guest runs and writes them. */
 bool import_plan(const ImportPlaces *places, const DomainDef *def, ImportPlan *out_plan,
                  GError **error);
 void import_plan_done(ImportPlan *plan);

@@ -134,7 +134,7 @@ def uefi_guests(elsewhere):
 
 @pytest.fixture(scope="module")
 def uefi(tmp_path_factory):
-    """(libvirt's folder, contents of variables) of guests that libvirtd has started."""
+    """(libvirt's folder, a path of variables elsewhere, the daemon) of guests that libvirtd has started."""
     if not libvirtd.find() or not os.path.exists("/usr/share/OVMF/OVMF_CODE_4M.fd"):
         pytest.skip("libvirtd or ovmf is not installed")
     folder = tmp_path_factory.mktemp("uefi")
@@ -156,7 +156,7 @@ def uefi(tmp_path_factory):
     (tpm / ".lock").write_bytes(b"")
     (kept / "save").mkdir(exist_ok=True)
     (kept / "save" / "named.save").write_bytes(b"memory")
-    yield kept, elsewhere
+    yield kept, elsewhere, peer
     peer.stop()
 
 
@@ -170,7 +170,7 @@ def nvram_of(lodged, name):
 
 
 def test_variables_come_along_and_the_definition_names_them(lodged, uefi):
-    kept, elsewhere = uefi
+    kept, elsewhere, _ = uefi
     before = {path: path.read_bytes() for path in (kept / "nvram").iterdir()}
     told = notes(lodged, str(kept), "--dry-run")
     assert not nvram_of(lodged, "chosen").parent.exists() or not any(nvram_of(lodged, "chosen").parent.iterdir())
@@ -194,7 +194,7 @@ def test_variables_come_along_and_the_definition_names_them(lodged, uefi):
 
 
 def test_the_state_of_a_tpm_comes_along(lodged, uefi):
-    kept, _ = uefi
+    kept, _, _ = uefi
     lodged.lodge("import-libvirt", str(kept))
     state = Path(lodged.root) / "lib" / "swtpm" / TPM_UUID / "tpm2"
     assert [path.name for path in state.iterdir()] == ["tpm2-00.permall"]
@@ -202,7 +202,7 @@ def test_the_state_of_a_tpm_comes_along(lodged, uefi):
 
 
 def test_files_that_are_there_are_not_overwritten(lodged, uefi):
-    kept, _ = uefi
+    kept, _, _ = uefi
     nvram_of(lodged, "named").parent.mkdir(parents=True)
     nvram_of(lodged, "named").write_bytes(b"mine")
     nvram_of(lodged, "chosen").write_bytes((kept / "nvram" / "chosen_VARS.fd").read_bytes())
@@ -218,7 +218,7 @@ def test_files_that_are_there_are_not_overwritten(lodged, uefi):
 
 def test_a_guest_that_is_not_imported_leaves_no_files(lodged, uefi):
     """The folder of marks is a file: defining works, marking does not."""
-    kept, _ = uefi
+    kept, _, _ = uefi
     os.makedirs(os.path.join(lodged.root, "etc", "qemu"), exist_ok=True)
     with open(os.path.join(lodged.root, "etc", "qemu", "autostart"), "w", encoding="utf-8"):
         pass
@@ -239,7 +239,7 @@ def test_a_guest_that_is_not_imported_leaves_no_files(lodged, uefi):
 
 def test_the_hosts_folders_below_another_root(lodged, uefi, tmp_path):
     """As of a disk that is mounted: definitions name the places they had."""
-    kept, _ = uefi
+    kept, _, _ = uefi
     below = tmp_path / "mnt"
     definitions = below / "etc" / "libvirt" / "qemu"
     definitions.mkdir(parents=True)
@@ -251,3 +251,17 @@ def test_the_hosts_folders_below_another_root(lodged, uefi, tmp_path):
     assert notes(lodged, str(definitions))["named"] == ("imported", f"variables copied from '{nvram}/old_VARS.fd'")
     assert nvram_of(lodged, "named").read_bytes() == b"vars"
     assert f"<nvram>{nvram_of(lodged, 'named')}</nvram>" in lodged.virsh("dumpxml", "named", "--inactive").stdout
+
+
+def test_variables_that_a_running_guest_writes_are_not_copied(lodged, uefi, monkeypatch):
+    kept, _, peer = uefi
+    for name in ("XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.setenv(name, peer.folder)
+    peer.virsh("start", "chosen", "--paused")
+    try:
+        told = notes(lodged)
+    finally:
+        peer.virsh("destroy", "chosen")
+    assert told["chosen"][0] == "refused" and "it runs under libvirt" in told["chosen"][1]
+    assert told["named"][0] == "imported" and not nvram_of(lodged, "chosen").exists()
+    assert notes(lodged)["chosen"][0] == "imported"
