@@ -177,8 +177,9 @@ int qcow2_before_l2(Qcow2 *q);
 int qcow2_write_metadata(Qcow2 *q);
 /* Carries out what qcow2_free_later() noted. The metadata are on disk; in_flight is held alone. */
 int qcow2_release_freed(Qcow2 *q);
-/* Replaces the refcount structures by ones made from @counts, which are of all but those structures.
- * Not @is_complete: there may be content where they are 0: nothing of the file is written over. */
+/* Replaces the refcount structures by ones made from @counts, which are of all but those
+ * structures. Not @is_complete: there may be content where they are 0: nothing of the file is
+ * written over. */
 int qcow2_rebuild_refcounts(Qcow2 *q, const Qcow2Counts *counts, bool is_complete);
 /* Reading and writing counts within a block. */
 uint64_t qcow2_refcount_read(const uint8_t *block, unsigned bits, uint64_t index);
