@@ -50,7 +50,7 @@ EXPLAINED = [
 # Rows of which one refuses what the other has: patterns of the row.
 REFUSED = [
     ("<interface", "libvirtd of a session has no taps, and opens them for a text"),
-    ("firmware='efi'|dtb|rbd|volume|lun|transient|encryption|stdio|<listen type='network'|accel3d|tpm|filesystem"
+    ("firmware='efi'|<nvram type='block'|dtb|rbd|volume|lun|transient|encryption|stdio|<listen type='network'|accel3d|tpm|filesystem"
      "|/a</partition|type='file'/></memoryBacking|<discard/>|smartcard|spice|sdl|egl-headless|type='scsi'"
      "|smbios mode='host'|keywrap|launchSecurity|vcpusched|<seclabel type='static'|coredump-", "not built here; see elements.tsv"),
     ("cputune|blkiotune|memtune|hugepages|type='kvm'|host-passthrough", "not in a session, or not on this host, there"),
