@@ -398,6 +398,17 @@ def test_a_failed_start_leaves_no_helper(system, connection, tmp_path):
         assert not any(mark in words or any(mark in one for one in folders) for mark in marks), words
 
 
+@needs_root
+def test_more_helpers_than_are_kept_track_of_are_refused(system, connection, tmp_path):
+    folders = "".join(folder_xml(tmp_path, f"t{i}") for i in range(65))
+    domain = connection.defineXML(guest("many", folders, SHARED))
+    with pytest.raises(libvirt.libvirtError, match="'fs64' needs a helper process, and a guest has at most 64 of them") as caught:
+        domain.create()
+    assert caught.value.get_error_code() == libvirt.VIR_ERR_CONFIG_UNSUPPORTED
+    assert not helpers_below(system.root) and not domain.isActive()
+    domain.undefine()
+
+
 def test_a_helper_that_dies_is_told_in_the_log(system, connection):
     domain = connection.defineXML(guest("lonely", TPM))
     domain.create()

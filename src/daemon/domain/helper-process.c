@@ -7,6 +7,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "daemon/domain/runtime.h"
+#include "daemon/error.h"
 #include "gbase/error.h"
 
 #include <errno.h>
@@ -125,14 +126,21 @@ static bool note(Domain *domain, const char *alias, HelperProcess *helper, GErro
     g_mutex_lock(&domain->lock);
     DomainRuntime *runtime = domain->runtime;
     bool is_active = runtime && !runtime->awaits_helpers;
-    bool ok = is_active;
-    if (is_active) {
+    bool is_kept = is_active && runtime->helpers->len < HELPERS_MAX;
+    bool ok = is_kept;
+    if (is_kept) {
         g_ptr_array_add(runtime->helpers, helper);
         ok = status_write_locked(domain, error);
     }
     g_mutex_unlock(&domain->lock);
     if (!is_active) {
         lodge_error_set_errno(error, ESRCH, "the guest has ended meanwhile");
+    } else if (!is_kept) {
+        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                         "device '%s' needs a helper process, and a guest has at most %d of them",
+                         alias, HELPERS_MAX);
+    }
+    if (!is_kept) {
         kill_group(helper);
         await_killed(helper);
         helper_free(helper);
