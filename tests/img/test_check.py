@@ -126,6 +126,27 @@ def test_a_sparse_image_is_as_small_after_the_repair_as_qemu_imgs(ours, peer, go
     assert refcount_blocks((tmp_path / "ours").read_bytes()) <= refcount_blocks((tmp_path / "peer").read_bytes())
 
 
+@pytest.mark.parametrize("is_in_file", [False, True], ids=["past_the_end", "in_the_file"])
+def test_old_structures_that_leave_no_room_for_a_small_table(ours, peer, good, tmp_path, is_in_file):
+    """A header that says of 8 MiB of the file that they are the refcount table: the new one lies behind, which takes more
+    blocks and a longer table."""
+    data = bytearray(good("cluster_size=512"))
+    end = len(data) // 512
+    if is_in_file:
+        table, clusters = struct.unpack_from(">QI", data, 48)
+        data += data[table:table + clusters * 512]
+        struct.pack_into(">Q", data, 48, end * 512)
+        data += bytes(16384 * 512 - clusters * 512)
+    struct.pack_into(">I", data, 56, 16384)
+    struct.pack_into(">Q", data, word(data, 48), word(data, word(data, 48)) | 1)
+    (tmp_path / "bad").write_bytes(data)
+    (tmp_path / "before").write_bytes(good("cluster_size=512"))
+    ours("check", "-q", "-r", "all", "-f", "qcow2", "bad", code=None)
+    for tool in (peer, ours):
+        tool("check", "-q", "-f", "qcow2", "bad")
+        tool("compare", "-q", "-f", "qcow2", "-F", "qcow2", "before", "bad")
+
+
 @pytest.fixture
 def crowd(peer, tmp_path):
     """Makes an image of 70,000 clusters that are all the first one."""

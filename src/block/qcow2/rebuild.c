@@ -16,7 +16,7 @@ typedef struct Rebuild {
     Qcow2 *q;
     const Qcow2Counts *counts;
     uint64_t from;   /* clusters before it are not taken */
-    uint64_t used;   /* clusters up to the last one in use */
+    uint64_t used;   /* clusters up to the last one in use, by content or old structures */
     uint64_t blocks; /* that the table has to have room for */
     uint64_t table_first, table_clusters;
     uint64_t *table; /* offsets, NEEDED, or 0; of table_clusters */
@@ -30,34 +30,46 @@ static int compare_clusters(gconstpointer a, gconstpointer b)
     return first < second ? -1 : first > second;
 }
 
-/* What the old header and table name, if only by mistake: it is not written to before the switch.
- */
+static void note_cluster(Rebuild *rebuild, uint64_t cluster)
+{
+    if (cluster > 0 && cluster < rebuild->counts->clusters) {
+        g_array_append_val(rebuild->old, cluster);
+    }
+}
+
+/* What the old header and table name of the file, if only by mistake: it is not written to before
+ * the switch. */
 static void note_old(Rebuild *rebuild)
 {
     const Qcow2 *q = rebuild->q;
     uint64_t first = qcow2_cluster_of(q, q->header.reftable_offset);
     for (uint64_t i = 0; i < q->header.reftable_clusters; i++) {
-        uint64_t cluster = first + i;
-        g_array_append_val(rebuild->old, cluster);
+        note_cluster(rebuild, first + i);
     }
     for (uint32_t i = 0; i < q->reftable_entries; i++) {
-        uint64_t cluster = qcow2_cluster_of(q, q->reftable[i]);
-        if (cluster) {
-            g_array_append_val(rebuild->old, cluster);
-        }
+        note_cluster(rebuild, qcow2_cluster_of(q, q->reftable[i]));
     }
     g_array_sort(rebuild->old, compare_clusters);
+}
+
+/* The end of what is in use: all behind it is free. */
+static uint64_t find_end(const Rebuild *rebuild)
+{
+    uint64_t end = MAX(rebuild->counts->clusters, 1), least = MAX(rebuild->from, 1);
+    if (rebuild->old->len > 0) {
+        least = MAX(least, g_array_index(rebuild->old, uint64_t, rebuild->old->len - 1) + 1);
+    }
+    while (end > least && !qcow2_counts_get(rebuild->counts, end - 1)) {
+        end--;
+    }
+    return end;
 }
 
 /* How large the table is at most: as if all were put past the end. */
 static int lay_out(Rebuild *rebuild)
 {
     const Qcow2 *q = rebuild->q;
-    rebuild->used = MAX(rebuild->counts->clusters, 1);
-    while (rebuild->used > MAX(rebuild->from, 1) &&
-           !qcow2_counts_get(rebuild->counts, rebuild->used - 1)) {
-        rebuild->used--;
-    }
+    rebuild->used = find_end(rebuild);
     rebuild->blocks = rebuild->table_clusters = 1;
     for (;;) {
         uint64_t all = rebuild->used + rebuild->blocks + rebuild->table_clusters;
@@ -208,11 +220,11 @@ static int switch_over(Rebuild *rebuild)
 int qcow2_rebuild_refcounts(Qcow2 *q, const Qcow2Counts *counts, bool is_complete)
 {
     Rebuild rebuild = { .q = q, .counts = counts, .from = is_complete ? 0 : counts->clusters };
-    int rc = lay_out(&rebuild);
     rebuild.old = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     rebuild.placed = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    note_old(&rebuild);
+    int rc = lay_out(&rebuild);
     if (rc == 0) {
-        note_old(&rebuild);
         place(&rebuild);
         qcow2_cache_clear(&q->refblock_cache);
         rc = write_blocks(&rebuild);
