@@ -52,6 +52,16 @@ class Heard:
             return next(event for event in self.seen if fits(event))
 
 
+def receive(stream, most=4096, seconds=120):
+    """What comes next of a stream that does not block; b"" at its end. Where an event loop runs, virStreamRecv() of a
+    stream that blocks may wait for ever, for what came between its look and its wait."""
+    until = time.monotonic() + seconds
+    while (part := stream.recv(most)) == -2:
+        assert time.monotonic() < until, "nothing came"
+        time.sleep(0.01)
+    return part
+
+
 def code_of(call, *arguments):
     """The code of the error that the call ends with."""
     try:

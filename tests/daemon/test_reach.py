@@ -10,7 +10,7 @@ import libvirt
 import pytest
 
 from guestxml import QEMU, Console, disk_xml, guest_xml
-from libvirt_client import Heard, code_of
+from libvirt_client import Heard, code_of, receive
 
 ENGINES = pytest.mark.parametrize("emulator", [None, QEMU], ids=["lodge-vmm", "qemu"])
 LIVE, CONFIG = 1, 2
@@ -59,7 +59,7 @@ def shell_of(domain):
 def read_until(stream, text, most=1 << 20):
     data = b""
     while text not in data and len(data) < most:
-        part = stream.recv(4096)
+        part = receive(stream)
         assert part, data
         data += part
     return data
@@ -69,17 +69,17 @@ def read_until(stream, text, most=1 << 20):
 def test_a_console_is_talked_to_and_taken_over(connection, lodged, boot, start, emulator):
     name = "talk-" + ("q" if emulator else "l")
     domain = start(name, guest_xml(name, boot, emulator), paused=False)
-    first = connection.newStream()
+    first = connection.newStream(libvirt.VIR_STREAM_NONBLOCK)
     domain.openConsole(None, first, libvirt.VIR_DOMAIN_CONSOLE_SAFE)
     read_until(first, b"reached init")
     first.send(b"echo one''two\n")
     read_until(first, b"onetwo")
     assert code_of(domain.openConsole, None, connection.newStream(), 0) == libvirt.VIR_ERR_OPERATION_FAILED
     other = libvirt.open(lodged.uri)
-    second = other.newStream()
+    second = other.newStream(libvirt.VIR_STREAM_NONBLOCK)
     other.lookupByName(name).openConsole(None, second, libvirt.VIR_DOMAIN_CONSOLE_FORCE)
     with pytest.raises(libvirt.libvirtError, match="another client took"):
-        while first.recv(4096):
+        while receive(first):
             pass
     second.send(b"echo three''four\n")
     read_until(second, b"threefour")
@@ -87,13 +87,13 @@ def test_a_console_is_talked_to_and_taken_over(connection, lodged, boot, start, 
     assert code_of(domain.openConsole, None, connection.newStream(), 0) == libvirt.VIR_ERR_OPERATION_FAILED
     second.abort()
     other.close()
-    third = connection.newStream()
+    third = connection.newStream(libvirt.VIR_STREAM_NONBLOCK)
     domain.openConsole(None, third, 0)
     third.send(b"echo five''six\n")
     read_until(third, b"fivesix")
     domain.destroy()
     try:
-        while third.recv(4096):
+        while receive(third):
             pass
     except libvirt.libvirtError:
         pass
@@ -105,7 +105,7 @@ def test_a_channel_is_a_stream(connection, boot, start, emulator):
     channel = "<channel type='unix'><target type='virtio' name='org.test.0'/></channel>"
     domain = start(name, guest_xml(name, boot, emulator, channel), paused=False)
     console = shell_of(domain)
-    stream = connection.newStream()
+    stream = connection.newStream(libvirt.VIR_STREAM_NONBLOCK)
     domain.openChannel("org.test.0", stream, 0)
     find = "for p in /sys/class/virtio-ports/*; do grep -q org.test.0 $p/name && dev=/dev/$(basename $p); done"
     assert console.run(f"until {find} && [ -e $dev ]; do sleep 0.1; done; echo inside > $dev", 60)[0] == 0
