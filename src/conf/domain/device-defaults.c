@@ -325,8 +325,18 @@ static void fill_hostdev(DomainHostdev *hostdev)
     }
 }
 
+/* Engines know the device by it. One with other characters is dropped, as libvirt does. */
+static void drop_odd_alias(DomainDevice *device)
+{
+    static const char allowed[] = G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-_";
+    if (device->alias != NULL && strspn(device->alias, allowed) != strlen(device->alias)) {
+        g_clear_pointer(&device->alias, g_free);
+    }
+}
+
 bool domain_device_post_parse(DomainDevice *device, const DomainDef *def, GError **error)
 {
+    drop_odd_alias(device);
     switch (device->kind) {
     case DEVICE_DISK:
         return fill_disk((DomainDisk *)device, error);

@@ -86,7 +86,8 @@ void line_add_boot(CommandLine *line)
         g_string_append_printf(text, "menu=%s,", os->bootmenu == TRI_YES ? "on" : "off");
     }
     if (os->bios_reboot_timeout) {
-        g_string_append_printf(text, "reboot-timeout=%s,", os->bios_reboot_timeout);
+        g_autofree char *timeout = line_escape(os->bios_reboot_timeout);
+        g_string_append_printf(text, "reboot-timeout=%s,", timeout);
     }
     if (os->bootmenu_timeout_ms.set && line->engine == ENGINE_QEMU) {
         g_string_append_printf(text, "splash-time=%" G_GUINT64_FORMAT ",",

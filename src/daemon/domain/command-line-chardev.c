@@ -56,6 +56,23 @@ static bool append_file(CommandLine *line, GString *text, const char *option, co
     return true;
 }
 
+/* Of TCP or UDP. */
+static void append_network(GString *text, const DomainChardev *source, const char *id)
+{
+    g_autofree char *host = line_escape(source->host ?: "");
+    g_autofree char *port = line_escape(source->service ?: "");
+    if (source->type == CHARDEV_TCP) {
+        g_string_printf(text, "socket,id=%s,host=%s,port=%s%s%s", id, host, port,
+                        source->mode == SOCKET_BIND ? ",server=on,wait=off" : "",
+                        source->protocol == TCP_TELNET ? ",telnet=on" : "");
+    } else {
+        g_autofree char *own_host = line_escape(source->bind_host ?: "");
+        g_autofree char *own_port = line_escape(source->bind_service ?: "0");
+        g_string_printf(text, "udp,id=%s,host=%s,port=%s,localaddr=%s,localport=%s", id, host, port,
+                        own_host, own_port);
+    }
+}
+
 bool line_add_chardev(CommandLine *line, DomainChardev *source, const char *alias, const char *name,
                       GError **error)
 {
@@ -80,9 +97,11 @@ bool line_add_chardev(CommandLine *line, DomainChardev *source, const char *alia
         g_string_printf(text, "file,id=%s%s", id, source->append == TRI_YES ? ",append=on" : "");
         ok = append_file(line, text, "path", source->path ?: "", false, error);
         break;
-    case CHARDEV_PIPE:
-        g_string_printf(text, "pipe,id=%s,path=%s", id, source->path);
+    case CHARDEV_PIPE: {
+        g_autofree char *path = line_escape(source->path ?: "");
+        g_string_printf(text, "pipe,id=%s,path=%s", id, path);
         break;
+    }
     case CHARDEV_UNIX:
         if (source->mode == SOCKET_BIND || !source->path) {
             ok = add_unix_listener(line, source, id, name, text, error);
@@ -92,14 +111,8 @@ bool line_add_chardev(CommandLine *line, DomainChardev *source, const char *alia
         }
         break;
     case CHARDEV_TCP:
-        g_string_printf(text, "socket,id=%s,host=%s,port=%s%s%s", id, source->host, source->service,
-                        source->mode == SOCKET_BIND ? ",server=on,wait=off" : "",
-                        source->protocol == TCP_TELNET ? ",telnet=on" : "");
-        break;
     case CHARDEV_UDP:
-        g_string_printf(text, "udp,id=%s,host=%s,port=%s,localaddr=%s,localport=%s", id,
-                        source->host ?: "", source->service ?: "", source->bind_host ?: "",
-                        source->bind_service ?: "0");
+        append_network(text, source, id);
         break;
     case CHARDEV_QEMU_VDAGENT:
         g_string_printf(text, "%s,id=%s,name=vdagent", word, id);
@@ -225,9 +238,10 @@ static bool add_guest_forward(CommandLine *line, DomainCharDevice *channel, GErr
     if (!line_add_chardev(line, &channel->source, alias, "channel", error)) {
         return false;
     }
+    g_autofree char *address = line_escape(channel->guestfwd_address ?: "");
+    g_autofree char *port = line_escape(channel->guestfwd_port ?: "");
     line_add(line, "-netdev",
-             g_strdup_printf("user,guestfwd=tcp:%s:%s-chardev:char%s,id=%s",
-                             channel->guestfwd_address ?: "", channel->guestfwd_port ?: "", alias,
+             g_strdup_printf("user,guestfwd=tcp:%s:%s-chardev:char%s,id=%s", address, port, alias,
                              alias));
     return true;
 }

@@ -565,9 +565,8 @@ static bool add_graphics(CommandLine *line, DomainDevice *device, GError **error
     if (listen && !listen->address) {
         listen->address = g_strdup(VNC_ADDRESS); /* viewers look for it */
     }
-    line_add(line, "-vnc",
-             g_strdup_printf("%s:%d%s", listen ? listen->address : VNC_ADDRESS,
-                             (int)graphics->port - 5900, options));
+    g_autofree char *host = line_escape(listen ? listen->address : VNC_ADDRESS);
+    line_add(line, "-vnc", g_strdup_printf("%s:%d%s", host, (int)graphics->port - 5900, options));
     return true;
 }
 
@@ -589,7 +588,8 @@ static bool add_rng_backend(CommandLine *line, DomainRng *rng, GError **error)
     if (rng->backend == RNG_EGD) {
         g_string_append_printf(text, ",chardev=char%s", rng->device.alias);
     } else if (rng->backend == RNG_RANDOM) {
-        g_string_append_printf(text, ",filename=%s", rng->path ?: "/dev/urandom");
+        g_autofree char *path = line_escape(rng->path ?: "/dev/urandom");
+        g_string_append_printf(text, ",filename=%s", path);
     }
     line_add(line, "-object", g_string_free(text, FALSE));
     return true;

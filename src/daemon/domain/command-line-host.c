@@ -210,9 +210,8 @@ bool line_add_shmem(CommandLine *line, DomainDevice *device, GError **error)
         g_string_printf(text, "ivshmem-plain,id=%s,memdev=shmmem-%s%s", device->alias,
                         device->alias, shmem->role == SHMEM_ROLE_PEER ? ",master=off" : "");
     } else {
-        g_autofree char *path =
-            shmem->server_path ? line_escape(shmem->server_path)
-                               : g_strdup_printf("/var/lib/libvirt/shmem-%s-sock", shmem->name);
+        g_autofree char *usual = g_strdup_printf("/var/lib/libvirt/shmem-%s-sock", shmem->name);
+        g_autofree char *path = line_escape(shmem->server_path ?: usual);
         line_add(line, "-chardev",
                  g_strdup_printf("socket,id=char%s,path=%s", device->alias, path));
         g_string_printf(text, "ivshmem-doorbell,id=%s,chardev=char%s%s", device->alias,
@@ -316,7 +315,8 @@ bool line_add_host_input(CommandLine *line, DomainDevice *device, GError **error
             g_string_append(text, ",grab_all=on");
         }
         if (input->source_grab_toggle) {
-            g_string_append_printf(text, ",grab-toggle=%s", input->source_grab_toggle);
+            g_autofree char *keys = line_escape(input->source_grab_toggle);
+            g_string_append_printf(text, ",grab-toggle=%s", keys);
         }
     } else {
         g_autofree char *address = line_address(line, device);

@@ -6,20 +6,36 @@
 
 #include <string.h>
 
-static void append_forwards(GString *text, const DomainInterface *interface)
+/* The kernel passes no longer argument to a program. */
+#define ARGUMENT_MAX (128u << 10)
+
+static bool append_forwards(GString *text, const DomainInterface *interface, GError **error)
 {
     for (unsigned i = 0; i < interface->port_forwards.count; i++) {
         const DomainPortForward *forward = interface->port_forwards.item[i];
+        g_autofree char *protocol = line_escape(forward->proto ?: "tcp");
+        g_autofree char *address = line_escape(forward->address ?: "");
         for (unsigned r = 0; r < forward->ranges.count; r++) {
+            if (text->len >= ARGUMENT_MAX) {
+                break;
+            }
             const DomainPortRange *range = forward->ranges.item[r];
             unsigned end = range->end ? range->end : range->start;
             for (unsigned port = range->start; port <= end && range->exclude != TRI_YES; port++) {
-                g_string_append_printf(
-                    text, ",hostfwd=%s:%s:%u-:%u", forward->proto ?: "tcp", forward->address ?: "",
-                    port, (range->to ? range->to : range->start) + port - range->start);
+                g_string_append_printf(text, ",hostfwd=%s:%s:%u-:%u", protocol, address, port,
+                                       (range->to ? range->to : range->start) + port -
+                                           range->start);
             }
         }
     }
+    if (text->len >= ARGUMENT_MAX) {
+        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                         "unsupported configuration: interface '%s' forwards more ports than a "
+                         "command line holds; a bridge needs none",
+                         interface->device.alias);
+        return false;
+    }
+    return true;
 }
 
 /* The networks that the guest sees. */
@@ -34,12 +50,9 @@ static bool append_networks(const CommandLine *line, GString *text,
                                interface->device.alias);
         }
         g_autofree char *address = line_escape(ip->address ?: "");
-        if (is_v6) {
-            g_string_append_printf(text, ",ipv6-prefix=%s,ipv6-prefixlen=%s", address,
-                                   ip->prefix ?: "64");
-        } else {
-            g_string_append_printf(text, ",net=%s/%s", address, ip->prefix ?: "24");
-        }
+        g_autofree char *prefix = line_escape(ip->prefix ?: is_v6 ? "64" : "24");
+        g_string_append_printf(text, is_v6 ? ",ipv6-prefix=%s,ipv6-prefixlen=%s" : ",net=%s/%s",
+                               address, prefix);
     }
     return true;
 }
@@ -88,11 +101,13 @@ static void append_socket(GString *text, const DomainInterface *interface)
                          : interface->type == INTERFACE_MCAST  ? "mcast"
                                                                : "udp";
     g_autofree char *address = line_escape(interface->source_address ?: "");
-    g_string_append_printf(text, "socket,%s=%s:%s,id=host%s", option, address,
-                           interface->source_port ?: "", interface->device.alias);
+    g_autofree char *port = line_escape(interface->source_port ?: "");
+    g_string_append_printf(text, "socket,%s=%s:%s,id=host%s", option, address, port,
+                           interface->device.alias);
     if (interface->type == INTERFACE_UDP) {
         g_autofree char *local = line_escape(interface->local_address ?: "");
-        g_string_append_printf(text, ",localaddr=%s:%s", local, interface->local_port ?: "");
+        g_autofree char *local_port = line_escape(interface->local_port ?: "");
+        g_string_append_printf(text, ",localaddr=%s:%s", local, local_port);
     }
 }
 
@@ -116,8 +131,8 @@ static char *netdev_backend(CommandLine *line, DomainInterface *interface, GErro
     }
     if (strcmp(kind, "user") == 0) {
         g_string_append_printf(text, "user,id=host%s", interface->device.alias);
-        ok = append_networks(line, text, interface, error);
-        append_forwards(text, interface);
+        ok = append_networks(line, text, interface, error) &&
+             append_forwards(text, interface, error);
     } else if (strcmp(kind, "tap") == 0) {
         ok = append_tap(line, text, interface, error);
     } else {

@@ -3,6 +3,7 @@
  * (limits, pins, addresses), or has no meaning for these engines.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/command-line-private.h"
+#include "daemon/error.h"
 
 #include <string.h>
 
@@ -281,6 +282,48 @@ static bool check_special(const CommandLine *line, GError **error)
     return true;
 }
 
+/* What names something on the command line: no commas are doubled in it. */
+static bool check_word(const char *text, const char *what, GError **error)
+{
+    if (text && !strpbrk(text, ",=")) {
+        return true;
+    }
+    daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                     "unsupported configuration: %s '%s' is no word without ',' and '='", what,
+                     text ?: "");
+    return false;
+}
+
+static bool check_entries(const DomainSysinfoTable *table, GError **error)
+{
+    bool ok = true;
+    for (unsigned i = 0; i < table->entries.count && ok; i++) {
+        const DomainSysinfoEntry *entry = table->entries.item[i];
+        ok = check_word(entry->name, "<sysinfo>: the <entry name=>", error);
+    }
+    return ok;
+}
+
+static bool check_words(const DomainDef *def, GError **error)
+{
+    const DomainCpu *cpu = def->cpu;
+    bool ok = check_word(def->os.machine ?: "", "<os>: the machine", error) &&
+              check_word(cpu && cpu->model ? cpu->model : "", "<cpu>: the <model>", error);
+    for (unsigned i = 0; ok && cpu && i < cpu->features.count; i++) {
+        const DomainCpuFeature *feature = cpu->features.item[i];
+        ok = check_word(feature->name, "<cpu>: the <feature name=>", error);
+    }
+    for (unsigned i = 0; ok && def->os.smbios == SMBIOS_SYSINFO && i < def->sysinfos.count; i++) {
+        const DomainSysinfo *info = def->sysinfos.item[i];
+        ok = check_entries(&info->bios, error) && check_entries(&info->system, error) &&
+             check_entries(&info->chassis, error);
+        for (unsigned b = 0; ok && b < info->base_boards.count; b++) {
+            ok = check_entries(info->base_boards.item[b], error);
+        }
+    }
+    return ok;
+}
+
 bool line_check_options(const CommandLine *line, GError **error)
 {
     const DomainDef *def = line->def;
@@ -295,5 +338,5 @@ bool line_check_options(const CommandLine *line, GError **error)
             return line_refuse_unless(line, row->reach == QEMU_HAS, error, "%s", row->what);
         }
     }
-    return check_special(line, error);
+    return check_special(line, error) && check_words(def, error);
 }

@@ -3,6 +3,7 @@
  * itself, as its own user. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/command-line-private.h"
 #include "daemon/domain/device-table.h"
+#include "daemon/error.h"
 
 /* --- cards --- */
 
@@ -58,10 +59,26 @@ static void add_codecs(CommandLine *line, const DomainSound *sound)
     }
 }
 
+static bool check_codecs(const DomainSound *sound, GError **error)
+{
+    static const char *const types[] = { "duplex", "micro", "output", NULL };
+    for (unsigned i = 0; i < sound->codecs.count; i++) {
+        const DomainSoundCodec *codec = sound->codecs.item[i];
+        if (!g_strv_contains(types, codec->type ?: "")) {
+            daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                             "unsupported configuration: <sound> has no <codec type='%s'>; there "
+                             "are 'duplex', 'micro' and 'output'",
+                             codec->type ?: "");
+            return false;
+        }
+    }
+    return true;
+}
+
 bool line_add_sound(CommandLine *line, DomainDevice *device, GError **error)
 {
     const DomainSound *sound = (const DomainSound *)device;
-    char *text = sound_device(line, sound, error);
+    char *text = check_codecs(sound, error) ? sound_device(line, sound, error) : NULL;
     if (!text) {
         return false;
     }
