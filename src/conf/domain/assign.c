@@ -672,32 +672,36 @@ static bool compare_port(DomainDevice *device, void *opaque)
     return true;
 }
 
-static void give_port(DomainDef *def, DomainDevice *device, uint32_t first)
+/* @next: of each controller, the port from which on one may be free: none becomes free here. */
+static void give_port(DomainDef *def, DomainDevice *device, GHashTable *next)
 {
     uint32_t controller =
         device->address.type == ADDRESS_VIRTIO_SERIAL ? device->address.controller : 0;
     if (device->address.type == ADDRESS_VIRTIO_SERIAL && device->address.port != 0) {
         return;
     }
-    for (uint32_t port = first;; port++) {
+    gpointer key = GUINT_TO_POINTER(controller);
+    uint32_t port = MAX(GPOINTER_TO_UINT(g_hash_table_lookup(next, key)), 1);
+    for (;; port++) {
         PortSearch search = { controller, port, false };
         domain_def_for_each(def, compare_port, &search);
         if (!search.is_taken) {
-            device->address = (DomainAddress){ .type = ADDRESS_VIRTIO_SERIAL,
-                                               .controller = controller,
-                                               .port = port };
-            return;
+            break;
         }
     }
+    g_hash_table_insert(next, key, GUINT_TO_POINTER(port));
+    device->address =
+        (DomainAddress){ .type = ADDRESS_VIRTIO_SERIAL, .controller = controller, .port = port };
 }
 
 void domain_def_assign_serial_ports(DomainDef *def)
 {
+    g_autoptr(GHashTable) next = g_hash_table_new(NULL, NULL);
     const XmlList *channels = &def->devices[DEVICE_CHANNEL];
     for (unsigned i = 0; i < channels->count; i++) {
         DomainCharDevice *channel = channels->item[i];
         if (channel->channel_type == CHANNEL_VIRTIO) {
-            give_port(def, &channel->device, 1);
+            give_port(def, &channel->device, next);
         }
     }
 }
@@ -717,11 +721,11 @@ static bool slot_is_taken(const XmlList *dimms, uint32_t slot)
 static void assign_modules(DomainDef *def)
 {
     const XmlList *dimms = &def->devices[DEVICE_MEMORY];
+    uint32_t slot = 0; /* those before it are taken */
     for (unsigned i = 0; i < dimms->count; i++) {
         DomainMemory *dimm = dimms->item[i];
         if ((dimm->model == MEMORY_DIMM || dimm->model == MEMORY_NVDIMM) &&
             dimm->device.address.type == ADDRESS_NONE) {
-            uint32_t slot = 0;
             while (slot_is_taken(dimms, slot)) {
                 slot++;
             }

@@ -303,7 +303,8 @@ bool domain_def_insert(DomainDef *def, DomainDevice *device, GError **error)
     g_autoptr(DomainDef) trial = domain_def_copy(def);
     xml_list_append(DEVICES(trial, device->kind), domain_device_copy(device));
     count_memory(trial, device, true);
-    if (!domain_def_assign_addresses(trial, error) || !domain_def_validate(trial, error)) {
+    if (!domain_def_check_number(trial, error) || !domain_def_assign_addresses(trial, error) ||
+        !domain_def_validate(trial, error)) {
         return false;
     }
     xml_list_append(DEVICES(def, device->kind), device);
@@ -402,11 +403,18 @@ static const char *alias_prefix(const DomainDevice *device)
                                           : domain_device_kind_name(device->kind);
 }
 
-static char *next_alias(const DomainDef *def, const DomainDevice *device)
+typedef struct AliasState {
+    const DomainDef *def;
+    GHashTable *next; /* prefix -> the number from which on one may be free */
+} AliasState;
+
+static char *next_alias(const AliasState *state, const DomainDevice *device)
 {
-    for (unsigned n = 0;; n++) {
-        g_autofree char *alias = g_strdup_printf("%s%u", alias_prefix(device), n);
-        if (domain_def_find_alias(def, alias) == NULL) {
+    const char *prefix = alias_prefix(device);
+    for (unsigned n = GPOINTER_TO_UINT(g_hash_table_lookup(state->next, prefix));; n++) {
+        g_autofree char *alias = g_strdup_printf("%s%u", prefix, n);
+        if (domain_def_find_alias(state->def, alias) == NULL) {
+            g_hash_table_insert(state->next, (gpointer)prefix, GUINT_TO_POINTER(n));
             return g_steal_pointer(&alias);
         }
     }
@@ -414,7 +422,8 @@ static char *next_alias(const DomainDef *def, const DomainDevice *device)
 
 static bool give_alias(DomainDevice *device, void *opaque)
 {
-    const DomainDef *def = opaque;
+    const AliasState *state = opaque;
+    const DomainDef *def = state->def;
     if (device->alias != NULL || device->kind == DEVICE_GRAPHICS) {
         return true;
     }
@@ -429,12 +438,14 @@ static bool give_alias(DomainDevice *device, void *opaque)
     } else if (device->kind == DEVICE_AUDIO) {
         device->alias = g_strdup_printf("audio%u", (unsigned)((DomainAudio *)device)->id.value);
     } else {
-        device->alias = next_alias(def, device);
+        device->alias = next_alias(state, device);
     }
     return true;
 }
 
 void domain_def_assign_aliases(DomainDef *def)
 {
-    domain_def_for_each(def, give_alias, def);
+    g_autoptr(GHashTable) next = g_hash_table_new(g_str_hash, g_str_equal);
+    AliasState state = { def, next };
+    domain_def_for_each(def, give_alias, &state);
 }

@@ -162,16 +162,16 @@ static bool has_scsi_unit(const DomainDef *def, const DomainAddress *wanted)
     return false;
 }
 
-/* The first unit that is free, on the first controller that has one. */
-static void place_scsi_hostdev(const DomainDef *def, DomainHostdev *hostdev)
+/* The first unit that is free, on the first controller that has one. @at: those before it are
+ * taken. */
+static void place_scsi_hostdev(const DomainDef *def, DomainHostdev *hostdev, DomainAddress *at)
 {
     enum { UNITS = 16, OF_CONTROLLER = 7 };
-    DomainAddress at = { .type = ADDRESS_DRIVE };
-    while (at.unit == OF_CONTROLLER || has_scsi_unit(def, &at)) {
-        at.unit = (at.unit + 1) % UNITS;
-        at.controller += at.unit == 0;
+    while (at->unit == OF_CONTROLLER || has_scsi_unit(def, at)) {
+        at->unit = (at->unit + 1) % UNITS;
+        at->controller += at->unit == 0;
     }
-    hostdev->device.address = at;
+    hostdev->device.address = *at;
 }
 
 void domain_def_add_controllers(DomainDef *def)
@@ -188,11 +188,12 @@ void domain_def_add_controllers(DomainDef *def)
         }
     }
     const XmlList *hostdevs = DEVICES(def, DEVICE_HOSTDEV);
+    DomainAddress unit = { .type = ADDRESS_DRIVE };
     for (unsigned i = 0; i < hostdevs->count; i++) {
         DomainHostdev *hostdev = hostdevs->item[i];
         if (hostdev->type == HOSTDEV_SCSI) {
             if (hostdev->device.address.type == ADDRESS_NONE) {
-                place_scsi_hostdev(def, hostdev);
+                place_scsi_hostdev(def, hostdev, &unit);
             }
             need_controller(def, CONTROLLER_SCSI, hostdev->device.address.controller);
         }
@@ -651,9 +652,25 @@ static bool fill_device(DomainDevice *device, void *opaque)
     return domain_device_post_parse(device, state->def, state->error);
 }
 
+bool domain_def_check_number(const DomainDef *def, GError **error)
+{
+    unsigned n = 0;
+    for (unsigned kind = 0; kind < G_N_ELEMENTS(def->devices); kind++) {
+        n += def->devices[kind].count;
+    }
+    if (n > DOMAIN_DEVICES_MAX) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "domain '%s' has %u devices; at most %u can "
+                       "be",
+                       def->name, n, DOMAIN_DEVICES_MAX);
+    }
+    return n <= DOMAIN_DEVICES_MAX;
+}
+
 bool domain_def_post_parse(DomainDef *def, const DomainEnvironment *env, GError **error)
 {
-    if (!fill_os(def, env, error) || !fill_basics(def, error)) {
+    if (!domain_def_check_number(def, error) || !fill_os(def, env, error) ||
+        !fill_basics(def, error)) {
         return false;
     }
     fill_cpu(def, env);
@@ -668,10 +685,8 @@ bool domain_def_post_parse(DomainDef *def, const DomainEnvironment *env, GError 
     mark_primary_video(def);
     number_controllers(def);
     add_machine_controllers(def);
-    if (!domain_def_assign_all(def, true, error)) {
-        return false;
-    }
-    return true;
+    /* Controllers came: what is stored is to be read again. */
+    return domain_def_assign_all(def, true, error) && domain_def_check_number(def, error);
 }
 
 /* --- what only running domains have --- */

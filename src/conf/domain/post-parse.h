@@ -27,6 +27,10 @@ DomainController *domain_def_add_controller(DomainDef *def, DomainControllerType
                                             DomainControllerModel model);
 /* A controller's default model. */
 void domain_controller_fill(DomainController *controller);
+/* Choosing addresses and names looks at each device for each: there is a bound. */
+#define DOMAIN_DEVICES_MAX 4096u
+bool domain_def_check_number(const DomainDef *def, GError **error);
+
 /* Takes out what only running domains have. */
 void domain_def_strip_live(DomainDef *def);
 

@@ -96,6 +96,47 @@ static void passwords_are_written_on_request_only(void **state)
     assert_non_null(strstr(secure, "passwd='sesame'"));
 }
 
+static char *repeat(const char *device, unsigned n)
+{
+    GString *text = g_string_new(NULL);
+    for (unsigned i = 0; i < n; i++) {
+        g_string_append(text, device);
+    }
+    return g_string_free(text, FALSE);
+}
+
+#define CHANNEL "<channel type='pty'><target type='virtio'/></channel>"
+#define SCSI                                                                                       \
+    "<hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host1'/>"                   \
+    "<address bus='0' target='0' unit='1'/></source></hostdev>"
+
+/* Searches that begin anew for each device take minutes. */
+static void thousands_of_devices_get_places_and_names(void **state)
+{
+    g_autofree char *channels = repeat(CHANNEL, 2000);
+    g_autofree char *scsi = repeat(SCSI, 1500);
+    g_autofree char *both = g_strconcat(channels, scsi, NULL);
+    g_autoptr(DomainDef) def = parse(both);
+    domain_def_assign_aliases(def);
+    const DomainDevice *last = def->devices[DEVICE_CHANNEL].item[1999];
+    assert_int_equal(last->address.port, 2000);
+    assert_string_equal(last->alias, "channel1999");
+    last = def->devices[DEVICE_HOSTDEV].item[1499];
+    assert_int_equal(last->address.controller, 99);
+    assert_int_equal(last->address.unit, 15);
+    assert_string_equal(last->alias, "hostdev1499");
+}
+
+static void too_many_devices_are_refused(void **state)
+{
+    g_autofree char *devices = repeat(CHANNEL, 4097);
+    g_autofree char *xml =
+        g_strdup_printf("<domain type='kvm'><name>a</name><memory>1024</memory>"
+                        "<os><type>hvm</type></os><devices>%s</devices></domain>",
+                        devices);
+    assert_int_equal(parse_error(xml, DOMAIN_PARSE_INACTIVE), CONF_ERROR_UNSUPPORTED);
+}
+
 static void unknown_elements_are_warned_of_or_refused(void **state)
 {
     const char *xml = "<domain type='kvm'><name>a</name><memory>1</memory><os><type>hvm</type></os>"
@@ -150,6 +191,8 @@ int main(void)
         cmocka_unit_test(an_inserted_disk_gets_an_address_of_its_own),
         cmocka_unit_test(aliases_are_given_once_and_left_out_of_what_is_kept),
         cmocka_unit_test(passwords_are_written_on_request_only),
+        cmocka_unit_test(thousands_of_devices_get_places_and_names),
+        cmocka_unit_test(too_many_devices_are_refused),
         cmocka_unit_test(unknown_elements_are_warned_of_or_refused),
         cmocka_unit_test(document_types_and_deep_nesting_are_refused),
         cmocka_unit_test(summaries_have_what_lists_show),
