@@ -147,6 +147,30 @@ def test_old_structures_that_leave_no_room_for_a_small_table(ours, peer, good, t
         tool("compare", "-q", "-f", "qcow2", "-F", "qcow2", "before", "bad")
 
 
+@pytest.mark.parametrize("shape, offset, clusters", [*((shape, 0, 0) for shape in SHAPES), (SHAPES[0], 0, 1), (SHAPES[0], 1 << 16, 0)])
+def test_a_table_that_the_header_does_not_name_is_made(ours, peer, good, tmp_path, shape, offset, clusters):
+    """qemu-img makes one too where both are 0."""
+    data = bytearray(good(shape))
+    struct.pack_into(">QI", data, 48, offset, clusters)
+    for name in ("peer", "ours"):
+        (tmp_path / name).write_bytes(data)
+    assert "reference count table" in ours("info", "-f", "qcow2", "ours", code=1).stderr.lower()
+    assert ours("check", "-f", "qcow2", "ours", code=2).stderr
+    ours("check", "-r", "leaks", "-f", "qcow2", "ours", code=2)
+    assert (tmp_path / "ours").read_bytes() == data
+    peer("check", "-q", "-r", "all", "-f", "qcow2", "peer", code=None)
+    ours("check", "-q", "-r", "all", "-f", "qcow2", "ours")
+    for tool in (peer, ours):
+        tool("check", "-q", "-f", "qcow2", "ours")
+        for snapshot in ([], ["-l", "s"]):
+            for name in ("good", "ours"):
+                tool("convert", "-f", "qcow2", *snapshot, "-O", "raw", name, name + ".raw")
+            assert (tmp_path / "good.raw").read_bytes() == (tmp_path / "ours.raw").read_bytes()
+    if not offset and not clusters:
+        peer("check", "-q", "-f", "qcow2", "peer")
+    assert (tmp_path / "ours").stat().st_size <= len(data)
+
+
 @pytest.fixture
 def crowd(peer, tmp_path):
     """Makes an image of 70,000 clusters that are all the first one."""

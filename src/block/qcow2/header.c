@@ -114,9 +114,29 @@ static bool check_geometry(const Qcow2Header *header, GError **error)
     return true;
 }
 
-static bool check_tables(const Qcow2Header *header, GError **error)
+/* A repair makes a table where there is none, which is reftable_clusters 0. */
+static bool check_reftable(Qcow2Header *header, unsigned flags, GError **error)
 {
-    uint64_t cluster_size = 1ull << header->cluster_bits;
+    uint64_t bytes = (uint64_t)header->reftable_clusters << header->cluster_bits;
+    if (flags & BLOCK_OPEN_REPAIR && (!header->reftable_clusters || !header->reftable_offset)) {
+        header->reftable_offset = header->reftable_clusters = 0;
+        return true;
+    }
+    if (header->reftable_clusters == 0) {
+        return corrupt(error, "Image does not contain a reference count table; "
+                              "make one with 'lodge-img check -r all'");
+    }
+    if (bytes > MAX(QCOW2_REFTABLE_BYTES_MAX, 1ull << header->cluster_bits)) {
+        return corrupt(error, "Reference count table too large");
+    }
+    if (header->reftable_offset == 0 || !table_fits(header, header->reftable_offset, bytes)) {
+        return corrupt(error, "Reference count table offset invalid");
+    }
+    return true;
+}
+
+static bool check_tables(Qcow2Header *header, unsigned flags, GError **error)
+{
     if (header->l1_size > QCOW2_L1_BYTES_MAX / 8) {
         return corrupt(error, "Active L1 table too large");
     }
@@ -129,15 +149,8 @@ static bool check_tables(const Qcow2Header *header, GError **error)
     if (header->l1_size && !table_fits(header, header->l1_offset, header->l1_size * 8ull)) {
         return corrupt(error, "L1 table offset invalid");
     }
-    if (header->reftable_clusters == 0) {
-        return corrupt(error, "Image does not contain a reference count table");
-    }
-    if (header->reftable_clusters * cluster_size > MAX(QCOW2_REFTABLE_BYTES_MAX, cluster_size)) {
-        return corrupt(error, "Reference count table too large");
-    }
-    if (header->reftable_offset == 0 ||
-        !table_fits(header, header->reftable_offset, header->reftable_clusters * cluster_size)) {
-        return corrupt(error, "Reference count table offset invalid");
+    if (!check_reftable(header, flags, error)) {
+        return false;
     }
     if (header->snapshot_count > QCOW2_SNAPSHOTS_MAX) {
         return corrupt(error, "Snapshot table too large");
@@ -275,7 +288,7 @@ static bool read_checked(BlockNode *node, Qcow2Header *header, unsigned flags, G
     }
     read_fields(header, raw);
     if (!check_geometry(header, error) || !check_features(header, raw, flags, error) ||
-        !check_tables(header, error)) {
+        !check_tables(header, flags, error)) {
         return false;
     }
     size_t length = (size_t)1 << header->cluster_bits;

@@ -62,7 +62,7 @@ bool qcow2_refcounts_load(Qcow2 *q, GError **error)
     q->refcount_bits = 1u << q->header.refcount_order;
     q->refblock_bits = q->cluster_bits + 3 - q->header.refcount_order;
     q->reftable_entries = (uint32_t)(bytes / 8);
-    q->reftable = g_try_malloc(bytes);
+    q->reftable = g_try_malloc(MAX(bytes, 1)); /* 0: a repair's */
     int rc = q->reftable
                  ? block_child_read(q->node->file, q->header.reftable_offset, q->reftable, bytes)
                  : -ENOMEM;
