@@ -1,7 +1,7 @@
 """Life of guests under QEMU: what lodged answers beside libvirtd 9.0, step by step.
 
 Each test is a session of steps, run with both at the same time: values, codes and XML must be the same.
-Takes 75 s. SPDX-License-Identifier: GPL-2.0-or-later
+Takes 90 s. SPDX-License-Identifier: GPL-2.0-or-later
 """
 import contextlib
 import json
@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 
 import libvirt
 import libvirt_qemu
@@ -290,7 +291,7 @@ class Events:
 
     def wait(self, *event, times=1):
         with self.changed:
-            assert self.changed.wait_for(lambda: self.seen.count(event) >= times, 60), self.seen
+            assert self.changed.wait_for(lambda: self.seen.count(event) >= times, 25), self.seen
 
     def stop(self):
         for number in self.ids:
@@ -471,3 +472,222 @@ def test_kinds_and_devices_to_boot_from_get_the_same_numbers(compare):
     results = dict(compare(boots))
     assert results["kinds: net0 after 0"] == 1 and results["kinds: virtio-disk0 after 0"] == 2
     assert results["kinds: virtio-disk2 after 7"] == -1 and results["orders: virtio-disk4 after 7"] == 7
+
+
+# --- memory modules ---
+
+CELL = "<cpu><numa><cell id='0' cpus='0' memory='32' unit='MiB'/></numa></cpu>"
+SLOTS, FLAGS, STATUS_EVENT, STATUS = 0xa00, 0xa14, 0xa04, 0xa08  # ports of QEMU's interface for firmware
+REMOVING, EJECT = 4, 8
+
+
+def room(slots, mib):
+    return f"<maxMemory slots='{slots}' unit='MiB'>{mib}</maxMemory>{CELL}"
+
+
+def module(size="<size unit='MiB'>32</size>", node="<node>0</node>", rest="", model="dimm", source="", access=""):
+    return f"<memory model='{model}'{access}>{source}<target>{size}{node}</target>{rest}</memory>"
+
+
+def at_slot(slot, base=""):
+    return module(rest=f"<address type='dimm' slot='{slot}'{base}/>")
+
+
+def modules_of(domain, flags=0):
+    """What the guest has by its XML and by dominfo; its modules with their names and places."""
+    text = re.sub(r">\s+<", "><", domain.XMLDesc(flags))
+    return re.findall(r"<(?:memory|currentMemory) unit='KiB'>\d+", text), domain.info()[1:3], re.findall(r"<memory model.*?</memory>", text)
+
+
+def objects_of(domain):
+    query = {"execute": "qom-list", "arguments": {"path": "/objects"}}
+    answer = json.loads(libvirt_qemu.qemuMonitorCommand(domain, json.dumps(query), 0))
+    return sorted(row["name"] for row in answer["return"] if row["name"].startswith("mem"))
+
+
+class PlugEvents:
+    """Devices that came, went and stayed. libvirtd names one that came by its memory object."""
+
+    KINDS = {libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED: "added", libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED: "removed",
+             libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED: "stays"}
+
+    def __init__(self, session, domain):
+        self.seen = []
+        self.changed = threading.Condition()
+        self.connection = session.connection
+        self.ids = [self.connection.domainEventRegisterAny(domain, kind, lambda _c, _d, alias, what: self.note((what, alias)), name)
+                    for kind, name in self.KINDS.items()]
+
+    def note(self, event):
+        with self.changed:
+            self.seen.append((event[0], re.sub("^mem", "", event[1])))
+            self.changed.notify_all()
+
+    def wait(self, *event, times=1):
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.seen.count(event) >= times, 25), self.seen
+
+    def stop(self):
+        for number in self.ids:
+            self.connection.domainEventDeregisterAny(number)
+
+
+class Firmware:
+    """Does what a guest's firmware does with modules, by a monitor of its own that the guest was started with."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)
+        self.read()
+
+    def read(self):
+        text = b""
+        while not text.endswith(b"(qemu) "):
+            data = self.socket.recv(4096)
+            assert data, text
+            text += data
+        return text.decode(errors="replace")
+
+    def say(self, line):
+        self.socket.sendall(line.encode() + b"\n")
+        return self.read()
+
+    def wait_for_request(self, slot):
+        deadline = time.monotonic() + 60
+        while True:
+            self.say(f"o /4 {SLOTS:#x} {slot}")
+            flags = int(re.findall(r"= 0x([0-9a-f]+)", self.say(f"i /1 {FLAGS:#x}"))[-1], 16)
+            if flags & REMOVING:
+                self.say(f"o /1 {FLAGS:#x} {REMOVING}")  # seen: the flag goes
+                return
+            assert time.monotonic() < deadline, "nobody asks the guest"
+            time.sleep(0.02)
+
+    def eject(self, slot):
+        self.wait_for_request(slot)
+        self.say(f"o /1 {FLAGS:#x} {EJECT}")
+
+    def refuse(self, slot):
+        self.wait_for_request(slot)
+        self.say(f"o /4 {STATUS_EVENT:#x} 3")
+        self.say(f"o /4 {STATUS:#x} 0x80")
+
+
+def modules_come(session, machine):
+    domain = session.connection.defineXML(session.xml("come-" + machine, extra=room(5, 256), devices=module(), machine=machine))
+    domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    events = PlugEvents(session, domain)
+    try:
+        session.step("at first", modules_of, domain)
+        for name, xml, flags in (
+                ("one", module(), LIVE), ("no node", module(node=""), LIVE), ("no such node", module(node="<node>9</node>"), LIVE),
+                ("no size", module(size=""), LIVE), ("none of it", module(size="<size>0</size>"), LIVE),
+                ("too large", module(size="<size unit='MiB'>512</size>"), LIVE), ("too large, stored", module(size="<size unit='MiB'>512</size>"), CONFIG),
+                ("no whole step", module(size="<size unit='MiB'>33</size>"), LIVE), ("nearly 2 MiB", module(size="<size unit='KiB'>2047</size>"), LIVE),
+                ("slot that is taken", at_slot(0), LIVE), ("slot that is not there", at_slot(9), LIVE),
+                ("slot that is taken, stored", at_slot(0), CONFIG),
+                ("odd address", at_slot(4, " base='0x1234'"), LIVE), ("address that is taken", at_slot(4, " base='0x100000000'"), LIVE),
+                ("other address", module(rest="<address type='pci'/>"), LIVE),
+                ("NVDIMM of a machine without", module(model="nvdimm", source="<source><path>/dev/null</path></source>"), LIVE),
+                ("shared, in both", module(access=" access='shared'"), LIVE | CONFIG),
+                ("alias and place", module(rest="<alias name='ua-mine'/><address type='dimm' slot='4' base='0x120000000'/>"), LIVE | CONFIG),
+                ("alias that is taken", module(rest="<alias name='ua-mine'/>"), LIVE), ("no slot", module(), LIVE), ("stored", module(), CONFIG),
+                ("slots for the stored alone", module(), LIVE | CONFIG)):
+            session.step(name, domain.attachDeviceFlags, xml, flags)
+            session.step(name + ": then", modules_of, domain)
+            session.step(name + ": stored", modules_of, domain, libvirt.VIR_DOMAIN_XML_INACTIVE)
+        session.step("objects", objects_of, domain)
+        events.wait("added", "ua-mine")
+        session.step("events", lambda: events.seen)
+        session.step("detach none such", domain.detachDevice, module(size="<size unit='MiB'>64</size>"))
+        session.step("detach elsewhere", domain.detachDevice, at_slot(3))
+        session.step("detach by half an address", domain.detachDevice, at_slot(4))
+        session.step("detach by none's alias", domain.detachDeviceAlias, "dimm77", LIVE)
+        session.step("detach from the definition", domain.detachDeviceFlags, at_slot(4, " base='0x55000000'"), CONFIG)
+        session.step("stored then", modules_of, domain, libvirt.VIR_DOMAIN_XML_INACTIVE)
+    finally:
+        events.stop()
+        domain.destroy()
+    session.step("off", modules_of, domain)
+    domain.undefine()
+    for name, extra in (("without", CELL), ("small", room(4, 65)), ("single", room(1, 256))):
+        domain = session.connection.defineXML(session.xml(name, extra=extra, devices="<memballoon model='none'/>", machine=machine))
+        domain.create()
+        try:
+            for flags in (LIVE, CONFIG, LIVE | CONFIG, LIVE):
+                session.step(f"{name}: {flags}", domain.attachDeviceFlags, module(), flags)
+                session.step(f"{name}: {flags}: then", modules_of, domain)
+        finally:
+            domain.destroy()
+            domain.undefine()
+
+
+@pytest.mark.parametrize("machine", ["q35", pytest.param("pc", marks=pytest.mark.slow)])
+def test_memory_modules_are_plugged_as_with_libvirtd(compare, machine):
+    results = dict(compare(modules_come, machine))
+    assert results["one"] == 0 and results["no slot"] == "error 67" and results["no such node"] == "error 35"
+    assert results["one: then"][1] == [98304, 98304] and "base='0x102000000'" in results["one: then"][2][1]
+
+
+def modules_go(session, folder):
+    path = os.path.join(folder, f"monitor-{id(session)}")
+    source = f"<source><path>{folder}/nvdimm-{id(session)}-{{}}</path></source>"
+    text = session.xml("go-modules", extra=room(6, 512), devices=module(model="nvdimm", source=source.format(0)))
+    text = text.replace("<domain ", "<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0' ").replace(
+        "</domain>", f"<qemu:commandline><qemu:arg value='-monitor'/><qemu:arg value='unix:{path},server=on,wait=off'/></qemu:commandline></domain>")
+    domain = session.connection.defineXML(text)
+    domain.create()
+    events = PlugEvents(session, domain)
+    firmware = Firmware(path)
+
+    def then(name):
+        session.step(name + ": then", lambda: [re.sub(r"<path>.*?</path>", "", str(modules_of(domain))), objects_of(domain)])
+
+    def go(name, act, slot, action, *arguments):
+        thread = threading.Thread(target=act, args=(slot,))
+        thread.start()
+        try:
+            session.step(name, action, *arguments)
+        finally:
+            thread.join()
+
+    try:
+        then("at first")
+        for name, xml in (("one", module()), ("like it", module()), ("NVDIMM", module(model="nvdimm", source=source.format(1)))):
+            session.step(name, domain.attachDevice, xml)
+            then(name)
+        go("refused", firmware.refuse, 1, domain.detachDevice, module())
+        events.wait("stays", "dimm1")
+        then("refused")
+        go("let go", firmware.eject, 1, domain.detachDevice, module())
+        events.wait("removed", "dimm1")
+        then("let go")
+        session.step("asked", domain.detachDeviceAlias, "dimm2", LIVE)
+        firmware.refuse(2)
+        events.wait("stays", "dimm2")
+        then("asked")
+        go("asked again", firmware.eject, 2, domain.detachDeviceAlias, "dimm2", LIVE)
+        events.wait("removed", "dimm2")
+        then("let go later")
+        session.step("NVDIMM, which QEMU never lets go", domain.detachDeviceAlias, "nvdimm3", LIVE)
+        then("NVDIMM")
+        session.step("again", domain.attachDeviceFlags, module(), LIVE | CONFIG)
+        then("again")
+        go("from both", firmware.eject, 1, domain.detachDeviceFlags, module(), LIVE | CONFIG)
+        events.wait("removed", "dimm1", times=2)
+        then("from both")
+        session.step("stored", lambda: modules_of(domain, libvirt.VIR_DOMAIN_XML_INACTIVE)[0])
+        session.step("events", lambda: [event for event in events.seen if event[0] != "added"])
+    finally:
+        events.stop()
+        domain.destroy()
+        domain.undefine()
+
+
+def test_memory_modules_go_or_stay_as_with_libvirtd(compare, folder):
+    path = os.path.join(folder, "modules")
+    os.mkdir(path)
+    os.chmod(path, 0o777)
+    results = dict(compare(modules_go, path))
+    assert results["refused"] == "error 9" and results["let go"] == 0 and results["NVDIMM"] == 0
+    assert ("removed", "dimm2") in results["events"] and ("stays", "dimm2") in results["events"]

@@ -1,4 +1,4 @@
-"""Devices that QEMU alone has: guests with them start, and are what their definitions say; about 10 s.
+"""Devices that QEMU alone has: guests with them start, and are what their definitions say; about 15 s.
 
 SPDX-License-Identifier: GPL-2.0-or-later
 """
@@ -11,7 +11,9 @@ import libvirt
 import pytest
 import rpc
 
+from conftest import BUILD
 from guestxml import QEMU
+from lodged import Lodged
 
 XHCI = "<controller type='usb' model='qemu-xhci'/>"
 NVDIMM = ("<memory model='nvdimm'{0}><source><path>{2}</path>{3}</source><target><size unit='MiB'>32</size><node>0</node>{1}</target>"
@@ -200,6 +202,42 @@ def test_modules_that_come_and_go_are_counted_as_libvirtd_does(connection, real_
         os.chmod(folder, 0o777)
         ours = history_of_modules(connection, os.path.join(folder, "ours"))
         assert ours == history_of_modules(real_connection, os.path.join(folder, "theirs"))
+
+
+def test_a_plugged_module_is_known_after_the_daemon_was_killed(tmp_path):
+    daemon = Lodged(str(tmp_path))
+    opened = libvirt.open(daemon.uri)
+    domain = opened.createXML(guest("adopted", "", MODULES), 0)
+    domain.attachDevice(DIMM.format(""))
+    before = domain.XMLDesc()
+    assert "base='0x100000000'" in before and domain.info()[1:3] == [98304, 98304]
+    daemon.process.kill()
+    daemon.process.wait()
+    opened.close()
+    again = Lodged(str(tmp_path))
+    try:
+        opened = libvirt.open(again.uri)
+        domain = opened.lookupByName("adopted")
+        assert domain.XMLDesc() == before and domain.info()[1] == 98304
+        domain.attachDevice(DIMM.format(""))
+        assert modules_of(domain, 0) == ("131072", "131072", [("dimm", "0"), ("dimm", "1")])
+        domain.destroy()
+        opened.close()
+    finally:
+        again.stop()
+
+
+def test_a_module_for_lodge_vmm_is_refused_by_its_name(connection):
+    emulator = os.path.join(BUILD, "bin", "lodge-vmm")
+    kernel = os.path.join(BUILD, "tests", "guest", "first-instruction.elf")
+    xml = guest("plain", "").replace(QEMU, emulator).replace("</os>", f"<kernel>{kernel}</kernel></os>")
+    domain = connection.createXML(xml, libvirt.VIR_DOMAIN_START_PAUSED)
+    try:
+        with pytest.raises(libvirt.libvirtError) as error:
+            domain.attachDevice(DIMM.format(""))
+        assert error.value.get_error_code() == 84 and "lodge-vmm has no memory modules ('dimm')" in str(error.value)
+    finally:
+        domain.destroy()
 
 
 def test_reloading_a_screens_certificates_checks_its_arguments_and_asks_qemu(connection, lodged):

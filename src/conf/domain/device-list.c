@@ -145,6 +145,9 @@ DomainDevice *domain_def_find(const DomainDef *def, const DomainDevice *like, GE
         if (!matches(device, like)) {
             continue;
         }
+        if (found != NULL && like->kind == DEVICE_MEMORY) {
+            break; /* any of those that are alike */
+        }
         if (found != NULL) {
             conf_error_set(error, CONF_ERROR_OPERATION_FAILED,
                            "several %s devices of domain '%s' match; give an address or alias",
@@ -420,6 +423,15 @@ static char *next_alias(const AliasState *state, const DomainDevice *device)
     }
 }
 
+/* Modules have their slot's number, as with libvirt. */
+static char *module_alias(const AliasState *state, const DomainDevice *device)
+{
+    g_autofree char *alias = g_strdup_printf("%s%u", alias_prefix(device), device->address.slot);
+    bool is_free =
+        device->address.type == ADDRESS_DIMM && domain_def_find_alias(state->def, alias) == NULL;
+    return is_free ? g_steal_pointer(&alias) : next_alias(state, device);
+}
+
 static bool give_alias(DomainDevice *device, void *opaque)
 {
     const AliasState *state = opaque;
@@ -431,6 +443,8 @@ static bool give_alias(DomainDevice *device, void *opaque)
         device->alias = controller_alias((DomainController *)device);
     } else if (device->kind == DEVICE_DISK) {
         device->alias = disk_alias((DomainDisk *)device);
+    } else if (device->kind == DEVICE_MEMORY) {
+        device->alias = module_alias(state, device);
     } else if (device->kind == DEVICE_CONSOLE && ((DomainCharDevice *)device)->is_implied &&
                DEVICES(def, DEVICE_SERIAL)->count > 0) {
         const DomainDevice *serial = DEVICES(def, DEVICE_SERIAL)->item[0];

@@ -569,22 +569,45 @@ void command_line_free(CommandLine *line)
     }
 }
 
+/* The list @name, made where it is not there. */
+static JsonArray *list_member(JsonObject *object, const char *name)
+{
+    if (!json_object_has_member(object, name)) {
+        json_object_set_array_member(object, name, json_array_new());
+    }
+    return json_object_get_array_member(object, name);
+}
+
+/* The numbers of "N" or "N-M", a part of a checked list of host nodes. */
+static void add_range(JsonArray *list, const char *range)
+{
+    const char *dash = strchr(range, '-');
+    gint64 first = g_ascii_strtoll(range, NULL, 10);
+    gint64 last = dash ? g_ascii_strtoll(dash + 1, NULL, 10) : first;
+    for (gint64 node = first; node <= MIN(last, (gint64)G_MAXUINT16); node++) {
+        json_array_add_int_element(list, node);
+    }
+}
+
 /* A value's JSON type: engines take "on" and digits as strings only for properties of that type. */
 static void set_member(JsonObject *object, const char *name, const char *value)
 {
     static const char *const texts[] = { "addr", "serial", "name",    "id",
                                          "fd",   "port",   "vhostfd", NULL };
+    /* Where a memory module is in the guest's memory is a number; other places are text. */
+    bool is_text = g_strv_contains(texts, name) && !json_object_has_member(object, "memdev");
+    static const char *const sizes[] = { "size", "align", "hugetlbsize", NULL };
     char *end;
     gint64 number = g_ascii_strtoll(value, &end, 10);
     if (strcmp(name, "hostfwd") == 0) {
-        JsonArray *list = json_object_has_member(object, name)
-                              ? json_array_ref(json_object_get_array_member(object, name))
-                              : json_array_new();
-        json_array_add_object_element(list, qmp_object("s:str", value, NULL));
-        json_object_set_array_member(object, name, list);
+        json_array_add_object_element(list_member(object, name), qmp_object("s:str", value, NULL));
+    } else if (strcmp(name, "host-nodes") == 0) {
+        add_range(list_member(object, name), value);
+    } else if (strcmp(end, "k") == 0 && g_strv_contains(sizes, name)) {
+        json_object_set_int_member(object, name, number * 1024);
     } else if (strcmp(value, "on") == 0 || strcmp(value, "off") == 0) {
         json_object_set_boolean_member(object, name, value[1] == 'n');
-    } else if (*value && !*end && !g_strv_contains(texts, name)) {
+    } else if (*value && !*end && !is_text) {
         json_object_set_int_member(object, name, number);
     } else {
         json_object_set_string_member(object, name, value);

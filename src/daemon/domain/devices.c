@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "daemon/domain/change.h"
 #include "daemon/domain/hotplug.h"
+#include "daemon/domain/memory-plug.h"
 
 #include <string.h>
 
@@ -29,6 +30,10 @@ static DomainDevice *parse_device(const DomainChange *change, const char *xml, b
 
 static bool insert_copy(DomainDef *def, const DomainDevice *device, GError **error)
 {
+    if (device->kind == DEVICE_MEMORY &&
+        !memory_plug_check(def, (const DomainMemory *)device, false, error)) {
+        return false;
+    }
     DomainDevice *copy = domain_device_copy(device);
     if (!domain_def_insert(def, copy, error)) {
         domain_device_free(copy);
@@ -72,8 +77,12 @@ static bool remove_from(DomainDef *def, DomainDevice *device)
 }
 
 /* The live device's alias (transfer full). */
-static char *find_live_alias(Domain *domain, const DomainDevice *like, GError **error)
+static char *find_live_alias(Domain *domain, const DomainDevice *described, GError **error)
 {
+    g_autoptr(DomainDevice) like = domain_device_copy(described);
+    if (like->kind == DEVICE_MEMORY) {
+        memory_plug_round((DomainMemory *)like);
+    }
     g_mutex_lock(&domain->lock);
     const DomainDevice *found = domain->live ? domain_def_find(domain->live, like, error) : NULL;
     char *alias = found ? g_strdup(found->alias) : NULL;

@@ -1,7 +1,7 @@
 /* Hot-plug: arguments of devices run as monitor commands.
  *
- * Left out: TPMs, shared memory, folders but by virtiofs, and devices of buses without hot-plug
- * (ISA, IDE, SATA). SPDX-License-Identifier: GPL-2.0-or-later */
+ * Left out: TPMs, shared memory, memory by virtio, folders but by virtiofs, and devices of buses
+ * without hot-plug (ISA, IDE, SATA). SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/hotplug.h"
 
 #include "base/cleanup.h"
@@ -12,6 +12,7 @@
 #include "daemon/domain/interfaces.h"
 #include "daemon/domain/json-peer.h"
 #include "daemon/domain/macvtap.h"
+#include "daemon/domain/memory-plug.h"
 #include "daemon/domain/runtime.h"
 #include "daemon/error.h"
 #include "gbase/error.h"
@@ -344,6 +345,12 @@ static bool plug_run(Plug *plug, GError **error)
 
 /* --- attaching --- */
 
+static bool is_module(const DomainDevice *device)
+{
+    const DomainMemory *memory = (const DomainMemory *)device;
+    return memory->model == MEMORY_DIMM || memory->model == MEMORY_NVDIMM;
+}
+
 bool hotplug_check(const DomainDevice *device, GError **error)
 {
     bool ok = true;
@@ -385,6 +392,9 @@ bool hotplug_check(const DomainDevice *device, GError **error)
     case DEVICE_FILESYSTEM:
         ok = ((const DomainFilesystem *)device)->driver == FS_DRIVER_VIRTIOFS;
         break;
+    case DEVICE_MEMORY:
+        ok = is_module(device);
+        break;
     default:
         ok = false;
     }
@@ -416,6 +426,16 @@ typedef struct Trial {
     GPtrArray *added;     /* of DomainDevice in def: controllers first, the device last */
 } Trial;
 
+/* Whether memory fits; gives it the size that it will have. */
+static bool check_room(const DomainDef *def, DomainDevice *device, GError **error)
+{
+    if (device->kind != DEVICE_MEMORY) {
+        return true;
+    }
+    memory_plug_round((DomainMemory *)device);
+    return memory_plug_check(def, (const DomainMemory *)device, true, error);
+}
+
 static bool place(Domain *domain, const DomainDevice *wanted, Trial *trial, GError **error)
 {
     trial->def = domain_copy_live(domain, error);
@@ -430,7 +450,7 @@ static bool place(Domain *domain, const DomainDevice *wanted, Trial *trial, GErr
     }
     g_autoptr(DomainDef) before = domain_def_copy(trial->def);
     DomainDevice *device = domain_device_copy(wanted);
-    if (!domain_def_insert(trial->def, device, error)) {
+    if (!check_room(trial->def, device, error) || !domain_def_insert(trial->def, device, error)) {
         domain_device_free(device);
         return false;
     }
@@ -500,6 +520,9 @@ static bool plug_one(Domain *domain, QmpClient *monitor, DomainDef *def, DomainD
     plug->line = line;
     bool ok = line && plug_run(plug, error);
     plug->line = NULL;
+    if (ok && device->kind == DEVICE_MEMORY) {
+        memory_plug_note_places(monitor, def);
+    }
     if (ok) {
         note_pty(device, plug->pty);
     } else {
@@ -531,6 +554,23 @@ bool hotplug_set_link(QmpClient *monitor, const DomainInterface *interface, bool
                           error);
 }
 
+/* Where the modules of @def, a copy of the live definition, are. */
+static void note_modules(Domain *domain, QmpClient *monitor, DomainDef *def)
+{
+    memory_plug_note_places(monitor, def);
+    g_mutex_lock(&domain->lock);
+    const XmlList *noted = &def->devices[DEVICE_MEMORY];
+    for (unsigned i = 0; domain->live && i < noted->count; i++) {
+        const DomainDevice *module = noted->item[i];
+        DomainDevice *live = domain_def_find_alias(domain->live, module->alias);
+        if (live && module->address.type == ADDRESS_DIMM) {
+            live->address.slot = module->address.slot;
+            live->address.base = module->address.base;
+        }
+    }
+    g_mutex_unlock(&domain->lock);
+}
+
 bool hotplug_finish_start(Domain *domain, QmpClient *monitor, GError **error)
 {
     g_autoptr(DomainDef) def = domain_copy_live(domain, error);
@@ -542,6 +582,9 @@ bool hotplug_finish_start(Domain *domain, QmpClient *monitor, GError **error)
                 return false;
             }
         }
+    }
+    if (def && def->devices[DEVICE_MEMORY].count) {
+        note_modules(domain, monitor, def);
     }
     return def != NULL;
 }
@@ -589,6 +632,9 @@ bool hotplug_attach(Domain *domain, QmpClient *monitor, const DomainDevice *devi
             release(domain, trial.device);
         }
     }
+    if (ok && device->kind == DEVICE_MEMORY) {
+        memory_plug_note_amount(domain, monitor);
+    }
     plug_done(&plug);
     trial_clear(&trial);
     return ok;
@@ -608,6 +654,7 @@ static void remove_backend(QmpClient *monitor, const DomainDevice *device)
         { DEVICE_CONSOLE, "chardev-remove", "char" },
         { DEVICE_RNG, "object-del", "obj" },
         { DEVICE_FILESYSTEM, "chardev-remove", "chr-vu-" },
+        { DEVICE_MEMORY, "object-del", "mem" },
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(backends); i++) {
         g_autoptr(GError) error = NULL;
@@ -646,6 +693,9 @@ static void finish_detach(Domain *domain, QmpClient *monitor, const char *alias)
         return;
     }
     remove_backend(monitor, device);
+    if (device->kind == DEVICE_MEMORY) {
+        memory_plug_note_amount(domain, monitor);
+    }
     remove_socket(domain, device);
     release(domain, device);
     g_mutex_lock(&domain->lock);

@@ -88,6 +88,9 @@ static void on_balloon(Domain *domain, JsonObject *data)
     RemoteDomainEventCallbackBalloonChangeMsg message = { 0 };
     gint64 bytes = json_peer_int(data, "actual", 0);
     domain->runtime->balloon_kib = (guint64)MAX(bytes, 0) / 1024;
+    if (domain->live && domain->runtime->balloon_kib) {
+        domain->live->current_memory = domain->runtime->balloon_kib;
+    }
     domain_to_wire_locked(domain, NULL, &message.msg.dom);
     message.msg.actual = domain->runtime->balloon_kib;
     EMIT(domain, BALLOON_CHANGE, &message);

@@ -13,6 +13,7 @@
 #include "daemon/domain/helper-process.h"
 #include "daemon/domain/host-devices.h"
 #include "daemon/domain/hotplug.h"
+#include "daemon/domain/memory-plug.h"
 #include "daemon/domain/memory.h"
 #include "daemon/domain/perf.h"
 #include "daemon/domain/runtime.h"
@@ -461,14 +462,16 @@ static bool run_guest(Domain *domain, unsigned flags, GError **error)
     bool has_balloon =
         def->devices[DEVICE_MEMBALLOON].count &&
         ((DomainMemballoon *)def->devices[DEVICE_MEMBALLOON].item[0])->model != BALLOON_NO;
-    bool shrink = has_balloon && current && current < domain_def_initial_memory(def);
-    domain->runtime->balloon_kib = has_balloon && domain->runtime->balloon_kib
-                                       ? domain->runtime->balloon_kib
-                                       : domain_def_initial_memory(def);
+    bool shrink = has_balloon && current && current < def->memory;
+    bool has_modules = def->devices[DEVICE_MEMORY].count;
+    domain->runtime->balloon_kib =
+        has_balloon && domain->runtime->balloon_kib ? domain->runtime->balloon_kib : def->memory;
     g_mutex_unlock(&domain->lock);
     if (shrink) {
         qmp_client_run(monitor, "balloon", qmp_object("i:value", (gint64)current * 1024, NULL),
                        NULL);
+    } else if (has_modules) {
+        memory_plug_note_amount(domain, monitor); /* NVDIMMs are not counted as memory it has */
     }
     if (!(flags & START_PAUSED) && !qmp_client_run(monitor, "cont", NULL, error)) {
         return false;
