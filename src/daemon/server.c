@@ -23,6 +23,7 @@
 
 #define TICK_NS (NS_PER_SEC / 2)
 #define ACCEPT_BATCH 16
+#define QUEUED_CLIENTS 1024 /* not yet accepted; one more gets EAGAIN, if it does not wait */
 
 typedef struct Listener {
     DaemonServer *server;
@@ -332,7 +333,7 @@ int server_bind_unix(const char *path, mode_t mode, gid_t group, GError **error)
     /* Nobody can connect between bind() and chmod(): it does not listen yet. */
     if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
         (group != (gid_t)-1 && chown(path, (uid_t)-1, group) < 0) || chmod(path, mode) < 0 ||
-        listen(fd, 128) < 0) {
+        listen(fd, QUEUED_CLIENTS) < 0) {
         lodge_error_set_errno(error, errno, "cannot listen on '%s'", path);
         return -1;
     }
@@ -362,7 +363,7 @@ bool server_listen_tcp(DaemonServer *server, const char *host, const char *port,
         if (a->ai_family == AF_INET6) {
             setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
         }
-        if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, 128) == 0 &&
+        if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, QUEUED_CLIENTS) == 0 &&
             server_listen(server, steal_fd(&fd), options, NULL)) {
             n++;
         }

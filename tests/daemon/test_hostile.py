@@ -5,6 +5,7 @@ SPDX-License-Identifier: GPL-2.0-or-later
 import os
 import random
 import select
+import signal
 import socket
 import struct
 import threading
@@ -147,6 +148,23 @@ def test_good_clients_do_not_notice_hostile_ones(lodged):
 def test_good_clients_do_not_notice_many_hostile_ones(lodged):
     for _ in range(20):
         run_attack(lodged, 1000)
+
+
+def test_a_crowd_of_clients_waits_while_the_daemon_is_busy(lodged):
+    waiting = []
+    lodged.process.send_signal(signal.SIGSTOP)
+    try:
+        for _ in range(1000):
+            sock = socket.socket(socket.AF_UNIX)
+            waiting.append(sock)
+            sock.setblocking(False)
+            sock.connect(lodged.socket)  # BlockingIOError: no room in the queue
+    finally:
+        lodged.process.send_signal(signal.SIGCONT)
+        for sock in waiting:
+            sock.close()
+    with lodged.client().open() as client:
+        assert client.call("CONNECT_GET_TYPE") == {"type": "QEMU"}
 
 
 def test_a_client_that_does_not_read_cannot_fill_memory(lodged):
