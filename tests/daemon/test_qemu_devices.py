@@ -260,3 +260,19 @@ def test_reloading_a_screens_certificates_checks_its_arguments_and_asks_qemu(con
         if domain.isActive():
             domain.destroy()
         domain.undefine()
+
+
+def test_sockets_of_guests_do_not_take_each_others_place(lodged, connection):
+    """Not those that the daemon has in the guest's folder, either: the guest would be its monitor."""
+    names = ("monitor.sock", "own", "a/b", "a_b")
+    channels = "".join(f"<channel type='unix'><target type='virtio' name='{name}'/></channel>" for name in names)
+    domain = connection.createXML(guest("sockets", channels), 0)
+    try:
+        sources = ET.fromstring(domain.XMLDesc()).findall("devices/channel/source")
+        paths = [source.get("path") for source in sources]
+        assert len(set(paths)) == 4 and all(map(os.path.exists, paths))
+        assert not any(path.endswith(("/monitor.sock", "/own")) for path in paths)
+        assert any(path.endswith("/a_b") for path in paths)
+        assert domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING
+    finally:
+        domain.destroy()

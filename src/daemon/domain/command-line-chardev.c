@@ -7,16 +7,30 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+/* Of a socket in the guest's folder, by what it is for, else by the back end's @id: others have
+ * theirs there too, the daemon among them. (transfer full) */
+static char *make_up_path(const CommandLine *line, const char *name, const char *id)
+{
+    struct stat st;
+    g_autofree char *file = g_strdup(name);
+    g_strdelimit(file, "/", '_');
+    char *path = g_build_filename(line->socket_dir, file, NULL);
+    if (lstat(path, &st) == 0) {
+        g_free(path);
+        path = g_build_filename(line->socket_dir, id, NULL);
+    }
+    return path;
+}
 
 /* A listening socket at @path (made up and filled in when NULL). */
 static bool add_unix_listener(CommandLine *line, DomainChardev *source, const char *id,
                               const char *name, GString *text, GError **error)
 {
     if (!source->path) {
-        g_autofree char *file = g_strdup(name);
-        g_strdelimit(file, "/", '_');
-        source->path = g_strdup_printf("%s/%s", line->socket_dir, file);
+        source->path = make_up_path(line, name, id);
     }
     int fd = line->ops->listen_unix(line->opaque, source->path, error);
     if (fd < 0) {
