@@ -111,14 +111,33 @@ static bool is_there(const char *path, GError **error)
     return false;
 }
 
+/* libvirt's engines own the folders, and may have put anything there: it is a file, or refused.
+ * Returns a descriptor, or a negative errno. */
+static int open_file(const char *path)
+{
+    struct stat st;
+    autofd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        return -errno;
+    }
+    return !S_ISREG(st.st_mode) ? -EINVAL : st.st_size > FILE_MAX ? -EFBIG : steal_fd(&fd);
+}
+
 static bool has_same_text(const char *a, const char *b)
 {
-    g_autoptr(GMappedFile) one = g_mapped_file_new(a, FALSE, NULL);
-    g_autoptr(GMappedFile) two = g_mapped_file_new(b, FALSE, NULL);
-    gsize size = one ? g_mapped_file_get_length(one) : 0;
-    return one && two && size == g_mapped_file_get_length(two) &&
-           (size == 0 ||
-            memcmp(g_mapped_file_get_contents(one), g_mapped_file_get_contents(two), size) == 0);
+    autofd one = open_file(a);
+    autofd two = open_file(b);
+    g_autofree char *text = g_malloc(1 << 16);
+    g_autofree char *other = g_malloc(1 << 16);
+    ssize_t n = one < 0 || two < 0 ? -1 : 1;
+    while (n > 0) {
+        n = fd_read_full(one, text, 1 << 16);
+        if (n < 0 || fd_read_full(two, other, 1 << 16) != n ||
+            memcmp(text, other, (size_t)n) != 0) {
+            return false;
+        }
+    }
+    return n == 0;
 }
 
 static bool fail_in_the_way(const char *path, const char *from, GError **error)
@@ -253,6 +272,7 @@ void import_plan_done(ImportPlan *plan)
     g_free(plan->nvram_named);
     g_free(plan->tpm_from);
     g_free(plan->tpm_to);
+    g_free(plan->failed);
     g_clear_pointer(&plan->notes, g_ptr_array_unref);
 }
 
@@ -292,13 +312,9 @@ static int give(int fd, const char *folder)
 /* @owner: a folder of the daemon's user. Never over a file that is there. */
 static int copy_file(const char *from, const char *to, const char *owner)
 {
-    struct stat st;
-    autofd source = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (source < 0 || fstat(source, &st) < 0) {
-        return -errno;
-    }
-    if (!S_ISREG(st.st_mode)) {
-        return -EINVAL;
+    autofd source = open_file(from);
+    if (source < 0) {
+        return source;
     }
     g_autofree char *draft = g_strdup_printf("%s.XXXXXX", to);
     autofd file = g_mkstemp_full(draft, O_WRONLY | O_CLOEXEC, 0600);
@@ -355,26 +371,45 @@ static void remove_folder(const char *path)
     g_rmdir(path);
 }
 
+/* A TPM's state: as many files as swtpm has, no more. */
+#define FILES_MAX 16u
+
+static int copy_files(ImportPlan *plan, DIR *dir, const char *owner)
+{
+    unsigned n = 0;
+    for (;;) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        if (!entry) {
+            return -errno;
+        }
+        if (entry->d_name[0] == '.') { /* ".lock" is swtpm's while it runs */
+            continue;
+        }
+        g_autofree char *from = g_build_filename(plan->tpm_from, entry->d_name, NULL);
+        g_autofree char *to = g_build_filename(plan->tpm_to, entry->d_name, NULL);
+        int rc = ++n > FILES_MAX ? -E2BIG : copy_file(from, to, owner);
+        if (rc < 0) {
+            plan->failed = g_steal_pointer(&from);
+            return rc;
+        }
+    }
+}
+
 static int copy_tpm(ImportPlan *plan)
 {
     g_autofree char *guest = g_path_get_dirname(plan->tpm_to);
     g_autofree char *swtpm = g_path_get_dirname(guest);
     g_autofree char *state = g_path_get_dirname(swtpm);
     DIR *dir = opendir(plan->tpm_from);
-    const struct dirent *entry;
     int rc = dir ? make_folders(guest, state) : -errno;
     if (rc == 0 && g_mkdir(plan->tpm_to, 0700) < 0) {
         rc = -errno;
+        g_rmdir(guest); /* stays where it has more */
     }
     plan->made_tpm = rc == 0;
     rc = rc == 0 ? make_folders(plan->tpm_to, state) : rc;
-    while (rc == 0 && (entry = readdir(dir))) {
-        if (entry->d_name[0] != '.') { /* ".lock" is swtpm's while it runs */
-            g_autofree char *from = g_build_filename(plan->tpm_from, entry->d_name, NULL);
-            g_autofree char *to = g_build_filename(plan->tpm_to, entry->d_name, NULL);
-            rc = copy_file(from, to, state);
-        }
-    }
+    rc = rc == 0 ? copy_files(plan, dir, state) : rc;
     if (dir) {
         closedir(dir);
     }
@@ -393,7 +428,7 @@ bool import_copy(ImportPlan *plan, GError **error)
     }
     if (rc < 0) {
         import_undo(plan);
-        lodge_error_set_errno(error, -rc, "cannot copy '%s' to '%s'", from, to);
+        lodge_error_set_errno(error, -rc, "cannot copy '%s' to '%s'", plan->failed ?: from, to);
     }
     return rc == 0;
 }

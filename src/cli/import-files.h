@@ -21,6 +21,7 @@ typedef struct ImportPlan {
     char *nvram_named;           /* what <nvram> is to name instead; NULL: it stays */
     char *tpm_from, *tpm_to;     /* folders; NULL: none to copy */
     bool made_nvram, made_tpm;
+    char *failed;     /* what of a folder could not be copied */
     GPtrArray *notes; /* of char *, for the user */
 } ImportPlan;
 

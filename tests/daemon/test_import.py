@@ -237,6 +237,32 @@ def test_a_guest_that_is_not_imported_leaves_no_files(lodged, uefi):
     assert told["chosen"][0] == "imported"
 
 
+def test_what_a_hostile_engine_put_beside_definitions_is_not_followed(lodged, uefi, tmp_path):
+    """libvirt's engines own these folders: links, pipes and folders in them are refused, and nothing is left."""
+    kept = tmp_path / "qemu"
+    shutil.copytree(uefi[0], kept, symlinks=True)
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    nvram = kept / "nvram" / "named_VARS.fd"
+    nvram.unlink()
+    os.mkfifo(nvram)
+    for path in kept.glob("*.xml"):
+        path.write_text(path.read_text().replace(str(uefi[0]), str(kept)))
+    (kept / "swtpm" / TPM_UUID / "tpm2" / "tpm2-01.permall").symlink_to(secret)
+    nvram_of(lodged, "named").parent.mkdir(parents=True)
+    nvram_of(lodged, "named").write_bytes(b"mine")  # is compared with the pipe
+    told = notes(lodged, str(kept))
+    assert told["named"][0] == told["trusted"][0] == "refused", told
+    assert "tpm2-01.permall'" in told["trusted"][1], told["trusted"]
+    swtpm = Path(lodged.root) / "lib" / "swtpm"
+    assert not (swtpm / TPM_UUID).exists()
+    nvram_of(lodged, "named").unlink()
+    nvram.unlink()
+    nvram.symlink_to(secret)
+    assert notes(lodged, str(kept))["named"][0] == "refused"
+    assert not nvram_of(lodged, "named").exists()
+
+
 def test_the_hosts_folders_below_another_root(lodged, uefi, tmp_path):
     """As of a disk that is mounted: definitions name the places they had."""
     kept, _, _ = uefi
