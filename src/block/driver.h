@@ -144,6 +144,7 @@ struct BlockNode {
     RangeLock *serial; /* held over each write; NULL: nobody needs that */
     bool reads_wait;   /* reads and looks at the status hold serial too */
     char *claim;       /* the job that relies on the node, as messages say it; NULL: none */
+    bool is_of_job;    /* claimed by a job, not by a filter that keeps its chain */
     bool is_of_backup; /* claimed by a job that keeps an earlier state, or is to hold it */
     bool is_hollow;    /* claimed by a job that changes what lies below it: no whole image */
     unsigned access;   /* as set_access() said last */

@@ -64,7 +64,7 @@ static unsigned access_of(const Walk *walk, const BlockNode *node)
             access |= backing_access(access_of(walk, parent));
         }
     }
-    return node->claim ? access | claim_access(node, access) : access;
+    return node->is_of_job ? access | claim_access(node, access) : access;
 }
 
 bool block_graph_update_access(BlockGraph *graph, GError **error)

@@ -416,7 +416,7 @@ bool block_node_claim(BlockNode *node, const char *user, GError **error)
 void block_node_unclaim(BlockNode *node)
 {
     g_clear_pointer(&node->claim, g_free);
-    node->is_hollow = node->is_of_backup = false;
+    node->is_hollow = node->is_of_job = node->is_of_backup = false;
 }
 
 /* Changes */

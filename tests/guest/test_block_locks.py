@@ -15,6 +15,7 @@ from images import image
 
 DISK = {"driver": "virtio-blk-pci", "id": "d"}
 USED = (100, 101, 201)
+SAME = 102  # QEMU's for writing what is there already; nobody ever refuses it, and lodge-vmm does not lock it
 
 
 def locks(process, path):
@@ -31,7 +32,7 @@ def locks(process, path):
         for row in rows:
             if row[6] == name:
                 found |= set(range(int(row[7]), int(row[8]) + 1))
-    return sorted(found)
+    return sorted(found - {SAME})
 
 
 class Walk:
@@ -60,6 +61,7 @@ class Walk:
     def unplug(self, id):
         self.machine.qmp.raw("device_del", {"id": id})
         self.machine.qmp.raw("system_reset", {})
+        self.machine.qmp.wait_event("DEVICE_DELETED")
         self.say("query-block")
 
 
@@ -165,7 +167,7 @@ def backups(w):
         w.add_file(name, node)
     w.say("device_add", drive="f", bus="port1", **DISK | {"share-rw": True})
     w.say("blockdev-backup", device="f", target="g", sync="full", speed=1, **{"job-id": "j"})
-    w.say("block-job-cancel", device="j", force=True)
+    w.machine.qmp.raw("block-job-cancel", {"device": "j", "force": True})
     w.machine.qmp.wait_event("BLOCK_JOB_CANCELLED")
     w.say("query-block")
 
@@ -180,7 +182,20 @@ def resizes(w):
     w.say("block_resize", size=2 * SIZE, **{"node-name": "q"})
 
 
-WALKS = [backups, resizes, raw_nodes, raw_shared, export_alone, readers, formats, format_comes_and_goes, snapshots, mirrors]
+def copies_up(w):
+    """A chain that a filter keeps together is locked as its users need it."""
+    w.make("base.raw")
+    w.make("over.qcow2", "qcow2")
+    w.add_file("base.raw", "b", **{"read-only": True})
+    w.say("blockdev-add", driver="raw", file="b", **{"node-name": "br", "read-only": True})
+    w.say("blockdev-add", driver="qcow2", file=w_file(w, "over.qcow2"), backing="br", **{"node-name": "o"})
+    w.say("blockdev-add", driver="copy-on-read", file="o", bottom="br", **{"node-name": "c"})
+    w.say("device_add", drive="c", bus="port1", **DISK)
+    w.unplug("d")
+    w.say("blockdev-del", **{"node-name": "c"})
+
+
+WALKS = [backups, copies_up, resizes, raw_nodes, raw_shared, export_alone, readers, formats, format_comes_and_goes, snapshots, mirrors]
 
 
 @pytest.mark.parametrize("walk", WALKS, ids=lambda walk: walk.__name__)

@@ -146,6 +146,7 @@ bool job_claim(Job *job, BlockNode *node, GError **error)
     if (!block_node_claim(node, user, error)) {
         return false;
     }
+    node->is_of_job = true;
     node->is_of_backup = job->driver->is_backup;
     g_ptr_array_add(job->claimed, block_node_ref(node));
     block_graph_hold(job->set->graph, node);
