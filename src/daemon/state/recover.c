@@ -51,11 +51,19 @@ static int apply_link(const StateStore *store, const Step *step, const char *pat
     return err < 0 ? err : store->ops.rename(&store->ops, temporary, path);
 }
 
+/* Also what a crash left of the file while it was being written: its journal may say both. */
+static int apply_delete(const StateStore *store, const char *path)
+{
+    g_autofree char *temporary = temporary_of(path);
+    store->ops.unlink(&store->ops, temporary);
+    int err = store->ops.unlink(&store->ops, path);
+    return err == -ENOENT ? 0 : err;
+}
+
 static int apply_once(const StateStore *store, const Step *step, const char *path)
 {
     if (step->kind == STEP_DELETE) {
-        int err = store->ops.unlink(&store->ops, path);
-        return err == -ENOENT ? 0 : err;
+        return apply_delete(store, path);
     }
     return step->kind == STEP_PUT ? apply_put(store, step, path) : apply_link(store, step, path);
 }

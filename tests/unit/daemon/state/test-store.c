@@ -123,6 +123,20 @@ static bool work(FakeDisk *disk, GRand *random, int commits, Model *model, Model
     return false;
 }
 
+/* Of files that were being written when the power went. */
+static void assert_no_leftovers(FakeDisk *disk, guint32 seed)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    const FileOps *ops = fake_disk_ops(disk);
+    ops->list(ops, FILES "/qemu", names);
+    for (guint i = 0; i < names->len; i++) {
+        const char *name = g_ptr_array_index(names, i);
+        if (g_str_has_suffix(name, ".new")) {
+            fail_msg("seed %u: '%s' is left", seed, name);
+        }
+    }
+}
+
 static void check_one_cut(guint32 seed)
 {
     g_autoptr(GRand) random = g_rand_new_with_seed(seed);
@@ -146,6 +160,7 @@ static void check_one_cut(guint32 seed)
         fail_msg("seed %u: %s", seed, error ? error->message : "neither the old nor the new state");
     }
     state_store_close(store);
+    assert_no_leftovers(disk, seed);
     store = open_store(disk, NULL);
     assert_true(holds(store, &model) || holds(store, &maybe));
     state_store_close(store);
@@ -161,6 +176,24 @@ static void what_was_acknowledged_survives_power_cuts(void **state)
     for (guint32 seed = 0; seed < cuts; seed++) {
         check_one_cut(seed);
     }
+}
+
+/* The journal of a daemon that was killed says that the file comes and goes; it was being written.
+ */
+static void what_a_crash_left_of_a_deleted_file_goes_with_it(void **state)
+{
+    FakeDisk *disk = fake_disk_new(1);
+    StateStore *store = open_store(disk, NULL);
+    g_autoptr(StateTxn) put = state_txn_new(), gone = state_txn_new();
+    state_txn_put(put, "qemu/guest-0.xml", "<domain/>\n");
+    state_txn_put(put, "qemu/guest-1.xml", "<domain/>\n");
+    assert_true(state_store_commit(store, put, NULL) && state_store_flush(store, NULL));
+    fake_disk_put(disk, FILES "/qemu/.guest-0.xml.new", "<dom", 4);
+    state_txn_delete(gone, "qemu/guest-0.xml");
+    assert_true(state_store_commit(store, gone, NULL));
+    state_store_close(store);
+    assert_no_leftovers(disk, 1);
+    fake_disk_free(disk);
 }
 
 static void a_missing_sync_is_noticed(void **state)
@@ -297,6 +330,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_acknowledged_survives_power_cuts),
+        cmocka_unit_test(what_a_crash_left_of_a_deleted_file_goes_with_it),
         cmocka_unit_test(a_missing_sync_is_noticed),
         cmocka_unit_test(a_failed_commit_leaves_no_trace),
         cmocka_unit_test(an_edited_file_is_told_from_an_intact_one),
