@@ -47,6 +47,7 @@ FILES = {
     "uuid.xml": definition("new", uuid=UUID),
     "no-disk.xml": definition("new", disk("$ROOT/nowhere/disk.img")),
     "no-kernel.xml": definition("new", kernel="$ROOT/nowhere/vmlinuz"),
+    "pipe.xml": definition("new", kernel="$ROOT/pipe"),
     "no-emulator.xml": definition("new", emulator="<emulator>$ROOT/nowhere/qemu</emulator>"),
     "no-bridge.xml": definition("new", "<interface type='bridge'><source bridge='nowhere0'/><model type='virtio'/></interface>"),
     "no-screen.xml": definition("new", "<graphics type='vnc'/><video><model type='vga'/></video>", emulator=""),
@@ -72,6 +73,7 @@ CASES = [
     ("define $ROOT/nowhere.xml", "-", "nowhere.xml.*No such file"),
     ("create $ROOT/no-disk.xml", 38, r"\S+/nowhere.*No such file"),
     ("create $ROOT/no-kernel.xml", 38, r"\S+/nowhere/vmlinuz.*No such file"),
+    ("create $ROOT/pipe.xml", 1, r"\S+/pipe'.* is a pipe"),
     ("create $ROOT/no-emulator.xml", 38, r"\S+/nowhere/qemu.*No such file"),
     ("create $ROOT/no-bridge.xml", 38, "nowhere0"),
     ("create $ROOT/no-screen.xml", 67, f"lodge-vmm has no .*; <emulator>{QEMU}</emulator> has"),
@@ -115,6 +117,7 @@ def walker(busy_port):
             file.write(walks.fill(text))
     with open(os.path.join(root, "held.img"), "wb") as file:
         file.truncate(1 << 20)
+    os.mkfifo(os.path.join(root, "pipe"))
     daemon.virsh("define", os.path.join(root, "here.xml"))
     daemon.virsh("create", os.path.join(root, "holder.xml"), "--paused")
     yield walks

@@ -121,10 +121,29 @@ static int open_disk(void *opaque, const DomainDisk *disk, GError **error)
     return steal_fd(&fd);
 }
 
+/* Does not wait for who writes to a pipe. */
+static int open_to_read(const char *path, GError **error)
+{
+    struct stat st;
+    autofd fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) < 0 || fcntl(fd, F_SETFL, 0) < 0) {
+        set_open_error(error, path, errno);
+        return -1;
+    }
+    if (S_ISFIFO(st.st_mode)) {
+        daemon_error_set(error, DAEMON_ERROR_INTERNAL,
+                         "internal error: cannot open '%s': it is a pipe", path);
+        return -1;
+    }
+    return steal_fd(&fd);
+}
+
 static int open_file(void *opaque, const char *path, bool for_writing, GError **error)
 {
-    int fd = open(
-        path, for_writing ? O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW : O_RDONLY | O_CLOEXEC, 0600);
+    if (!for_writing) {
+        return open_to_read(path, error);
+    }
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         set_open_error(error, path, errno);
     }
@@ -140,8 +159,12 @@ static int listen_unix(void *opaque, const char *path, GError **error)
                          sizeof(address.sun_path) - 1);
         return -1;
     }
+    /* The guest's own is there, or the guest has ended and took it along. */
+    const Domain *domain = opaque;
     g_autofree char *folder = g_path_get_dirname(path);
-    g_mkdir_with_parents(folder, 0700);
+    if (!domain || g_strcmp0(folder, domain->dir) != 0) {
+        g_mkdir_with_parents(folder, 0700);
+    }
     g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
     autofd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct stat st;
