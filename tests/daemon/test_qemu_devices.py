@@ -4,6 +4,7 @@ SPDX-License-Identifier: GPL-2.0-or-later
 """
 import os
 import pathlib
+import re
 import tempfile
 import xml.etree.ElementTree as ET
 
@@ -103,6 +104,17 @@ def pid_of(domain):
 
 def environment_of(domain):
     return set(pathlib.Path(f"/proc/{pid_of(domain)}/environ").read_bytes().split(b"\0"))
+
+
+def test_qemu_cannot_block_in_its_monitors_accept(connection):
+    domain = connection.createXML(guest("monitored", ""), 0)
+    try:
+        process = pathlib.Path(f"/proc/{pid_of(domain)}")
+        number = re.search(rb"socket,id=charmonitor,fd=(\d+)", (process / "cmdline").read_bytes()).group(1).decode()
+        flags = re.search(r"flags:\s+(\d+)", (process / "fdinfo" / number).read_text()).group(1)
+        assert int(flags, 8) & os.O_NONBLOCK
+    finally:
+        domain.destroy()
 
 
 def test_the_environment_that_a_definition_names_is_the_programs(connection):

@@ -384,6 +384,18 @@ static bool make_folder(const Domain *domain, GError **error)
     return true;
 }
 
+/* QEMU's main loop and the thread of its monitor may both see the daemon's connection: who comes
+ * second to an accept() that blocks would wait for another, and the guest would never start. */
+static int listen_for_monitor(const char *path, GError **error)
+{
+    int fd = listen_unix(NULL, path, error);
+    if (fd >= 0 && fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
+        lodge_error_set_errno(error, errno, "cannot listen on '%s'", path);
+        cleanup_close(&fd);
+    }
+    return fd;
+}
+
 /* Opens all that the guest uses, and fills in what was chosen for it. That takes time, while others
  * read the live definition: a copy takes its place in the end. (transfer full) */
 static CommandLine *prepare(Domain *domain, unsigned flags, GError **error)
@@ -392,7 +404,7 @@ static CommandLine *prepare(Domain *domain, unsigned flags, GError **error)
     if (!def || !make_folder(domain, error)) {
         return NULL;
     }
-    int monitor_fd = listen_unix(NULL, domain->runtime->monitor_path, error);
+    int monitor_fd = listen_for_monitor(domain->runtime->monitor_path, error);
     if (monitor_fd < 0 || !prepare_graphics(def, error) ||
         !prepare_firmware(domain->service, def, flags & START_RESET_NVRAM, error)) {
         cleanup_close(&monitor_fd);
