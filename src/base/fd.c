@@ -145,3 +145,30 @@ int fd_open(const char *path, int flags, mode_t mode)
     int fd = open(path, flags, mode);
     return fd < 0 ? -errno : fd;
 }
+
+int fd_copy(int from, int to, off_t most)
+{
+    char buffer[16384];
+    for (off_t done = 0;;) {
+        ssize_t n = fd_read_full(from, buffer, sizeof(buffer));
+        if (n <= 0) {
+            return (int)n;
+        }
+        done += n;
+        int rc = done > most ? -EFBIG : fd_write_full(to, buffer, (size_t)n);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+}
+
+int fd_sync_folder(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    int rc = fsync(fd) < 0 ? -errno : 0;
+    close(fd);
+    return rc;
+}

@@ -36,6 +36,13 @@ int fd_write_full(int fd, const void *buf, size_t count) LODGE_MUST_CHECK;
  */
 int fd_open(const char *path, int flags, mode_t mode) LODGE_MUST_CHECK;
 
+/* Copies @from, from its position to its end, to @to. Returns: 0, -EFBIG when there are more than
+ * @most bytes, or -errno. */
+int fd_copy(int from, int to, off_t most) LODGE_MUST_CHECK;
+
+/* Brings the names in the folder @path to disk. Returns: 0 or -errno. */
+int fd_sync_folder(const char *path) LODGE_MUST_CHECK;
+
 /* Returns: 0 or -errno. */
 int fd_set_nonblocking(int fd, int on) LODGE_MUST_CHECK;
 

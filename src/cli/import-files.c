@@ -278,28 +278,6 @@ void import_plan_done(ImportPlan *plan)
 
 /* --- copying --- */
 
-static int copy_all(int from, int to)
-{
-    g_autofree char *buffer = g_malloc(1 << 16);
-    for (off_t done = 0;;) {
-        ssize_t n = fd_read_full(from, buffer, 1 << 16);
-        if (n <= 0) {
-            return (int)n;
-        }
-        done += n;
-        int rc = done > FILE_MAX ? -EFBIG : fd_write_full(to, buffer, (size_t)n);
-        if (rc < 0) {
-            return rc;
-        }
-    }
-}
-
-static int sync_folder(const char *path)
-{
-    autofd fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
-}
-
 /* Gives what was made in @folder to whom that belongs: the daemon's user. */
 static int give(int fd, const char *folder)
 {
@@ -318,7 +296,7 @@ static int copy_file(const char *from, const char *to, const char *owner)
     }
     g_autofree char *draft = g_strdup_printf("%s.XXXXXX", to);
     autofd file = g_mkstemp_full(draft, O_WRONLY | O_CLOEXEC, 0600);
-    int rc = file < 0 ? -errno : copy_all(source, file);
+    int rc = file < 0 ? -errno : fd_copy(source, file, FILE_MAX);
     rc = rc == 0 ? give(file, owner) : rc;
     if (rc == 0 && (fsync(file) < 0 || link(draft, to) < 0)) {
         rc = -errno;
@@ -356,7 +334,7 @@ static int copy_nvram(ImportPlan *plan)
     int rc = make_folders(folder, state);
     rc = rc == 0 ? copy_file(plan->nvram_from, plan->nvram_to, state) : rc;
     plan->made_nvram = rc == 0;
-    return rc == 0 ? sync_folder(folder) : rc;
+    return rc == 0 ? fd_sync_folder(folder) : rc;
 }
 
 static void remove_folder(const char *path)
@@ -413,8 +391,8 @@ static int copy_tpm(ImportPlan *plan)
     if (dir) {
         closedir(dir);
     }
-    rc = rc == 0 ? sync_folder(plan->tpm_to) : rc;
-    return rc == 0 ? sync_folder(guest) : rc;
+    rc = rc == 0 ? fd_sync_folder(plan->tpm_to) : rc;
+    return rc == 0 ? fd_sync_folder(guest) : rc;
 }
 
 bool import_copy(ImportPlan *plan, GError **error)

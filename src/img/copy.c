@@ -372,7 +372,8 @@ static void throttle(Run *run, uint64_t bytes)
     }
 }
 
-/* Waits until all pieces before have their places. False: something failed. */
+/* Waits until all pieces before have their places, and all but the last of them are written. False:
+ * something failed. */
 static bool wait_turn(Run *run, const Piece *piece)
 {
     LOCK_GUARD(&run->lock);
@@ -411,7 +412,7 @@ static void finish_piece(Run *run, const Piece *piece)
 static bool copy_piece(Run *run, const Piece *piece, uint8_t *buf)
 {
     const ImgCopy *copy = run->copy;
-    const BlockSettled turn = { pass_turn, run };
+    const BlockSettled turn = { pass_turn, run }, *settled = copy->is_ordered ? &turn : NULL;
     int result = 0;
     if (piece->kind == PIECE_DATA) {
         result = read_source(copy, piece->offset, piece->length, buf);
@@ -428,8 +429,9 @@ static bool copy_piece(Run *run, const Piece *piece, uint8_t *buf)
         return false;
     }
     if (piece->kind == PIECE_DATA) {
-        result = copy->is_compressed ? write_packed(copy, piece->offset, buf, piece->length)
-                                     : write_plain(copy, piece->offset, buf, piece->length, &turn);
+        result = copy->is_compressed
+                     ? write_packed(copy, piece->offset, buf, piece->length)
+                     : write_plain(copy, piece->offset, buf, piece->length, settled);
     } else if (piece->kind == PIECE_ZERO) {
         result = write_zeroes(copy, piece->offset, piece->length);
     }

@@ -276,13 +276,15 @@ def say(identity, name, **data):
 class Events:
     """Those of one domain, in order."""
 
+    KINDS = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT
+
     def __init__(self, session, domain):
         self.seen = []
         self.changed = threading.Condition()
         self.connection = session.connection
         self.ids = [self.connection.domainEventRegisterAny(
             domain, kind, lambda _c, _d, *words, kind=kind: self.note((kind, *words[:-1])), None)
-            for kind in (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT)]
+            for kind in self.KINDS]
 
     def note(self, event):
         with self.changed:
@@ -505,31 +507,15 @@ def objects_of(domain):
     return sorted(row["name"] for row in answer["return"] if row["name"].startswith("mem"))
 
 
-class PlugEvents:
+class PlugEvents(Events):
     """Devices that came, went and stayed. libvirtd names one that came by its memory object."""
 
     KINDS = {libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED: "added", libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED: "removed",
              libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED: "stays"}
 
-    def __init__(self, session, domain):
-        self.seen = []
-        self.changed = threading.Condition()
-        self.connection = session.connection
-        self.ids = [self.connection.domainEventRegisterAny(domain, kind, lambda _c, _d, alias, what: self.note((what, alias)), name)
-                    for kind, name in self.KINDS.items()]
-
     def note(self, event):
-        with self.changed:
-            self.seen.append((event[0], re.sub("^mem", "", event[1])))
-            self.changed.notify_all()
-
-    def wait(self, *event, times=1):
-        with self.changed:
-            assert self.changed.wait_for(lambda: self.seen.count(event) >= times, 25), self.seen
-
-    def stop(self):
-        for number in self.ids:
-            self.connection.domainEventDeregisterAny(number)
+        kind, alias = event
+        super().note((self.KINDS[kind], re.sub("^mem", "", alias)))
 
 
 class Firmware:

@@ -22,8 +22,10 @@ void line_add(CommandLine *line, const char *option, char *value)
     }
 }
 
-static void refuse(const CommandLine *line, bool qemu_has, GError **error, const char *what)
+static void refuse(const CommandLine *line, bool qemu_has, GError **error, const char *fmt,
+                   va_list args)
 {
+    g_autofree char *what = g_strdup_vprintf(fmt, args);
     if (line->engine == ENGINE_LODGE && qemu_has) {
         daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
                          "unsupported configuration: lodge-vmm has no %s; "
@@ -45,9 +47,8 @@ bool line_refuse(const CommandLine *line, GError **error, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    g_autofree char *what = g_strdup_vprintf(fmt, args);
+    refuse(line, true, error, fmt, args);
     va_end(args);
-    refuse(line, true, error, what);
     return false;
 }
 
@@ -56,9 +57,8 @@ bool line_refuse_unless(const CommandLine *line, bool qemu_has, GError **error, 
 {
     va_list args;
     va_start(args, fmt);
-    g_autofree char *what = g_strdup_vprintf(fmt, args);
+    refuse(line, qemu_has, error, fmt, args);
     va_end(args);
-    refuse(line, qemu_has, error, what);
     return false;
 }
 

@@ -222,29 +222,6 @@ static const char *template_of(const DomainOs *os)
     return NULL;
 }
 
-static int copy_all(int from, int to)
-{
-    g_autofree char *buffer = g_malloc(1 << 16);
-    for (off_t done = 0;;) {
-        ssize_t n = fd_read_full(from, buffer, 1 << 16);
-        if (n <= 0) {
-            return (int)n;
-        }
-        done += n;
-        int rc = done > TEMPLATE_MAX ? -EFBIG : fd_write_full(to, buffer, (size_t)n);
-        if (rc < 0) {
-            return rc;
-        }
-    }
-}
-
-static int sync_folder(const char *path)
-{
-    g_autofree char *folder = g_path_get_dirname(path);
-    autofd fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
-}
-
 /* Whole under its name, or not there. */
 static bool copy_template(const char *from, const char *to, GError **error)
 {
@@ -258,16 +235,17 @@ static bool copy_template(const char *from, const char *to, GError **error)
                          from, reason);
         return false;
     }
+    g_autofree char *folder = g_path_get_dirname(to);
     g_autofree char *draft = g_strdup_printf("%s.XXXXXX", to);
     autofd file = g_mkstemp_full(draft, O_WRONLY | O_CLOEXEC, 0600);
-    int rc = file < 0 ? -errno : copy_all(source, file);
+    int rc = file < 0 ? -errno : fd_copy(source, file, TEMPLATE_MAX);
     if (rc == 0 && (fsync(file) < 0 || rename(draft, to) < 0)) {
         rc = -errno;
     }
     if (rc < 0 && file >= 0) {
         g_unlink(draft);
     }
-    rc = rc == 0 ? sync_folder(to) : rc;
+    rc = rc == 0 ? fd_sync_folder(folder) : rc;
     if (rc < 0) {
         daemon_error_set(error, DAEMON_ERROR_SYSTEM,
                          "cannot make '%s', the file of the firmware's variables, from '%s': %s",

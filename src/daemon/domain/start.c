@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/cleanup.h"
 #include "base/failpoint.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "block/lock.h"
 #include "daemon/client.h"
@@ -126,8 +127,9 @@ static int open_to_read(const char *path, GError **error)
 {
     struct stat st;
     autofd fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &st) < 0 || fcntl(fd, F_SETFL, 0) < 0) {
-        set_open_error(error, path, errno);
+    int rc = fd < 0 || fstat(fd, &st) < 0 ? -errno : fd_set_nonblocking(fd, false);
+    if (rc < 0) {
+        set_open_error(error, path, -rc);
         return -1;
     }
     if (S_ISFIFO(st.st_mode)) {
@@ -389,8 +391,9 @@ static bool make_folder(const Domain *domain, GError **error)
 static int listen_for_monitor(const char *path, GError **error)
 {
     int fd = listen_unix(NULL, path, error);
-    if (fd >= 0 && fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
-        lodge_error_set_errno(error, errno, "cannot listen on '%s'", path);
+    int rc = fd < 0 ? 0 : fd_set_nonblocking(fd, true);
+    if (rc < 0) {
+        lodge_error_set_errno(error, -rc, "cannot listen on '%s'", path);
         cleanup_close(&fd);
     }
     return fd;
