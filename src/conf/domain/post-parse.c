@@ -660,9 +660,8 @@ bool domain_def_check_number(const DomainDef *def, GError **error)
     }
     if (n > DOMAIN_DEVICES_MAX) {
         conf_error_set(error, CONF_ERROR_UNSUPPORTED,
-                       "domain '%s' has %u devices; at most %u can "
-                       "be",
-                       def->name, n, DOMAIN_DEVICES_MAX);
+                       "domain '%s' has %u devices; at most %u are allowed", def->name, n,
+                       DOMAIN_DEVICES_MAX);
     }
     return n <= DOMAIN_DEVICES_MAX;
 }
