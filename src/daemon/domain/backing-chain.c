@@ -3,6 +3,7 @@
 #include "daemon/domain/backing-chain.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "block/block.h"
 #include "daemon/error.h"
 
@@ -16,12 +17,14 @@ static void layer_free(gpointer data)
 {
     BackingLayer *layer = data;
     g_free(layer->path);
+    g_free(layer->format);
     g_free(layer);
 }
 
 /* What the header of an image says of its backing file. False: nothing can be told. */
 static bool read_header(const char *path, const char *format, BlockInfo *out)
 {
+    failpoint("image-look");
     g_autoptr(BlockSpec) spec = block_spec_new();
     block_spec_set(spec, "driver", format);
     block_spec_set(spec, "file.driver", "file");
@@ -61,7 +64,7 @@ static BackingLayer *next_layer(const char *path, const char *format, bool *out_
         *out_is_other = true;
     } else if (info.backing_filename) {
         g_autofree char *below = block_backing_path(path, info.backing_filename);
-        const char *said = info.backing_format ? g_intern_string(info.backing_format) : NULL;
+        const char *said = info.backing_format;
         const char *found = said ? said : probe(below);
         if (!said && strcmp(found, "raw") != 0) {
             daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
@@ -71,7 +74,7 @@ static BackingLayer *next_layer(const char *path, const char *format, bool *out_
         } else {
             layer = g_new0(BackingLayer, 1);
             layer->path = g_steal_pointer(&below);
-            layer->format = found;
+            layer->format = g_strdup(found);
         }
     }
     block_info_clear(&info);

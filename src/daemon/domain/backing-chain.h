@@ -9,8 +9,8 @@
 #define BACKING_CHAIN_MAX 200u
 
 typedef struct BackingLayer {
-    char *path;         /* absolute, or relative to the daemon's folder as the image's own was */
-    const char *format; /* static */
+    char *path; /* absolute, or relative to the daemon's folder as the image's own was */
+    char *format;
 } BackingLayer;
 
 /**

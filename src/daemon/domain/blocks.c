@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define STATS_TIMEOUT_MS 5000
 
@@ -186,14 +185,14 @@ bool handle_domain_get_block_info(DaemonCall *call, const RemoteDomainGetBlockIn
         !block_find_disk(domain, args->path, &alias, &path, error)) {
         return false;
     }
-    struct stat st;
+    ImageSizes sizes;
     if (!path) {
         daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
                          "invalid argument: disk '%s' has no image: its drive is empty",
                          args->path);
         return false;
     }
-    if (stat(path, &st) < 0) {
+    if (!image_size_physical(path, &sizes)) {
         daemon_error_set(error, DAEMON_ERROR_SYSTEM, "cannot look at the image '%s': %s", path,
                          g_strerror(errno));
         return false;
@@ -205,12 +204,14 @@ bool handle_domain_get_block_info(DaemonCall *call, const RemoteDomainGetBlockIn
     if (blocks) {
         block_read_counters(NULL, blocks, alias, &counters);
     }
-    ret->physical = (uint64_t)st.st_size;
-    ret->allocation = (uint64_t)st.st_blocks * 512;
-    ret->capacity = counters.capacity > 0
-                        ? (uint64_t)counters.capacity
-                        : image_size(path, domain_name(image_format, format_of(domain, args->path)),
-                                     ret->physical);
+    if (counters.capacity > 0) {
+        sizes.capacity = (uint64_t)counters.capacity;
+    } else {
+        image_size_look(path, domain_name(image_format, format_of(domain, args->path)), &sizes);
+    }
+    ret->physical = sizes.physical;
+    ret->allocation = sizes.allocation;
+    ret->capacity = sizes.capacity;
     return true;
 }
 

@@ -22,8 +22,8 @@ void line_add(CommandLine *line, const char *option, char *value)
     }
 }
 
-static void refuse(const CommandLine *line, bool qemu_has, GError **error, const char *fmt,
-                   va_list args)
+static void G_GNUC_PRINTF(4, 0)
+    refuse(const CommandLine *line, bool qemu_has, GError **error, const char *fmt, va_list args)
 {
     g_autofree char *what = g_strdup_vprintf(fmt, args);
     if (line->engine == ENGINE_LODGE && qemu_has) {

@@ -158,10 +158,10 @@ static bool undefine_locked_job(Domain *domain, uint32_t flags, GError **error)
     const DomainDef *def = persistent ? service_config_locked(domain, NULL) : NULL;
     g_autofree char *nvram =
         def ? guest_firmware_nvram_path(def, domain->service->nvram_dir) : NULL;
-    bool has_nvram = nvram && g_file_test(nvram, G_FILE_TEST_EXISTS);
     g_autofree char *name = g_strdup(domain->name);
     g_autoptr(DomainDef) removed = def ? domain_def_copy(def) : NULL;
     g_mutex_unlock(&domain->lock);
+    bool has_nvram = nvram && g_file_test(nvram, G_FILE_TEST_EXISTS);
     if (!persistent) {
         daemon_error_set(error, DAEMON_ERROR_OPERATION_INVALID,
                          "Requested operation is not valid: cannot undefine transient domain");

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "daemon/domain/agent.h"
 #include "daemon/domain/service.h"
+#include "daemon/domain/stats-record.h"
 #include "daemon/error.h"
 
 Domain *domain_new(DomainService *service, const Uuid *uuid, const char *name)
@@ -39,7 +40,7 @@ void domain_unref(Domain *domain)
     lodge_assert(!domain->runtime);
     config_cache_drop(&domain->service->configs, domain);
     g_clear_pointer(&domain->parsed_config, domain_def_free);
-    g_clear_pointer(&domain->config_stats, g_bytes_unref);
+    g_clear_pointer(&domain->config_stats, stats_record_unref);
     g_clear_pointer(&domain->live, domain_def_free);
     g_clear_pointer(&domain->open_consoles, g_hash_table_unref);
     g_clear_pointer(&domain->fd_groups, g_hash_table_unref);

@@ -131,8 +131,8 @@ typedef struct Domain {
     DomainDef *parsed_config; /* NULL: none, or not in memory */
     DomainFacts config_facts; /* when @has_config_facts */
     bool has_config_facts;
-    unsigned config_version; /* counts changes */
-    GBytes *config_stats;    /* what bulk statistics tell of it while inactive, encoded; or NULL */
+    unsigned config_version;          /* counts changes */
+    struct StatsRecord *config_stats; /* of bulk statistics while it is inactive, or NULL */
     DomainRuntime *runtime;
     /* Of the guest that runs or ran last; only a start changes them. So calls with the job read
      * them without the lock, whether the guest ends meanwhile or not. */

@@ -122,7 +122,8 @@ static int open_socket(const char *path, GError **error)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
-    autofd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    /* The lock is held: who listens and does not accept is not waited for. */
+    autofd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
         lodge_error_set_errno(error, errno, "cannot connect to '%s'", path);
         return -1;

@@ -3,6 +3,7 @@
 #include "daemon/domain/service.h"
 
 #include "base/log.h"
+#include "daemon/domain/stats-record.h"
 #include "daemon/error.h"
 #include "gbase/error.h"
 
@@ -279,7 +280,7 @@ void domain_def_facts(const DomainDef *def, DomainFacts *out)
 void service_config_changed_locked(Domain *domain, const DomainDef *def, const char *text)
 {
     g_clear_pointer(&domain->parsed_config, domain_def_free);
-    g_clear_pointer(&domain->config_stats, g_bytes_unref);
+    g_clear_pointer(&domain->config_stats, stats_record_unref);
     domain->config_version++;
     domain->has_config_facts = def != NULL;
     if (def) {

@@ -14,10 +14,30 @@
 
 #include <linux/if_link.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define ASK_TIMEOUT_MS 5000
 #define BACKING_MAX 200u
+#define RECORD_MAX ((size_t)1 << 20)
+
+/* An image of a disk whose guest is off: its sizes go into the record each time it is sent. */
+typedef struct OffImage {
+    size_t at;       /* where: first a parameter's number, then a byte of the record's text */
+    unsigned number; /* as "block.N" */
+    char *path;
+    const char *format; /* lives as long as the program, or NULL */
+} OffImage;
+
+struct StatsRecord {
+    gint refs;
+    uint32_t n_params;
+    GBytes *text;   /* the parameters, encoded */
+    GArray *images; /* of OffImage, by place */
+};
+
+/* What the definition says of one disk. */
+typedef struct Disk {
+    const char *target, *alias, *path, *format;
+} Disk;
 
 /* What the monitor answers, asked before the lock is taken; each may be NULL. */
 typedef struct Answers {
@@ -70,6 +90,8 @@ typedef struct Snapshot {
     pid_t pid;
     guint64 balloon;
     DomainFacts facts;
+    Disk *disks; /* NULL: the group is not asked for */
+    unsigned n_disks;
 } Snapshot;
 
 static void add_cpu(ParamList *list, const Snapshot *shot)
@@ -182,27 +204,13 @@ static void add_counters(const ImageItem *item, const DiskCounters *c)
 
 static void add_sizes(const ImageItem *item, gint64 capacity)
 {
-    struct stat st;
+    ImageSizes sizes;
     if (capacity > 0) {
         params_ullong(item->list, field(item, "capacity"), (uint64_t)capacity);
     }
-    if (item->path && stat(item->path, &st) == 0) {
-        params_ullong(item->list, field(item, "physical"), (uint64_t)st.st_size);
+    if (item->path && image_size_physical(item->path, &sizes)) {
+        params_ullong(item->list, field(item, "physical"), sizes.physical);
     }
-}
-
-/* Of an image that no guest has open: nothing where it is not there. */
-static void add_sizes_off(const ImageItem *item, DomainImageFormat format)
-{
-    struct stat st;
-    if (!item->path || stat(item->path, &st) < 0) {
-        return;
-    }
-    uint64_t capacity =
-        image_size(item->path, domain_name(image_format, format), (uint64_t)st.st_size);
-    params_ullong(item->list, field(item, "allocation"), (uint64_t)st.st_blocks * 512);
-    params_ullong(item->list, field(item, "capacity"), capacity);
-    params_ullong(item->list, field(item, "physical"), (uint64_t)st.st_size);
 }
 
 static bool is_passed(const char *path)
@@ -212,14 +220,12 @@ static bool is_passed(const char *path)
 
 /* The images below a disk's, by the names that the images' headers have for them: the engine may
  * know only descriptors. Returns: how many. */
-static unsigned add_backing(ImageItem item, const DomainDisk *disk, JsonObject *inserted)
+static unsigned add_backing(ImageItem item, const Disk *disk, JsonObject *inserted)
 {
     unsigned count = 0;
     g_autoptr(GPtrArray) layers = NULL;
-    const char *format =
-        disk->driver.format ? domain_name(image_format, disk->driver.format) : "raw";
-    if (disk->source.path) {
-        backing_chain_read(disk->source.path, format, &layers, NULL);
+    if (disk->path) {
+        backing_chain_read(disk->path, disk->format ?: "raw", &layers, NULL);
     }
     JsonObject *image = json_peer_object(inserted, "image");
     while ((image = json_peer_object(image, "backing-image")) && count < BACKING_MAX) {
@@ -237,28 +243,29 @@ static unsigned add_backing(ImageItem item, const DomainDisk *disk, JsonObject *
     return count;
 }
 
-static void add_blocks(ParamList *list, const DomainDef *def, const Answers *answers,
-                       bool is_active, bool with_backing)
+/* Without lock: it looks at files. */
+static void add_blocks(ParamList *list, const Snapshot *shot, const Answers *answers,
+                       bool with_backing, GArray *off_images)
 {
-    const XmlList *all = &def->devices[DEVICE_DISK];
     uint32_t count_at = list->count;
     unsigned count = 0, index = 0;
-    params_uint(list, "block.count", all->count);
-    for (unsigned i = 0; i < all->count; i++) {
-        const DomainDisk *disk = all->item[i];
-        const char *alias = disk->device.alias ?: "none";
-        ImageItem item = { list, count++, disk->target_dev, disk->source.path,
-                           with_backing && disk->source.path ? ++index : 0 };
+    params_uint(list, "block.count", shot->n_disks);
+    for (unsigned i = 0; i < shot->n_disks; i++) {
+        const Disk *disk = &shot->disks[i];
+        ImageItem item = { list, count++, disk->target, disk->path,
+                           with_backing && disk->path ? ++index : 0 };
         add_names(&item);
-        if (!is_active) {
-            add_sizes_off(&item, disk->driver.format);
+        if (!shot->active && disk->path) {
+            OffImage image = { list->count, item.number, g_strdup(disk->path), disk->format };
+            g_array_append_val(off_images, image);
         }
         if (!answers->stats) {
             continue;
         }
         DiskCounters c;
-        JsonObject *inserted = json_peer_object(block_find(answers->blocks, alias), "inserted");
-        block_read_counters(answers->stats, answers->blocks, alias, &c);
+        JsonObject *inserted =
+            json_peer_object(block_find(answers->blocks, disk->alias), "inserted");
+        block_read_counters(answers->stats, answers->blocks, disk->alias, &c);
         add_counters(&item, &c);
         add_sizes(&item, c.capacity);
         gint64 threshold = json_peer_int(inserted, "write_threshold", 0);
@@ -273,6 +280,22 @@ static void add_blocks(ParamList *list, const DomainDef *def, const Answers *ans
     }
     if (count_at < list->count) {
         list->items[count_at].value.ui = count;
+    }
+}
+
+static void copy_disks_locked(Arena *arena, const DomainDef *def, Snapshot *shot)
+{
+    const XmlList *all = &def->devices[DEVICE_DISK];
+    shot->disks = arena_alloc_array(arena, (size_t)all->count + 1, sizeof(*shot->disks));
+    shot->n_disks = shot->disks ? all->count : 0;
+    for (unsigned i = 0; i < shot->n_disks; i++) {
+        const DomainDisk *disk = all->item[i];
+        shot->disks[i] = (Disk){
+            .target = arena_strdup(arena, disk->target_dev),
+            .alias = arena_strdup(arena, disk->device.alias ?: "none"),
+            .path = arena_strdup(arena, disk->source.path),
+            .format = disk->driver.format ? domain_name(image_format, disk->driver.format) : NULL,
+        };
     }
 }
 
@@ -353,38 +376,110 @@ static void add_active_locked(ParamList *list, Domain *domain, unsigned groups,
     }
 }
 
-static void add_groups_locked(ParamList *list, Domain *domain, const DomainDef *def,
-                              const Snapshot *shot, unsigned groups, const Answers *answers,
-                              bool with_backing)
+/* But the disks, which come between. */
+static void add_groups_locked(ParamList *before, ParamList *after, Domain *domain,
+                              const DomainDef *def, Snapshot *shot, unsigned groups,
+                              const Answers *answers)
 {
-    if (groups & STATS_STATE) {
-        params_int(list, "state.state", (int32_t)domain->state);
-        params_int(list, "state.reason", domain->reason);
-    }
     if (groups & STATS_CPU) {
-        add_cpu(list, shot);
+        add_cpu(before, shot);
     }
     if (groups & STATS_BALLOON) {
-        add_balloon(list, shot, answers);
+        add_balloon(before, shot, answers);
     }
     if (groups & STATS_VCPU) {
-        add_vcpus_locked(list, domain, shot);
+        add_vcpus_locked(before, domain, shot);
     }
     if ((groups & STATS_INTERFACE) && shot->active) {
-        add_interfaces(list, def);
+        add_interfaces(before, def);
     }
     if (groups & STATS_BLOCK) {
-        add_blocks(list, def, answers, shot->active, with_backing && shot->active);
+        copy_disks_locked(before->arena, def, shot);
     }
     if (shot->active) {
-        add_active_locked(list, domain, groups, answers);
+        add_active_locked(after, domain, groups, answers);
     }
 }
 
-bool stats_record_add(Domain *domain, unsigned groups, bool with_backing, ParamList *list,
-                      RemoteDomain *out)
+/* --- records --- */
+
+static void off_image_clear(gpointer data)
+{
+    g_free(((OffImage *)data)->path);
+}
+
+static StatsRecord *record_new(void)
+{
+    StatsRecord *record = g_new0(StatsRecord, 1);
+    record->refs = 1;
+    record->images = g_array_new(FALSE, FALSE, sizeof(OffImage));
+    g_array_set_clear_func(record->images, off_image_clear);
+    return record;
+}
+
+StatsRecord *stats_record_ref(StatsRecord *record)
+{
+    g_atomic_int_inc(&record->refs);
+    return record;
+}
+
+void stats_record_unref(StatsRecord *record)
+{
+    if (record && g_atomic_int_dec_and_test(&record->refs)) {
+        g_bytes_unref(record->text);
+        g_array_unref(record->images);
+        g_free(record);
+    }
+}
+
+void stats_head_locked(const Domain *domain, StatsHead *out)
+{
+    *out = (StatsHead){ .name = g_strdup(domain->name),
+                        .uuid = domain->uuid,
+                        .id = domain->id,
+                        .state = domain->state,
+                        .reason = domain->reason };
+}
+
+void stats_head_clear(StatsHead *head)
+{
+    g_clear_pointer(&head->name, g_free);
+}
+
+/* Both lists, one behind the other. Returns: false: they are too long. */
+static bool encode(StatsRecord *record, const ParamList *before, const ParamList *after)
+{
+    XdrWriter writer;
+    guint image = 0;
+    xdr_writer_init(&writer, RECORD_MAX);
+    for (uint32_t i = 0; i <= before->count; i++) {
+        for (; image < record->images->len; image++) {
+            OffImage *at = &g_array_index(record->images, OffImage, image);
+            if (at->at != i) {
+                break;
+            }
+            at->at = writer.size;
+        }
+        if (i < before->count) {
+            xdr_put_param(&writer, &before->items[i]);
+        }
+    }
+    for (uint32_t i = 0; i < after->count; i++) {
+        xdr_put_param(&writer, &after->items[i]);
+    }
+    record->n_params = before->count + after->count;
+    record->text = g_bytes_new(writer.data, writer.size);
+    bool ok = !writer.failed;
+    xdr_writer_clear(&writer);
+    return ok;
+}
+
+StatsRecord *stats_record_new(Domain *domain, unsigned groups, bool with_backing, StatsHead *head)
 {
     Answers answers;
+    Arena arena;
+    arena_init(&arena, RECORD_MAX);
+    ParamList before = { .arena = &arena }, after = { .arena = &arena };
     ask_all(domain, groups, &answers);
     g_mutex_lock(&domain->lock);
     Snapshot shot = { .active = domain->runtime != NULL };
@@ -393,10 +488,70 @@ bool stats_record_add(Domain *domain, unsigned groups, bool with_backing, ParamL
     if (ok) {
         shot.pid = shot.active ? domain->runtime->process.pid : 0;
         shot.balloon = shot.active ? domain->runtime->balloon_kib : 0;
-        domain_to_wire_locked(domain, list->arena, out);
-        add_groups_locked(list, domain, def, &shot, groups, &answers, with_backing);
+        stats_head_locked(domain, head);
+        add_groups_locked(&before, &after, domain, def, &shot, groups, &answers);
     }
     g_mutex_unlock(&domain->lock);
+    g_autoptr(StatsRecord) record = ok ? record_new() : NULL;
+    if (shot.disks) {
+        add_blocks(&before, &shot, &answers, with_backing && shot.active, record->images);
+    }
+    if (ok && !encode(record, &before, &after)) {
+        stats_head_clear(head);
+        ok = false;
+    }
     answers_clear(&answers);
-    return ok;
+    arena_clear(&arena);
+    return ok ? g_steal_pointer(&record) : NULL;
+}
+
+static void put_size(XdrWriter *writer, const OffImage *image, const char *name, uint64_t value)
+{
+    g_autofree char *field = g_strdup_printf("block.%u.%s", image->number, name);
+    TypedParam param = { field, TYPED_PARAM_ULLONG, { .ul = value } };
+    xdr_put_param(writer, &param);
+}
+
+/* Nothing of an image that is not there. Returns: how many parameters. */
+static uint32_t put_sizes(XdrWriter *writer, const OffImage *image)
+{
+    enum { FIELDS = 3 };
+    ImageSizes sizes;
+    if (!image_size_look(image->path, image->format, &sizes)) {
+        return 0;
+    }
+    put_size(writer, image, "allocation", sizes.allocation);
+    put_size(writer, image, "capacity", sizes.capacity);
+    put_size(writer, image, "physical", sizes.physical);
+    return FIELDS;
+}
+
+void stats_record_put(const StatsRecord *record, const StatsHead *head, bool with_state,
+                      XdrWriter *writer)
+{
+    gsize size, done = 0;
+    const uint8_t *text = g_bytes_get_data(record->text, &size);
+    xdr_put_text(writer, head->name);
+    xdr_put_raw(writer, head->uuid.byte, sizeof(head->uuid.byte));
+    xdr_put_u32(writer, (uint32_t)head->id);
+    size_t count_at = writer->size;
+    uint32_t count = record->n_params;
+    xdr_put_u32(writer, 0);
+    if (with_state) {
+        TypedParam state = { "state.state", TYPED_PARAM_INT, { .i = (int32_t)head->state } };
+        TypedParam reason = { "state.reason", TYPED_PARAM_INT, { .i = head->reason } };
+        xdr_put_param(writer, &state);
+        xdr_put_param(writer, &reason);
+        count += 2;
+    }
+    for (guint i = 0; i < record->images->len; i++) {
+        const OffImage *image = &g_array_index(record->images, OffImage, i);
+        xdr_put_raw(writer, text + done, image->at - done);
+        done = image->at;
+        count += put_sizes(writer, image);
+    }
+    xdr_put_raw(writer, text + done, size - done);
+    if (!writer->failed) {
+        xdr_patch_u32(writer, count_at, count);
+    }
 }

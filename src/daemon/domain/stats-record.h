@@ -23,17 +23,44 @@ enum {
     STATS_ALL = (1 << 11) - 1,
 };
 
-/* Parameters that begin a record with the group "state". */
-#define STATE_PARAMS 2u
+/* Whose record it is, and its first group. */
+typedef struct StatsHead {
+    char *name;
+    Uuid uuid;
+    int id;
+    DomainState state;
+    int reason;
+} StatsHead;
+
+/* What is told of a domain, but for its state and the sizes of images that no guest has open: those
+ * are looked at each time the record is sent. Of a domain that is off it depends on the definition
+ * alone. Not changed once made: any thread. */
+typedef struct StatsRecord StatsRecord;
 
 /**
- * stats_record_add - fill in a record
- * @with_backing: images below those of disks, too
+ * stats_record_new - what there is to tell
+ * @with_backing: images below those of disks of running guests, too
+ * @head: filled in from the same moment; for stats_head_clear()
  *
- * Context: a worker thread, without lock. Returns: false: the domain went meanwhile, or cannot be
- * read.
+ * Context: a worker thread, without lock: it asks the guest's monitor and, with @with_backing,
+ * reads its images. Returns: NULL, @head as it was: the domain went meanwhile, or cannot be read.
  */
-bool stats_record_add(Domain *domain, unsigned groups, bool with_backing, ParamList *list,
-                      RemoteDomain *out);
+StatsRecord *stats_record_new(Domain *domain, unsigned groups, bool with_backing, StatsHead *head);
+
+/**
+ * stats_record_put - append it as libvirt's domain_stats_record
+ * @with_state: the group "state" is wanted
+ *
+ * Context: a worker thread, without lock: it reads headers of images.
+ */
+void stats_record_put(const StatsRecord *record, const StatsHead *head, bool with_state,
+                      XdrWriter *writer);
+
+StatsRecord *stats_record_ref(StatsRecord *record);
+void stats_record_unref(StatsRecord *record);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(StatsRecord, stats_record_unref)
+
+void stats_head_locked(const Domain *domain, StatsHead *out);
+void stats_head_clear(StatsHead *head);
 
 #endif

@@ -87,7 +87,6 @@ bool handle_domain_get_cpu_stats(DaemonCall *call, const RemoteDomainGetCpuStats
 
 /* --- in bulk --- */
 
-#define STATS_RECORD_MAX ((size_t)1 << 20)
 /* What tells whether a record that was made without the lock is of a domain that has not changed.
  */
 typedef struct Moment {
@@ -102,81 +101,61 @@ static Moment moment_locked(const Domain *domain)
                      domain->config_version, domain->state_since };
 }
 
-/* Keeps what follows the state in a record of all groups, its count first: of an inactive domain
- * that depends on the definition alone. */
-static void keep_record(Domain *domain, const Moment *before, const ParamList *list)
+/* Keeps a record of all groups of an inactive domain. */
+static void keep_record(Domain *domain, const Moment *before, StatsRecord *record)
 {
-    XdrWriter writer;
-    xdr_writer_init(&writer, STATS_RECORD_MAX);
-    xdr_put_u32(&writer, list->count);
-    for (uint32_t i = STATE_PARAMS; i < list->count; i++) {
-        xdr_put_param(&writer, &list->items[i]);
-    }
     g_mutex_lock(&domain->lock);
     Moment after = moment_locked(domain);
-    if (!writer.failed && after.is_inactive && after.config_version == before->config_version &&
+    if (after.is_inactive && after.config_version == before->config_version &&
         after.state_since == before->state_since) {
-        g_clear_pointer(&domain->config_stats, g_bytes_unref);
-        domain->config_stats = g_bytes_new(writer.data, writer.size);
+        g_clear_pointer(&domain->config_stats, stats_record_unref);
+        domain->config_stats = stats_record_ref(record);
     }
     g_mutex_unlock(&domain->lock);
-    xdr_writer_clear(&writer);
 }
 
-/* False: there is none kept. */
-static bool put_kept_locked(XdrWriter *writer, const Domain *domain)
+/* The record of a domain that is on the list, made or kept. NULL: it is not wanted, or went. */
+static StatsRecord *find_record(Domain *domain, uint32_t flags, unsigned groups, StatsHead *head)
 {
-    if (!domain->config_stats || !moment_locked(domain).is_inactive) {
-        return false;
+    bool is_full = (groups & STATS_ALL) == STATS_ALL && !(flags & STATS_BACKING);
+    g_mutex_lock(&domain->lock);
+    bool is_wanted = !domain->is_removed && domain_matches_list_locked(domain, flags & 0xff);
+    Moment before = moment_locked(domain);
+    StatsRecord *record = NULL;
+    if (is_wanted && is_full && before.is_inactive && domain->config_stats) {
+        record = stats_record_ref(domain->config_stats);
+        stats_head_locked(domain, head);
     }
-    gsize size;
-    const uint8_t *kept = g_bytes_get_data(domain->config_stats, &size);
-    TypedParam state = { "state.state", TYPED_PARAM_INT, { .i = domain->state } };
-    TypedParam reason = { "state.reason", TYPED_PARAM_INT, { .i = domain->reason } };
-    domain_put_wire_locked(domain, writer);
-    xdr_put_raw(writer, kept, sizeof(uint32_t));
-    xdr_put_param(writer, &state);
-    xdr_put_param(writer, &reason);
-    xdr_put_raw(writer, kept + sizeof(uint32_t), size - sizeof(uint32_t));
-    return true;
+    g_mutex_unlock(&domain->lock);
+    if (record || !is_wanted) {
+        return record;
+    }
+    record = stats_record_new(domain, groups, flags & STATS_BACKING, head);
+    if (record && is_full && before.is_inactive) {
+        keep_record(domain, &before, record);
+    }
+    return record;
 }
 
 /* Appends one domain's record. False: it is not wanted, or went. */
 static bool put_record(XdrWriter *writer, Domain *domain, uint32_t flags, unsigned groups)
 {
-    bool is_full = (groups & STATS_ALL) == STATS_ALL && !(flags & STATS_BACKING);
-    g_mutex_lock(&domain->lock);
-    bool is_wanted = !domain->is_removed && domain_matches_list_locked(domain, flags & 0xff);
-    bool is_done = is_wanted && is_full && put_kept_locked(writer, domain);
-    Moment before = moment_locked(domain);
-    g_mutex_unlock(&domain->lock);
-    if (!is_wanted || is_done) {
-        return is_wanted;
+    StatsHead head;
+    g_autoptr(StatsRecord) record = find_record(domain, flags, groups, &head);
+    if (record) {
+        stats_record_put(record, &head, groups & STATS_STATE, writer);
+        stats_head_clear(&head);
     }
-    Arena arena;
-    arena_init(&arena, STATS_RECORD_MAX);
-    ParamList list = { .arena = &arena };
-    RemoteDomainStatsRecord record;
-    bool ok = stats_record_add(domain, groups, flags & STATS_BACKING, &list, &record.dom);
-    if (ok) {
-        record.params = list.items;
-        record.n_params = list.count;
-        ok = xdr_encode(writer, &type_remote_domain_stats_record, &record, NULL);
-        writer->failed = writer->failed || !ok;
-    }
-    if (ok && is_full && before.is_inactive) {
-        keep_record(domain, &before, &list);
-    }
-    arena_clear(&arena);
-    return ok;
+    return record != NULL;
 }
 
 void domain_stats_prepare(Domain *domain)
 {
-    XdrWriter writer;
-    xdr_writer_init(&writer, STATS_RECORD_MAX);
-    put_record(&writer, domain, 0, STATS_ALL);
-    xdr_writer_clear(&writer);
+    StatsHead head;
+    g_autoptr(StatsRecord) record = find_record(domain, 0, STATS_ALL, &head);
+    if (record) {
+        stats_head_clear(&head);
+    }
 }
 
 /* The domains that a client names, or all. */
