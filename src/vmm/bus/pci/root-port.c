@@ -2,8 +2,9 @@
  *
  * The bus behind it is named by the port's id. Devices come and go while the guest runs: one that
  * came shows presence and an active link; one that is to go is announced by the attention button,
- * and leaves when the guest has switched the slot's power and its indicator off. Leaves out: power
- * faults, command completion (each takes effect at once), AER, PME messages.
+ * and leaves when the guest switches the slot's power and its indicator off. As long as the guest
+ * has no driver for the slot, its power follows what is in it. Leaves out: power faults, command
+ * completion (each takes effect at once), AER, PME messages.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/bus/pci/root-port.h"
 
@@ -17,6 +18,7 @@ typedef struct RootPort {
     uint64_t chassis, slot;
     uint64_t port;      /* property without effect */
     bool is_signalling; /* an enabled event is pending, and was told */
+    bool is_off;        /* what is_switched_off() said after the last change */
 } RootPort;
 
 #define VENDOR_RED_HAT 0x1b36
@@ -58,19 +60,28 @@ static void refresh_slot(PciDevice *pci)
     pci_put16(pci, at + PCI_EXP_LNKSTA, link | (is_present ? PCI_EXP_LNKSTA_DLLLA : 0));
 }
 
-/* The power of an empty slot is off; a device that was there at power on has it. */
-static void reset_power(PciDevice *pci)
-{
-    unsigned at = pci->pcie_capability + PCI_EXP_SLTCTL;
-    bool is_present = pci->secondary && pci->secondary->function[0];
-    uint16_t control = pci_get16(pci, at) & (uint16_t) ~(PCI_EXP_SLTCTL_PCC | PCI_EXP_SLTCTL_PIC);
-    pci_put16(pci, at, control | (is_present ? PCI_EXP_SLTCTL_PWR_IND_ON : SLOT_IS_OFF));
-}
-
 static bool is_switched_off(const PciDevice *pci)
 {
     uint16_t control = pci_get16(pci, pci->pcie_capability + PCI_EXP_SLTCTL);
     return (control & (PCI_EXP_SLTCTL_PCC | PCI_EXP_SLTCTL_PIC)) == SLOT_IS_OFF;
+}
+
+/* Whether the guest has a driver for the slot: it wants to hear of events. */
+static bool is_attended(const PciDevice *pci)
+{
+    uint16_t control = pci_get16(pci, pci->pcie_capability + PCI_EXP_SLTCTL);
+    return control & (SLOT_EVENTS | PCI_EXP_SLTCTL_HPIE);
+}
+
+/* The power of an empty slot is off; a device that was there at power on has it. */
+static void reset_power(RootPort *port)
+{
+    PciDevice *pci = &port->pci;
+    unsigned at = pci->pcie_capability + PCI_EXP_SLTCTL;
+    bool is_present = pci->secondary && pci->secondary->function[0];
+    uint16_t control = pci_get16(pci, at) & (uint16_t) ~(PCI_EXP_SLTCTL_PCC | PCI_EXP_SLTCTL_PIC);
+    pci_put16(pci, at, control | (is_present ? PCI_EXP_SLTCTL_PWR_IND_ON : SLOT_IS_OFF));
+    port->is_off = is_switched_off(pci);
 }
 
 /* Whether an event is pending that the guest wants to hear of. */
@@ -103,17 +114,22 @@ static void raise_events(RootPort *port, uint16_t events)
     update_interrupt(port);
 }
 
-/* The guest switched the slot off: the machine may take the device out. */
+/* When the guest switches the slot off the machine may take the device out. A slot that was off
+ * stays as it is, whatever else is written: a device that just came is still to be switched on. */
 static void slot_written(PciDevice *pci, unsigned offset, unsigned size)
 {
+    RootPort *port = (RootPort *)pci;
     unsigned at = pci->pcie_capability + PCI_EXP_SLTCTL;
     const DeviceHost *host = pci->device.host;
     bool is_present = pci_get16(pci, at + 2) & PCI_EXP_SLTSTA_PDS;
-    bool is_control = pci_ranges_overlap(offset, size, at, 2);
-    if (is_control && is_present && is_switched_off(pci) && host->slot_off) {
-        host->slot_off(host->opaque);
+    if (pci_ranges_overlap(offset, size, at, 2)) {
+        bool was_off = port->is_off;
+        port->is_off = is_switched_off(pci);
+        if (port->is_off && !was_off && is_present && host->slot_off) {
+            host->slot_off(host->opaque);
+        }
     }
-    update_interrupt((RootPort *)pci);
+    update_interrupt(port);
 }
 
 static RootPort *port_of(const PciBus *bus)
@@ -132,6 +148,9 @@ void pcie_slot_announce(PciBus *bus)
 {
     RootPort *port = port_of(bus);
     LOCK_GUARD(&port->pci.device.lock);
+    if (!is_attended(&port->pci)) {
+        reset_power(port);
+    }
     raise_events(port, PCI_EXP_SLTSTA_PDC | PCI_EXP_SLTSTA_DLLSC);
 }
 
@@ -185,7 +204,7 @@ static void root_port_reset(Device *dev, ResetKind kind)
     pci_device_reset(&port->pci);
     port->is_signalling = false;
     refresh_slot(&port->pci);
-    reset_power(&port->pci);
+    reset_power(port);
 }
 
 static bool root_port_post_load(Device *dev, GError **error)
@@ -194,8 +213,10 @@ static bool root_port_post_load(Device *dev, GError **error)
         return false;
     }
     refresh_slot((PciDevice *)dev);
-    ((RootPort *)dev)->is_signalling = signals_event((PciDevice *)dev); /* its message was sent */
-    update_interrupt((RootPort *)dev);
+    RootPort *port = (RootPort *)dev;
+    port->is_off = is_switched_off(&port->pci);
+    port->is_signalling = signals_event(&port->pci); /* its message was sent */
+    update_interrupt(port);
     return true;
 }
 
