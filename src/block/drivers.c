@@ -140,27 +140,10 @@ bool block_create_on_file(const char *format, File *file, const char *name,
            driver->create(file, name, options, error);
 }
 
-/* The path of the file to create; NULL with @error: @name is of another protocol. */
-static const char *path_of(const char *name, GError **error)
-{
-    size_t length = strcspn(name, ":/");
-    if (name[length] != ':') {
-        return name;
-    }
-    if (strncmp(name, "file:", strlen("file:")) == 0) {
-        return name + strlen("file:");
-    }
-    g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
-                "%s: Unknown protocol '%.*s'; only files are created, and one with a colon in its "
-                "name is './%s'",
-                name, (int)length, name, name);
-    return NULL;
-}
-
 bool block_create(const char *format, const char *name, const BlockSpec *options, GError **error)
 {
     const BlockDriver *driver = find_creator(format, error);
-    const char *filename = driver ? path_of(name, error) : NULL;
+    const char *filename = driver ? block_name_path(name, error) : NULL;
     if (!filename || !check_options(driver, options, error)) {
         return false;
     }
@@ -171,11 +154,8 @@ bool block_create(const char *format, const char *name, const BlockSpec *options
     }
     bool ok = driver->create(file, filename, options, error);
     file_close(file);
-    if (!ok) {
-        g_prefix_error(error, "%s: ", filename);
-        if (is_new) {
-            block_file_remove(filename);
-        }
+    if (!ok && is_new) {
+        block_file_remove(filename);
     }
     return ok;
 }

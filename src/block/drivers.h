@@ -24,6 +24,10 @@ extern const BlockDriver block_driver_vhdx;
 extern const BlockDriver block_driver_vmdk;
 extern const BlockDriver block_driver_vpc;
 
+/* spec.c: the path that the name of a file says ("x", "file:x"); NULL with @error: it is of another
+ * protocol. Borrowed from @name. */
+const char *block_name_path(const char *name, GError **error);
+
 /* node.c */
 
 /* A bare node with one reference; the rest is the caller's. */

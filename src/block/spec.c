@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "block/block.h"
 
+#include "block/drivers.h"
 #include "block/objects.h"
 #include "gbase/error.h"
 #include "gbase/size.h"
@@ -259,7 +260,22 @@ static BlockSpec *spec_from_json(const char *text, GError **error)
 
 /* Names */
 
-static void set_protocol(BlockSpec *spec, const char *name)
+const char *block_name_path(const char *name, GError **error)
+{
+    size_t length = strcspn(name, ":/");
+    if (name[length] != ':') {
+        return name;
+    }
+    if (g_str_has_prefix(name, "file:")) {
+        return name + strlen("file:");
+    }
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                "Unknown protocol '%.*s'; a file with a colon in its name is './%s'", (int)length,
+                name, name);
+    return NULL;
+}
+
+static bool set_protocol(BlockSpec *spec, const char *name, GError **error)
 {
     static const char *const nbd[] = {
         "nbd:", "nbds:", "nbd+unix:", "nbds+unix:", "nbd+tcp:", "nbds+tcp:",
@@ -268,19 +284,20 @@ static void set_protocol(BlockSpec *spec, const char *name)
         if (g_str_has_prefix(name, nbd[i])) {
             block_spec_set(spec, "file.driver", "nbd");
             block_spec_set(spec, "file.uri", name);
-            return;
+            return true;
         }
     }
     if (strcmp(name, "null-co://") == 0 || strcmp(name, "null-aio://") == 0) {
         g_autofree char *driver = g_strndup(name, strlen(name) - strlen("://"));
         block_spec_set(spec, "file.driver", driver);
-        return;
+        return true;
     }
-    if (g_str_has_prefix(name, "file:")) {
-        name += strlen("file:");
+    const char *path = block_name_path(name, error);
+    if (path) {
+        block_spec_set(spec, "file.driver", "file");
+        block_spec_set(spec, "file.filename", path);
     }
-    block_spec_set(spec, "file.driver", "file");
-    block_spec_set(spec, "file.filename", name);
+    return path != NULL;
 }
 
 BlockSpec *block_spec_from_name(const char *name, const char *format, GError **error)
@@ -292,12 +309,11 @@ BlockSpec *block_spec_from_name(const char *name, const char *format, GError **e
         }
         return spec;
     }
-    BlockSpec *spec = block_spec_new();
+    g_autoptr(BlockSpec) spec = block_spec_new();
     if (format) {
         block_spec_set(spec, "driver", format);
     }
-    set_protocol(spec, name);
-    return spec;
+    return set_protocol(spec, name, error) ? g_steal_pointer(&spec) : NULL;
 }
 
 BlockSpec *block_spec_from_text(const char *text, GError **error)

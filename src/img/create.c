@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 const ImgOption img_create_options[] = {
     { 'f', NULL, "fmt", "format of the image to create (raw if not given)" },
@@ -19,6 +20,38 @@ const ImgOption img_create_options[] = {
     IMG_OPTIONS_END,
 };
 
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat of_a, of_b;
+    return strcmp(a, b) == 0 || (stat(a, &of_a) == 0 && stat(b, &of_b) == 0 &&
+                                 of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino);
+}
+
+/* False with @error: the new image would take the place of what it is to show. */
+static bool keeps_file(const char *filename, const char *layer, GError **error)
+{
+    if (!is_same_file(filename, layer)) {
+        return true;
+    }
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                "Trying to create an image with the same filename as the backing file '%s': its "
+                "content would be lost",
+                layer);
+    return false;
+}
+
+static bool keeps_chain(const char *filename, const BlockNode *node, GError **error)
+{
+    for (; node; node = block_node_backing(node)) {
+        const BlockNode *data = block_node_data_file(node);
+        if (!keeps_file(filename, block_node_filename(node), error) ||
+            (data && !keeps_file(filename, block_node_filename(data), error))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The size of the backing file, for images made without one; checks that it can be opened. */
 static bool use_backing(const ImgArgs *args, BlockSpec *options, const char *filename,
                         GError **error)
@@ -30,21 +63,28 @@ static bool use_backing(const ImgArgs *args, BlockSpec *options, const char *fil
     }
     if (!format) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
-                    "%s: backing file specified without backing format; say its format with -F",
-                    filename);
+                    "backing file specified without backing format; say its format with -F");
+        return false;
+    }
+    g_autofree char *path = block_backing_path(filename, backing);
+    if (!keeps_file(filename, path, error)) {
         return false;
     }
     if (img_args_flag(args, "u")) {
         return true;
     }
-    g_autofree char *path = block_backing_path(filename, backing);
     g_autoptr(BlockSpec) spec = block_spec_from_name(path, format, error);
     if (spec) {
         block_spec_set_objects(spec, block_spec_objects(options));
     }
     g_autoptr(BlockNode) node = spec ? block_open(spec, 0, error) : NULL;
     if (!node) {
-        g_prefix_error(error, "%s: Could not open backing file: ", filename);
+        g_prefix_error(error, "Could not open backing file: ");
+        return false;
+    }
+    const char *data = block_spec_get(options, "data_file");
+    g_autofree char *data_path = data ? block_backing_path(filename, data) : NULL;
+    if (!keeps_chain(filename, node, error) || (data && !keeps_chain(data_path, node, error))) {
         return false;
     }
     if (!block_spec_get(options, "size")) {

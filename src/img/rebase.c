@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/int-math.h"
 #include "gbase/error.h"
+#include "gbase/strutil.h"
 #include "img/commands.h"
 #include "img/common.h"
 #include "img/copy.h"
@@ -134,6 +135,22 @@ static bool rebase_content(const ImgArgs *args, BlockNode *node, const char *nam
     return result == 0;
 }
 
+/* @format: of the new backing file; NULL: not given. False: reported. */
+static bool check_format(const char *format)
+{
+    if (!format) {
+        img_error("backing format must be specified: say it with -F");
+        return false;
+    }
+    if (!block_format_is_known(format)) {
+        g_autofree const char **formats = block_formats();
+        g_autofree char *hint = str_suggestion(format, formats);
+        img_error("Invalid format name: '%s'%s", format, hint);
+        return false;
+    }
+    return true;
+}
+
 int img_rebase(const ImgArgs *args)
 {
     GError *error = NULL;
@@ -146,8 +163,7 @@ int img_rebase(const ImgArgs *args)
         return 1;
     }
     name = name ? name : "";
-    if (*name && !format) {
-        img_error("backing format must be specified: say it with -F");
+    if (*name && !check_format(format)) {
         return 1;
     }
     if (!img_common_options(args) || !img_cache_flags(img_args_value(args, "t"), &flags) ||
