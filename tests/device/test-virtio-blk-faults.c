@@ -394,10 +394,10 @@ static void fail_each(Way way, const char *format, BlockErrorAction action, int 
     all->seen += rings.seen;
     all->failed += rings.failed;
     if (way != BY_THREADS) {
-        print_message("%s, %s, %s: %lu operations, %lu transfers by io_uring, %lu of them failed\n",
-                      way == BY_RING ? "main loop" : "I/O thread", format, strerror(error),
-                      (unsigned long)operations, (unsigned long)rings.seen,
-                      (unsigned long)rings.failed);
+        print_message(
+            "# %s, %s, %s: %lu operations, %lu transfers by io_uring, %lu of them failed\n",
+            way == BY_RING ? "main loop" : "I/O thread", format, strerror(error),
+            (unsigned long)operations, (unsigned long)rings.seen, (unsigned long)rings.failed);
     }
 }
 
@@ -432,7 +432,7 @@ static void fail_each_of_all_kinds(Way way)
     file_ring_free(ring);
     loop_free(loop);
     if (!has_rings) {
-        print_message("skipped: this host has no io_uring for us\n");
+        print_message("# skipped: this host has no io_uring for us\n");
         skip();
     }
     fail_each(way, "raw", BLOCK_ERROR_STOP, EIO, false, &all);

@@ -169,7 +169,7 @@ static void on_event(void *opaque, const JobEvent *event)
     JobInfo info;
     job_get_info(event->job, &info);
     if (event->kind == JOB_EVENT_COMPLETED && info.error && !hook.plan) {
-        print_message("%s\n", info.error);
+        print_message("# %s\n", info.error);
     }
     if (event->kind == JOB_EVENT_COMPLETED && !info.error) {
         rig->has_completed = true;
@@ -410,7 +410,7 @@ static void no_cut_loses_content(void **state)
         end_recording(rig);
     }
     g_free(rig);
-    print_message("%u states\n", done);
+    print_message("# %u states\n", done);
 }
 
 /* The harness itself: for each way, without the barriers of the commit something is lost. */
@@ -504,7 +504,7 @@ static void a_failure_loses_nothing_and_it_can_be_done_again(void **state)
         }
     }
     g_free(rig);
-    print_message("%u cases\n", cases);
+    print_message("# %u cases\n", cases);
 }
 
 int main(int argc, char **argv)

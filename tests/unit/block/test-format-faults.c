@@ -332,7 +332,7 @@ static void creation_that_fails_says_so(void **state)
             file_close(file);
         }
     }
-    print_message("%u cases\n", cases);
+    print_message("# %u cases\n", cases);
 }
 
 /* One image used on a file whose operation @at fails. Returns: whether there was one. */
@@ -386,7 +386,7 @@ static void a_failure_corrupts_nothing(void **state)
         file_close(good);
     }
     g_free(model);
-    print_message("%u cases\n", cases);
+    print_message("# %u cases\n", cases);
 }
 
 /* Random corruption */
@@ -469,7 +469,7 @@ static void any_corruption_gives_data_an_error_or_a_refusal(void **state)
         file_close(good);
     }
     g_free(model);
-    print_message("%u cases\n", cases);
+    print_message("# %u cases\n", cases);
 }
 
 int main(int argc, char **argv)

@@ -220,7 +220,7 @@ static void no_cut_loses_what_was_flushed(void **state)
         }
         tear_down(&rig);
     }
-    print_message("%u states\n", done);
+    print_message("# %u states\n", done);
 }
 
 /* The harness itself: without any barrier but the user's something is lost. */

@@ -139,7 +139,7 @@ static void use(BlockNode *node)
 
 static void tell(void *opaque, const char *text)
 {
-    print_message("%s: %s\n", (const char *)opaque, text);
+    print_message("# %s: %s\n", (const char *)opaque, text);
 }
 
 /* Repairs again, telling all, for the person who looks at the failure. */
@@ -204,7 +204,7 @@ static void any_corruption_gives_data_an_error_or_a_refusal(void **state)
     for (unsigned i = 0; i < G_N_ELEMENTS(shapes); i++) {
         file_close(good[i]);
     }
-    print_message("%u cases\n", wanted_cases);
+    print_message("# %u cases\n", wanted_cases);
 }
 
 static bool is_marked(File *file)

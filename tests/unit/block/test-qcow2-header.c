@@ -351,6 +351,6 @@ int main(int argc, char **argv)
     wanted_states = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : wanted_states;
     first_seed = argc > 2 ? strtoull(argv[2], NULL, 0) : first_seed;
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
-    print_message("%lu states\n", (unsigned long)tried);
+    print_message("# %lu states\n", (unsigned long)tried);
     return rc;
 }

@@ -440,7 +440,7 @@ static void no_cut_loses_what_was_flushed(void **state)
         tear_down(rig);
         g_free(rig);
     }
-    print_message("%u states, %u usable bitmaps\n", done, seen_bitmaps);
+    print_message("# %u states, %u usable bitmaps\n", done, seen_bitmaps);
     assert_true(seen_bitmaps > 0);
 }
 

@@ -224,7 +224,7 @@ static void no_cut_of_a_repair_loses_content(void **state)
             try_damage(shapes[i], damages[j].name, damages[j].apply);
         }
     }
-    print_message("%u states\n", tried);
+    print_message("# %u states\n", tried);
 }
 
 int main(int argc, char **argv)

@@ -59,7 +59,7 @@ static FileRing *open_ring(const Bench *b)
 {
     FileRing *ring = file_ring_new(b->loop);
     if (!ring) {
-        print_message("no io_uring here: %s\n", strerror(errno));
+        print_message("# no io_uring here: %s\n", strerror(errno));
         skip();
     }
     return ring;

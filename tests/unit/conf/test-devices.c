@@ -26,7 +26,7 @@ static DomainDef *parse(const char *devices)
     g_autoptr(GError) error = NULL;
     DomainDef *def = domain_def_parse(xml, DOMAIN_PARSE_INACTIVE, &env, NULL, &error);
     if (def == NULL) {
-        print_message("%s\n", error->message);
+        print_message("# %s\n", error->message);
     }
     assert_non_null(def);
     return def;

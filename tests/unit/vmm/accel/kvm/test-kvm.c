@@ -191,7 +191,7 @@ static VcpuExit run(Fixture *f)
     VcpuExit exit;
     accel_kvm.vcpu_run(f->vcpu[0], &exit);
     if (exit.reason == VCPU_EXIT_FAILED) {
-        print_message("%s\n", exit.message);
+        print_message("# %s\n", exit.message);
     }
     return exit;
 }
