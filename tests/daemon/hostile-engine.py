@@ -12,7 +12,8 @@ import sys
 
 EVENTS = ["STOP", "RESUME", "SHUTDOWN", "RESET", "GUEST_PANICKED", "DEVICE_DELETED", "BALLOON_CHANGE", "BLOCK_IO_ERROR",
           "VSERPORT_CHANGE", "JOB_STATUS_CHANGE", "BLOCK_JOB_READY", "RTC_CHANGE", "WATCHDOG", "NIC_RX_FILTER_CHANGED",
-          "BLOCK_WRITE_THRESHOLD", "ACPI_DEVICE_OST", "SUSPEND", "WAKEUP", "POWERDOWN", "VNC_CONNECTED", "TRAY"]
+          "BLOCK_WRITE_THRESHOLD", "ACPI_DEVICE_OST", "SUSPEND", "WAKEUP", "POWERDOWN", "VNC_CONNECTED", "TRAY",
+          "MEMORY_DEVICE_SIZE_CHANGE"]
 NAMES = ["status", "running", "label", "filename", "frontend-open", "cpu-index", "thread-id", "props", "actual", "device",
          "qdev", "stats", "inserted", "image", "rd_bytes", "wr_operations", "node-name", "virtual-size", "actual-size",
          "file", "io-status", "base-memory", "plugged-memory", "id", "size", "iops", "type", "name", "vcpus-count",

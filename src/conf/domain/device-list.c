@@ -45,6 +45,9 @@ static char *essence(const DomainDevice *device, bool with_address, bool with_al
     if (copy->kind == DEVICE_CONTROLLER) {
         ((DomainController *)copy)->index.set = false;
     }
+    if (copy->kind == DEVICE_MEMORY) {
+        ((DomainMemory *)copy)->current = 0;
+    }
     return domain_device_format(copy, DOMAIN_FORMAT_SECURE);
 }
 
@@ -123,6 +126,13 @@ static bool matches(const DomainDevice *device, const DomainDevice *like)
         }
         break;
     }
+    case DEVICE_MEMORY:
+        /* One at its place is it, whatever else is asked for. */
+        if (!differs && like->address.type == device->address.type &&
+            like->address.type == ADDRESS_PCI) {
+            return true;
+        }
+        break;
     case DEVICE_GRAPHICS:
         return ((const DomainGraphics *)device)->type == ((const DomainGraphics *)like)->type;
     case DEVICE_MEMBALLOON:

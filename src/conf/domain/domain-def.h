@@ -611,7 +611,8 @@ typedef struct DomainMemory {
     char *node_mask;
     uint64_t size; /* KiB */
     OptUint node;
-    uint64_t label_size, block, requested, current;
+    uint64_t label_size;
+    uint64_t block, requested, current; /* KiB, of virtio-mem: a part of @size */
     bool is_readonly;
 } DomainMemory;
 

@@ -93,6 +93,8 @@ char *domain_device_format(const DomainDevice *device, unsigned flags);
 void domain_device_free(DomainDevice *device);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DomainDevice, domain_device_free)
 DomainDevice *domain_device_copy(const DomainDevice *device);
+/* Takes out what only a running guest's has. */
+void domain_device_strip_live(DomainDevice *device);
 /* Whether both have the same XML, addresses and aliases apart that one of them lacks. */
 bool domain_device_equal(const DomainDevice *a, const DomainDevice *b);
 

@@ -195,6 +195,13 @@ const XmlField shmem_fields[] = {
     XML_END,
 };
 
+static const XmlField *const memory_target_variants[] = {
+    [MEMORY_VIRTIO_MEM] =
+        FIELDS(XML_LEAF(DomainMemory, block, "block", xml_kib),
+               XML_LEAF(DomainMemory, requested, "requested", xml_kib, .flags = XML_ALWAYS),
+               XML_LEAF(DomainMemory, current, "current", xml_kib, .flags = XML_ALWAYS | XML_LIVE)),
+};
+
 const XmlField memory_fields[] = {
     XML_ATTR_ENUM(DomainMemory, model, "model", memory_model_names, .flags = XML_REQUIRED),
     XML_ATTR_ENUM(DomainMemory, access, "access", memory_access_names),
@@ -210,9 +217,7 @@ const XmlField memory_fields[] = {
                     XML_LEAF(DomainMemory, node, "node", xml_opt, .max = INT32_MAX),
                     XML_NEST("label", FIELDS(XML_LEAF(DomainMemory, label_size, "size", xml_kib))),
                     XML_FLAG(DomainMemory, is_readonly, "readonly"),
-                    XML_LEAF(DomainMemory, block, "block", xml_kib),
-                    XML_LEAF(DomainMemory, requested, "requested", xml_kib),
-                    XML_LEAF(DomainMemory, current, "current", xml_kib)),
+                    XML_VARIANT(DomainMemory, model, memory_target_variants)),
              .flags = XML_REQUIRED),
     XML_INLINE(DomainMemory, device, device_fields),
     XML_END,

@@ -690,7 +690,7 @@ bool domain_def_post_parse(DomainDef *def, const DomainEnvironment *env, GError 
 
 /* --- what only running domains have --- */
 
-static bool strip_device(DomainDevice *device, void *opaque)
+void domain_device_strip_live(DomainDevice *device)
 {
     if (device->alias != NULL && !g_str_has_prefix(device->alias, "ua-")) {
         g_clear_pointer(&device->alias, g_free);
@@ -729,6 +729,11 @@ static bool strip_device(DomainDevice *device, void *opaque)
     } else if (device->kind == DEVICE_MEMORY) {
         ((DomainMemory *)device)->current = 0;
     }
+}
+
+static bool strip_device(DomainDevice *device, void *opaque)
+{
+    domain_device_strip_live(device);
     return true;
 }
 

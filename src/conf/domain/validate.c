@@ -143,12 +143,41 @@ static bool check_persistent_memory(const DomainMemory *memory, GError **error)
     return true;
 }
 
+#define BLOCK_MIN_KIB 2048u /* what the kernel's pages are put together to */
+
+/* Memory of which the guest takes and gives back blocks. */
+static bool check_virtio_mem(const DomainMemory *memory, GError **error)
+{
+    if (memory->block < BLOCK_MIN_KIB || (memory->block & (memory->block - 1)) != 0) {
+        conf_error_set(error, CONF_ERROR_XML_DETAIL,
+                       "<memory model='virtio-mem'>: its <block> is %" G_GUINT64_FORMAT
+                       " KiB, but must be a power of two from %u KiB on",
+                       memory->block, BLOCK_MIN_KIB);
+        return false;
+    }
+    if (memory->requested % memory->block != 0) {
+        conf_error_set(error, CONF_ERROR_XML_DETAIL,
+                       "<memory model='virtio-mem'>: <requested> is %" G_GUINT64_FORMAT
+                       " KiB, but must be whole blocks of %" G_GUINT64_FORMAT " KiB",
+                       memory->requested, memory->block);
+        return false;
+    }
+    if (memory->requested > memory->size) {
+        conf_error_set(error, CONF_ERROR_XML_DETAIL,
+                       "<memory model='virtio-mem'>: <requested> is %" G_GUINT64_FORMAT
+                       " KiB, more than its <size> of %" G_GUINT64_FORMAT " KiB",
+                       memory->requested, memory->size);
+        return false;
+    }
+    return true;
+}
+
 static bool check_memory_device(const DomainDef *def, const DomainMemory *memory, GError **error)
 {
     unsigned n_cells = def->cpu != NULL ? def->cpu->cells.count : 0;
     bool is_file = memory->model == MEMORY_NVDIMM || memory->model == MEMORY_VIRTIO_PMEM;
-    bool is_dimm = memory->model == MEMORY_NVDIMM || memory->model == MEMORY_DIMM;
-    if (n_cells > 0 && is_dimm && !memory->node.set) {
+    bool needs_node = memory->model != MEMORY_VIRTIO_PMEM;
+    if (n_cells > 0 && needs_node && !memory->node.set) {
         conf_error_set(error, CONF_ERROR_UNSUPPORTED,
                        "<memory model='%s'> needs <target><node>: a cell of <numa>",
                        domain_name(memory_model, memory->model));
@@ -160,7 +189,9 @@ static bool check_memory_device(const DomainDef *def, const DomainMemory *memory
                        memory->node.value, n_cells);
         return false;
     }
-    return !is_file || check_persistent_memory(memory, error);
+    return is_file                              ? check_persistent_memory(memory, error)
+           : memory->model == MEMORY_VIRTIO_MEM ? check_virtio_mem(memory, error)
+                                                : true;
 }
 
 static bool check_memory(const DomainDef *def, GError **error)

@@ -408,11 +408,9 @@ static char *memory_device(const CommandLine *line, const DomainMemory *memory, 
         g_string_append_printf(text, ",node=%" G_GUINT64_FORMAT, memory->node.value);
     }
     if (memory->model == MEMORY_VIRTIO_MEM) {
-        if (memory->block) {
-            g_string_append_printf(text, ",block-size=%" G_GUINT64_FORMAT, memory->block * 1024);
-        }
-        g_string_append_printf(text, ",requested-size=%" G_GUINT64_FORMAT,
-                               memory->requested * 1024);
+        g_string_append_printf(
+            text, ",block-size=%" G_GUINT64_FORMAT ",requested-size=%" G_GUINT64_FORMAT,
+            memory->block * 1024, memory->requested * 1024);
     }
     if (memory->model == MEMORY_NVDIMM && memory->label_size) {
         g_string_append_printf(text, ",label-size=%" G_GUINT64_FORMAT, memory->label_size * 1024);

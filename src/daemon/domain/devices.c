@@ -166,13 +166,23 @@ bool handle_domain_detach_device_alias(DaemonCall *call,
     return change_end(&change, detach_alias(&change, args->alias, error));
 }
 
-/* libvirt's codes for a disk or screen to be updated that is not there. */
-static void recode_missing(const DomainDevice *wanted, DaemonErrorCode disk,
-                           DaemonErrorCode graphics, GError *error)
+/* libvirt's codes for a device to be updated that is not there. */
+static void recode_missing(const DomainDevice *wanted, bool is_live, GError *error)
 {
-    if (daemon_error_code(error) == DAEMON_ERROR_DEVICE_MISSING &&
-        (wanted->kind == DEVICE_DISK || wanted->kind == DEVICE_GRAPHICS)) {
-        error->code = (int)(wanted->kind == DEVICE_DISK ? disk : graphics);
+    static const struct {
+        DomainDeviceKind kind;
+        DaemonErrorCode live, config;
+    } codes[] = {
+        { DEVICE_DISK, DAEMON_ERROR_INTERNAL, DAEMON_ERROR_INVALID_ARG },
+        { DEVICE_GRAPHICS, DAEMON_ERROR_DEVICE_MISSING, DAEMON_ERROR_INVALID_ARG },
+        { DEVICE_MEMORY, DAEMON_ERROR_CONFIG_UNSUPPORTED, DAEMON_ERROR_INVALID_ARG },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(codes); i++) {
+        if (wanted->kind == codes[i].kind &&
+            daemon_error_code(error) == DAEMON_ERROR_DEVICE_MISSING) {
+            error->code = (int)(is_live ? codes[i].live : codes[i].config);
+            return;
+        }
     }
 }
 
@@ -181,11 +191,13 @@ static bool update_config(DomainDef *def, const DomainDevice *wanted, GError **e
     g_autoptr(GError) reason = NULL;
     DomainDevice *old = domain_def_find(def, wanted, &reason);
     if (!old) {
-        recode_missing(wanted, DAEMON_ERROR_INVALID_ARG, DAEMON_ERROR_INVALID_ARG, reason);
+        recode_missing(wanted, false, reason);
         g_propagate_error(error, g_steal_pointer(&reason));
         return false;
     }
-    domain_def_replace(def, old, domain_device_copy(wanted));
+    DomainDevice *device = domain_device_copy(wanted);
+    domain_device_strip_live(device);
+    domain_def_replace(def, old, device);
     return domain_def_assign_addresses(def, error) && domain_def_validate(def, error);
 }
 
@@ -201,7 +213,7 @@ static bool update_live(DomainChange *change, const DomainDevice *wanted, bool f
         return false;
     }
     if (!hotplug_update(change->domain, change->monitor, wanted, force, &reason)) {
-        recode_missing(wanted, DAEMON_ERROR_INTERNAL, DAEMON_ERROR_DEVICE_MISSING, reason);
+        recode_missing(wanted, true, reason);
         g_propagate_error(error, g_steal_pointer(&reason));
         return false;
     }

@@ -1,8 +1,10 @@
-/* What of a running guest's devices can be changed in place: media, links, bridges, passwords.
+/* What of a running guest's devices can be changed in place: media, links, bridges, passwords,
+ * requests for memory.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/hotplug.h"
 
 #include "daemon/domain/interfaces.h"
+#include "daemon/domain/memory-plug.h"
 #include "daemon/domain/runtime.h"
 #include "daemon/domain/tap.h"
 #include "daemon/error.h"
@@ -245,6 +247,9 @@ bool hotplug_update(Domain *domain, QmpClient *monitor, const DomainDevice *want
     case DEVICE_INTERFACE:
         return update_interface(domain, monitor, (DomainInterface *)old, (DomainInterface *)device,
                                 error);
+    case DEVICE_MEMORY:
+        return memory_plug_update(domain, monitor, (DomainMemory *)old, (DomainMemory *)device,
+                                  error);
     case DEVICE_GRAPHICS:
         return update_graphics(domain, monitor, (DomainGraphics *)old, (DomainGraphics *)device,
                                error);

@@ -1,7 +1,7 @@
 /* Hot-plug: arguments of devices run as monitor commands.
  *
- * Left out: TPMs, shared memory, memory by virtio, folders but by virtiofs, and devices of buses
- * without hot-plug (ISA, IDE, SATA). SPDX-License-Identifier: GPL-2.0-or-later */
+ * Left out: TPMs, shared memory, folders but by virtiofs, and devices of buses without hot-plug
+ * (ISA, IDE, SATA). SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/hotplug.h"
 
 #include "base/cleanup.h"
@@ -345,12 +345,6 @@ static bool plug_run(Plug *plug, GError **error)
 
 /* --- attaching --- */
 
-static bool is_module(const DomainDevice *device)
-{
-    const DomainMemory *memory = (const DomainMemory *)device;
-    return memory->model == MEMORY_DIMM || memory->model == MEMORY_NVDIMM;
-}
-
 bool hotplug_check(const DomainDevice *device, GError **error)
 {
     bool ok = true;
@@ -381,6 +375,7 @@ bool hotplug_check(const DomainDevice *device, GError **error)
     case DEVICE_INPUT:
     case DEVICE_INTERFACE:
     case DEVICE_MEMBALLOON:
+    case DEVICE_MEMORY:
     case DEVICE_RNG:
     case DEVICE_SOUND:
     case DEVICE_WATCHDOG:
@@ -391,9 +386,6 @@ bool hotplug_check(const DomainDevice *device, GError **error)
         break;
     case DEVICE_FILESYSTEM:
         ok = ((const DomainFilesystem *)device)->driver == FS_DRIVER_VIRTIOFS;
-        break;
-    case DEVICE_MEMORY:
-        ok = is_module(device);
         break;
     default:
         ok = false;
@@ -554,23 +546,6 @@ bool hotplug_set_link(QmpClient *monitor, const DomainInterface *interface, bool
                           error);
 }
 
-/* Where the modules of @def, a copy of the live definition, are. */
-static void note_modules(Domain *domain, QmpClient *monitor, DomainDef *def)
-{
-    memory_plug_note_places(monitor, def);
-    g_mutex_lock(&domain->lock);
-    const XmlList *noted = &def->devices[DEVICE_MEMORY];
-    for (unsigned i = 0; domain->live && i < noted->count; i++) {
-        const DomainDevice *module = noted->item[i];
-        DomainDevice *live = domain_def_find_alias(domain->live, module->alias);
-        if (live && module->address.type == ADDRESS_DIMM) {
-            live->address.slot = module->address.slot;
-            live->address.base = module->address.base;
-        }
-    }
-    g_mutex_unlock(&domain->lock);
-}
-
 bool hotplug_finish_start(Domain *domain, QmpClient *monitor, GError **error)
 {
     g_autoptr(DomainDef) def = domain_copy_live(domain, error);
@@ -582,9 +557,6 @@ bool hotplug_finish_start(Domain *domain, QmpClient *monitor, GError **error)
                 return false;
             }
         }
-    }
-    if (def && def->devices[DEVICE_MEMORY].count) {
-        note_modules(domain, monitor, def);
     }
     return def != NULL;
 }

@@ -8,6 +8,7 @@
 #include "daemon/domain/end-actions.h"
 #include "daemon/domain/hotplug.h"
 #include "daemon/domain/json-peer.h"
+#include "daemon/domain/memory-plug.h"
 #include "daemon/domain/runtime.h"
 #include "daemon/domain/vcpus.h"
 #include "gbase/error.h"
@@ -87,13 +88,28 @@ static void on_balloon(Domain *domain, JsonObject *data)
 {
     RemoteDomainEventCallbackBalloonChangeMsg message = { 0 };
     gint64 bytes = json_peer_int(data, "actual", 0);
-    domain->runtime->balloon_kib = (guint64)MAX(bytes, 0) / 1024;
-    if (domain->live && domain->runtime->balloon_kib) {
-        domain->live->current_memory = domain->runtime->balloon_kib;
+    if (bytes > 0) {
+        memory_plug_set_amount_locked(domain, (guint64)bytes / 1024);
     }
     domain_to_wire_locked(domain, NULL, &message.msg.dom);
     message.msg.actual = domain->runtime->balloon_kib;
     EMIT(domain, BALLOON_CHANGE, &message);
+}
+
+/* The guest took or gave back blocks of a virtio-mem device. */
+static void on_memory_size(Domain *domain, JsonObject *data)
+{
+    const char *alias = json_peer_string(data, "id");
+    guint64 bytes = (guint64)MAX(json_peer_int(data, "size", 0), 0);
+    if (!alias || !memory_plug_size_changed_locked(domain, alias, bytes)) {
+        return;
+    }
+    status_write_locked(domain, NULL);
+    RemoteDomainEventMemoryDeviceSizeChangeMsg message = { .alias = alias, .size = bytes / 1024 };
+    domain_to_wire_locked(domain, NULL, &message.dom);
+    EventSubject subject = { domain->name, domain->uuid };
+    event_queue_emit(domain->service->daemon->events,
+                     REMOTE_PROC_DOMAIN_EVENT_MEMORY_DEVICE_SIZE_CHANGE, &subject, &message);
 }
 
 /* Tells the call that waits for it; false: none does. */
@@ -404,6 +420,7 @@ static const struct {
     { "DEVICE_UNPLUG_GUEST_ERROR", on_unplug_error },
     { "GUEST_CRASHLOADED", on_crash_loaded },
     { "GUEST_PANICKED", on_panic },
+    { "MEMORY_DEVICE_SIZE_CHANGE", on_memory_size },
     { "MEMORY_FAILURE", on_memory_failure },
     { "RESET", on_reset },
     { "RESUME", on_resume },

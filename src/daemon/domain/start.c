@@ -501,16 +501,14 @@ static bool run_guest(Domain *domain, unsigned flags, GError **error)
         def->devices[DEVICE_MEMBALLOON].count &&
         ((DomainMemballoon *)def->devices[DEVICE_MEMBALLOON].item[0])->model != BALLOON_NO;
     bool shrink = has_balloon && current && current < def->memory;
-    bool has_modules = def->devices[DEVICE_MEMORY].count;
     domain->runtime->balloon_kib =
         has_balloon && domain->runtime->balloon_kib ? domain->runtime->balloon_kib : def->memory;
     g_mutex_unlock(&domain->lock);
     if (shrink) {
         qmp_client_run(monitor, "balloon", qmp_object("i:value", (gint64)current * 1024, NULL),
                        NULL);
-    } else if (has_modules) {
-        memory_plug_note_amount(domain, monitor); /* NVDIMMs are not counted as memory it has */
     }
+    memory_plug_refresh(domain, monitor); /* NVDIMMs are not counted as memory it has */
     if (!(flags & START_PAUSED) && !qmp_client_run(monitor, "cont", NULL, error)) {
         return false;
     }

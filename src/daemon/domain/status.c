@@ -8,6 +8,7 @@
 #include "daemon/domain/command-line.h"
 #include "daemon/domain/guest-user.h"
 #include "daemon/domain/helper-process.h"
+#include "daemon/domain/memory-plug.h"
 #include "daemon/domain/perf.h"
 #include "daemon/domain/runtime.h"
 #include "daemon/domain/tpm.h"
@@ -123,6 +124,10 @@ static void reconnect(Domain *domain, const char *unused)
         !runtime_refresh(domain, REFRESH_FOUND, &reason) || !perf_apply(domain, &reason)) {
         log_write(LOG_LEVEL_WARN, "domain '%s': found again, but %s", domain->name,
                   reason->message);
+    }
+    g_autoptr(QmpClient) monitor = domain_get_monitor(domain, NULL);
+    if (monitor) {
+        memory_plug_refresh(domain, monitor);
     }
     domain_end_job(domain);
 }
