@@ -1,4 +1,4 @@
-"""Files of guests on servers that do not answer: who asks for their sizes waits, nobody else does (10 s).
+"""Files of guests on servers that do not answer, and folders that take long to remove: nobody else waits (3 s).
 
 SPDX-License-Identifier: GPL-2.0-or-later
 """
@@ -29,9 +29,10 @@ def make_image(path, *options):
 
 
 class Held:
-    """A lodged in which looks at images do not end before release()."""
+    """A lodged in which looks at images (or what else has the failpoint) do not end before release()."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, failpoint="image-look"):
+        self.folder = folder
         self.fifo = folder / "held"
         programs = folder / "build" / "bin"
         programs.mkdir(parents=True)
@@ -40,7 +41,7 @@ class Held:
         (programs / "lodged").unlink()
         (programs / "lodged").symlink_to(PROGRAM)
         self.daemon = Lodged(str(folder), build=str(folder / "build"),
-                             prefix=("env", f"LODGE_FAILPOINT_HOLD=image-look:{self.fifo}"))
+                             prefix=("env", f"LODGE_FAILPOINT_HOLD={failpoint}:{self.fifo}"))
 
     def hold(self):
         os.mkfifo(self.fifo)
@@ -188,3 +189,64 @@ def test_a_console_whose_listener_does_not_accept_holds_up_nothing(connection, l
         for client in clients:
             client.close()
     domain.destroy()
+
+
+def fill(folder):
+    """10,000 files and a nest of 2,000 folders."""
+    for number in range(10000):
+        os.mknod(folder / f"file-{number}")
+    at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    for _ in range(2000):
+        os.mkdir("nest", dir_fd=at)
+        below = os.open("nest", os.O_RDONLY | os.O_DIRECTORY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+
+
+def wait_until_empty(folder):
+    while folder.exists() and os.listdir(folder):
+        threading.Event().wait(0.01)
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["on", "killed"])
+def test_nobody_waits_for_the_removal_of_a_guest_s_folder(tmp_path, is_killed):
+    held = Held(tmp_path, "folder-remove")
+    connection = libvirt.open(held.daemon.uri)
+    domain = connection.createXML(guest("full", ""))
+    fill(next((tmp_path / "run" / "qemu").glob("domain-*-full/own")))
+    held.hold()
+    domain.destroy()
+    wait_until_held(held.fifo)
+    os.unlink(held.fifo)
+    held.hold()
+    for number in range(3):  # the removals of their folders wait
+        again, done = in_background(lambda: connection.createXML(guest("full", "")).destroy())
+        again.join(ANSWER)
+        assert done == [0], number
+    assert not list((tmp_path / "run" / "qemu").glob("domain-*"))
+    if is_killed:
+        held.daemon.process.kill()
+        held.daemon.process.wait()
+        os.unlink(held.fifo)
+        held.daemon = Lodged(str(tmp_path))
+    else:
+        held.release()
+    wait_until_empty(tmp_path / "run" / "removed")
+    held.daemon.stop()
+
+
+def test_the_recovery_tool_removes_what_a_killed_daemon_left(tmp_path):
+    held = Held(tmp_path, "folder-remove")
+    held.hold()
+    libvirt.open(held.daemon.uri).createXML(guest("full", "")).destroy()
+    held.daemon.process.kill()
+    held.daemon.process.wait()
+    os.unlink(held.fifo)
+    removed = tmp_path / "run" / "removed"
+    assert len(os.listdir(removed)) == 1
+    words = [os.path.join(BUILD, "bin", "lodged"), "--session", "--root", str(tmp_path)]
+    looked = subprocess.run([*words, "--recover-check"], capture_output=True, text=True, check=False)
+    assert str(removed) in looked.stdout and os.listdir(removed), looked
+    mended = subprocess.run([*words, "--recover"], capture_output=True, text=True, check=False)
+    assert mended.returncode == 1 and "1 findings, 1 mended" in mended.stdout and not os.listdir(removed), mended

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "daemon/domain/handlers.h"
+#include "daemon/domain/removal.h"
 #include "daemon/domain/runtime.h"
 #include "daemon/host/engine.h"
 #include "daemon/threads.h"
@@ -209,6 +210,7 @@ static bool start(Daemon *daemon, GError **error)
                                                 .nvram_dir = service->nvram_dir };
     service->workers = g_thread_pool_new(run_task, daemon, WORKERS, FALSE, NULL);
     daemon->domains = service;
+    removal_start(service);
     StateStoreConfig config = {
         .files_dir = daemon->paths.config_dir,
         .journal_dir = daemon->paths.state_dir,
@@ -232,6 +234,7 @@ static void stop(Daemon *daemon)
     daemon_finish_work(daemon);
     g_clear_pointer(&service->preparer, g_thread_join);
     g_thread_pool_free(service->workers, FALSE, TRUE);
+    removal_stop(service);
     state_store_close(service->store);
     /* The objects stay: the process ends right after, and threads may still hold some. */
 }

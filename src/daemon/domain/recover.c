@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "conf/domain/domain.h"
 #include "daemon/domain/module.h"
+#include "daemon/domain/removal.h"
 #include "daemon/domain/runtime.h"
 #include "daemon/state/store.h"
 #include "gbase/error.h"
@@ -183,6 +184,17 @@ static void check_leftovers(Recovery *r, const char *folder)
     }
 }
 
+/* What removal_take() began with is garbage by its place. */
+static void check_removed(Recovery *r, const char *base)
+{
+    g_autofree char *folder = g_build_filename(base, REMOVAL_FOLDER, NULL);
+    unsigned count = removal_of_leftovers(base, r->mend);
+    if (count > 0) {
+        g_autofree char *what = g_strdup_printf("holds %u folders of guests that are gone", count);
+        finding(r, folder, what, "emptied", r->mend && removal_of_leftovers(base, false) == 0);
+    }
+}
+
 static void check_set_aside(Recovery *r)
 {
     g_autofree char *folder = g_build_filename(r->paths->config_dir, "corrupt", NULL);
@@ -270,7 +282,7 @@ static void check_statuses(Recovery *r)
         if (g_str_has_prefix(name, "domain-") && !g_str_has_suffix(name, ".xml") &&
             !is_of_running(folders, name)) {
             if (r->mend) {
-                runtime_remove_folder(path);
+                runtime_remove_folder(NULL, path);
             }
             finding(r, path, "folder of a guest that does not run", "removed",
                     !g_file_test(path, G_FILE_TEST_EXISTS));
@@ -313,6 +325,8 @@ static bool run(Recovery *r, const StateJournalReport *journal, GError **error)
     check_leftovers(r, definitions);
     check_leftovers(r, marks);
     check_leftovers(r, r->paths->state_dir);
+    check_removed(r, r->paths->run_dir);
+    check_removed(r, r->paths->state_dir);
     return true;
 }
 

@@ -13,6 +13,7 @@
 #include "daemon/domain/macvtap.h"
 #include "daemon/domain/monitor-events.h"
 #include "daemon/domain/perf.h"
+#include "daemon/domain/removal.h"
 #include "daemon/domain/tpm.h"
 #include "daemon/domain/tuning.h"
 #include "daemon/error.h"
@@ -62,11 +63,15 @@ void runtime_free(DomainRuntime *runtime)
     }
 }
 
-void runtime_remove_folder(const char *path)
+void runtime_remove_folder(DomainService *service, const char *path)
 {
     macvtap_remove_all(&macvtap_host, path);
     host_devices_return_all(&host_tree, path);
-    folder_remove(path);
+    if (service) {
+        removal_take(service, service->daemon->paths.run_dir, path);
+    } else {
+        folder_remove(path, NULL);
+    }
 }
 
 /* What the end of the process means for the domain. With lock. */
@@ -123,7 +128,7 @@ void runtime_ended(Domain *domain)
     }
     failpoint("end-before-status");
     status_remove(domain);
-    runtime_remove_folder(domain->dir);
+    runtime_remove_folder(domain->service, domain->dir);
     cgroup_remove(group);
 
     g_mutex_lock(&domain->lock);

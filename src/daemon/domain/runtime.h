@@ -40,8 +40,9 @@ extern const CommandLineOps domain_resources;
 DomainRuntime *runtime_new(Domain *domain, const char *run_dir, int id);
 void runtime_free(DomainRuntime *runtime);
 
-/* A runtime's folder with the sockets in it. */
-void runtime_remove_folder(const char *path);
+/* Gives back what the notes in a runtime's folder name, and removes it: by removal_take(), or,
+ * where there is no @service, at once. */
+void runtime_remove_folder(DomainService *service, const char *path);
 
 /* Begins to watch for the end of the process. Any thread, without locks. */
 bool runtime_watch_exit(Domain *domain, GError **error);

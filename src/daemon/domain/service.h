@@ -10,9 +10,10 @@
 struct DomainService {
     Daemon *daemon;
     StateStore *store;
-    char *lodge_vmm;      /* default emulator */
-    char *nvram_dir;      /* variables of guests' firmware, below the daemon's state */
-    GThreadPool *workers; /* of what events bring about: see service_run() */
+    char *lodge_vmm;       /* default emulator */
+    char *nvram_dir;       /* variables of guests' firmware, below the daemon's state */
+    GThreadPool *workers;  /* of what events bring about: see service_run() */
+    GThreadPool *removers; /* see removal.h */
 
     /* Taken before any domain's lock. */
     GRWLock lock;

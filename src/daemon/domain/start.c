@@ -544,7 +544,7 @@ static void drop_runtime(Domain *domain)
     process_wait(&runtime->process, 5000);
     process_reap(&runtime->process);
     status_remove(domain);
-    runtime_remove_folder(domain->dir);
+    runtime_remove_folder(domain->service, domain->dir);
     runtime_free(runtime);
     if (is_gone && live) {
         tpm_forget(domain->service->daemon, live, 0);

@@ -278,7 +278,7 @@ static void sweep(DomainService *service, const char *folder)
             g_unlink(path);
         } else if (g_str_has_prefix(name, "domain-") && !g_str_has_suffix(name, ".xml") &&
                    !g_hash_table_contains(kept, path)) {
-            runtime_remove_folder(path);
+            runtime_remove_folder(service, path);
         }
     }
     g_clear_pointer(&dir, g_dir_close);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "daemon/domain/guest-user.h"
 #include "daemon/domain/helper-process.h"
+#include "daemon/domain/removal.h"
 #include "daemon/error.h"
 #include "daemon/folder.h"
 #include "gbase/error.h"
@@ -79,7 +80,7 @@ void tpm_forget(const Daemon *daemon, const DomainDef *def, unsigned flags)
                                                            : !(flags & TPM_FLAG_KEEP));
     if (remove) {
         g_autofree char *folder = guest_folder(daemon, def);
-        folder_remove(folder);
+        removal_take(daemon->domains, daemon->paths.state_dir, folder);
     }
 }
 
@@ -217,7 +218,7 @@ static void remove_trials(const char *guest)
     while (dir && (name = g_dir_read_name(dir))) {
         if (g_str_has_prefix(name, TRIAL_PREFIX)) {
             g_autofree char *path = g_build_filename(guest, name, NULL);
-            folder_remove(path);
+            folder_remove(path, NULL);
         }
     }
     g_clear_pointer(&dir, g_dir_close);
