@@ -95,6 +95,28 @@ def test_what_lodge_vmm_lacks_is_refused_with_the_way_out(lodged, kernel):
     lodged.virsh("undefine", "screen")
 
 
+def test_devices_are_named_before_the_controllers_that_they_brought(lodged, kernel, tmp_path):
+    image = tmp_path / "disk"
+    image.write_bytes(bytes(1 << 20))
+    for extra, missing in ((f"<disk type='file'><source file='{image}'/><target dev='sda'/></disk>",
+                            "no disk 'sda' on bus 'scsi' (use bus 'virtio')"),
+                           ("<interface type='user'><model type='rtl8139'/></interface>",
+                            "no network card 'rtl8139' (use model 'virtio')")):
+        lodged.virsh("define", write(lodged, "lacks", domain("lacks", kernel, extra=extra)))
+        assert missing in fails(lodged, "start", "lacks")
+        lodged.virsh("undefine", "lacks")
+
+
+@pytest.mark.parametrize("emulator, card", [(None, "virtio"), (QEMU, "rtl8139")], ids=["lodge-vmm", "qemu"])
+def test_an_interface_without_a_model_gets_one_that_its_engine_has(lodged, kernel, emulator, card):
+    xml = domain("card", kernel, emulator, extra="<interface type='user'/>")
+    lodged.virsh("define", write(lodged, "card", xml))
+    lodged.virsh("start", "card")
+    assert f"<model type='{card}'/>" in out(lodged, "dumpxml", "card")
+    lodged.virsh("destroy", "card")
+    lodged.virsh("undefine", "card")
+
+
 def test_a_locked_or_missing_disk_is_named(lodged, kernel):
     disk = os.path.join(lodged.root, "disk.img")
     extra = f"<disk type='file'><driver name='qemu' type='raw'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>"

@@ -40,7 +40,7 @@ static void one_domain(const char *text)
 
 static void one_device(const char *text)
 {
-    g_autoptr(DomainDevice) device = domain_device_parse(text, NULL, 0, NULL, NULL);
+    g_autoptr(DomainDevice) device = domain_device_parse(text, NULL, NULL, 0, NULL, NULL);
     if (device != NULL) {
         g_autoptr(DomainDevice) copy = domain_device_copy(device);
         lodge_assert(domain_device_equal(device, copy));

@@ -115,7 +115,19 @@ static bool fill_disk(DomainDisk *disk, GError **error)
     return true;
 }
 
-static bool fill_interface(DomainInterface *net, const DomainDef *def, GError **error)
+static const char *default_nic(const DomainDef *def, const DomainEnvironment *env)
+{
+    const char *model = NULL;
+    if (def != NULL && domain_def_is_microvm(def)) {
+        model = "virtio";
+    } else if (def != NULL && env != NULL && env->default_nic != NULL) {
+        model = env->default_nic(env->opaque, def->emulator);
+    }
+    return model ? model : "rtl8139";
+}
+
+static bool fill_interface(DomainInterface *net, const DomainDef *def, const DomainEnvironment *env,
+                           GError **error)
 {
     if (!net->mac.set) {
         net->mac = (MacAddress){ .byte = { 0x52, 0x54, 0x00 }, .set = true };
@@ -134,7 +146,7 @@ static bool fill_interface(DomainInterface *net, const DomainDef *def, GError **
         return false;
     }
     if (net->model == NULL && net->type != INTERFACE_HOSTDEV && net->type != INTERFACE_VDPA) {
-        net->model = g_strdup(def != NULL && domain_def_is_microvm(def) ? "virtio" : "rtl8139");
+        net->model = g_strdup(default_nic(def, env));
     } else if (net->model == NULL && net->type == INTERFACE_VDPA) {
         net->model = g_strdup("virtio");
     }
@@ -334,14 +346,15 @@ static void drop_odd_alias(DomainDevice *device)
     }
 }
 
-bool domain_device_post_parse(DomainDevice *device, const DomainDef *def, GError **error)
+bool domain_device_post_parse(DomainDevice *device, const DomainDef *def,
+                              const DomainEnvironment *env, GError **error)
 {
     drop_odd_alias(device);
     switch (device->kind) {
     case DEVICE_DISK:
         return fill_disk((DomainDisk *)device, error);
     case DEVICE_INTERFACE:
-        return fill_interface((DomainInterface *)device, def, error);
+        return fill_interface((DomainInterface *)device, def, env, error);
     case DEVICE_SERIAL:
     case DEVICE_PARALLEL:
     case DEVICE_CHANNEL:

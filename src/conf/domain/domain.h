@@ -21,6 +21,8 @@ typedef struct DomainEnvironment {
     const char *(*default_cpu)(void *opaque, const char *emulator, DomainVirtType virt);
     void *opaque;
     const char *nvram_dir; /* where UEFI guests keep their variables, or NULL. Borrowed. */
+    /* The model of an <interface> that names none; NULL, or the function's: "rtl8139". Borrowed. */
+    const char *(*default_nic)(void *opaque, const char *emulator);
 } DomainEnvironment;
 
 /* virDomainDefParse's and VIR_DOMAIN_DEFINE_*'s wishes. */
@@ -83,12 +85,14 @@ const char *domain_device_kind_name(DomainDeviceKind kind);
 /**
  * domain_device_parse - the XML of one device, as attach, detach and update get it
  * @def:   (nullable) the domain it is for: defaults depend on it
+ * @env:   (nullable) what the host says of the domain's emulator
  * @flags: DomainParseFlags
  *
  * Addresses and target names are not chosen; domain_def_insert() does.
  */
-DomainDevice *domain_device_parse(const char *xml, const DomainDef *def, unsigned flags,
-                                  GPtrArray *warnings, GError **error);
+DomainDevice *domain_device_parse(const char *xml, const DomainDef *def,
+                                  const DomainEnvironment *env, unsigned flags, GPtrArray *warnings,
+                                  GError **error);
 char *domain_device_format(const DomainDevice *device, unsigned flags);
 void domain_device_free(DomainDevice *device);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DomainDevice, domain_device_free)

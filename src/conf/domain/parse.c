@@ -151,8 +151,9 @@ static void devices_format(XmlWriter *writer, const void *base, unsigned flags)
 
 const XmlHook domain_devices_hook = { devices_parse, devices_format };
 
-DomainDevice *domain_device_parse(const char *xml, const DomainDef *def, unsigned flags,
-                                  GPtrArray *warnings, GError **error)
+DomainDevice *domain_device_parse(const char *xml, const DomainDef *def,
+                                  const DomainEnvironment *env, unsigned flags, GPtrArray *warnings,
+                                  GError **error)
 {
     g_autoptr(XmlDoc) doc = xml_doc_parse(xml, "device", error);
     if (doc == NULL) {
@@ -167,7 +168,7 @@ DomainDevice *domain_device_parse(const char *xml, const DomainDef *def, unsigne
     XmlParse parse = { .flags = flags, .warnings = warnings };
     g_autoptr(DomainDevice) device = parse_device(&parse, root, (DomainDeviceKind)kind, error);
     if (device == NULL ||
-        ((flags & DOMAIN_PARSE_KEEP) == 0 && !domain_device_post_parse(device, def, error))) {
+        ((flags & DOMAIN_PARSE_KEEP) == 0 && !domain_device_post_parse(device, def, env, error))) {
         return NULL;
     }
     return g_steal_pointer(&device);

@@ -643,13 +643,14 @@ static bool fill_basics(DomainDef *def, GError **error)
 
 typedef struct FillState {
     const DomainDef *def;
+    const DomainEnvironment *env;
     GError **error;
 } FillState;
 
 static bool fill_device(DomainDevice *device, void *opaque)
 {
     const FillState *state = opaque;
-    return domain_device_post_parse(device, state->def, state->error);
+    return domain_device_post_parse(device, state->def, state->env, state->error);
 }
 
 bool domain_def_check_number(const DomainDef *def, GError **error)
@@ -675,7 +676,7 @@ bool domain_def_post_parse(DomainDef *def, const DomainEnvironment *env, GError 
     fill_cpu(def, env);
     fill_boot(def);
     domain_def_sort_disks(def);
-    FillState state = { def, error };
+    FillState state = { def, env, error };
     if (!domain_def_for_each(def, fill_device, &state)) {
         return false;
     }

@@ -15,8 +15,9 @@ void *domain_device_new(DomainDeviceKind kind);
 bool domain_def_post_parse(DomainDef *def, const DomainEnvironment *env, GError **error);
 /* <os firmware>, <loader> and <nvram>, once the machine is known. */
 bool domain_def_fill_firmware(DomainDef *def, const DomainEnvironment *env, GError **error);
-/* A device's own defaults; @def may be NULL. */
-bool domain_device_post_parse(DomainDevice *device, const DomainDef *def, GError **error);
+/* A device's own defaults; @def and @env may be NULL. */
+bool domain_device_post_parse(DomainDevice *device, const DomainDef *def,
+                              const DomainEnvironment *env, GError **error);
 /* Controllers that devices of the definition need by their drive and virtio-serial addresses. */
 void domain_def_add_controllers(DomainDef *def);
 /* The controller of that type and index, or NULL. */

@@ -684,9 +684,30 @@ bool line_add_device(CommandLine *line, DomainDevice *device, GError **error)
     return ok;
 }
 
+/* Before controllers that are there for them alone, and which nobody wrote. */
+static bool check_disks_and_interfaces(const CommandLine *line, GError **error)
+{
+    const XmlList *disks = &line->def->devices[DEVICE_DISK];
+    for (unsigned i = 0; i < disks->count; i++) {
+        if (!line_check_disk(line, disks->item[i], error)) {
+            return false;
+        }
+    }
+    const XmlList *interfaces = &line->def->devices[DEVICE_INTERFACE];
+    for (unsigned i = 0; i < interfaces->count; i++) {
+        if (!line_check_interface(line, interfaces->item[i], error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool line_add_devices(CommandLine *line, GError **error)
 {
     const DomainDef *def = line->def;
+    if (!check_disks_and_interfaces(line, error)) {
+        return false;
+    }
     for (int pass = 0; pass < 3; pass++) {
         for (unsigned kind = 0; kind < DOMAIN_DEVICE_KINDS; kind++) {
             for (unsigned i = 0; i < def->devices[kind].count; i++) {

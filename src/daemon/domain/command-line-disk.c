@@ -193,23 +193,32 @@ static char *virtio_disk(CommandLine *line, const DomainDisk *disk, GError **err
     return g_string_free(text, FALSE);
 }
 
-static char *disk_device(CommandLine *line, const DomainDisk *disk, GError **error)
+bool line_check_disk(const CommandLine *line, const DomainDisk *disk, GError **error)
 {
-    const DomainDevice *device = &disk->device;
-    const DomainAddress *a = &device->address;
     bool has_type = device_table_word(PROPERTY_DISK_DEVICE, (int)disk->device_type, line->engine);
     bool has_bus = device_table_word(PROPERTY_DISK_BUS, (int)disk->bus, line->engine);
-    bool is_cdrom = disk->device_type == DISK_DEVICE_CDROM;
-    bool is_virtio_cdrom = is_cdrom && disk->bus == DISK_BUS_VIRTIO;
+    bool is_virtio_cdrom = disk->device_type == DISK_DEVICE_CDROM && disk->bus == DISK_BUS_VIRTIO;
     bool others_have =
         !is_virtio_cdrom &&
         device_table_has(PROPERTY_DISK_DEVICE, (int)disk->device_type, ENGINE_QEMU) &&
         device_table_has(PROPERTY_DISK_BUS, (int)disk->bus, ENGINE_QEMU);
+    if (has_type && has_bus && !is_virtio_cdrom) {
+        return true;
+    }
+    bool is_plain = line->engine == ENGINE_LODGE && disk->device_type == DISK_DEVICE_DISK;
+    return line_refuse_unless(line, others_have, error, "%s '%s' on bus '%s'%s",
+                              domain_name(disk_device, disk->device_type), disk->target_dev,
+                              domain_name(disk_bus, disk->bus) ?: "none",
+                              is_plain ? " (use bus 'virtio')" : "");
+}
+
+static char *disk_device(CommandLine *line, const DomainDisk *disk, GError **error)
+{
+    const DomainDevice *device = &disk->device;
+    const DomainAddress *a = &device->address;
+    bool is_cdrom = disk->device_type == DISK_DEVICE_CDROM;
     char *text = NULL;
-    if (!has_type || !has_bus || is_virtio_cdrom) {
-        line_refuse_unless(line, others_have, error, "%s '%s' on bus '%s'",
-                           domain_name(disk_device, disk->device_type), disk->target_dev,
-                           domain_name(disk_bus, disk->bus) ?: "none");
+    if (!line_check_disk(line, disk, error)) {
         return NULL;
     }
     if (disk->bus == DISK_BUS_VIRTIO) {

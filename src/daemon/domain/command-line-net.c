@@ -186,20 +186,34 @@ static void append_driver(GString *text, const DomainInterface *interface)
     g_string_append(text, virtio);
 }
 
-static char *net_device(CommandLine *line, const DomainInterface *interface, GError **error)
+static const char *net_model(const CommandLine *line, const DomainInterface *interface)
+{
+    return interface->model ?: line->engine == ENGINE_QEMU ? "rtl8139" : "virtio";
+}
+
+bool line_check_interface(const CommandLine *line, const DomainInterface *interface, GError **error)
 {
     static const char *const cards[] = { "e1000",    "e1000e",  "igb",     "ne2k_pci",
                                          "pcnet",    "rtl8139", "i82551",  "i82557b",
                                          "i82559er", "vmxnet3", "usb-net", NULL };
-    const char *model = interface->model ?: line->engine == ENGINE_QEMU ? "rtl8139" : "virtio";
+    const char *model = net_model(line, interface);
+    bool is_card = g_strv_contains(cards, model);
+    if (g_str_has_prefix(model, "virtio") || (line->engine == ENGINE_QEMU && is_card)) {
+        return true;
+    }
+    return line_refuse_unless(line, is_card, error, "network card '%s'%s", model,
+                              line->engine == ENGINE_LODGE ? " (use model 'virtio')" : "");
+}
+
+static char *net_device(CommandLine *line, const DomainInterface *interface, GError **error)
+{
+    if (!line_check_interface(line, interface, error)) {
+        return NULL;
+    }
+    const char *model = net_model(line, interface);
     bool is_virtio = g_str_has_prefix(model, "virtio");
     g_autofree char *address = line_address(line, &interface->device);
     const uint8_t *mac = interface->mac.byte;
-    bool is_card = g_strv_contains(cards, model);
-    if (!is_virtio && (line->engine == ENGINE_LODGE || !is_card)) {
-        line_refuse_unless(line, is_card, error, "network card '%s'", model);
-        return NULL;
-    }
     g_autofree char *name = is_virtio ? line_virtio_name(line, "net") : g_strdup(model);
     GString *text = g_string_new(name);
     g_string_append_printf(text, ",netdev=host%s,id=%s,mac=%02x:%02x:%02x:%02x:%02x:%02x%s",

@@ -72,6 +72,10 @@ bool line_add_parallel(CommandLine *line, DomainDevice *device, GError **error);
 bool line_add_console(CommandLine *line, DomainDevice *device, GError **error);
 bool line_add_channel(CommandLine *line, DomainDevice *device, GError **error);
 bool line_add_disk(CommandLine *line, DomainDevice *device, GError **error);
+/* Whether the engine has the disk on its bus, the interface with its model. */
+bool line_check_disk(const CommandLine *line, const DomainDisk *disk, GError **error);
+bool line_check_interface(const CommandLine *line, const DomainInterface *interface,
+                          GError **error);
 bool line_add_9p(CommandLine *line, DomainDevice *device, GError **error);
 bool line_add_interface(CommandLine *line, DomainDevice *device, GError **error);
 

@@ -18,8 +18,8 @@ static DomainDevice *parse_device(const DomainChange *change, const char *xml, b
     g_mutex_lock(&domain->lock);
     const DomainDef *def = change->flags & AFFECT_LIVE ? domain->live : change->config;
     DomainDevice *device = domain_device_parse(
-        xml, def, is_new || !(change->flags & AFFECT_LIVE) ? DOMAIN_PARSE_INACTIVE : 0, warnings,
-        error);
+        xml, def, service_environment(domain->service),
+        is_new || !(change->flags & AFFECT_LIVE) ? DOMAIN_PARSE_INACTIVE : 0, warnings, error);
     g_mutex_unlock(&domain->lock);
     for (guint i = 0; i < warnings->len; i++) {
         log_write(LOG_LEVEL_WARN, "domain '%s': %s", domain->name,

@@ -63,6 +63,13 @@ static const char *canonical_machine(void *opaque, const char *emulator, const c
     return found ? lasting(found->name) : machine ?: "pc-i440fx-7.2";
 }
 
+/* lodge-vmm has this one alone. */
+static const char *default_nic(void *opaque, const char *emulator)
+{
+    (void)opaque;
+    return engine_is_lodge_path(emulator) ? "virtio" : NULL;
+}
+
 const DomainEnvironment *service_environment(DomainService *service)
 {
     return &service->environment;
@@ -207,7 +214,8 @@ static bool start(Daemon *daemon, GError **error)
     service->environment = (DomainEnvironment){ .default_emulator = default_emulator,
                                                 .canonical_machine = canonical_machine,
                                                 .opaque = service,
-                                                .nvram_dir = service->nvram_dir };
+                                                .nvram_dir = service->nvram_dir,
+                                                .default_nic = default_nic };
     service->workers = g_thread_pool_new(run_task, daemon, WORKERS, FALSE, NULL);
     daemon->domains = service;
     removal_start(service);

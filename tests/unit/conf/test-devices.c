@@ -44,10 +44,37 @@ static int parse_error(const char *xml, unsigned flags)
 #define DISK(target)                                                                               \
     "<disk type='file'><source file='/" target "'/><target dev='" target "'/></disk>"
 
+static const char *only_card(void *opaque, const char *path)
+{
+    return strcmp(path, "/emu") == 0 ? "virtio" : NULL;
+}
+
+static void an_interface_without_a_model_gets_the_one_that_the_emulator_has(void **state)
+{
+    static const char user[] = "<interface type='user'/>";
+    const DomainEnvironment env = { .default_emulator = emulator,
+                                    .canonical_machine = machine,
+                                    .default_nic = only_card };
+    static const char *const emulators[] = { "", "<emulator>/other</emulator>" };
+    for (unsigned i = 0; i < 2; i++) {
+        g_autofree char *xml =
+            g_strdup_printf("<domain type='kvm'><name>a</name><memory>1024</memory><os><type>hvm"
+                            "</type></os><devices>%s%s</devices></domain>",
+                            emulators[i], user);
+        g_autoptr(DomainDef) def = domain_def_parse(xml, DOMAIN_PARSE_INACTIVE, &env, NULL, NULL);
+        assert_non_null(def);
+        const DomainInterface *defined = def->devices[DEVICE_INTERFACE].item[0];
+        const char *expected = i == 0 ? "virtio" : "rtl8139";
+        assert_string_equal(defined->model, expected);
+        g_autoptr(DomainDevice) plugged = domain_device_parse(user, def, &env, 0, NULL, NULL);
+        assert_string_equal(((DomainInterface *)plugged)->model, expected);
+    }
+}
+
 static void a_disk_is_found_by_target_and_taken_out(void **state)
 {
     g_autoptr(DomainDef) def = parse(DISK("vda") DISK("vdb"));
-    g_autoptr(DomainDevice) like = domain_device_parse(DISK("vdb"), def, 0, NULL, NULL);
+    g_autoptr(DomainDevice) like = domain_device_parse(DISK("vdb"), def, NULL, 0, NULL, NULL);
     DomainDevice *found = domain_def_find(def, like, NULL);
     assert_non_null(found);
     assert_string_equal(((DomainDisk *)found)->target_dev, "vdb");
@@ -61,11 +88,11 @@ static void a_disk_is_found_by_target_and_taken_out(void **state)
 static void an_inserted_disk_gets_an_address_of_its_own(void **state)
 {
     g_autoptr(DomainDef) def = parse(DISK("vda"));
-    DomainDevice *disk = domain_device_parse(DISK("vdb"), def, 0, NULL, NULL);
+    DomainDevice *disk = domain_device_parse(DISK("vdb"), def, NULL, 0, NULL, NULL);
     assert_true(domain_def_insert(def, disk, NULL));
     assert_int_equal(disk->address.type, ADDRESS_PCI);
     assert_true(domain_def_validate(def, NULL));
-    g_autoptr(DomainDevice) again = domain_device_parse(DISK("vdb"), def, 0, NULL, NULL);
+    g_autoptr(DomainDevice) again = domain_device_parse(DISK("vdb"), def, NULL, 0, NULL, NULL);
     g_autoptr(GError) error = NULL;
     assert_false(domain_def_insert(def, again, &error));
     assert_int_equal(error->code, CONF_ERROR_OPERATION_INVALID);
@@ -193,6 +220,7 @@ int main(void)
         cmocka_unit_test(passwords_are_written_on_request_only),
         cmocka_unit_test(thousands_of_devices_get_places_and_names),
         cmocka_unit_test(too_many_devices_are_refused),
+        cmocka_unit_test(an_interface_without_a_model_gets_the_one_that_the_emulator_has),
         cmocka_unit_test(unknown_elements_are_warned_of_or_refused),
         cmocka_unit_test(document_types_and_deep_nesting_are_refused),
         cmocka_unit_test(summaries_have_what_lists_show),
