@@ -7,6 +7,7 @@
 #include "img/commands.h"
 #include "img/common.h"
 #include "img/copy.h"
+#include "img/target.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -56,6 +57,7 @@ typedef struct Conversion {
     uint64_t size;
     ImgCopy copy;
     ImgProgress progress;
+    ImgTarget file;
 } Conversion;
 
 static void conversion_clear(Conversion *c)
@@ -308,8 +310,13 @@ static bool convert(Conversion *c, GError **error)
     if (is_new && is_known && img_args_flag(c->args, "c") && !can_compress(c->format, error)) {
         return false;
     }
-    if (!open_sources(c, error) || !check_bitmaps(c, error) ||
-        (is_new && !create_target(c, error)) || !open_target(c, error) ||
+    if (!open_sources(c, error) || !check_bitmaps(c, error)) {
+        return false;
+    }
+    if (is_new) {
+        img_target_begin(&c->file, c->output);
+    }
+    if ((is_new && !create_target(c, error)) || !open_target(c, error) ||
         !examine_target(c, error)) {
         return false;
     }
@@ -356,5 +363,6 @@ int img_convert(const ImgArgs *args)
     c.options = img_options_with_objects(args, text, &error);
     bool ok = c.options && convert(&c, &error);
     conversion_clear(&c);
+    img_target_end(&c.file, ok, &error);
     return ok ? 0 : img_fail(error);
 }

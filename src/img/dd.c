@@ -6,6 +6,7 @@
 #include "gbase/strutil.h"
 #include "img/commands.h"
 #include "img/common.h"
+#include "img/target.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -98,7 +99,7 @@ static bool copy_range(BlockNode *from, uint64_t start, BlockNode *to, uint64_t 
     return result == 0;
 }
 
-static bool run(const ImgArgs *args, const Copy *copy, GError **error)
+static bool run(const ImgArgs *args, const Copy *copy, ImgTarget *file, GError **error)
 {
     const char *format = img_args_value(args, "O");
     format = format ? format : "raw";
@@ -118,6 +119,7 @@ static bool run(const ImgArgs *args, const Copy *copy, GError **error)
     g_autoptr(BlockSpec) options = block_spec_new();
     g_autofree char *text = g_strdup_printf("%" PRIu64, length);
     block_spec_set(options, "size", text);
+    img_target_begin(file, copy->output);
     if (!block_create(format, copy->output, options, error)) {
         g_prefix_error(error, "%s: error while creating output image of type %s: ", copy->output,
                        format);
@@ -135,8 +137,8 @@ int img_dd(const ImgArgs *args)
     if (!img_common_options(args)) {
         return 1;
     }
-    if (!parse_operands(args, &copy, &error) || !run(args, &copy, &error)) {
-        return img_fail(error);
-    }
-    return 0;
+    ImgTarget file = { 0 };
+    bool ok = parse_operands(args, &copy, &error) && run(args, &copy, &file, &error);
+    img_target_end(&file, ok, &error);
+    return ok ? 0 : img_fail(error);
 }

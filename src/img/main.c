@@ -66,9 +66,19 @@ static int run_command(const ImgCommand *command, char *const *words)
     return command->run(args);
 }
 
+/* For progress.h. */
+static void hold_progress_signal(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
+    hold_progress_signal();
     int index = parse_global(argc, argv);
     if (!index) {
         return EXIT_SUCCESS;

@@ -7,6 +7,7 @@
 #include <glib.h>
 #include <inttypes.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -56,14 +57,27 @@ static void print(ImgProgress *progress, double share, int64_t now)
     progress->printed_share = share;
 }
 
+/* The signal is blocked and waits to be asked for. */
+static bool is_asked(void)
+{
+    const struct timespec none = { 0 };
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGUSR1);
+    return sigtimedwait(&signals, NULL, &none) == SIGUSR1;
+}
+
 void img_progress_set(ImgProgress *progress, uint64_t done)
 {
     progress->done = done;
+    double share = progress->total ? (double)done * 100 / (double)progress->total : 100;
+    share = fmin(share, 100);
+    if (is_asked()) {
+        fprintf(stderr, "    (%3.2f/100%%)\n", share);
+    }
     if (!progress->is_enabled) {
         return;
     }
-    double share = progress->total ? (double)done * 100 / (double)progress->total : 100;
-    share = fmin(share, 100);
     int64_t now = clock_monotonic_ns();
     bool is_due = progress->is_terminal ? now - progress->printed_ns >= TERMINAL_PERIOD_NS
                                         : share - progress->printed_share >= PRINT_STEP;

@@ -1,8 +1,9 @@
 /* Progress of a long command on standard output.
  *
  * On a terminal: a bar with per cent, rate and time left. Elsewhere "    (12.34/100%)\r", the form
- * of qemu-img that scripts read.
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * of qemu-img that scripts read. With and without -p, SIGUSR1 makes one such line on standard
+ * error; main.c blocks that signal before any thread is started. SPDX-License-Identifier:
+ * GPL-2.0-or-later */
 #ifndef LODGE_IMG_PROGRESS_H
 #define LODGE_IMG_PROGRESS_H
 

@@ -5,6 +5,8 @@ SPDX-License-Identifier: GPL-2.0-or-later
 """
 import hashlib
 import os
+import signal
+import subprocess
 
 import pytest
 
@@ -62,3 +64,78 @@ def test_a_backing_format_that_does_not_exist_is_refused(chain, ours, peer):
     for tool in (ours, peer):
         assert "Invalid format name" in tool("rebase", "-u", "-b", "base.qcow2", "-F", "nosuch", "mid.qcow2", code=1).stderr
     assert digest(chain / "mid.qcow2") == before
+
+
+@pytest.fixture
+def copying(ours, tmp_path):
+    """Starts a copy that takes seconds; returns the process once it has begun to write."""
+    (tmp_path / "in.raw").write_bytes(b"data" * (16 * MIB))
+
+    def start(output, *options, fmt="qcow2"):
+        command = [ours.path, "convert", "-p", "-r", "32M", "-f", "raw", "-O", fmt, *options, "in.raw", output]
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        while b"(0.00" in (part := read_part(process)):
+            pass
+        assert part, process.communicate()
+        return process
+    return start
+
+
+def read_part(process):
+    part = b""
+    while not part.endswith(b"\r"):
+        byte = process.stdout.read(1)
+        if not byte:
+            return b""
+        part += byte
+    return part
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("fmt", ["raw", "qcow2", "vmdk"])
+def test_a_copy_that_is_interrupted_leaves_no_half_image(copying, tmp_path, number, fmt):
+    process = copying("out", fmt=fmt)
+    assert (tmp_path / "out").exists()
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == -number and not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_copy_leaves_a_file_that_was_there(copying, ours, tmp_path):
+    ours("create", "-q", "-f", "qcow2", "out", "64M")
+    process = copying("out", "-n")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT and (tmp_path / "out").exists()
+
+
+def test_an_ignored_signal_does_not_end_a_copy(ours, tmp_path):
+    (tmp_path / "in.raw").write_bytes(b"data" * MIB)
+    command = [ours.path, "convert", "-p", "-r", "2M", "-O", "qcow2", "-f", "raw", "in.raw", "out"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE,
+                               preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    read_part(process)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    ours("compare", "-f", "raw", "in.raw", "out")
+
+
+@pytest.mark.parametrize("command", [["convert"], ["dd"]])
+def test_a_copy_that_fails_leaves_no_half_image(ours, tmp_path, command):
+    """The file may not grow over 1 MiB."""
+    (tmp_path / "in.raw").write_bytes(b"data" * MIB)
+    words = ["bs=64k", "if=in.raw", "of=out"] if command == ["dd"] else ["in.raw", "out"]
+    script = 'ulimit -f 1024; trap "" XFSZ; exec "$0" "$@"'
+    done = subprocess.run(["bash", "-c", script, ours.path, *command, "-f", "raw", "-O", "qcow2", *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "incomplete 'out' was removed" in done.stderr, done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_sigusr1_tells_the_progress(copying, ours, tmp_path):
+    process = copying("out")
+    process.send_signal(signal.SIGUSR1)
+    stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == 0
+    assert stderr.endswith(b"/100%)\n") and stderr.startswith(b"    ("), stderr
