@@ -7,6 +7,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
 
 /* Bytes. */
 typedef struct ImageSizes {
@@ -24,5 +26,33 @@ bool image_size_physical(const char *path, ImageSizes *out);
 
 /* All three. A pipe or socket is not opened: its length is all there is. False: errno says why. */
 bool image_size_look(const char *path, const char *format, ImageSizes *out);
+
+/* The folder of the image that was looked at last: of many in one folder only names are looked up,
+ * and those of a folder that is not there not at all. For one pass over many images. */
+typedef struct ImageFolder {
+    char *path; /* with the last slash; NULL: none yet */
+    int fd;     /* -1: @error says why */
+    int error;
+} ImageFolder;
+
+#define IMAGE_FOLDER_INIT                                                                          \
+    {                                                                                              \
+        .fd = -1                                                                                   \
+    }
+void image_folder_clear(ImageFolder *folder);
+
+/* What an image's header said, and of which state of the file. Zero bytes: nothing yet. */
+typedef struct ImageMemo {
+    dev_t dev;
+    ino_t ino;
+    off_t size;
+    struct timespec changed;
+    uint64_t capacity;
+} ImageMemo;
+
+/* As image_size_look() of one of many images: the header is read again only where the file changed.
+ * @memo: of this image, changed. */
+bool image_size_look_again(ImageFolder *folder, const char *path, const char *format,
+                           ImageMemo *memo, ImageSizes *out);
 
 #endif

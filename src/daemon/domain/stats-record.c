@@ -25,10 +25,12 @@ typedef struct OffImage {
     unsigned number; /* as "block.N" */
     char *path;
     const char *format; /* lives as long as the program, or NULL */
+    ImageMemo memo;     /* with the record's lock */
 } OffImage;
 
 struct StatsRecord {
     gint refs;
+    GMutex lock; /* the images' memos */
     uint32_t n_params;
     GBytes *text;   /* the parameters, encoded */
     GArray *images; /* of OffImage, by place */
@@ -256,7 +258,10 @@ static void add_blocks(ParamList *list, const Snapshot *shot, const Answers *ans
                            with_backing && disk->path ? ++index : 0 };
         add_names(&item);
         if (!shot->active && disk->path) {
-            OffImage image = { list->count, item.number, g_strdup(disk->path), disk->format };
+            OffImage image = { .at = list->count,
+                               .number = item.number,
+                               .path = g_strdup(disk->path),
+                               .format = disk->format };
             g_array_append_val(off_images, image);
         }
         if (!answers->stats) {
@@ -412,6 +417,7 @@ static StatsRecord *record_new(void)
 {
     StatsRecord *record = g_new0(StatsRecord, 1);
     record->refs = 1;
+    g_mutex_init(&record->lock);
     record->images = g_array_new(FALSE, FALSE, sizeof(OffImage));
     g_array_set_clear_func(record->images, off_image_clear);
     return record;
@@ -428,6 +434,7 @@ void stats_record_unref(StatsRecord *record)
     if (record && g_atomic_int_dec_and_test(&record->refs)) {
         g_bytes_unref(record->text);
         g_array_unref(record->images);
+        g_mutex_clear(&record->lock);
         g_free(record);
     }
 }
@@ -513,21 +520,28 @@ static void put_size(XdrWriter *writer, const OffImage *image, const char *name,
 }
 
 /* Nothing of an image that is not there. Returns: how many parameters. */
-static uint32_t put_sizes(XdrWriter *writer, const OffImage *image)
+static uint32_t put_sizes(XdrWriter *writer, StatsRecord *record, OffImage *image,
+                          ImageFolder *folder)
 {
     enum { FIELDS = 3 };
     ImageSizes sizes;
-    if (!image_size_look(image->path, image->format, &sizes)) {
+    g_mutex_lock(&record->lock);
+    ImageMemo memo = image->memo;
+    g_mutex_unlock(&record->lock);
+    if (!image_size_look_again(folder, image->path, image->format, &memo, &sizes)) {
         return 0;
     }
+    g_mutex_lock(&record->lock);
+    image->memo = memo;
+    g_mutex_unlock(&record->lock);
     put_size(writer, image, "allocation", sizes.allocation);
     put_size(writer, image, "capacity", sizes.capacity);
     put_size(writer, image, "physical", sizes.physical);
     return FIELDS;
 }
 
-void stats_record_put(const StatsRecord *record, const StatsHead *head, bool with_state,
-                      XdrWriter *writer)
+void stats_record_put(StatsRecord *record, const StatsHead *head, bool with_state,
+                      ImageFolder *folder, XdrWriter *writer)
 {
     gsize size, done = 0;
     const uint8_t *text = g_bytes_get_data(record->text, &size);
@@ -545,10 +559,10 @@ void stats_record_put(const StatsRecord *record, const StatsHead *head, bool wit
         count += 2;
     }
     for (guint i = 0; i < record->images->len; i++) {
-        const OffImage *image = &g_array_index(record->images, OffImage, i);
+        OffImage *image = &g_array_index(record->images, OffImage, i);
         xdr_put_raw(writer, text + done, image->at - done);
         done = image->at;
-        count += put_sizes(writer, image);
+        count += put_sizes(writer, record, image, folder);
     }
     xdr_put_raw(writer, text + done, size - done);
     if (!writer->failed) {

@@ -4,6 +4,7 @@
 #define LODGE_DAEMON_DOMAIN_STATS_RECORD_H
 
 #include "daemon/domain/domain.h"
+#include "daemon/domain/image-size.h"
 #include "daemon/domain/params.h"
 
 /* Groups of virConnectGetAllDomainStats. Nothing here tells of STATS_MEMORY (bandwidth that Intel
@@ -34,7 +35,7 @@ typedef struct StatsHead {
 
 /* What is told of a domain, but for its state and the sizes of images that no guest has open: those
  * are looked at each time the record is sent. Of a domain that is off it depends on the definition
- * alone. Not changed once made: any thread. */
+ * alone. Any thread. */
 typedef struct StatsRecord StatsRecord;
 
 /**
@@ -50,11 +51,12 @@ StatsRecord *stats_record_new(Domain *domain, unsigned groups, bool with_backing
 /**
  * stats_record_put - append it as libvirt's domain_stats_record
  * @with_state: the group "state" is wanted
+ * @folder: of the pass over many records
  *
  * Context: a worker thread, without lock: it reads headers of images.
  */
-void stats_record_put(const StatsRecord *record, const StatsHead *head, bool with_state,
-                      XdrWriter *writer);
+void stats_record_put(StatsRecord *record, const StatsHead *head, bool with_state,
+                      ImageFolder *folder, XdrWriter *writer);
 
 StatsRecord *stats_record_ref(StatsRecord *record);
 void stats_record_unref(StatsRecord *record);

@@ -138,12 +138,13 @@ static StatsRecord *find_record(Domain *domain, uint32_t flags, unsigned groups,
 }
 
 /* Appends one domain's record. False: it is not wanted, or went. */
-static bool put_record(XdrWriter *writer, Domain *domain, uint32_t flags, unsigned groups)
+static bool put_record(XdrWriter *writer, Domain *domain, uint32_t flags, unsigned groups,
+                       ImageFolder *folder)
 {
     StatsHead head;
     g_autoptr(StatsRecord) record = find_record(domain, flags, groups, &head);
     if (record) {
-        stats_record_put(record, &head, groups & STATS_STATE, writer);
+        stats_record_put(record, &head, groups & STATS_STATE, folder, writer);
         stats_head_clear(&head);
     }
     return record != NULL;
@@ -194,10 +195,12 @@ bool handle_connect_get_all_domain_stats(DaemonCall *call,
     XdrWriter *writer = call_raw_reply(call);
     size_t count_at = writer->size;
     uint32_t count = 0;
+    ImageFolder folder = IMAGE_FOLDER_INIT;
     xdr_put_u32(writer, 0);
     for (guint i = 0; i < chosen->len && !writer->failed; i++) {
-        count += put_record(writer, g_ptr_array_index(chosen, i), args->flags, groups);
+        count += put_record(writer, g_ptr_array_index(chosen, i), args->flags, groups, &folder);
     }
+    image_folder_clear(&folder);
     xdr_patch_u32(writer, count_at, count);
     return true;
 }
