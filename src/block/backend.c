@@ -15,6 +15,7 @@
 
 struct BlockBackend {
     char *id;
+    char *device;         /* for messages; NULL: the id */
     BlockOptions options; /* its pointers are not used after opening */
     BlockNode *node;      /* changed on the loop under lock while drained */
     EventLoop *loop;
@@ -122,6 +123,7 @@ BlockBackend *block_backend_open(const BlockOptions *options, EventLoop *loop, G
 {
     g_autoptr(BlockBackend) backend = g_new0(BlockBackend, 1);
     backend->id = g_strdup(options->id);
+    backend->device = g_strdup(options->device);
     backend->options = *options;
     pthread_mutex_init(&backend->lock, NULL);
     pthread_cond_init(&backend->idle, NULL);
@@ -176,12 +178,18 @@ void block_backend_close(BlockBackend *backend)
     pthread_cond_destroy(&backend->idle);
     pthread_mutex_destroy(&backend->lock);
     g_free(backend->id);
+    g_free(backend->device);
     g_free(backend);
 }
 
 const char *block_backend_id(const BlockBackend *backend)
 {
     return backend->id;
+}
+
+const char *block_backend_user(const BlockBackend *backend)
+{
+    return backend->device ? backend->device : backend->id;
 }
 
 bool block_backend_is_anonymous(const BlockBackend *backend)

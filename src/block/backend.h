@@ -40,6 +40,7 @@ typedef enum BlockErrorAction {
 
 typedef struct BlockOptions {
     const char *id;        /* for messages; required */
+    const char *device;    /* for messages: of the device that it is of; NULL: the same as @id */
     const char *path;      /* as people name images; required without @spec */
     const char *format;    /* NULL: to be probed, with a warning */
     BlockNode *node;       /* open already, instead of these; referenced */
@@ -99,6 +100,8 @@ BlockBackend *block_backend_open(const BlockOptions *options, EventLoop *loop, G
 void block_backend_close(BlockBackend *backend);
 
 const char *block_backend_id(const BlockBackend *backend);
+/* The device's id if the back end goes with it, otherwise its own. */
+const char *block_backend_user(const BlockBackend *backend);
 bool block_backend_is_anonymous(const BlockBackend *backend);
 const char *block_backend_path(const BlockBackend *backend);
 /* The image; borrowed. */

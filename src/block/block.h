@@ -92,10 +92,12 @@ bool block_aio_parse(const char *text, unsigned *flags, GError **error);
 /* Opens a chain and locks its files. Returns: the top node, or NULL with @error, which names the
  * file and the layer. */
 BlockNode *block_open(const BlockSpec *spec, unsigned flags, GError **error);
-/* Knows the nodes that a specification refers to by name ("file", "backing"). @role: the key. NULL
- * with @error: there is no such node, or it cannot be used so. */
+/* Knows the nodes that a specification refers to by name ("file", "backing"). */
 typedef struct BlockLookup {
-    BlockNode *(*find)(void *opaque, const char *name, const char *role, GError **error);
+    /* NULL with @error: there is no such node. */
+    BlockNode *(*find)(void *opaque, const char *name, GError **error);
+    /* Whether @node, which is not open yet, may have the node->file that it was given. */
+    bool (*may_use)(void *opaque, const BlockNode *node, GError **error);
     void *opaque;
 } BlockLookup;
 /* As block_open(), with references. */

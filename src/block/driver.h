@@ -52,6 +52,9 @@ struct BlockDriver {
      * processes; false with @error: these do not allow it, all is as it was. NULL: there is
      * nothing to tell. Context: the thread that changes the graph. */
     bool (*set_access)(BlockNode *node, unsigned access, GError **error);
+    /* What the node does with its file where those above do @access with the node. NULL: the same,
+     * of a filter; of a format: its file is its own, whoever is above. */
+    unsigned (*file_access)(const BlockNode *node, unsigned access);
 
     int (*read)(BlockNode *node, uint64_t offset, uint64_t length, const BlockVec *vec,
                 uint64_t skip);
@@ -144,10 +147,12 @@ struct BlockNode {
     RangeLock *serial; /* held over each write; NULL: nobody needs that */
     bool reads_wait;   /* reads and looks at the status hold serial too */
     char *claim;       /* the job that relies on the node, as messages say it; NULL: none */
-    bool is_of_job;    /* claimed by a job, not by a filter that keeps its chain */
+    char *job;         /* "mirror job 'j'", which claimed it; NULL: none, or a filter did */
+    bool is_target;    /* claimed by a job that writes to it, and got it from nobody else */
     bool is_of_backup; /* claimed by a job that keeps an earlier state, or is to hold it */
     bool is_hollow;    /* claimed by a job that changes what lies below it: no whole image */
     unsigned access;   /* as set_access() said last */
+    unsigned users;    /* in the graph, when that changed last */
     BlockDetectZeroes detect_zeroes;
 
     /* io.c's */

@@ -35,10 +35,11 @@ BlockNode *block_node_new(const BlockDriver *driver, const char *filename, unsig
 /* Frees the node's own memory; driver, state and children have been seen to. */
 void block_node_free(BlockNode *node);
 
-/* Whether what uses @node uses the node below in the same way: a filter, or raw. */
+/* Whether what uses @node uses the node below in much the same way: a filter, or raw. */
 bool block_node_passes_access(const BlockNode *node);
-/* What a format (not one of those) does with its file. BLOCK_ACCESS_... */
-unsigned block_format_access(const BlockNode *node);
+/* What @node, open with @flags, does with its file where those above do @access with it.
+ * BLOCK_ACCESS_... */
+unsigned block_file_access(const BlockNode *node, unsigned flags, unsigned access);
 
 /* nbd/driver.c */
 

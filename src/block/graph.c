@@ -179,6 +179,18 @@ bool block_chain_contains(BlockNode *node, const BlockNode *below)
     return node != NULL;
 }
 
+const BlockNode *block_graph_parent(BlockGraph *graph, const BlockNode *node)
+{
+    g_autoptr(GPtrArray) nodes = block_graph_nodes(graph);
+    for (guint i = 0; i < nodes->len; i++) {
+        const BlockNode *parent = g_ptr_array_index(nodes, i);
+        if (parent->file == node || parent->data_file == node || parent->backing == node) {
+            return parent;
+        }
+    }
+    return NULL;
+}
+
 BlockBackend *block_graph_backend_of(const BlockGraph *graph, const BlockNode *node)
 {
     BlockBackend *backend;
@@ -211,24 +223,6 @@ bool block_graph_is_free_name(BlockGraph *graph, const char *name, GError **erro
 
 /* Coming and going */
 
-/* A node that a format writes its own structures to belongs to that format alone. */
-static bool check_role(BlockGraph *graph, const BlockNode *node, const char *role, GError **error)
-{
-    g_autoptr(GPtrArray) nodes = block_graph_nodes(graph);
-    bool is_file = strcmp(role, "file") == 0;
-    for (guint i = 0; i < nodes->len; i++) {
-        const BlockNode *parent = g_ptr_array_index(nodes, i);
-        if ((parent->file == node && !parent->driver->is_filter) ||
-            (is_file && parent->backing == node)) {
-            g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY,
-                        "Conflicts with use by %s as '%s', which does not allow 'write' on %s",
-                        parent->name, parent->file == node ? "file" : "backing", node->name);
-            return false;
-        }
-    }
-    return true;
-}
-
 bool block_graph_check_resize(BlockGraph *graph, const BlockNode *node, GError **error)
 {
     g_autoptr(GPtrArray) nodes = block_graph_nodes(graph);
@@ -251,45 +245,19 @@ bool block_graph_check_resize(BlockGraph *graph, const BlockNode *node, GError *
     return true;
 }
 
-/* As messages say it. (transfer full) */
-static char *describe_backend(const BlockBackend *backend)
-{
-    return block_backend_is_export(backend)
-               ? g_strdup_printf("the export '%s'", block_backend_id(backend))
-               : g_strdup_printf("block device '%s'", block_backend_id(backend));
-}
-
-bool block_graph_check_root(BlockGraph *graph, const BlockNode *node, bool writes,
-                            bool shares_writes, GError **error)
-{
-    BlockBackend *backend;
-    for (unsigned i = 0; (backend = block_graph_backend(graph, i)); i++) {
-        if (block_backend_node(backend) != node || !block_backend_is_attached(backend)) {
-            continue;
-        }
-        bool other_writes = !block_backend_is_readonly(backend);
-        if ((writes && !block_backend_shares_writes(backend)) || (other_writes && !shares_writes)) {
-            g_autofree char *user = describe_backend(backend);
-            g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY,
-                        "Permission conflict on node '%s': it is used by %s, and who writes does "
-                        "not share it (share-rw)",
-                        node->name, user);
-            return false;
-        }
-    }
-    return !writes ||
-           (check_role(graph, node, "root", error) && block_node_check_unclaimed(node, error));
-}
-
-static BlockNode *look_up(void *opaque, const char *name, const char *role, GError **error)
+static BlockNode *look_up(void *opaque, const char *name, GError **error)
 {
     BlockNode *node = find(opaque, name);
     if (!node) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
                     "Cannot find device='%s' nor node-name='%s'", name, name);
-        return NULL;
     }
-    return check_role(opaque, node, role, error) ? node : NULL;
+    return node;
+}
+
+static bool may_use(void *opaque, const BlockNode *node, GError **error)
+{
+    return block_graph_check_new(opaque, node, error);
 }
 
 typedef struct NameCheck {
@@ -319,7 +287,7 @@ BlockNode *block_graph_open(BlockGraph *graph, const BlockSpec *spec, unsigned f
     g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     NameCheck check = { graph, names, error, true };
     block_spec_foreach(spec, check_name, &check);
-    const BlockLookup lookup = { look_up, graph };
+    const BlockLookup lookup = { look_up, may_use, graph };
     BlockNode *node = check.ok ? block_open_with(spec, flags, &lookup, error) : NULL;
     if (node) {
         give_names(graph, node);
@@ -340,31 +308,9 @@ BlockNode *block_graph_add(BlockGraph *graph, const BlockSpec *spec, GError **er
         block_graph_open(graph, spec, BLOCK_OPEN_WRITABLE | BLOCK_OPEN_BY_USERS, error);
     if (node) {
         g_ptr_array_add(graph->owned, node);
+        block_graph_settle_access(graph);
     }
     return node;
-}
-
-/* Who has @node; for messages. (transfer full) */
-static char *describe_user(BlockGraph *graph, const BlockNode *node)
-{
-    g_autoptr(GPtrArray) nodes = block_graph_nodes(graph);
-    BlockBackend *backend;
-    for (unsigned i = 0; (backend = block_graph_backend(graph, i)); i++) {
-        if (block_backend_node(backend) == node) {
-            return describe_backend(backend);
-        }
-    }
-    for (guint i = 0; i < nodes->len; i++) {
-        const BlockNode *parent = g_ptr_array_index(nodes, i);
-        const char *role = parent->file == node        ? "file"
-                           : parent->backing == node   ? "backing"
-                           : parent->data_file == node ? "data-file"
-                                                       : NULL;
-        if (role) {
-            return g_strdup_printf("node '%s' as its '%s'", parent->name, role);
-        }
-    }
-    return g_strdup("a job");
 }
 
 bool block_graph_del(BlockGraph *graph, const char *name, GError **error)
@@ -379,7 +325,7 @@ bool block_graph_del(BlockGraph *graph, const char *name, GError **error)
         return false;
     }
     if (__atomic_load_n(&node->refs, __ATOMIC_RELAXED) > 1) {
-        g_autofree char *user = describe_user(graph, node);
+        g_autofree char *user = block_graph_describe_user(graph, node);
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY, "Block device %s is in use by %s", name,
                     user);
         return false;
@@ -416,7 +362,8 @@ bool block_node_claim(BlockNode *node, const char *user, GError **error)
 void block_node_unclaim(BlockNode *node)
 {
     g_clear_pointer(&node->claim, g_free);
-    node->is_hollow = node->is_of_job = node->is_of_backup = false;
+    g_clear_pointer(&node->job, g_free);
+    node->is_hollow = node->is_target = node->is_of_backup = false;
 }
 
 /* Changes */
@@ -549,8 +496,12 @@ bool block_graph_snapshot(BlockGraph *graph, BlockNode *node, BlockNode *overlay
     BlockDrain *drain = block_graph_drain_begin(graph, node);
     exchange(overlay, &overlay->backing, node);
     block_graph_replace(graph, node, overlay);
+    bool ok = block_graph_check_access(graph, overlay, error);
+    if (!ok) {
+        block_graph_undo_snapshot(graph, node, overlay);
+    }
     block_graph_drain_end(drain);
-    return true;
+    return ok;
 }
 
 void block_graph_undo_snapshot(BlockGraph *graph, BlockNode *node, BlockNode *overlay)

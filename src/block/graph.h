@@ -26,13 +26,25 @@ void block_graph_remove_backend(BlockGraph *graph, const BlockBackend *backend);
 /* NULL: past the last; no such id. Anonymous ones are not found by id. */
 BlockBackend *block_graph_backend(const BlockGraph *graph, unsigned index);
 BlockBackend *block_graph_find_backend(const BlockGraph *graph, const char *id);
-/* Has the files of all nodes locked as those above use them: who reads, writes, and does not let
- * others write (QEMU's permissions). What adds users that may be refused calls it; the other
- * changes of the graph do so themselves. False with @error: another process does not allow it; the
- * caller takes its change back. */
-bool block_graph_update_access(BlockGraph *graph, GError **error);
-/* As block_graph_update_access(), after what only takes users away; the log tells of a failure. */
+
+/* Who uses a node how (QEMU's permissions): each user of a node reads, writes, changes its size,
+ * and may refuse that others do (graph-access.c). */
+
+/* After users of @node were added, which may be refused: another user of it, or of a node below,
+ * does not allow it. False with @error, which names both; the caller takes its change back. */
+bool block_graph_check_access(BlockGraph *graph, const BlockNode *node, GError **error);
+/* Before: @node is to be opened over node->file; or is to have other flags. */
+bool block_graph_check_new(BlockGraph *graph, const BlockNode *node, GError **error);
+bool block_graph_reopen(BlockGraph *graph, BlockNode *node, unsigned flags, GError **error);
+/* As block_graph_check_access(), and has all files locked as their users need them: another process
+ * may not allow that either. */
+bool block_graph_update_access(BlockGraph *graph, const BlockNode *node, GError **error);
+/* As block_graph_update_access(), after what only takes users away; the log tells of a failure.
+ * Changes of the graph do it themselves. */
 void block_graph_settle_access(BlockGraph *graph);
+/* One who has @node, as messages say it. (transfer full) */
+char *block_graph_describe_user(BlockGraph *graph, const BlockNode *node);
+
 /* A node that a job uses and nobody else may know. The graph holds a reference. */
 void block_graph_hold(BlockGraph *graph, BlockNode *node);
 void block_graph_release(BlockGraph *graph, BlockNode *node);
@@ -58,10 +70,8 @@ BlockNode *block_graph_find(BlockGraph *graph, const char *name, GError **error)
 BlockNode *block_graph_find_device(BlockGraph *graph, const char *name, GError **error);
 /* Whether @node may change its size: no format above counts on it. */
 bool block_graph_check_resize(BlockGraph *graph, const BlockNode *node, GError **error);
-/* Whether a device or an export may use @node. Who @writes needs it for itself: no format has it
- * for its file, nobody writes to it or relies on its content but those who share that. */
-bool block_graph_check_root(BlockGraph *graph, const BlockNode *node, bool writes,
-                            bool shares_writes, GError **error);
+/* A node that has @node for its file, data file or backing; NULL: none. */
+const BlockNode *block_graph_parent(BlockGraph *graph, const BlockNode *node);
 /* The back end through whose filters and backing files @node is reached first; NULL: none. */
 BlockBackend *block_graph_backend_of(const BlockGraph *graph, const BlockNode *node);
 /* Whether @name may be a new node's; an error says why not. */

@@ -2,8 +2,8 @@
  *
  * Byte 100 + n is read-locked by whoever uses permission n, byte 200 + n by whoever does not want
  * others to use it. All locks are shared ones; who wants to know asks whether an exclusive one
- * would be possible. Lodge uses permissions 0 (consistent read), 1 (write) and 3 (resize).
- * SPDX-License-Identifier: GPL-2.0-or-later */
+ * would be possible. Permissions are 0 (consistent read), 1 (write), 2 (write what is there
+ * already) and 3 (resize). SPDX-License-Identifier: GPL-2.0-or-later */
 #include "block/lock.h"
 
 #include "base/cleanup.h"
@@ -19,7 +19,12 @@
 #define USED_BASE 100
 #define UNSHARED_BASE 200
 
-enum { PERMISSION_READ = 0, PERMISSION_WRITE = 1, PERMISSION_RESIZE = 3 };
+enum {
+    PERMISSION_READ = 0,
+    PERMISSION_WRITE = 1,
+    PERMISSION_SAME = 2,
+    PERMISSION_RESIZE = 3,
+};
 
 static int set_lock(int fd, off_t byte, short type)
 {
@@ -118,6 +123,8 @@ static const struct {
       "allows no others to change its size" },
     { BLOCK_ACCESS_HIDDEN, UNSHARED_BASE + PERMISSION_READ, USED_BASE + PERMISSION_READ,
       "allows no others to read it" },
+    { BLOCK_ACCESS_SAME, USED_BASE + PERMISSION_SAME, UNSHARED_BASE + PERMISSION_SAME,
+      "copies data into it" },
 };
 
 static bool refuse(int fd, const char *path, off_t byte, GError **error)

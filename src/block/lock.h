@@ -13,6 +13,7 @@ enum {
     BLOCK_ACCESS_RESIZE = 1u << 3, /* changes the size of the file */
     BLOCK_ACCESS_SIZE = 1u << 4,   /* relies on it: nobody else changes it */
     BLOCK_ACCESS_HIDDEN = 1u << 5, /* nobody else reads: it is not complete yet */
+    BLOCK_ACCESS_SAME = 1u << 6,   /* writes what is there already; everybody allows it */
 };
 
 /**

@@ -55,6 +55,7 @@ void block_node_free(BlockNode *node)
         g_free(node->serial);
     }
     g_free(node->claim);
+    g_free(node->job);
     block_node_set_write_threshold(node, NULL);
     block_spec_free(node->spec);
     g_free(node);
@@ -243,12 +244,11 @@ static BlockNode *open_protocol(const BlockDriver *driver, const BlockSpec *spec
 }
 
 /* A node that is there already, referred to by name. (transfer full) */
-static BlockNode *refer_to(const char *name, const char *role, const OpenContext *at,
-                           GError **error)
+static BlockNode *refer_to(const char *name, const OpenContext *at, GError **error)
 {
     BlockNode *node = NULL;
     if (at->lookup) {
-        node = at->lookup->find(at->lookup->opaque, name, role, error);
+        node = at->lookup->find(at->lookup->opaque, name, error);
     } else {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "there is no node '%s'", name);
     }
@@ -258,7 +258,7 @@ static BlockNode *refer_to(const char *name, const char *role, const OpenContext
 static BlockNode *refer_to_file(const BlockSpec *spec, const char *name, unsigned flags,
                                 const OpenContext *at, GError **error)
 {
-    BlockNode *file = refer_to(name, "file", at, error);
+    BlockNode *file = refer_to(name, at, error);
     bool wants_write = file && (flags & BLOCK_OPEN_WRITABLE) && !block_node_is_writable(file);
     if (wants_write && !(file->flags & BLOCK_OPEN_AUTO) && block_spec_get(spec, "read-only")) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_PERMISSION, "Block node '%s' is read-only",
@@ -310,7 +310,7 @@ static BlockNode *open_backing(const BlockNode *node, const BlockSpec *spec, uns
     g_autoptr(BlockSpec) sub = NULL;
     const char *name = block_spec_get(spec, "backing");
     if (name && *name) {
-        return refer_to(name, "backing", at, error);
+        return refer_to(name, at, error);
     }
     if (spec && block_spec_has_sub(spec, "backing")) {
         sub = block_spec_sub(spec, "backing");
@@ -344,25 +344,36 @@ static bool wants_backing(const BlockNode *node, const BlockSpec *spec, unsigned
 
 bool block_node_passes_access(const BlockNode *node)
 {
-    return node->driver->is_filter || node->driver == &block_driver_raw;
+    return node->driver->is_filter || node->driver->file_access;
 }
 
-unsigned block_format_access(const BlockNode *node)
+unsigned block_file_access(const BlockNode *node, unsigned flags, unsigned access)
 {
-    unsigned changes = block_node_is_writable(node) ? BLOCK_ACCESS_WRITE | BLOCK_ACCESS_RESIZE : 0;
-    unsigned refuses = node->flags & BLOCK_OPEN_SHARED ? 0 : BLOCK_ACCESS_ALONE | BLOCK_ACCESS_SIZE;
-    return BLOCK_ACCESS_READ | changes | refuses;
+    if (node->driver->file_access) {
+        return node->driver->file_access(node, access);
+    }
+    if (node->driver->is_filter) {
+        return access;
+    }
+    unsigned changes = flags & BLOCK_OPEN_WRITABLE ? BLOCK_ACCESS_WRITE | BLOCK_ACCESS_RESIZE : 0;
+    unsigned refuses = flags & BLOCK_OPEN_SHARED ? 0 : BLOCK_ACCESS_ALONE | BLOCK_ACCESS_SIZE;
+    unsigned passed = access & (BLOCK_ACCESS_HIDDEN | BLOCK_ACCESS_SAME);
+    return BLOCK_ACCESS_READ | changes | refuses | passed;
 }
 
 /* What lies in the file below is this format's alone from before its first look on. */
-static bool lock_below(const BlockNode *node, GError **error)
+static bool lock_below(const BlockNode *node, const OpenContext *at, GError **error)
 {
     BlockNode *file = node->file;
+    if (at->lookup && !at->lookup->may_use(at->lookup->opaque, node, error)) {
+        return false;
+    }
     while (file->file && block_node_passes_access(file)) {
         file = file->file;
     }
     return block_node_passes_access(node) || !file->driver->set_access ||
-           file->driver->set_access(file, file->access | block_format_access(node), error);
+           file->driver->set_access(file, file->access | block_file_access(node, node->flags, 0),
+                                    error);
 }
 
 /* A format over @file (taken, also on failure). */
@@ -378,7 +389,7 @@ static BlockNode *open_format(const BlockDriver *driver, BlockNode *file, const 
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
                     "Could not open '%s': format '%s' can be read only", node->filename,
                     driver->name);
-    } else if (!lock_below(node, error)) {
+    } else if (!lock_below(node, at, error)) {
         /* The error names the file. */
     } else if (block_detect_zeroes_from(spec, flags, &node->detect_zeroes, error) &&
                driver->open(node, spec, own_flags, error)) {

@@ -109,7 +109,8 @@ static bool reopen_to(BlockNode *node, const BlockSpec *spec, unsigned flags, GE
     block_node_lock_alone(node);
     bool ok = reopen_alone(node, spec, flags, error);
     pthread_rwlock_unlock(&node->lock);
-    if (file && (ok ? becomes_readonly : becomes_writable)) {
+    /* Another one above the file may write to it. */
+    if (file && file->users <= 1 && (ok ? becomes_readonly : becomes_writable)) {
         g_autoptr(GError) ignored = NULL;
         if (!block_reopen(file, file->flags & ~(unsigned)BLOCK_OPEN_WRITABLE, &ignored)) {
             log_warn("'%s' stays open for writing: %s", file->filename, ignored->message);

@@ -44,14 +44,19 @@ BlockNode *img_serve_temporary(BlockNode *below, GError **error)
     return layer;
 }
 
-static BlockNode *find_below(void *opaque, const char *name, const char *role, GError **error)
+static BlockNode *find_below(void *opaque, const char *name, GError **error)
 {
     return opaque;
 }
 
+static bool may_use_below(void *opaque, const BlockNode *node, GError **error)
+{
+    return true;
+}
+
 BlockNode *img_serve_part(BlockNode *below, uint64_t offset, GError **error)
 {
-    const BlockLookup lookup = { find_below, below };
+    const BlockLookup lookup = { find_below, may_use_below, below };
     g_autoptr(BlockSpec) spec = block_spec_new();
     g_autofree char *text = g_strdup_printf("%" PRIu64, offset);
     uint64_t size = block_node_size(below);

@@ -48,7 +48,7 @@ WORDS = {
     "An explicit job ID is required for this node",
     "Bitmap name too long",
     "Bitmap sync mode must be given when using sync mode 'bitmap'",
-    "Block device libvirt-1-format is in use by block device 'libvirt-1-format'",
+    "Block device libvirt-1-format is in use by block device 'virtio-disk0'",
     "Block device libvirt-1-storage is in use by node 'libvirt-1-format' as its 'file'",
     "Block device o2 is in use by node 'o3' as its 'backing'",
     "Can't find 'x' in the backing chain",
@@ -56,7 +56,6 @@ WORDS = {
     "Cannot change the option 'filename' of 'nf'",
     "Cannot find device='' nor node-name='nope'",
     "Cannot find device='nope' nor node-name='nope'",
-    "Conflicts with use by libvirt-1-format as 'file', which does not allow 'write' on libvirt-1-storage",
     "Could not open 'DIR/two.qcow2': Invalid detect-zeroes option 'x'",
     "Could not open 'DIR/two.qcow2': LUKS header: there is none",
     "Could not open 'DIR/two.qcow2': Parameter 'throttle-group' is missing: the id of an object of that type",
@@ -91,8 +90,10 @@ WORDS = {
     "Parameter 'read-only' expects 'on' or 'off', not 'x'",
     "Parameter 'speed' expects a non-negative value",
     "Parameter 'throttle-group' is missing",
-    "Permission conflict on node 'libvirt-1-format': it is used by block device 'libvirt-1-format', and "
-    "who writes does not share it (share-rw)",
+    "Permission conflict on node 'libvirt-1-format': permissions 'write' are needed by the export 'libvirt-1-format' (which "
+    "has it as its 'root') and not shared by block device 'virtio-disk0' (which has it as its 'root')",
+    "Permission conflict on node 'libvirt-1-storage': permissions 'write, resize' are needed by node 'libvirt-1-format' (which "
+    "has it as its 'file') and not shared by node 'n' (which has it as its 'file')",
     "Source and target image have different sizes",
     "The 'file' driver needs 'filename'",
     "The overlay 'libvirt-1-format' is already in use",

@@ -191,16 +191,18 @@ def test_nodes_come_and_go_with_devices(machine):
 
 @pytest.mark.parametrize("ops, command, arguments", [
     ("read", "block-stream", {"device": "top"}),
-    ("read", "blockdev-backup", {"device": "top", "target": "libvirt-1-format", "sync": "full"}),
-    ("read", "blockdev-mirror", {"device": "top", "target": "libvirt-1-format", "sync": "full"}),
+    ("read", "blockdev-backup", {"device": "top", "target": "target", "sync": "full"}),
+    ("read", "blockdev-mirror", {"device": "top", "target": "target", "sync": "full"}),
     ("write", "block-commit", {"device": "top", "top-node": "mid", "base-node": "low"}),
     ("write", "block-commit", {"device": "top", "base-node": "low"})],
     ids=["stream", "backup", "mirror", "inner_commit", "active_commit"])
 def test_a_jobs_error_names_the_layer(machine, ops, command, arguments):
     """The lowest of three images fails; the event and the list of jobs say which one it was."""
     m = machine("lodge")
-    for number, node in enumerate(("low", "mid", "top")):
+    for number, node in enumerate(("low", "mid", "top", "target")):
         m.write(f"{node}.qcow2", number, 1, number + 1)
+    m.qmp.command("blockdev-add", {"driver": "qcow2", "node-name": "target", "file": {
+        "driver": "file", "filename": m.path("target.qcow2")}})
     m.qmp.command("blockdev-add", {"driver": "fault", "ops": ops, "node-name": "low", "file": {
         "driver": "qcow2", "file": {"driver": "file", "filename": m.path("low.qcow2")}}})
     for node, backing in (("mid", "low"), ("top", "mid")):

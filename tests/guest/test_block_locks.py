@@ -1,7 +1,7 @@
 """Which bytes of its images a machine locks, on lodge-vmm as on QEMU, and who is refused for it.
 
-Byte 100 is held by who reads, 101 by who writes, 103 by who changes the size; 201 by who lets nobody else write, 203 by
-who lets nobody else change the size. Takes about 30 s.
+Byte 100 is held by who reads, 101 by who writes, 102 by who copies data up into an image, 103 by who changes the size;
+201 by who lets nobody else write, 203 by who lets nobody else change the size. Takes about 30 s.
 
 SPDX-License-Identifier: GPL-2.0-or-later
 """
@@ -15,7 +15,6 @@ from images import image
 
 DISK = {"driver": "virtio-blk-pci", "id": "d"}
 USED = (100, 101, 201)
-SAME = 102  # QEMU's for writing what is there already; nobody ever refuses it, and lodge-vmm does not lock it
 
 
 def locks(process, path):
@@ -32,7 +31,7 @@ def locks(process, path):
         for row in rows:
             if row[6] == name:
                 found |= set(range(int(row[7]), int(row[8]) + 1))
-    return sorted(found - {SAME})
+    return sorted(found)
 
 
 class Walk:

@@ -126,18 +126,14 @@ static bool check_options(const BlockExports *exports, const BlockExportOptions 
     return false;
 }
 
-static bool check_node(const BlockExports *exports, const BlockExportOptions *options,
-                       const BlockNode *node, GError **error)
+static bool check_node(const BlockExportOptions *options, const BlockNode *node, GError **error)
 {
     if (options->is_writable && !block_node_is_writable(node)) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_PERMISSION,
                     "Cannot export read-only node as writable");
         return false;
     }
-    if (node->is_hollow && !block_node_check_unclaimed(node, error)) {
-        return false;
-    }
-    return block_graph_check_root(exports->graph, node, options->is_writable, true, error);
+    return !(node->is_hollow || options->is_writable) || block_node_check_unclaimed(node, error);
 }
 
 static bool take_bitmap(Export *export, const BlockExportOptions *options, BlockNode *node,
@@ -187,7 +183,7 @@ static bool open_root(Export *export, const BlockExportOptions *options, BlockNo
         return false;
     }
     block_graph_add_backend(export->exports->graph, export->backend);
-    if (!block_graph_update_access(export->exports->graph, error)) {
+    if (!block_graph_update_access(export->exports->graph, node, error)) {
         return false;
     }
     for (unsigned i = 0; i < options->bitmap_count; i++) {
@@ -226,7 +222,7 @@ bool block_exports_add(BlockExports *exports, const BlockExportOptions *options,
         return false;
     }
     BlockNode *node = block_graph_find(exports->graph, options->node, error);
-    if (!node || !check_node(exports, options, node, error)) {
+    if (!node || !check_node(options, node, error)) {
         return false;
     }
     Export *export = g_new0(Export, 1);

@@ -5,6 +5,7 @@
 #include "base/int-math.h"
 #include "block/filter/filter.h"
 #include "block/graph.h"
+#include "block/lock.h"
 #include "gbase/error.h"
 
 #include <errno.h>
@@ -108,10 +109,16 @@ static int read_filter(BlockNode *node, uint64_t offset, uint64_t length, const 
     return block_preadv(file, offset, length, vec, skip);
 }
 
+static unsigned access_filter(const BlockNode *node, unsigned access)
+{
+    return access | BLOCK_ACCESS_SAME;
+}
+
 const BlockDriver block_driver_copy_on_read = {
     .name = "copy-on-read",
     .open = open_filter,
     .close = close_filter,
+    .file_access = access_filter,
     .read = read_filter,
     .write = block_filter_write,
     .write_zeroes = block_filter_write_zeroes,

@@ -7,6 +7,7 @@
 #include "base/int-math.h"
 #include "block/filter/filter.h"
 #include "block/job/job-private.h"
+#include "block/lock.h"
 #include "gbase/error.h"
 
 #include <errno.h>
@@ -102,9 +103,16 @@ static int filter_discard(BlockNode *node, uint64_t offset, uint64_t length)
     return block_filter_discard(node, offset, length);
 }
 
+/* A write that does not come through here would be lost for the backup. */
+static unsigned filter_access(const BlockNode *node, unsigned access)
+{
+    return access | BLOCK_ACCESS_READ | BLOCK_ACCESS_ALONE | BLOCK_ACCESS_SIZE;
+}
+
 static const BlockDriver backup_filter = {
     .name = "copy-before-write",
     .close = block_filter_close,
+    .file_access = filter_access,
     .read = block_filter_read,
     .write = filter_write,
     .write_zeroes = filter_write_zeroes,
@@ -352,7 +360,8 @@ static bool insert_filter(Backup *b, const BackupOptions *options, GError **erro
 static bool set_up(Backup *b, const BackupOptions *options, GError **error)
 {
     if (!job_claim_chain(&b->job, b->source, NULL, error) ||
-        (!block_chain_contains(b->source, b->target) && !job_claim(&b->job, b->target, error)) ||
+        (!block_chain_contains(b->source, b->target) &&
+         !job_claim_target(&b->job, b->target, error)) ||
         !choose_granularity(b, error)) {
         return false;
     }

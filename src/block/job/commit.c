@@ -19,10 +19,11 @@ typedef struct Commit {
     JobCopy copy;
 } Commit;
 
-static bool make_writable(BlockNode *node, uint64_t size, bool *out_was_readonly, GError **error)
+static bool make_writable(BlockGraph *graph, BlockNode *node, uint64_t size, bool *out_was_readonly,
+                          GError **error)
 {
     *out_was_readonly = !block_node_is_writable(node);
-    if (!block_reopen(node, block_node_flags(node) | BLOCK_OPEN_WRITABLE, error)) {
+    if (!block_graph_reopen(graph, node, block_node_flags(node) | BLOCK_OPEN_WRITABLE, error)) {
         *out_was_readonly = false;
         return false;
     }
@@ -77,11 +78,12 @@ static int run_commit(Job *job)
     return block_flush(c->base);
 }
 
-bool job_change_backing(BlockNode *node, BlockNode *backing, const char *name, GError **error)
+bool job_change_backing(BlockGraph *graph, BlockNode *node, BlockNode *backing, const char *name,
+                        GError **error)
 {
     bool was_readonly = !block_node_is_writable(node);
     BlockNode *image = block_skip_filters(backing);
-    if (!block_reopen(node, block_node_flags(node) | BLOCK_OPEN_WRITABLE, error)) {
+    if (!block_graph_reopen(graph, node, block_node_flags(node) | BLOCK_OPEN_WRITABLE, error)) {
         return false;
     }
     bool ok = block_change_backing(node,
@@ -98,7 +100,7 @@ bool job_change_backing(BlockNode *node, BlockNode *backing, const char *name, G
 static bool prepare_commit(Job *job, GError **error)
 {
     Commit *c = (Commit *)job;
-    if (!job_change_backing(c->overlay, c->base, c->backing_name, error)) {
+    if (!job_change_backing(job_set_graph(job->set), c->overlay, c->base, c->backing_name, error)) {
         return false;
     }
     block_graph_set_backing(c->overlay, c->base);
@@ -140,7 +142,8 @@ static Job *commit_inner(JobSet *set, const JobOptions *options, BlockNode *top,
     c->copy = (JobCopy){ .source = top, .target = base, .buf = g_malloc(JOB_PART_BYTES) };
     if (job_claim(&c->job, overlay, error) && job_claim_chain(&c->job, top, base, error) &&
         job_claim(&c->job, base, error) &&
-        make_writable(base, block_node_size(top), &c->base_was_readonly, error)) {
+        make_writable(job_set_graph(set), base, block_node_size(top), &c->base_was_readonly,
+                      error)) {
         return &c->job;
     }
     job_abandon(&c->job);
@@ -151,7 +154,8 @@ static Job *commit_inner(JobSet *set, const JobOptions *options, BlockNode *top,
 
 static bool prepare_base(Job *job, MirrorHooks *hooks, GError **error)
 {
-    return make_writable(hooks->base, hooks->base_bytes, &hooks->was_readonly, error);
+    return make_writable(job_set_graph(job->set), hooks->base, hooks->base_bytes,
+                         &hooks->was_readonly, error);
 }
 
 static void clean_active(Job *job, const MirrorHooks *hooks, bool has_pivoted)

@@ -103,8 +103,7 @@ static bool take_file(Create *c, GError **error)
         return false;
     }
     bool is_readonly = !block_node_is_writable(file);
-    if (!block_graph_check_root(job_set_graph(c->job.set), file, true, false, error) ||
-        !job_claim(&c->job, file, error) ||
+    if (!job_claim_target(&c->job, file, error) ||
         !block_reopen(file, block_node_flags(file) | BLOCK_OPEN_WRITABLE, error)) {
         return false;
     }

@@ -63,9 +63,12 @@ Job *job_new(JobSet *set, const JobDriver *driver, size_t size, const JobOptions
              GError **error);
 /* The job relies on @node until its end. */
 bool job_claim(Job *job, BlockNode *node, GError **error);
+/* The same, of one that the job writes to, as long as nobody else minds. */
+bool job_claim_target(Job *job, BlockNode *node, GError **error);
 /* Changes what @node says of its backing file, read-only or not. @name: NULL: that of @backing,
  * which may be NULL for none. */
-bool job_change_backing(BlockNode *node, BlockNode *backing, const char *name, GError **error);
+bool job_change_backing(BlockGraph *graph, BlockNode *node, BlockNode *backing, const char *name,
+                        GError **error);
 /* All images from @top down to above @base (NULL: all), with the filters between them. */
 bool job_claim_chain(Job *job, BlockNode *top, BlockNode *base, GError **error);
 

@@ -139,18 +139,29 @@ Job *job_new(JobSet *set, const JobDriver *driver, size_t size, const JobOptions
     return job;
 }
 
-bool job_claim(Job *job, BlockNode *node, GError **error)
+static bool claim(Job *job, BlockNode *node, bool is_target, GError **error)
 {
     g_autofree char *user =
         g_strdup_printf("block device is in use by block job: %s", job->driver->type);
     if (!block_node_claim(node, user, error)) {
         return false;
     }
-    node->is_of_job = true;
+    node->job = g_strdup_printf("%s job '%s'", job->driver->type, job->id);
+    node->is_target = is_target;
     node->is_of_backup = job->driver->is_backup;
     g_ptr_array_add(job->claimed, block_node_ref(node));
     block_graph_hold(job->set->graph, node);
-    return block_graph_update_access(job->set->graph, error);
+    return block_graph_update_access(job->set->graph, node, error);
+}
+
+bool job_claim(Job *job, BlockNode *node, GError **error)
+{
+    return claim(job, node, false, error);
+}
+
+bool job_claim_target(Job *job, BlockNode *node, GError **error)
+{
+    return claim(job, node, true, error);
 }
 
 bool job_claim_chain(Job *job, BlockNode *top, BlockNode *base, GError **error)

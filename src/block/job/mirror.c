@@ -374,7 +374,7 @@ Job *mirror_new(JobSet *set, const JobOptions *options, BlockNode *source, Block
     bool claims_target = !block_chain_contains(source, target);
     bool ok = job_claim_chain(&m->job, source, NULL, error) &&
               (!claims_target ||
-               (check_sizes(source, target, error) && job_claim(&m->job, target, error))) &&
+               (check_sizes(source, target, error) && job_claim_target(&m->job, target, error))) &&
               set_up(m, mirror, error);
     if (ok && hooks) {
         m->hooks = *hooks;
@@ -394,6 +394,20 @@ Job *job_mirror_new(JobSet *set, const JobOptions *options, BlockNode *source, B
     if (block_skip_filters(source) == block_skip_filters(target)) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
                     "Can't mirror node into itself");
+        return NULL;
+    }
+    const BlockNode *user = block_graph_parent(job_set_graph(set), source);
+    const BlockNode *overlay = block_graph_parent(job_set_graph(set), target);
+    if (user) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Need a root block node: '%s' is below '%s'; mirror that one",
+                    block_node_name(source), block_node_name(user));
+        return NULL;
+    }
+    if (overlay && overlay->backing == target) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY,
+                    "Node '%s' is busy: node is used as backing hd of '%s'",
+                    block_node_name(target), block_node_name(overlay));
         return NULL;
     }
     return mirror_new(set, options, source, target, bottom, mirror, NULL, error);

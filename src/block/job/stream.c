@@ -61,7 +61,7 @@ static bool prepare_stream(Job *job, GError **error)
     if (s->node->backing == s->base) {
         return true;
     }
-    if (!job_change_backing(s->node, s->base, s->backing_name, error)) {
+    if (!job_change_backing(job_set_graph(job->set), s->node, s->base, s->backing_name, error)) {
         return false;
     }
     block_graph_set_backing(s->node, s->base);
@@ -97,7 +97,8 @@ static bool set_up(Stream *s, GError **error)
     if (!job_claim_chain(&s->job, s->node, s->base, error)) {
         return false;
     }
-    if (!block_reopen(s->node, block_node_flags(s->node) | BLOCK_OPEN_WRITABLE, error)) {
+    if (!block_graph_reopen(job_set_graph(s->job.set), s->node,
+                            block_node_flags(s->node) | BLOCK_OPEN_WRITABLE, error)) {
         return false;
     }
     s->was_readonly = is_readonly;

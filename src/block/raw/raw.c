@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/int-math.h"
 #include "block/drivers.h"
+#include "block/lock.h"
 #include "gbase/error.h"
 
 #include <errno.h>
@@ -205,10 +206,19 @@ static bool measure_raw(uint64_t size, uint64_t data_bytes, const BlockSpec *opt
     return true;
 }
 
+/* A part lies where it does for as long as the file is as long. */
+static unsigned access_raw(const BlockNode *node, unsigned access)
+{
+    const BlockSpec *spec = node->spec;
+    bool is_part = spec && (block_spec_get(spec, "offset") || block_spec_get(spec, "size"));
+    return is_part ? access | BLOCK_ACCESS_SIZE : access;
+}
+
 const BlockDriver block_driver_raw = {
     .name = "raw",
     .open = open_raw,
     .close = close_raw,
+    .file_access = access_raw,
     .read = read_raw,
     .write = write_raw,
     .write_settled = write_raw_settled,

@@ -101,14 +101,12 @@ static bool attach_drive(const Machine *machine, const MachineDevice *user,
     if (!user || !is_named_drive(backend) || block_backend_is_attached(backend->object)) {
         return true;
     }
-    bool shares_writes = machine_shares_writes(user->device);
-    if (!block_graph_check_root(machine->graph, block_backend_node(backend->object),
-                                !block_backend_is_readonly(backend->object), shares_writes,
-                                error)) {
+    BlockNode *node = block_backend_node(backend->object);
+    if (!block_backend_is_readonly(backend->object) && !block_node_check_unclaimed(node, error)) {
         return false;
     }
-    block_backend_set_attached(backend->object, true, shares_writes);
-    if (!block_graph_update_access(machine->graph, error)) {
+    block_backend_set_attached(backend->object, true, machine_shares_writes(user->device));
+    if (!block_graph_update_access(machine->graph, node, error)) {
         detach_drive(machine, backend);
         return false;
     }

@@ -111,13 +111,13 @@ MachineBackend *machine_open_node_drive(Machine *machine, const MachineDevice *u
 {
     BlockNode *node = block_graph_find(machine->graph, name, NULL);
     bool is_shared = user && machine_shares_writes(user->device);
-    if (!node || !block_graph_check_root(machine->graph, node, block_node_is_writable(node),
-                                         is_shared, error)) {
+    if (!node || (block_node_is_writable(node) && !block_node_check_unclaimed(node, error))) {
         return NULL;
     }
     unsigned flags = block_node_flags(node);
     BlockOptions options = {
         .id = name,
+        .device = user ? user->device->id : NULL,
         .node = node,
         .is_anonymous = true,
         .is_shared = is_shared,

@@ -116,7 +116,7 @@ bool machine_open_drive(Machine *machine, const BlockOptions *options, GError **
     }
     block_backend_set_error_hook(backend, on_block_error, machine);
     block_graph_add_backend(machine->graph, backend);
-    if (!block_graph_update_access(machine->graph, error)) {
+    if (!block_graph_update_access(machine->graph, block_backend_node(backend), error)) {
         block_graph_remove_backend(machine->graph, backend);
         block_backend_close(backend);
         return false;

@@ -127,7 +127,7 @@ JsonNode *qmp_run_change_backing(MonitorSession *session, JsonObject *arguments,
     }
     bool was_readonly = !block_node_is_writable(image);
     unsigned flags = block_node_flags(image);
-    if (block_reopen(image, flags | BLOCK_OPEN_WRITABLE, error)) {
+    if (block_graph_reopen(graph, image, flags | BLOCK_OPEN_WRITABLE, error)) {
         block_change_backing(image, qmp_text(arguments, "backing-file"),
                              block_node_driver(block_skip_filters(image->backing)), error);
         if (was_readonly) {

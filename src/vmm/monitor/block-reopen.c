@@ -259,7 +259,7 @@ static bool reopen_node(const MonitorSession *session, BlockGraph *graph, JsonOb
     }
     note_before(changed, node);
     block_node_set_detect_zeroes(node, detect_zeroes);
-    return reopen_limits(node, spec, error) && block_reopen(node, flags, error) &&
+    return reopen_limits(node, spec, error) && block_graph_reopen(graph, node, flags, error) &&
            reopen_file(node, flags, changed, error) && reopen_backing(graph, node, spec, error);
 }
 
@@ -278,6 +278,13 @@ JsonNode *qmp_run_blockdev_reopen(MonitorSession *session, JsonObject *arguments
         }
         if (!is_object ||
             !reopen_node(session, graph, json_node_get_object(element), changed, error)) {
+            undo(changed);
+            g_array_set_size(changed, 0);
+            break;
+        }
+    }
+    for (guint i = 0; i < changed->len; i++) {
+        if (!block_graph_update_access(graph, g_array_index(changed, Before, i).node, error)) {
             undo(changed);
             break;
         }

@@ -285,12 +285,12 @@ static void writers_share_if_both_say_so(void **state)
     block_graph_add_backend(graph, one);
     block_graph_add_backend(graph, two);
     block_backend_set_attached(one, true, true);
-    assert_true(block_graph_update_access(graph, NULL));
+    assert_true(block_graph_update_access(graph, block_backend_node(one), NULL));
     block_backend_set_attached(two, true, false);
-    assert_false(block_graph_update_access(graph, &error));
+    assert_false(block_graph_update_access(graph, block_backend_node(two), &error));
     assert_non_null(strstr(error->message, "which writes to it; to use it at once"));
     block_backend_set_attached(two, true, true);
-    assert_true(block_graph_update_access(graph, NULL));
+    assert_true(block_graph_update_access(graph, block_backend_node(two), NULL));
     block_graph_remove_backend(graph, one);
     block_graph_remove_backend(graph, two);
     block_backend_close(one);

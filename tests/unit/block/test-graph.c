@@ -53,7 +53,7 @@ static void a_node_is_referred_to_by_name(void **state)
     assert_false(block_node_is_writable(below));
     block_spec_set(format, "node-name", "twice");
     assert_null(block_graph_add(b->graph, format, &error));
-    assert_non_null(strstr(error->message, "Conflicts with use by lower as 'file'"));
+    assert_non_null(strstr(error->message, "Permission conflict on node 'lower-file'"));
     block_bench_make_image(b, "over", "4M");
     BlockNode *over = block_bench_add(b, "over", ",'backing':'lower'", NULL);
     assert_ptr_equal(block_node_backing(over), lower);
