@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define BFQ_WEIGHT_MAX 1000u
+
 static const struct {
     const char *mounts[2]; /* version 1: below the root */
     const char *v2;        /* name in cgroup.controllers; NULL: not there */
@@ -157,6 +159,23 @@ static bool make_group(const Cgroup *group, CgroupController controller, GError 
            (controller != CGROUP_CPUSET || group->is_v2 || inherit_cpuset(folder, error));
 }
 
+/* Version 2: whether the process, with all its threads, is in the group or those of threads in it.
+ * Entering it again would take the threads out of theirs. */
+static bool is_inside(const Cgroup *group, pid_t pid)
+{
+    g_autofree char *proc = g_strdup_printf("/proc/%d", (int)pid);
+    g_autofree char *text = group->is_v2 ? read_file(proc, "cgroup") : NULL;
+    g_autofree char *own = g_strconcat("0::/", group->name, NULL);
+    g_auto(GStrv) lines = g_strsplit(text ?: "", "\n", -1);
+    for (unsigned i = 0; lines[i]; i++) {
+        const char *rest = g_str_has_prefix(lines[i], own) ? lines[i] + strlen(own) : "none";
+        if (*rest == '\0' || *rest == '/') {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool cgroup_enter(const Cgroup *group, CgroupController controller, pid_t pid, GError **error)
 {
     static const char *const names[] = { "cpu", "cpuacct", "cpuset", "memory", "blkio" };
@@ -168,7 +187,8 @@ bool cgroup_enter(const Cgroup *group, CgroupController controller, pid_t pid, G
         return false;
     }
     return make_group(group, controller, error) &&
-           write_number(group->folders[controller], "cgroup.procs", pid, error);
+           (is_inside(group, pid) ||
+            write_number(group->folders[controller], "cgroup.procs", pid, error));
 }
 
 bool cgroup_exists(const Cgroup *group, CgroupController controller, const char *sub)
@@ -225,17 +245,50 @@ void cgroup_remove(const Cgroup *group)
     }
 }
 
+void cgroup_remove_others(const char *root, const char *suffix, GHashTable *kept)
+{
+    g_autoptr(Cgroup) any = cgroup_find(root, CGROUP_PARENT "/any");
+    for (unsigned i = 0; i < CGROUP_CONTROLLERS; i++) {
+        g_autofree char *parent = any->folders[i] ? g_path_get_dirname(any->folders[i]) : NULL;
+        GDir *dir = parent ? g_dir_open(parent, 0, NULL) : NULL;
+        const char *name;
+        while (dir && (name = g_dir_read_name(dir))) {
+            g_autofree char *group = g_build_filename(CGROUP_PARENT, name, NULL);
+            g_autofree char *folder = g_build_filename(parent, name, NULL);
+            if (g_str_has_suffix(name, suffix) && !g_hash_table_contains(kept, group)) {
+                remove_group(folder);
+            }
+        }
+        g_clear_pointer(&dir, g_dir_close);
+        if (parent) {
+            rmdir(parent);
+        }
+    }
+}
+
 /* --- limits --- */
+
+CgroupRanges cgroup_ranges(const char *root)
+{
+    g_autofree char *v2 = g_build_filename(root, "cgroup.controllers", NULL);
+    if (access(v2, F_OK) == 0) {
+        return (CgroupRanges){ { 1, 10000 }, 100, { 1, 10000 } };
+    }
+    return (CgroupRanges){ { 2, 262144 }, 1024, { 10, 1000 } };
+}
 
 bool cgroup_set_shares(const Cgroup *group, guint64 shares, GError **error)
 {
-    const char *folder = group->folders[CGROUP_CPU];
-    if (!group->is_v2) {
-        return write_number(folder, "cpu.shares", (gint64)shares, error);
+    CgroupRanges ranges = cgroup_ranges(group->root);
+    if (shares < ranges.shares.least || shares > ranges.shares.most) {
+        daemon_error_set(error, DAEMON_ERROR_INVALID_ARG,
+                         "invalid argument: CPU shares of %" G_GUINT64_FORMAT
+                         " are not possible on this host: its control groups take %u to %u",
+                         shares, ranges.shares.least, ranges.shares.most);
+        return false;
     }
-    /* 1 to 10000 in place of 2 to 262144. */
-    gint64 weight = 1 + (gint64)(CLAMP(shares, 2, 262144) - 2) * 9999 / 262142;
-    return write_number(folder, "cpu.weight", weight, error);
+    return write_number(group->folders[CGROUP_CPU], group->is_v2 ? "cpu.weight" : "cpu.shares",
+                        (gint64)shares, error);
 }
 
 bool cgroup_set_quota(const Cgroup *group, const char *sub, guint64 period_us, gint64 quota_us,
@@ -289,7 +342,10 @@ bool cgroup_set_io_weight(const Cgroup *group, unsigned weight, GError **error)
     const char *folder = group->folders[CGROUP_BLKIO];
     if (group->is_v2) {
         g_autofree char *text = g_strdup_printf("default %u", weight);
-        return write_file(folder, "io.weight", text, error);
+        g_autofree char *bfq = g_strdup_printf("default %u", MIN(weight, BFQ_WEIGHT_MAX));
+        /* The one is for disks that the kernel's cost model rules, the other for BFQ's. */
+        bool has_bfq = write_file(folder, "io.bfq.weight", bfq, NULL);
+        return write_file(folder, "io.weight", text, has_bfq ? NULL : error) || has_bfq;
     }
     return write_number(folder, "blkio.weight", weight, NULL) ||
            write_number(folder, "blkio.bfq.weight", weight, error);

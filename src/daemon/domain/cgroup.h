@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
+#define CGROUP_PARENT "machine"
 
 typedef enum CgroupController {
     CGROUP_CPU,
@@ -50,7 +51,24 @@ bool cgroup_enter_threads(const Cgroup *group, const char *sub, const GArray *ti
 /* Removes all that is left of it, once no process is in it. */
 void cgroup_remove(const Cgroup *group);
 
+/* Removes the groups of guests that are gone: those whose name ends in @suffix but the ones named
+ * (as in Cgroup) in @kept. */
+void cgroup_remove_others(const char *root, const char *suffix, GHashTable *kept);
+
 /* --- limits; the group was entered --- */
+
+/* What may be set on this host: version 2 has other numbers, which are passed on as they are. */
+typedef struct CgroupRanges {
+    struct {
+        unsigned least, most;
+    } shares;
+    unsigned shares_default;
+    struct {
+        unsigned least, most;
+    } io_weight;
+} CgroupRanges;
+
+CgroupRanges cgroup_ranges(const char *root);
 
 bool cgroup_set_shares(const Cgroup *group, guint64 shares, GError **error);
 

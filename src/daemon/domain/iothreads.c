@@ -127,8 +127,7 @@ static bool change_threads(DomainChange *change, uint32_t id, bool is_new, GErro
     return qmp_client_run(change->monitor, is_new ? "object-add" : "object-del", arguments,
                           error) &&
            edit_live(change->domain, id, is_new, error) &&
-           (!is_new || (affinity_apply(change->domain, change->monitor, error) &&
-                        tuning_apply(change->domain, change->monitor, error)));
+           (!is_new || tuning_apply(change->domain, change->monitor, error));
 }
 
 static bool handle_change(DaemonCall *call, const RemoteDomain *dom, uint32_t id, unsigned flags,

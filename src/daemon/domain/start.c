@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "block/lock.h"
 #include "daemon/client.h"
-#include "daemon/domain/affinity.h"
 #include "daemon/domain/command-line.h"
 #include "daemon/domain/fd-groups.h"
 #include "daemon/domain/guest-firmware.h"
@@ -488,9 +487,8 @@ static bool run_guest(Domain *domain, unsigned flags, GError **error)
     g_autoptr(QmpClient) monitor = domain_get_monitor(domain, error);
     if (!monitor || !set_vnc_password(domain, monitor, error) ||
         !hotplug_finish_start(domain, monitor, error) ||
-        !vcpus_plug_at_start(domain, monitor, error) || !affinity_apply(domain, monitor, error) ||
-        !tuning_apply(domain, monitor, error) || !memory_apply_period(domain, monitor, error) ||
-        !perf_apply(domain, error)) {
+        !vcpus_plug_at_start(domain, monitor, error) || !tuning_apply(domain, monitor, error) ||
+        !memory_apply_period(domain, monitor, error) || !perf_apply(domain, error)) {
         return false;
     }
     g_mutex_lock(&domain->lock);

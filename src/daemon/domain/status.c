@@ -12,6 +12,7 @@
 #include "daemon/domain/perf.h"
 #include "daemon/domain/runtime.h"
 #include "daemon/domain/tpm.h"
+#include "daemon/domain/tuning.h"
 #include "daemon/error.h"
 #include "gbase/error.h"
 
@@ -301,4 +302,5 @@ void status_adopt_all(DomainService *service)
     }
     g_clear_pointer(&dir, g_dir_close);
     sweep(service, folder);
+    tuning_remove_left(service);
 }

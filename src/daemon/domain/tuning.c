@@ -14,17 +14,39 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#define SHARES_DEFAULT 1024u
 #define PERIOD_DEFAULT 100000u
 #define QUOTA_NONE 17592186044415LL
 #define MEMORY_UNLIMITED 9007199254740991ULL
 
+/* Several daemons of one host number their guests alike. (transfer full) */
+static char *group_suffix(const DomainService *service)
+{
+    return g_strdup_printf("-%08x", g_str_hash(service->daemon->paths.run_dir));
+}
+
+static char *group_name(const Domain *domain)
+{
+    g_autofree char *suffix = group_suffix(domain->service);
+    return g_strdup_printf(CGROUP_PARENT "/lodge-%d-%.20s%s", domain->id, domain->name, suffix);
+}
+
 Cgroup *tuning_group_locked(const Domain *domain)
 {
-    /* Several daemons of one host number their guests alike. */
-    g_autofree char *name = g_strdup_printf("machine/lodge-%d-%.20s-%08x", domain->id, domain->name,
-                                            g_str_hash(domain->service->daemon->paths.run_dir));
+    g_autofree char *name = group_name(domain);
     return cgroup_find(CGROUP_ROOT, name);
+}
+
+void tuning_remove_left(DomainService *service)
+{
+    g_autoptr(GHashTable) kept = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_autofree char *suffix = group_suffix(service);
+    GHashTableIter iter;
+    gpointer domain;
+    g_hash_table_iter_init(&iter, service->by_id);
+    while (g_hash_table_iter_next(&iter, NULL, &domain)) {
+        g_hash_table_add(kept, group_name(domain));
+    }
+    cgroup_remove_others(CGROUP_ROOT, suffix, kept);
 }
 
 /* What is applied, taken under the lock. */
@@ -162,8 +184,9 @@ static bool apply_cpu(const Target *target, QmpClient *monitor, GError **error)
         return false;
     }
     cgroup_enter(target->group, CGROUP_CPUACCT, target->pid, NULL);
-    if (!cgroup_set_shares(target->group, tune->shares.set ? tune->shares.value : SHARES_DEFAULT,
-                           error) ||
+    guint64 shares =
+        tune->shares.set ? tune->shares.value : cgroup_ranges(CGROUP_ROOT).shares_default;
+    if (!cgroup_set_shares(target->group, shares, error) ||
         !cgroup_set_quota(target->group, NULL, tune->global_period, tune->global_quota, error)) {
         return false;
     }
@@ -242,7 +265,8 @@ bool tuning_apply(Domain *domain, QmpClient *monitor, GError **error)
               (apply_cpu(&target, monitor, error) && apply_memory(&target, error) &&
                apply_io(&target, error) && apply_nodes(&target, error));
     target_drop(&target);
-    return ok;
+    /* Last: a thread that comes into a group may run on all CPUs of the group again. */
+    return ok && affinity_apply(domain, monitor, error);
 }
 
 /* --- procedures: one way for all groups --- */
@@ -325,7 +349,8 @@ static bool apply_scheduler(DomainDef *def, const TypedParam *params, uint32_t n
         int64_t value;
         bool ok = params_get_number(&params[p], &value);
         if (ok && strcmp(params[p].field, "cpu_shares") == 0) {
-            ok = value >= 2 && value <= 262144;
+            CgroupRanges ranges = cgroup_ranges(CGROUP_ROOT);
+            ok = value >= ranges.shares.least && value <= ranges.shares.most;
             tune->shares = (OptUint){ (uint64_t)value, true };
             if (!ok) {
                 return params_refuse(&params[p], true, error);
@@ -390,7 +415,9 @@ static void add_time(ParamList *list, const char *period_name, const char *quota
 static bool fill_scheduler(ParamList *list, DomainDef *def, const char *what, GError **error)
 {
     const DomainCputune *tune = &def->cputune;
-    params_ullong(list, "cpu_shares", tune->shares.set ? tune->shares.value : SHARES_DEFAULT);
+    params_ullong(list, "cpu_shares",
+                  tune->shares.set ? tune->shares.value
+                                   : cgroup_ranges(CGROUP_ROOT).shares_default);
     add_time(list, "vcpu_period", "vcpu_quota", tune->period, tune->quota);
     add_time(list, "emulator_period", "emulator_quota", tune->emulator_period,
              tune->emulator_quota);
@@ -552,6 +579,7 @@ static bool apply_blkio_text(DomainDef *def, const BlkioField *field, const Type
 
 static bool apply_blkio_params(DomainDef *def, const TypedParam *params, uint32_t n, GError **error)
 {
+    CgroupRanges ranges = cgroup_ranges(CGROUP_ROOT);
     for (uint32_t p = 0; p < n; p++) {
         int64_t value;
         const BlkioField *field = NULL;
@@ -563,7 +591,8 @@ static bool apply_blkio_params(DomainDef *def, const TypedParam *params, uint32_
                 return false;
             }
         } else if (strcmp(params[p].field, "weight") == 0 &&
-                   params_get_number(&params[p], &value) && value >= 10 && value <= 1000) {
+                   params_get_number(&params[p], &value) && value >= ranges.io_weight.least &&
+                   value <= ranges.io_weight.most) {
             def->blkio_weight = (uint32_t)value;
         } else {
             return params_refuse(&params[p], field || strcmp(params[p].field, "weight") == 0,

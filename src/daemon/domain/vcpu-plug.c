@@ -3,7 +3,6 @@
  * Left out: vCPUs that the engine plugs several of at once (whole cores), which x86 has not.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/domain/vcpus.h"
-#include "daemon/domain/affinity.h"
 #include "daemon/domain/hotplug.h"
 #include "daemon/domain/json-peer.h"
 #include "daemon/domain/runtime.h"
@@ -157,8 +156,7 @@ static void note_list_locked(DomainDef *def, const GPtrArray *slots, GHashTable 
 static bool note_vcpus(Domain *domain, QmpClient *monitor, bool is_listed, GError **error)
 {
     g_autoptr(GPtrArray) slots = query_slots(domain, monitor, error);
-    if (!slots || !affinity_apply(domain, monitor, error) ||
-        !tuning_apply(domain, monitor, error)) {
+    if (!slots || !tuning_apply(domain, monitor, error)) {
         return false;
     }
     g_autoptr(GHashTable) order = query_order(monitor);

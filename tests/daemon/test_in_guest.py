@@ -1,0 +1,282 @@
+"""lodged on a whole Debian host: control groups of version 2 under systemd, traffic control, macvtap, VFIO, USB and SCSI
+devices, vsock, polkit. The host is itself a guest, of QEMU's translator; what is limited or taken is read back from its
+kernel (8 min; the first run makes its disk).
+
+SPDX-License-Identifier: GPL-2.0-or-later
+"""
+import base64
+import os
+import re
+import shlex
+import subprocess
+import tarfile
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from guest import Guest, qemu_command
+from images import image
+from lodged import BUILD
+
+pytestmark = pytest.mark.slow
+
+URI = "qemu+unix:///system?socket=/run/lodge/lodge-sock"
+GROUPS = "/sys/fs/cgroup"
+MODULES = ("tun", "bridge", "dummy", "macvtap", "vhost_vsock", "vfio-pci", "sg", "loop", "dm-mod", "bfq", "sch_htb", "sch_ingress",
+           "cls_u32", "act_police")
+# The function that is given away is behind a port of its own, so that it has an IOMMU group of its own.
+DEVICES = ("-device", "intel-iommu,intremap=on", "-device", "virtio-rng-pci",
+           "-device", "pcie-root-port,id=port1,chassis=1", "-device", "e1000e,bus=port1,mac=52:54:00:12:34:99",
+           "-device", "qemu-xhci,id=usb", "-device", "usb-tablet,bus=usb.0", "-device", "usb-mouse,bus=usb.0")
+QEMU = "/usr/bin/qemu-system-x86_64"
+LODGE_VMM = "/usr/local/bin/lodge-vmm"
+ENGINES = pytest.mark.parametrize("emulator", [LODGE_VMM, QEMU], ids=["lodge-vmm", "qemu"])
+
+
+class Host:
+    """The outer guest: a shell as root on its console."""
+
+    def __init__(self, vm):
+        self.vm = vm
+
+    def ask(self, command, timeout=60):
+        """(status, all output) of a shell command."""
+        status, text = self.vm.run(f"eval {shlex.quote(command)} 2>&1", timeout)
+        return status, text.removeprefix("# ").strip()
+
+    def run(self, command, timeout=60):
+        status, text = self.ask(command, timeout)
+        assert status == 0, f"{command}: {text}"
+        return text
+
+    def read(self, path):
+        return self.run(f"cat {path}")
+
+    def put(self, path, content):
+        encoded = base64.b64encode(content.encode()).decode()
+        self.run(f": > {path}.b64")
+        for at in range(0, len(encoded), 1000):
+            self.run(f"echo {encoded[at:at + 1000]} >> {path}.b64")
+        self.run(f"base64 -d {path}.b64 > {path}")
+
+    def virsh(self, *words):
+        return self.run(f"virsh -q -c '{URI}' {shlex.join(words)}")
+
+    def virsh_all(self, *commands):
+        """Several commands of one virsh: its start takes a second here. It goes on after one that fails, so it must say nothing of
+        errors."""
+        text = self.run(f"virsh -q -c '{URI}' {shlex.quote('; '.join(commands))}")
+        assert "error:" not in text, text
+        return text
+
+    def start(self, name, text):
+        """Makes a paused guest of the XML."""
+        self.put(f"/tmp/{name}.xml", text)
+        self.virsh("create", f"/tmp/{name}.xml", "--paused")
+        return InnerGuest(self, name)
+
+    def wait_until_ready(self):
+        self.run(f"for i in $(seq 300); do virsh -q -c '{URI}' uri && break; sleep 0.2; done")
+
+
+class InnerGuest:
+    def __init__(self, host, name):
+        self.host, self.name = host, name
+        self.pid = int(host.run(f"sed -n \"s/.*pid='\\([0-9]*\\)'.*/\\1/p\" /run/lodge/qemu/{name}.xml | head -n 1"))
+        self.threads = {}
+        for part in ("vcpu", "iothread"):
+            words = host.virsh("qemu-monitor-command", name, '{"execute":"query-%s"}' % {"vcpu": "cpus-fast", "iothread": "iothreads"}[part])
+            self.threads[part] = [int(tid) for tid in re.findall(r'"thread-id": ?([1-9]\d*)', words)]
+
+    def group(self, tid=None):
+        """The folder of the control group that a thread is in; the main one without @tid."""
+        path = self.host.read(f"/proc/{self.pid}/task/{tid or self.pid}/cgroup")
+        assert path.startswith("0::"), path
+        return GROUPS + path.removeprefix("0::")
+
+    def whole_group(self):
+        """The one that holds all of the guest."""
+        group = self.group()
+        return os.path.dirname(group) if os.path.basename(group) == "emulator" else group
+
+    def describe(self):
+        return ET.fromstring(self.host.virsh("dumpxml", self.name))
+
+    def destroy(self):
+        self.host.virsh("destroy", self.name)
+
+
+def guest_xml(name, emulator, devices="", extra="", vcpus=1):
+    return (f"<domain type='qemu'><name>{name}</name><memory unit='MiB'>96</memory><vcpu>{vcpus}</vcpu>{extra}"
+            "<os><type arch='x86_64' machine='q35'>hvm</type><kernel>/boot/vmlinuz</kernel></os><features><acpi/></features>"
+            f"<devices><emulator>{emulator}</emulator><controller type='pci' model='pcie-root'/>"
+            + "<controller type='pci' model='pcie-root-port'/>" * 4 + f"{devices}<memballoon model='none'/></devices></domain>")
+
+
+def write_programs(path):
+    """A tar of what is installed, and of a kernel for inner guests."""
+    tree = path + ".d"
+    subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--strip", "--quiet", "--destdir", tree], check=True)
+    with tarfile.open(path, "w") as tar:
+        tar.add(tree, ".")
+        tar.add(image(BUILD, "fetch-kernel"), "./boot/vmlinuz")
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory):
+    programs = str(tmp_path_factory.mktemp("host") / "programs.tar")
+    write_programs(programs)
+    command = qemu_command(
+        "-cpu", "max", "-m", "3G", "-smp", "2", "-no-reboot", "-kernel", image(BUILD, "fetch-kernel"),
+        "-initrd", image(BUILD, "make-initramfs", "--root"),
+        "-append", "console=ttyS0 root=/dev/vda rw quiet intel_iommu=on",
+        "-drive", f"file={image(BUILD, 'make-rootfs', '--host')},format=raw,if=virtio,snapshot=on",
+        "-drive", f"file={programs},format=raw,if=virtio,readonly=on", *DEVICES)
+    with Guest(command) as vm:
+        vm.expect("login: ", 600)
+        vm.send("root\n")
+        vm.expect("Password: ", 120)
+        vm.send("lodge\n")
+        vm.expect("# ", 120)
+        vm.run("stty -echo; export PS1='# ' TERM=dumb")
+        host = Host(vm)
+        host.run("tar -C / --no-same-owner -xf /dev/vdb && ldconfig")
+        host.run(f"modprobe -a {' '.join(MODULES)}")
+        host.run("systemctl daemon-reload && systemctl start lodged")
+        yield host
+        vm.send("poweroff -f\n")
+        vm.wait(120)
+
+
+@pytest.fixture
+def start(host):
+    names = []
+
+    def run(name, text):
+        names.append(name)
+        return host.start(name, text)
+    yield run
+    for name in names:
+        host.ask(f"virsh -q -c '{URI}' destroy {name} ")  # a test may have ended it
+
+
+# --- control groups ---
+
+TUNED = """<iothreads>1</iothreads><cputune><shares>300</shares><period>50000</period><quota>40000</quota>
+<global_period>80000</global_period><global_quota>70000</global_quota>
+<emulator_period>60000</emulator_period><emulator_quota>30000</emulator_quota>
+<iothread_period>90000</iothread_period><iothread_quota>20000</iothread_quota>
+<vcpupin vcpu='0' cpuset='1'/><vcpupin vcpu='1' cpuset='0'/><emulatorpin cpuset='1'/><iothreadpin iothread='1' cpuset='0'/></cputune>
+<memtune><hard_limit unit='KiB'>1048576</hard_limit><soft_limit unit='KiB'>524288</soft_limit>
+<swap_hard_limit unit='KiB'>1572864</swap_hard_limit></memtune>
+<blkiotune><weight>200</weight><device><path>/dev/vda</path><read_iops_sec>1000</read_iops_sec>
+<write_bytes_sec>1048576</write_bytes_sec></device></blkiotune>
+<numatune><memory mode='strict' nodeset='0'/></numatune>"""
+
+
+def limits_of(host, guest):
+    """What the kernel says of every limit of TUNED."""
+    whole = guest.whole_group()
+    threads = [guest.pid, *guest.threads["vcpu"], *guest.threads["iothread"]]
+    files = [*(f"{whole}/{file}" for file in ("cpu.weight", "cpu.max", "memory.max", "memory.high", "memory.swap.max", "io.max", "io.weight",
+                                             "io.bfq.weight", "cpuset.mems")),
+             *(f"{guest.group(tid)}/cpu.max" for tid in threads)]
+    pins = "; ".join(f"sed -n 's/Cpus_allowed_list:[^0-9]*//p' /proc/{guest.pid}/task/{tid}/status" for tid in threads)
+    text = host.run(f"for i in {' '.join(files)}; do echo $(cat $i); done; {pins}")
+    values = [line.strip() for line in text.split("\n")]
+    quotas, cpus = values[9:9 + len(threads)], values[9 + len(threads):]
+    vcpus = len(guest.threads["vcpu"])
+    return {"weight": values[0], "global": values[1], "memory": values[2:5], "io": values[5], "io weight": values[6:8], "nodes": values[8],
+            "emulator": quotas[0], "vcpus": quotas[1:1 + vcpus], "iothreads": quotas[1 + vcpus:], "pins": cpus}
+
+
+def test_the_host_has_what_is_tested(host):
+    assert host.read("/proc/1/comm") == "systemd"
+    assert set("cpuset cpu io memory".split()) <= set(host.read(f"{GROUPS}/cgroup.controllers").split())
+    assert host.run("ls /sys/kernel/iommu_groups | wc -l") != "0"
+
+
+HELD = {
+    "weight": "300", "global": "70000 80000", "vcpus": ["40000 50000"] * 2, "iothreads": ["20000 90000"], "emulator": "30000 60000",
+    "memory": [str(1 << 30), str(1 << 29), str(1 << 29)],  # the kernel counts swap alone
+    "io": "254:0 rbps=max wbps=1048576 riops=1000 wiops=max", "io weight": ["default 200"] * 2, "nodes": "0",
+    "pins": ["1", "1", "0", "0"],
+}
+
+
+@ENGINES
+def test_limits_of_the_definition_hold_and_go_with_the_guest(host, start, emulator):
+    guest = start("tuned", guest_xml("tuned", emulator, extra=TUNED, vcpus=2))
+    assert limits_of(host, guest) == HELD
+    guest.destroy()
+    assert host.ask(f"ls -d {GROUPS}/machine")[0] != 0
+
+
+@ENGINES
+def test_limits_set_while_it_runs_hold_at_once(host, start, emulator):
+    guest = start("live", guest_xml("live", emulator, extra="<iothreads>1</iothreads>", vcpus=2))
+    # A guest without limits is its daemon's.
+    assert guest.group() == f"{GROUPS}/system.slice/lodged.service"
+    settings = " ".join(f"--set {part}_{what}={value}" for part, period, quota in
+                        (("vcpu", 50000, 40000), ("global", 80000, 70000), ("emulator", 60000, 30000), ("iothread", 90000, 20000))
+                        for what, value in (("period", period), ("quota", quota)))
+    host.virsh_all(f"schedinfo live --live {settings} --set cpu_shares=300",
+                   "memtune live --live --hard-limit 1048576 --soft-limit 524288 --swap-hard-limit 1572864",
+                   "blkiotune live --live --weight 200 --device-read-iops-sec /dev/vda,1000 --device-write-bytes-sec /dev/vda,1048576",
+                   "vcpupin live 0 1 --live", "vcpupin live 1 0 --live", "emulatorpin live 1 --live", "iothreadpin live 1 0 --live",
+                   "numatune live --nodeset 0 --live")
+    assert limits_of(host, guest) == HELD
+    told = host.virsh_all("schedinfo live", "memtune live", "blkiotune live")
+    for line in (r"cpu_shares +: 300", r"vcpu_quota +: 40000", r"hard_limit +: 1048576", r"weight +: 200", r"/dev/vda,1000"):
+        assert re.search(line, told), told
+    # What is taken away again is gone.
+    host.virsh_all("schedinfo live --live --set vcpu_quota=-1 --set global_quota=-1 --set emulator_quota=-1 --set iothread_quota=-1 "
+                   "--set cpu_shares=100", "memtune live --live --hard-limit -1 --soft-limit -1 --swap-hard-limit -1",
+                   "blkiotune live --live --device-read-iops-sec /dev/vda,0 --device-write-bytes-sec /dev/vda,0")
+    limits = limits_of(host, guest)
+    assert limits["memory"] == ["max"] * 3 and limits["io"] == "" and limits["weight"] == "100", limits
+    assert all(value.startswith("max ") for part in ("vcpus", "iothreads") for value in limits[part])
+    assert limits["global"].startswith("max ") and limits["emulator"].startswith("max ")
+    assert limits["pins"] == HELD["pins"]
+    group = guest.whole_group()
+    guest.destroy()
+    assert host.ask(f"ls -d {group}")[0] != 0
+
+
+def test_what_the_kernel_cannot_take_is_refused_by_its_range(host, start):
+    start("range", guest_xml("range", QEMU))
+    status, text = host.ask(f"virsh -q -c '{URI}' schedinfo range --live --set cpu_shares=10001")
+    assert status != 0 and "cpu_shares" in text, text
+    assert re.search(r"cpu_shares +: 100\b", host.virsh("schedinfo", "range"))  # version 2's own default
+
+
+def kill_daemon(host):
+    """systemd starts it again."""
+    before = host.run("systemctl show -P MainPID lodged")
+    host.run(f"kill -9 {before}")
+    host.run(f"for i in $(seq 100); do now=$(systemctl show -P MainPID lodged); "
+             f"[ $now != 0 ] && [ $now != {before} ] && break; sleep 0.2; done; [ $now != {before} ]")
+    host.wait_until_ready()
+
+
+def test_limits_outlive_the_daemon_and_are_its_successors(host, start):
+    guests = [start(name, guest_xml(name, emulator, extra=TUNED, vcpus=2)) for name, emulator in (("kept-l", LODGE_VMM), ("kept-q", QEMU))]
+    guests.append(start("kept-free", guest_xml("kept-free", QEMU)))
+    kill_daemon(host)
+    for guest in guests[:2]:
+        assert limits_of(host, guest) == HELD
+        host.virsh_all(f"schedinfo {guest.name} --live --set vcpu_quota=30000 --set vcpu_period=50000",
+                       f"memtune {guest.name} --live --hard-limit 1048577 --swap-hard-limit 1572864")
+        assert limits_of(host, guest)["vcpus"] == ["30000 50000"] * 2
+        assert limits_of(host, guest)["emulator"] == HELD["emulator"]
+    # Stopping the service is no end of guests either, in a group of their own or in the service's.
+    host.run("systemctl restart lodged")
+    host.wait_until_ready()
+    assert set(host.virsh("list", "--name").split()) >= {guest.name for guest in guests}
+    # One that ends while no daemon is there leaves nothing.
+    groups = [guest.whole_group() for guest in guests[:2]]
+    host.run(f"systemctl stop lodged; kill -9 {' '.join(str(guest.pid) for guest in guests)}; systemctl start lodged")
+    host.wait_until_ready()
+    assert host.virsh("list", "--name").strip() == ""
+    for group in groups:
+        assert host.ask(f"ls -d {group}")[0] != 0
