@@ -280,3 +280,91 @@ def test_limits_outlive_the_daemon_and_are_its_successors(host, start):
     assert host.virsh("list", "--name").strip() == ""
     for group in groups:
         assert host.ask(f"ls -d {group}")[0] != 0
+
+
+# --- interfaces ---
+
+BANDWIDTH = ("<bandwidth><inbound average='1000' peak='2000' burst='512'/><outbound average='500' burst='256'/></bandwidth>")
+
+
+def traffic_of(host, link):
+    """(class for what the guest gets, filter for what it sends) as the kernel tells them."""
+    return host.run(f"tc class show dev {link}"), host.run(f"tc filter show dev {link} parent ffff:")
+
+
+@pytest.fixture
+def networks(host):
+    """A bridge, and an interface that macvtap can be on."""
+    host.run("ip link add lodgebr type bridge; ip link set lodgebr up; ip link add lodgedummy type dummy; ip link set lodgedummy up")
+    yield
+    host.run("ip link del lodgebr; ip link del lodgedummy")
+
+
+@ENGINES
+def test_bandwidth_is_limited_by_the_kernel(host, start, networks, emulator):
+    card = f"<interface type='bridge'><source bridge='lodgebr'/><target dev='lodgetap'/><model type='virtio'/>{BANDWIDTH}</interface>"
+    guest = start("band", guest_xml("band", emulator, card))
+    gets, sends = traffic_of(host, "lodgetap")
+    assert re.search(r"htb .*rate 8Mbit ceil 16Mbit burst 512Kb", gets), gets
+    assert re.search(r"police .*rate 4Mbit burst 256Kb", sends), sends
+    assert "lodgetap" in host.run("ip -o link show master lodgebr")
+    host.virsh_all("domiftune band lodgetap --live --inbound 2000 --outbound 1000,0,64")
+    gets, sends = traffic_of(host, "lodgetap")
+    assert re.search(r"htb .*rate 16Mbit ceil 16Mbit", gets), gets
+    assert re.search(r"police .*rate 8Mbit burst 64Kb", sends), sends
+    host.virsh_all("domiftune band lodgetap --live --inbound 0 --outbound 0")
+    assert traffic_of(host, "lodgetap") == ("", "")
+    guest.destroy()
+    assert host.ask("ip link show lodgetap")[0] != 0
+
+
+def macvtap_xml(mode, mac):
+    return f"<interface type='direct'><mac address='{mac}'/><source dev='lodgedummy' mode='{mode}'/><model type='virtio'/>{BANDWIDTH}</interface>"
+
+
+def descriptors_of(host, guest):
+    return host.run(f"ls -l /proc/{guest.pid}/fd")
+
+
+@pytest.mark.parametrize("mode, emulator", [("vepa", QEMU), ("bridge", LODGE_VMM), ("private", QEMU), ("passthrough", LODGE_VMM)])
+def test_a_macvtap_link_is_made_handed_over_and_removed(host, start, networks, mode, emulator):
+    mac = "52:54:00:aa:bb:01"
+    before = host.read("/sys/class/net/lodgedummy/address")
+    guest = start("direct", guest_xml("direct", emulator, macvtap_xml(mode, mac)))
+    link = guest.describe().find("./devices/interface/target").get("dev")
+    told = host.run(f"ip -d link show {link}")
+    assert re.search(rf"macvtap +mode {mode.replace('passthrough', 'passthru')}\b", told) and mac in told and "UP" in told, told
+    gets, sends = traffic_of(host, link)
+    assert "rate 8Mbit" in gets and "rate 4Mbit" in sends
+    index = host.read(f"/sys/class/net/{link}/ifindex")
+    assert f"/dev/tap{index}\n" in descriptors_of(host, guest) + "\n"
+    assert (host.read("/sys/class/net/lodgedummy/address") == mac) == (mode == "passthrough")
+    guest.destroy()
+    assert host.ask(f"ip link show {link}")[0] != 0
+    assert host.read("/sys/class/net/lodgedummy/address") == before
+
+
+def test_macvtap_links_of_guests_of_a_killed_daemon_go_with_them(host, start, networks):
+    guests = [start(f"left{n}", guest_xml(f"left{n}", QEMU, macvtap_xml("bridge", f"52:54:00:aa:bb:0{n}"))) for n in (2, 3)]
+    links = [guest.describe().find("./devices/interface/target").get("dev") for guest in guests]
+    kill_daemon(host)
+    guests[0].destroy()
+    assert [host.ask(f"ip link show {link}")[0] == 0 for link in links] == [False, True]
+    # One that ends while no daemon is there.
+    host.run(f"systemctl stop lodged; kill -9 {guests[1].pid}; systemctl start lodged")
+    host.wait_until_ready()
+    assert host.ask(f"ip link show {links[1]}")[0] != 0
+
+
+def test_interfaces_are_plugged_and_unplugged(host, start, networks):
+    guest = start("plugged", guest_xml("plugged", QEMU))
+    host.put("/tmp/direct.xml", macvtap_xml("bridge", "52:54:00:aa:bb:04"))
+    host.put("/tmp/bridge.xml", "<interface type='bridge'><mac address='52:54:00:aa:bb:05'/><source bridge='lodgebr'/>"
+             f"<target dev='lodgeplug'/><model type='virtio'/>{BANDWIDTH}</interface>")
+    host.virsh_all("attach-device plugged /tmp/direct.xml --live", "attach-device plugged /tmp/bridge.xml --live")
+    link = guest.describe().find("./devices/interface[@type='direct']/target").get("dev")
+    assert f"/dev/tap{host.read(f'/sys/class/net/{link}/ifindex')}\n" in descriptors_of(host, guest) + "\n"
+    gets, sends = traffic_of(host, "lodgeplug")
+    assert "rate 8Mbit" in gets and "rate 4Mbit" in sends
+    guest.destroy()
+    assert host.ask(f"ip link show {link}")[0] != 0 and host.ask("ip link show lodgeplug")[0] != 0
