@@ -13,7 +13,10 @@ void xml_list_append(XmlList *list, void *item)
 void xml_list_insert(XmlList *list, unsigned index, void *item)
 {
     g_return_if_fail(index <= list->count);
-    list->item = g_renew(void *, list->item, list->count + 1);
+    /* Room for the next power of two, so that long lists do not move for each item. */
+    if ((list->count & (list->count - 1)) == 0) {
+        list->item = g_renew(void *, list->item, MAX((gsize)list->count * 2, 1));
+    }
     memmove(&list->item[index + 1], &list->item[index],
             (list->count - index) * sizeof(list->item[0]));
     list->item[index] = item;

@@ -571,59 +571,54 @@ static bool is_usb(const DomainDevice *device)
     }
 }
 
-typedef struct UsbSearch {
-    uint32_t bus;
-    const char *port;
-    bool is_taken;
-} UsbSearch;
+#define HUB_PORTS 8
 
-static bool compare_usb(DomainDevice *device, void *opaque)
+/* What is taken, and up to where nothing is free: no port becomes so here. */
+typedef struct UsbMap {
+    DomainDef *def;
+    GHashTable *taken; /* "BUS:PORT" */
+    unsigned controller, port;
+    unsigned hub;       /* those before it are full */
+    uint8_t *next_port; /* of each hub */
+} UsbMap;
+
+static char *usb_key(uint32_t bus, const char *port)
 {
-    UsbSearch *search = opaque;
-    const DomainAddress *address = &device->address;
-    search->is_taken |= address->type == ADDRESS_USB && address->bus == search->bus &&
-                        address->usb_port != NULL && strcmp(address->usb_port, search->port) == 0;
+    return g_strdup_printf("%u:%s", bus, port);
+}
+
+static bool note_usb(DomainDevice *device, void *opaque)
+{
+    UsbMap *map = opaque;
+    const DomainAddress *at = &device->address;
+    if (at->type == ADDRESS_USB && at->usb_port != NULL) {
+        g_hash_table_add(map->taken, usb_key(at->bus, at->usb_port));
+    }
     return true;
 }
 
-static bool try_usb_port(DomainDef *def, DomainDevice *device, uint32_t bus, const char *port)
+/* @port: (transfer full). */
+static bool try_usb_port(UsbMap *map, DomainDevice *device, uint32_t bus, char *port)
 {
-    UsbSearch search = { bus, port, false };
-    domain_def_for_each(def, compare_usb, &search);
-    if (search.is_taken) {
+    g_autofree char *owned = port;
+    if (!g_hash_table_add(map->taken, usb_key(bus, port))) {
         return false;
     }
     device->address.type = ADDRESS_USB;
     device->address.bus = bus;
-    device->address.usb_port = g_strdup(port);
+    device->address.usb_port = g_steal_pointer(&owned);
     return true;
 }
 
-#define HUB_PORTS 8
-
-static bool give_usb_port(DomainDef *def, DomainDevice *device)
+static bool give_root_port(UsbMap *map, DomainDevice *device)
 {
-    const XmlList *controllers = &def->devices[DEVICE_CONTROLLER];
-    for (unsigned i = 0; i < controllers->count; i++) {
-        const DomainController *controller = controllers->item[i];
-        if (controller->type != CONTROLLER_USB) {
-            continue;
-        }
-        for (unsigned n = 1; n <= usb_ports(controller); n++) {
-            g_autofree char *port = g_strdup_printf("%u", n);
-            if (try_usb_port(def, device, (uint32_t)controller->index.value, port)) {
-                return true;
-            }
-        }
-    }
-    const XmlList *hubs = &def->devices[DEVICE_HUB];
-    for (unsigned i = 0; i < hubs->count; i++) {
-        const DomainHub *hub = hubs->item[i];
-        for (unsigned n = 1;
-             n <= HUB_PORTS && hub->device.address.usb_port != NULL && &hub->device != device;
-             n++) {
-            g_autofree char *port = g_strdup_printf("%s.%u", hub->device.address.usb_port, n);
-            if (try_usb_port(def, device, hub->device.address.bus, port)) {
+    const XmlList *controllers = &map->def->devices[DEVICE_CONTROLLER];
+    for (; map->controller < controllers->count; map->controller++, map->port = 0) {
+        const DomainController *controller = controllers->item[map->controller];
+        while (controller->type == CONTROLLER_USB && map->port < usb_ports(controller)) {
+            map->port++;
+            if (try_usb_port(map, device, (uint32_t)controller->index.value,
+                             g_strdup_printf("%u", map->port))) {
                 return true;
             }
         }
@@ -631,13 +626,35 @@ static bool give_usb_port(DomainDef *def, DomainDevice *device)
     return false;
 }
 
-bool domain_def_assign_usb(DomainDef *def, GError **error)
+static bool give_hub_port(UsbMap *map, DomainDevice *device)
+{
+    const XmlList *hubs = &map->def->devices[DEVICE_HUB];
+    while (map->hub < hubs->count && map->next_port[map->hub] == HUB_PORTS) {
+        map->hub++;
+    }
+    for (unsigned i = map->hub; i < hubs->count; i++) {
+        const DomainHub *hub = hubs->item[i];
+        const DomainAddress *at = &hub->device.address;
+        if (at->usb_port == NULL || &hub->device == device) {
+            continue;
+        }
+        while (map->next_port[i] < HUB_PORTS) {
+            unsigned n = ++map->next_port[i];
+            if (try_usb_port(map, device, at->bus, g_strdup_printf("%s.%u", at->usb_port, n))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool assign_usb(UsbMap *map, GError **error)
 {
     static const DomainDeviceKind order[] = { DEVICE_HUB,        DEVICE_HOSTDEV, DEVICE_DISK,
                                               DEVICE_CONTROLLER, DEVICE_INPUT,   DEVICE_SERIAL,
                                               DEVICE_SOUND,      DEVICE_REDIRDEV };
     for (unsigned k = 0; k < G_N_ELEMENTS(order); k++) {
-        const XmlList *list = &def->devices[order[k]];
+        const XmlList *list = &map->def->devices[order[k]];
         for (unsigned i = 0; i < list->count; i++) {
             DomainDevice *device = list->item[i];
             if (!is_usb(device) || device->address.usb_port != NULL) {
@@ -646,7 +663,7 @@ bool domain_def_assign_usb(DomainDef *def, GError **error)
             if (device->address.type != ADDRESS_NONE && device->address.type != ADDRESS_USB) {
                 continue;
             }
-            if (!give_usb_port(def, device)) {
+            if (!give_root_port(map, device) && !give_hub_port(map, device)) {
                 conf_error_set(error, CONF_ERROR_INTERNAL, "no free USB port for a %s",
                                domain_device_kind_name(device->kind));
                 return false;
@@ -656,24 +673,38 @@ bool domain_def_assign_usb(DomainDef *def, GError **error)
     return true;
 }
 
+bool domain_def_assign_usb(DomainDef *def, GError **error)
+{
+    g_autoptr(GHashTable) taken = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_autofree uint8_t *next_port = g_new0(uint8_t, (gsize)def->devices[DEVICE_HUB].count + 1);
+    UsbMap map = { .def = def, .taken = taken, .next_port = next_port };
+    domain_def_for_each(def, note_usb, &map);
+    return assign_usb(&map, error);
+}
+
 /* --- virtio-serial, ISA, DIMMs --- */
 
-typedef struct PortSearch {
-    uint32_t controller, port;
-    bool is_taken;
-} PortSearch;
+typedef struct PortMap {
+    GHashTable *taken; /* of port_key() */
+    GHashTable *next;  /* controller -> the port from which on one may be free */
+} PortMap;
 
-static bool compare_port(DomainDevice *device, void *opaque)
+static gpointer port_key(uint32_t controller, uint32_t port)
 {
-    PortSearch *search = opaque;
-    search->is_taken |= device->address.type == ADDRESS_VIRTIO_SERIAL &&
-                        device->address.controller == search->controller &&
-                        device->address.port == search->port;
+    return GSIZE_TO_POINTER((gsize)controller << 32 | port);
+}
+
+static bool note_port(DomainDevice *device, void *opaque)
+{
+    PortMap *map = opaque;
+    const DomainAddress *at = &device->address;
+    if (at->type == ADDRESS_VIRTIO_SERIAL) {
+        g_hash_table_add(map->taken, port_key(at->controller, at->port));
+    }
     return true;
 }
 
-/* @next: of each controller, the port from which on one may be free: none becomes free here. */
-static void give_port(DomainDef *def, DomainDevice *device, GHashTable *next)
+static void give_port(PortMap *map, DomainDevice *device)
 {
     uint32_t controller =
         device->address.type == ADDRESS_VIRTIO_SERIAL ? device->address.controller : 0;
@@ -681,27 +712,26 @@ static void give_port(DomainDef *def, DomainDevice *device, GHashTable *next)
         return;
     }
     gpointer key = GUINT_TO_POINTER(controller);
-    uint32_t port = MAX(GPOINTER_TO_UINT(g_hash_table_lookup(next, key)), 1);
-    for (;; port++) {
-        PortSearch search = { controller, port, false };
-        domain_def_for_each(def, compare_port, &search);
-        if (!search.is_taken) {
-            break;
-        }
+    uint32_t port = MAX(GPOINTER_TO_UINT(g_hash_table_lookup(map->next, key)), 1);
+    while (!g_hash_table_add(map->taken, port_key(controller, port))) {
+        port++;
     }
-    g_hash_table_insert(next, key, GUINT_TO_POINTER(port));
+    g_hash_table_insert(map->next, key, GUINT_TO_POINTER(port));
     device->address =
         (DomainAddress){ .type = ADDRESS_VIRTIO_SERIAL, .controller = controller, .port = port };
 }
 
 void domain_def_assign_serial_ports(DomainDef *def)
 {
+    g_autoptr(GHashTable) taken = g_hash_table_new(NULL, NULL);
     g_autoptr(GHashTable) next = g_hash_table_new(NULL, NULL);
+    PortMap map = { taken, next };
     const XmlList *channels = &def->devices[DEVICE_CHANNEL];
+    domain_def_for_each(def, note_port, &map);
     for (unsigned i = 0; i < channels->count; i++) {
         DomainCharDevice *channel = channels->item[i];
         if (channel->channel_type == CHANNEL_VIRTIO) {
-            give_port(def, &channel->device, next);
+            give_port(&map, &channel->device);
         }
     }
 }

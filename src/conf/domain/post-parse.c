@@ -105,16 +105,23 @@ static void number_controllers(DomainDef *def)
     }
 }
 
-static void need_controller(DomainDef *def, DomainControllerType type, uint32_t index)
+/* Of each type, how many controllers are there from the first on, as far as is known. */
+typedef struct Needs {
+    DomainDef *def;
+    uint32_t known[CONTROLLER_ISA + 1];
+} Needs;
+
+static void need_controller(Needs *needs, DomainControllerType type, uint32_t index)
 {
-    for (uint32_t i = 0; i <= index && i < 256; i++) {
-        if (domain_def_controller(def, type, i) == NULL) {
-            domain_def_add_controller(def, type, (int)i, CONTROLLER_MODEL_DEFAULT);
+    for (; needs->known[type] <= index && needs->known[type] < 256; needs->known[type]++) {
+        uint32_t i = needs->known[type];
+        if (domain_def_controller(needs->def, type, i) == NULL) {
+            domain_def_add_controller(needs->def, type, (int)i, CONTROLLER_MODEL_DEFAULT);
         }
     }
 }
 
-static void need_controllers_of_disks(DomainDef *def)
+static void need_controllers_of_disks(Needs *needs)
 {
     static const DomainControllerType by_bus[] = {
         [DISK_BUS_SCSI] = CONTROLLER_SCSI,
@@ -125,12 +132,12 @@ static void need_controllers_of_disks(DomainDef *def)
     /* In the order of by_type: the order in which libvirt adds them. */
     static const DomainDiskBus order[] = { DISK_BUS_SCSI, DISK_BUS_IDE, DISK_BUS_FDC,
                                            DISK_BUS_SATA };
-    const XmlList *disks = DEVICES(def, DEVICE_DISK);
+    const XmlList *disks = DEVICES(needs->def, DEVICE_DISK);
     for (unsigned o = 0; o < G_N_ELEMENTS(order); o++) {
         for (unsigned i = 0; i < disks->count; i++) {
             const DomainDisk *disk = disks->item[i];
             if (disk->bus == order[o] && disk->device.address.type == ADDRESS_DRIVE) {
-                need_controller(def, by_bus[disk->bus], disk->device.address.controller);
+                need_controller(needs, by_bus[disk->bus], disk->device.address.controller);
             }
         }
     }
@@ -143,10 +150,17 @@ static bool is_virtio_serial(const DomainCharDevice *device)
                : device->device.kind == DEVICE_CONSOLE && device->console_type == CONSOLE_VIRTIO;
 }
 
-static bool has_scsi_unit(const DomainDef *def, const DomainAddress *wanted)
+/* Units of SCSI controllers, of bus and target 0. */
+static gpointer scsi_key(const DomainAddress *at)
+{
+    return GSIZE_TO_POINTER((gsize)at->controller << 32 | at->unit);
+}
+
+static GHashTable *scsi_units(const DomainDef *def)
 {
     const XmlList *disks = DEVICES(def, DEVICE_DISK);
     const XmlList *hostdevs = DEVICES(def, DEVICE_HOSTDEV);
+    GHashTable *units = g_hash_table_new(NULL, NULL);
     for (unsigned i = 0; i < disks->count + hostdevs->count; i++) {
         const DomainDevice *device =
             i < disks->count ? disks->item[i] : hostdevs->item[i - disks->count];
@@ -154,20 +168,19 @@ static bool has_scsi_unit(const DomainDef *def, const DomainAddress *wanted)
         bool is_scsi = device->kind == DEVICE_DISK
                            ? ((const DomainDisk *)device)->bus == DISK_BUS_SCSI
                            : ((const DomainHostdev *)device)->type == HOSTDEV_SCSI;
-        if (is_scsi && at->type == ADDRESS_DRIVE && at->controller == wanted->controller &&
-            at->bus == wanted->bus && at->target == wanted->target && at->unit == wanted->unit) {
-            return true;
+        if (is_scsi && at->type == ADDRESS_DRIVE && at->bus == 0 && at->target == 0) {
+            g_hash_table_add(units, scsi_key(at));
         }
     }
-    return false;
+    return units;
 }
 
 /* The first unit that is free, on the first controller that has one. @at: those before it are
  * taken. */
-static void place_scsi_hostdev(const DomainDef *def, DomainHostdev *hostdev, DomainAddress *at)
+static void place_scsi_hostdev(GHashTable *units, DomainHostdev *hostdev, DomainAddress *at)
 {
     enum { UNITS = 16, OF_CONTROLLER = 7 };
-    while (at->unit == OF_CONTROLLER || has_scsi_unit(def, at)) {
+    while (at->unit == OF_CONTROLLER || !g_hash_table_add(units, scsi_key(at))) {
         at->unit = (at->unit + 1) % UNITS;
         at->controller += at->unit == 0;
     }
@@ -176,30 +189,33 @@ static void place_scsi_hostdev(const DomainDef *def, DomainHostdev *hostdev, Dom
 
 void domain_def_add_controllers(DomainDef *def)
 {
-    need_controllers_of_disks(def);
+    Needs needs = { .def = def };
+    need_controllers_of_disks(&needs);
     static const DomainDeviceKind kinds[] = { DEVICE_CHANNEL, DEVICE_CONSOLE };
     for (unsigned k = 0; k < G_N_ELEMENTS(kinds); k++) {
         const XmlList *list = DEVICES(def, kinds[k]);
         for (unsigned i = 0; i < list->count; i++) {
             const DomainCharDevice *device = list->item[i];
             if (is_virtio_serial(device)) {
-                need_controller(def, CONTROLLER_VIRTIO_SERIAL, device->device.address.controller);
+                need_controller(&needs, CONTROLLER_VIRTIO_SERIAL,
+                                device->device.address.controller);
             }
         }
     }
     const XmlList *hostdevs = DEVICES(def, DEVICE_HOSTDEV);
+    g_autoptr(GHashTable) units = hostdevs->count > 0 ? scsi_units(def) : NULL;
     DomainAddress unit = { .type = ADDRESS_DRIVE };
     for (unsigned i = 0; i < hostdevs->count; i++) {
         DomainHostdev *hostdev = hostdevs->item[i];
         if (hostdev->type == HOSTDEV_SCSI) {
             if (hostdev->device.address.type == ADDRESS_NONE) {
-                place_scsi_hostdev(def, hostdev, &unit);
+                place_scsi_hostdev(units, hostdev, &unit);
             }
-            need_controller(def, CONTROLLER_SCSI, hostdev->device.address.controller);
+            need_controller(&needs, CONTROLLER_SCSI, hostdev->device.address.controller);
         }
     }
     if (DEVICES(def, DEVICE_SMARTCARD)->count > 0) {
-        need_controller(def, CONTROLLER_CCID, 0);
+        need_controller(&needs, CONTROLLER_CCID, 0);
     }
 }
 

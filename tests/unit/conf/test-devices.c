@@ -5,6 +5,7 @@
 #include "lib/check.h"
 
 #include <string.h>
+#include <time.h>
 
 static const char *emulator(void *opaque, DomainVirtType virt, const char *arch)
 {
@@ -154,6 +155,64 @@ static void thousands_of_devices_get_places_and_names(void **state)
     assert_string_equal(last->alias, "hostdev1499");
 }
 
+/* Processor time of reading @n devices, the least of three. */
+static double effort(const char *device, unsigned n)
+{
+    double least = 0;
+    g_autofree char *devices = repeat(device, n);
+    for (unsigned i = 0; i < 3; i++) {
+        struct timespec from, to;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+        g_autoptr(DomainDef) def = parse(devices);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+        double took = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+        least = i == 0 || took < least ? took : least;
+    }
+    return least;
+}
+
+/* Four times the devices: 4 times the work, or somewhat more; 16 or 64 times where each search
+ * begins anew and goes through all devices for each place. */
+static void the_work_grows_with_the_number_of_devices(void **state)
+{
+    enum { FEW = 900, MANY = 3600, LIMIT = 12 };
+    static const char *const devices[] = { CHANNEL, SCSI, "<hub type='usb'/>",
+                                           "<serial type='pty'/>", "<graphics type='vnc'/>" };
+    for (unsigned i = 0; i < G_N_ELEMENTS(devices); i++) {
+        double growth = effort(devices[i], MANY) / effort(devices[i], FEW);
+        if (growth >= LIMIT) {
+            print_message("# %s: %.1f\n", devices[i], growth);
+        }
+        assert_true(growth < LIMIT);
+    }
+}
+
+static void hubs_and_what_is_on_them_have_ports_of_their_own(void **state)
+{
+    g_autofree char *hubs = repeat("<hub type='usb'/>", 20);
+    g_autofree char *inputs = repeat("<input type='tablet' bus='usb'/>", 60);
+    g_autofree char *all = g_strconcat(
+        "<hub type='usb'><address type='usb' bus='0' port='2'/></hub>"
+        "<input type='mouse' bus='usb'><address type='usb' bus='0' port='1.3'/></input>",
+        hubs, inputs, NULL);
+    static const DomainDeviceKind kinds[] = { DEVICE_HUB, DEVICE_INPUT };
+    g_autoptr(DomainDef) def = parse(all);
+    g_autoptr(GHashTable) ports = g_hash_table_new(g_str_hash, g_str_equal);
+    for (unsigned k = 0; k < G_N_ELEMENTS(kinds); k++) {
+        const XmlList *list = &def->devices[kinds[k]];
+        for (unsigned i = 0; i < list->count; i++) {
+            const DomainDevice *device = list->item[i];
+            if (device->address.type == ADDRESS_USB) {
+                assert_non_null(device->address.usb_port);
+                assert_true(g_hash_table_add(ports, device->address.usb_port));
+            }
+        }
+    }
+    assert_int_equal(g_hash_table_size(ports), 82);
+    const DomainDevice *second = def->devices[DEVICE_HUB].item[1];
+    assert_string_equal(second->address.usb_port, "1");
+}
+
 static void too_many_devices_are_refused(void **state)
 {
     g_autofree char *devices = repeat(CHANNEL, 4097);
@@ -219,6 +278,8 @@ int main(void)
         cmocka_unit_test(aliases_are_given_once_and_left_out_of_what_is_kept),
         cmocka_unit_test(passwords_are_written_on_request_only),
         cmocka_unit_test(thousands_of_devices_get_places_and_names),
+        cmocka_unit_test(the_work_grows_with_the_number_of_devices),
+        cmocka_unit_test(hubs_and_what_is_on_them_have_ports_of_their_own),
         cmocka_unit_test(too_many_devices_are_refused),
         cmocka_unit_test(an_interface_without_a_model_gets_the_one_that_the_emulator_has),
         cmocka_unit_test(unknown_elements_are_warned_of_or_refused),
