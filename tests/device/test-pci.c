@@ -293,7 +293,9 @@ static void a_slot_tells_of_what_comes_and_asks_before_it_goes(void **state)
     pci_config_write(m->root, 0, port->devfn, status, PCI_EXP_SLTSTA_PDC | PCI_EXP_SLTSTA_DLLSC, 2);
     assert_false(m->fake->irq[pirq].level);
     pci_config_write(m->root, 0, port->devfn, control, on, 2);
+    assert_false(pcie_slot_is_leaving(port->secondary));
     assert_false(pcie_slot_request_eject(port->secondary));
+    assert_true(pcie_slot_is_leaving(port->secondary));
     assert_true(pci_config_read(m->root, 0, port->devfn, status, 2) & PCI_EXP_SLTSTA_ABP);
     assert_true(m->fake->irq[pirq].level);
     pci_config_write(m->root, 0, port->devfn, status, PCI_EXP_SLTSTA_ABP, 2);
@@ -301,6 +303,8 @@ static void a_slot_tells_of_what_comes_and_asks_before_it_goes(void **state)
     assert_int_equal(m->fake->slots_off, 0); /* its indicator says that it is not yet safe */
     pci_config_write(m->root, 0, port->devfn, control, off, 2);
     assert_int_equal(m->fake->slots_off, 1);
+    pcie_slot_announce(port->secondary);
+    assert_false(pcie_slot_is_leaving(port->secondary));
     assert_false(pcie_slot_is_hotpluggable(m->root));
 }
 

@@ -171,6 +171,20 @@ void machine_slot_off(MachineDevice *md)
     }
 }
 
+void machine_finish_ejects(Machine *machine)
+{
+    for (guint i = machine->devices->len; i; i--) {
+        if (i > machine->devices->len) {
+            continue; /* other functions of the slot went with it */
+        }
+        MachineDevice *md = g_ptr_array_index(machine->devices, i - 1);
+        PciBus *bus = md->is_plugged ? ((PciDevice *)md->device)->bus : NULL;
+        if (bus && pcie_slot_is_leaving(bus)) {
+            empty_slot(machine, bus);
+        }
+    }
+}
+
 static bool request_eject(Machine *machine, MachineDevice *md, GError **error)
 {
     PciBus *bus = ((PciDevice *)md->device)->bus;

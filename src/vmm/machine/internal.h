@@ -228,6 +228,8 @@ void machine_done_backends(Machine *machine);
 /* hotplug.c */
 /* The guest switched off the slot of port @md. Context: any thread, with device locks held. */
 void machine_slot_off(MachineDevice *md);
+/* Takes out what the guest was asked to let go: with a reset nobody uses it. vCPUs are parked. */
+void machine_finish_ejects(Machine *machine);
 
 /* mtrr.c */
 void machine_set_memory_types(const Machine *machine, CpuState *state);

@@ -260,6 +260,7 @@ static void reset(Machine *machine, MachineCause cause)
     bool was_running = machine->state == RUN_STATE_RUNNING;
     halt(machine);
     tell(machine, MACHINE_EVENT_RESET, cause);
+    machine_finish_ejects(machine);
     g_autoptr(GError) error = NULL;
     if (!machine_load_reset_state(machine, RESET_WARM, &error)) {
         log_error("the guest cannot be reset: %s", error->message);

@@ -18,6 +18,7 @@ typedef struct RootPort {
     uint64_t chassis, slot;
     uint64_t port;      /* property without effect */
     bool is_signalling; /* an enabled event is pending, and was told */
+    bool is_leaving;    /* what is in it was asked to go */
     bool is_off;        /* what is_switched_off() said after the last change */
 } RootPort;
 
@@ -148,6 +149,7 @@ void pcie_slot_announce(PciBus *bus)
 {
     RootPort *port = port_of(bus);
     LOCK_GUARD(&port->pci.device.lock);
+    port->is_leaving = false;
     if (!is_attended(&port->pci)) {
         reset_power(port);
     }
@@ -161,8 +163,19 @@ bool pcie_slot_request_eject(PciBus *bus)
     if (is_switched_off(&port->pci)) {
         return true;
     }
+    port->is_leaving = true;
     raise_events(port, PCI_EXP_SLTSTA_ABP);
     return false;
+}
+
+bool pcie_slot_is_leaving(const PciBus *bus)
+{
+    RootPort *port = port_of(bus);
+    if (!port) {
+        return false;
+    }
+    LOCK_GUARD(&port->pci.device.lock);
+    return port->is_leaving;
 }
 
 static bool root_port_realize(Device *dev, GError **error)

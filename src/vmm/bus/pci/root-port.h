@@ -16,5 +16,7 @@ void pcie_slot_announce(PciBus *bus);
 /* Asks the guest to let the device go; DeviceHost.slot_off of the port follows when it does. True:
  * the slot is without power, so that it may go at once. */
 bool pcie_slot_request_eject(PciBus *bus);
+/* The guest was asked, and has not let it go yet. */
+bool pcie_slot_is_leaving(const PciBus *bus);
 
 #endif
