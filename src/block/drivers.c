@@ -8,10 +8,23 @@
 #include <string.h>
 
 const BlockDriver *const block_drivers[] = {
-    &block_driver_file,     &block_driver_luks,    &block_driver_nbd,          &block_driver_raw,
-    &block_driver_qcow,     &block_driver_qcow2,   &block_driver_vdi,          &block_driver_vhdx,
-    &block_driver_vmdk,     &block_driver_vpc,     &block_driver_copy_on_read, &block_driver_fault,
-    &block_driver_throttle, &block_driver_null_co, &block_driver_null_aio,     NULL,
+    &block_driver_file,
+    &block_driver_luks,
+    &block_driver_nbd,
+    &block_driver_raw,
+    &block_driver_qcow,
+    &block_driver_qcow2,
+    &block_driver_vdi,
+    &block_driver_vhdx,
+    &block_driver_vmdk,
+    &block_driver_vpc,
+    &block_driver_copy_on_read,
+    &block_driver_fault,
+    &block_driver_throttle,
+    &block_driver_null_co,
+    &block_driver_null_aio,
+    &block_driver_host_device,
+    NULL,
 };
 
 const BlockDriver *block_driver_find(const char *name)

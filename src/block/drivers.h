@@ -6,6 +6,9 @@
 #include "block/driver.h"
 
 extern const BlockDriver block_driver_file;
+extern const BlockDriver block_driver_host_device;
+/* Either of them: files and devices of the host. */
+bool block_driver_is_file(const BlockDriver *driver);
 extern const BlockDriver block_driver_copy_on_read;
 extern const BlockDriver block_driver_throttle;
 /* The group of a node of it; and another one. Context: the thread that changes the graph. */

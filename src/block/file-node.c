@@ -1,4 +1,5 @@
-/* The protocol "file": files and block devices of the host, locked as QEMU locks them.
+/* The protocols "file" (files and block devices of the host) and "host_device" (block devices
+ * alone), locked as QEMU locks them.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/fd.h"
 #include "base/int-math.h"
@@ -87,11 +88,23 @@ static bool set_size(BlockNode *node, GError **error)
     return rc == 0;
 }
 
+static bool is_of_driver(const BlockNode *node, GError **error)
+{
+    if (node->driver != &block_driver_host_device || file_of(node)->is_block_device) {
+        return true;
+    }
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                "'%s' driver requires '%s' to be a block device; the driver 'file' opens files",
+                node->driver->name, node->filename);
+    return false;
+}
+
 static bool open_node(BlockNode *node, const BlockSpec *spec, unsigned flags, GError **error)
 {
     const char *path = block_spec_get(spec, "filename");
     if (!path || !*path) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG, "The 'file' driver needs 'filename'");
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG, "The '%s' driver needs 'filename'",
+                    node->driver->name);
         return false;
     }
     g_free(node->filename);
@@ -101,7 +114,7 @@ static bool open_node(BlockNode *node, const BlockSpec *spec, unsigned flags, GE
     if (!node->state) {
         return false;
     }
-    if (!set_size(node, error)) {
+    if (!is_of_driver(node, error) || !set_size(node, error)) {
         file_close(file_of(node));
         node->state = NULL;
         return false;
@@ -248,6 +261,26 @@ static int status_node(BlockNode *node, uint64_t offset, uint64_t length, BlockS
     return rc;
 }
 
+/* A device has the size it has, which its owner may have changed: a logical volume. A larger one
+ * than asked for will do. */
+static bool follow_device(BlockNode *node, uint64_t size, GError **error)
+{
+    uint64_t there;
+    int rc = file_size(file_of(node), &there);
+    if (rc < 0) {
+        lodge_error_set_errno(error, rc, "Could not get the size of '%s'", node->filename);
+        return false;
+    }
+    if (size > there) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "Cannot grow device files: '%s' has %" G_GUINT64_FORMAT " bytes",
+                    node->filename, there);
+        return false;
+    }
+    node->size = there;
+    return true;
+}
+
 static bool change_size(BlockNode *node, uint64_t size, BlockPreallocation preallocation,
                         GError **error)
 {
@@ -255,11 +288,7 @@ static bool change_size(BlockNode *node, uint64_t size, BlockPreallocation preal
     uint64_t old = node->size;
     int rc = 0;
     if (file->is_block_device) {
-        if (size > node->size) {
-            g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED, "Cannot grow device files");
-            return false;
-        }
-        return true;
+        return follow_device(node, size, error);
     }
     rc = file_truncate(file, size);
     if (rc == 0 && size > old && preallocation == BLOCK_PREALLOCATION_FALLOC) {
@@ -308,28 +337,24 @@ static unsigned granularity(const BlockNode *node)
     return MAX(file_of(node)->alignment, 512);
 }
 
-const BlockDriver block_driver_file = {
-    .name = "file",
-    .is_protocol = true,
-    .open = open_node,
-    .reopen = reopen_node,
-    .set_access = set_access,
-    .close = close_node,
-    .read = read_node,
-    .write = write_node,
-    .place = place_node,
-    .write_zeroes = zero_node,
-    .discard = discard_node,
-    .flush = flush_node,
-    .status = status_node,
-    .truncate = truncate_node,
-    .disk_usage = disk_usage_node,
-    .granularity = granularity,
-};
+#define FILE_DRIVER                                                                                \
+    .is_protocol = true, .open = open_node, .reopen = reopen_node, .set_access = set_access,       \
+    .close = close_node, .read = read_node, .write = write_node, .place = place_node,              \
+    .write_zeroes = zero_node, .discard = discard_node, .flush = flush_node,                       \
+    .status = status_node, .truncate = truncate_node, .disk_usage = disk_usage_node,               \
+    .granularity = granularity
+
+const BlockDriver block_driver_file = { .name = "file", FILE_DRIVER };
+const BlockDriver block_driver_host_device = { .name = "host_device", FILE_DRIVER };
+
+bool block_driver_is_file(const BlockDriver *driver)
+{
+    return driver == &block_driver_file || driver == &block_driver_host_device;
+}
 
 bool block_node_get_discards(const BlockNode *node, BlockDiscards *out_discards)
 {
-    if (node->driver != &block_driver_file) {
+    if (!block_driver_is_file(node->driver)) {
         return false;
     }
     *out_discards = (BlockDiscards){
@@ -343,7 +368,7 @@ bool block_node_get_discards(const BlockNode *node, BlockDiscards *out_discards)
 File *block_node_below_file(const BlockNode *node)
 {
     const BlockNode *file = node->file;
-    return file && file->driver == &block_driver_file ? file_of(file) : NULL;
+    return file && block_driver_is_file(file->driver) ? file_of(file) : NULL;
 }
 
 BlockNode *block_file_node(File *file, const char *name, unsigned flags, GError **error)

@@ -494,7 +494,7 @@ int block_status_chain(BlockNode *node, BlockNode *base, uint64_t offset, uint64
 
 static bool can_grow(const BlockNode *child)
 {
-    return child->driver == &block_driver_file ||
+    return block_driver_is_file(child->driver) ||
            (child->driver == &block_driver_raw && can_grow(child->file));
 }
 
@@ -599,7 +599,7 @@ int block_child_flush(BlockNode *child)
 
 int block_child_size(BlockNode *child, uint64_t *out_size)
 {
-    if (child->driver == &block_driver_file) {
+    if (block_driver_is_file(child->driver)) {
         return file_size(child->state, out_size);
     }
     *out_size = block_node_size(child);
@@ -613,7 +613,7 @@ int block_child_truncate(BlockNode *child, uint64_t size)
 
 int block_child_allocate(BlockNode *child, uint64_t offset, uint64_t length)
 {
-    if (child->driver != &block_driver_file) {
+    if (!block_driver_is_file(child->driver)) {
         return -ENOTSUP;
     }
     File *file = child->state;

@@ -20,10 +20,14 @@ static const char common_keys[] = "driver node-name read-only auto-read-only cac
 static const char format_keys[] = "file file. filename"; /* of what lies above another node */
 static const char backing_keys[] = "backing backing.";
 
+static const char file_keys[] =
+    "filename locking aio aio-max-batch drop-cache x-check-cache-dropped";
+
 static const DriverKeys driver_keys[] = {
     { "copy-on-read", "bottom" },
     { "fault", "ops every errno times" },
-    { "file", "filename locking aio aio-max-batch drop-cache x-check-cache-dropped" },
+    { "file", file_keys },
+    { "host_device", file_keys },
     { "luks", "key-secret" },
     { "nbd", "server.type server.path server.host server.port path host port uri export tls-creds "
              "tls-hostname x-dirty-bitmap reconnect-delay open-timeout" },

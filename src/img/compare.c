@@ -144,7 +144,8 @@ static int compare_common(Comparison *comparison, uint64_t size)
             is_zero[i] = status[i].flags & BLOCK_STATUS_ZERO;
         }
         if (comparison->is_strict &&
-            (status[0].flags ^ status[1].flags) & (BLOCK_STATUS_DATA | BLOCK_STATUS_ZERO)) {
+            (status[0].flags ^ status[1].flags) &
+                (BLOCK_STATUS_DATA | BLOCK_STATUS_ZERO | BLOCK_STATUS_ALLOCATED)) {
             say(comparison, "Strict mode: Offset %" PRIu64 " block status mismatch!", offset);
             return differs(comparison, "allocation", offset);
         }

@@ -198,7 +198,8 @@ static bool is_in_file(const BlockNode *node)
     while ((below = block_node_file(node))) {
         node = below;
     }
-    return strcmp(block_node_driver(node), "file") == 0;
+    return strcmp(block_node_driver(node), "file") == 0 ||
+           strcmp(block_node_driver(node), "host_device") == 0;
 }
 
 /* What the target's format asks of the copy. */

@@ -71,8 +71,14 @@ static bool print_piece(const Piece *piece, bool is_json, bool is_last)
 static int next_piece(BlockNode *node, uint64_t offset, uint64_t end, Piece *out_piece)
 {
     out_piece->start = offset;
-    return block_status_chain(node, NULL, offset, end - offset, &out_piece->status,
-                              &out_piece->layer, &out_piece->depth);
+    int result = block_status_chain(node, NULL, offset, end - offset, &out_piece->status,
+                                    &out_piece->layer, &out_piece->depth);
+    /* Behind the end of a short backing file: what is above it has nothing there. */
+    if (result == 0 && out_piece->depth > 0 && offset >= block_node_size(out_piece->layer)) {
+        out_piece->depth--;
+        out_piece->status.flags &= ~(unsigned)BLOCK_STATUS_ALLOCATED;
+    }
+    return result;
 }
 
 static int print_map(BlockNode *node, uint64_t offset, uint64_t end, bool is_json)

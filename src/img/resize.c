@@ -1,4 +1,5 @@
 /* lodge-img resize and amend. SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/int-math.h"
 #include "img/commands.h"
 #include "img/common.h"
 #include "img/progress.h"
@@ -70,6 +71,11 @@ static int resize(BlockNode *node, const ImgArgs *args, BlockPreallocation mode)
     }
     if (!block_truncate(node, wanted, mode, &error)) {
         return img_fail(error);
+    }
+    if (block_node_size(node) > round_up(wanted, 512)) {
+        img_error("Cannot resize device files: '%s' has %" PRIu64 " bytes",
+                  block_node_filename(node), block_node_size(node));
+        return 1;
     }
     int result = block_flush(node);
     if (result < 0) {

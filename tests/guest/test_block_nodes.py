@@ -2,8 +2,11 @@
 
 SPDX-License-Identifier: GPL-2.0-or-later
 """
+import os
+import subprocess
+
 import pytest
-from block_machine import tool
+from block_machine import MIB, tool
 
 
 def unknown_options(m):
@@ -53,7 +56,31 @@ def shared_disk(m):
     return []
 
 
-@pytest.mark.parametrize("script", [unknown_options, shared_disk, drives], ids=lambda script: script.__name__)
+def host_devices(m):
+    """A disk of the host's, named by its own driver, that grows while a guest has it: lvextend, then block_resize."""
+    path = m.path("below")
+    with open(path, "wb") as file:
+        file.truncate(8 * MIB)
+    done = subprocess.run(["losetup", "--find", "--show", path], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no loop device: {done.stderr}")
+    device = done.stdout.strip()
+    m.say("blockdev-add", {"driver": "host_device", "node-name": "f", "filename": m.path("base.qcow2")})
+    m.say("blockdev-add", {"driver": "host_device", "node-name": "f", "filename": device, "discard": "unmap",
+                           "aio": "threads", "cache": {"direct": True, "no-flush": False}})
+    m.say("blockdev-add", {"driver": "raw", "node-name": "r", "file": "f"})
+    m.say("device_add", {"driver": "virtio-blk-pci", "id": "d", "drive": "r", "bus": "port1"})
+    for capacity, size in ((8, 16), (8, 4), (16, 32), (16, 16)):
+        os.truncate(path, capacity * MIB)
+        subprocess.run(["losetup", "--set-capacity", device], check=True)
+        m.say("block_resize", node_name="r", size=size * MIB)
+        m.trace += [block["inserted"]["image"]["virtual-size"] for block in m.qmp.command("query-block")
+                    if block["inserted"]["node-name"] == "r"]
+    subprocess.run(["losetup", "--detach", device], check=True)
+    return []
+
+
+@pytest.mark.parametrize("script", [unknown_options, shared_disk, drives, host_devices], ids=lambda script: script.__name__)
 def test_nodes_are_qemus(machine, script, monkeypatch):
     monkeypatch.setenv("MALLOC_PERTURB_", "165")  # nothing reads unnoticed what was freed
     machines = []

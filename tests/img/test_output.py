@@ -82,6 +82,31 @@ def test_preallocated_clusters_in_holes_are_zeroes(ours, peer, tmp_path, options
     peer("compare", "-F", "raw", "a.qcow2", "a.raw")
 
 
+def test_map_behind_a_short_backing_file_is_the_same(ours, peer, tmp_path):
+    """Nothing is there: neither in the image nor in what it has below."""
+    peer("create", "-q", "-f", "qcow2", "base.qcow2", "2M")
+    peer("create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "mid.qcow2", "1M")
+    peer("bench", "-q", "-w", "-c", "8", "-s", "65536", "-S", "262144", "base.qcow2")
+    peer("create", "-q", "-f", "qcow2", "-b", "mid.qcow2", "-F", "qcow2", "top.qcow2", "8M")
+    peer("bench", "-q", "-w", "-c", "1", "-s", "65536", "-o", "5242880", "top.qcow2")
+    mine, theirs = both(ours, peer, "map", "--output", "json", "top.qcow2")
+    assert mine == theirs
+
+
+@pytest.mark.parametrize("first", ["raw", "qcow2", "full", "empty", "over"])
+@pytest.mark.parametrize("second", ["raw", "qcow2", "full", "empty", "over"])
+def test_strict_comparison_is_the_same(ours, peer, tmp_path, first, second):
+    make = {"raw": ["-f", "raw", "raw", "1M"], "qcow2": ["-f", "qcow2", "qcow2", "1M"],
+            "full": ["-f", "qcow2", "-o", "preallocation=metadata", "full", "1M"], "empty": ["-f", "qcow2", "empty", "1M"],
+            "over": ["-f", "qcow2", "-b", "full", "-F", "qcow2", "over"]}
+    for name in dict.fromkeys(["full", first, second]):
+        peer("create", "-q", *make[name])
+    for name in {"raw", "qcow2"} & {first, second}:
+        peer("bench", "-q", "-w", "-c", "1", "-s", "65536", "-f", name, name)
+    mine, theirs = (tool("compare", "-s", first, second, code=None) for tool in (ours, peer))
+    assert (mine.returncode, mine.stdout) == (theirs.returncode, theirs.stdout)
+
+
 def test_map_of_vhdx_knows_holes(ours, peer, tmp_path):
     """qemu-img calls all of a vhdx image data; that is the one explained difference."""
     peer("create", "-q", "-f", "vhdx", "empty.vhdx", "64M")

@@ -97,7 +97,7 @@ static bool take_file(Create *c, GError **error)
         }
         return false;
     }
-    if (file->driver != &block_driver_file) {
+    if (!block_driver_is_file(file->driver)) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
                     "node '%s' is no file: only files can be formatted", name);
         return false;
