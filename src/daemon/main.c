@@ -245,7 +245,7 @@ static void stop(Run *run)
     Daemon *daemon = &run->daemon;
     loop_timer_free(run->idle);
     if (daemon->server) {
-        daemon_sockets_unlink(daemon, &run->config);
+        daemon_sockets_unlink(daemon);
     }
     server_free(daemon->server);
     while (run->started > 0) {

@@ -88,6 +88,11 @@ static void listener_free(void *data)
     g_free(listener);
 }
 
+static void clear_socket_file(void *file)
+{
+    g_free(((SocketFile *)file)->path);
+}
+
 DaemonServer *server_new(Daemon *daemon, const ServerLimits *limits)
 {
     DaemonServer *server = g_new0(DaemonServer, 1);
@@ -96,6 +101,8 @@ DaemonServer *server_new(Daemon *daemon, const ServerLimits *limits)
     server->limits = *limits;
     list_init(&server->clients);
     server->listeners = g_ptr_array_new_with_free_func(listener_free);
+    server->socket_files = g_array_new(FALSE, FALSE, sizeof(SocketFile));
+    g_array_set_clear_func(server->socket_files, clear_socket_file);
     for (unsigned i = 0; i < G_N_ELEMENTS(programs); i++) {
         server->tables[i] = g_new0(const DispatchEntry *, programs[i]->n_procedures + 1);
     }
@@ -114,6 +121,7 @@ void server_free(DaemonServer *server)
         return;
     }
     g_ptr_array_free(server->listeners, TRUE);
+    g_array_free(server->socket_files, TRUE);
     while (!list_is_empty(&server->clients)) {
         client_close(list_entry(server->clients.next, DaemonClient, node), "the daemon ends");
     }

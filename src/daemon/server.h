@@ -6,6 +6,8 @@
 #include "daemon/client.h"
 #include "rpc/tls.h"
 
+#include <sys/types.h>
+
 typedef struct ServerLimits {
     unsigned max_clients;
     unsigned max_anonymous_clients; /* not yet authenticated, for each uid or address */
@@ -25,6 +27,13 @@ typedef struct ListenOptions {
     bool same_user_only; /* refuse other users than the daemon's and root */
 } ListenOptions;
 
+/* A socket's file; another daemon may have put one of its own in its place. */
+typedef struct SocketFile {
+    char *path;
+    dev_t device;
+    ino_t inode;
+} SocketFile;
+
 struct DaemonServer {
     Daemon *daemon;
     EventLoop *loop;
@@ -34,6 +43,7 @@ struct DaemonServer {
     unsigned n_clients;
     uint64_t next_client_id;
     GPtrArray *listeners;
+    GArray *socket_files; /* SocketFile: those that this daemon made */
     LoopTimer *tick;
     const DispatchEntry **tables[3]; /* by program, then number */
     ScramStore *scram_store;         /* NULL: no SASL */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -73,7 +74,15 @@ static bool listen_on(Daemon *daemon, const DaemonConfig *config, const char *fo
         return false;
     }
     int fd = server_bind_unix(path, mode, group, error);
-    return fd >= 0 && server_listen(daemon->server, fd, &options, error);
+    if (fd < 0) {
+        return false;
+    }
+    struct stat info;
+    if (lstat(path, &info) == 0) {
+        SocketFile file = { g_steal_pointer(&path), info.st_dev, info.st_ino };
+        g_array_append_val(daemon->server->socket_files, file);
+    }
+    return server_listen(daemon->server, fd, &options, error);
 }
 
 /* Where libvirt's clients look. NULL: nowhere, without XDG_RUNTIME_DIR. (transfer full) */
@@ -201,19 +210,15 @@ bool daemon_sockets_open(Daemon *daemon, const DaemonConfig *config, GError **er
            (!config->listen_tcp || listen_tcp(daemon, config, error));
 }
 
-static void unlink_names(const char *folder, const SocketName *names, unsigned n)
+void daemon_sockets_unlink(Daemon *daemon)
 {
-    for (unsigned i = 0; i < n; i++) {
-        g_autofree char *path = g_build_filename(folder, names[i].name, NULL);
-        unlink(path);
-    }
-}
-
-void daemon_sockets_unlink(Daemon *daemon, const DaemonConfig *config)
-{
-    unlink_names(daemon->paths.run_dir, own_names, G_N_ELEMENTS(own_names));
-    if (config->libvirt_sockets) {
-        g_autofree char *folder = libvirt_folder(daemon);
-        unlink_names(folder, libvirt_names, G_N_ELEMENTS(libvirt_names));
+    const GArray *files = daemon->server->socket_files;
+    for (guint i = 0; i < files->len; i++) {
+        const SocketFile *file = &g_array_index(files, SocketFile, i);
+        struct stat info;
+        if (lstat(file->path, &info) == 0 && info.st_dev == file->device &&
+            info.st_ino == file->inode) {
+            unlink(file->path);
+        }
     }
 }

@@ -8,7 +8,7 @@
 /* Opens all that @config asks for, or takes those that systemd hands over (LISTEN_FDS). */
 bool daemon_sockets_open(Daemon *daemon, const DaemonConfig *config, GError **error);
 
-/* Removes the files of those that were bound here. */
-void daemon_sockets_unlink(Daemon *daemon, const DaemonConfig *config);
+/* Removes the files of those that this daemon bound, and of no others. */
+void daemon_sockets_unlink(Daemon *daemon);
 
 #endif

@@ -158,8 +158,46 @@ def test_clients_without_a_uri_find_libvirts_sockets(tmp_path):
     assert not (tmp_path / "libvirt" / "libvirt-sock").exists()
 
 
+def refused(root, *options, env=None):
+    """What a daemon that cannot start says."""
+    done = subprocess.run([os.path.join(BUILD, "bin", "lodged"), "--session", "--root", str(root), *options],
+                          env=dict(os.environ, **(env or {})), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_a_second_daemon_on_one_root_leaves_the_first_ones_sockets(start_lodged, tmp_path):
+    first = start_lodged()
+    assert f"another lodged (pid {first.process.pid}) uses" in refused(first.root)
+    for suffix in ("", "-ro", "-admin"):
+        assert os.path.exists(first.socket + suffix)
+    assert first.virsh("list").returncode == 0
+
+
+def test_sockets_of_libvirts_daemon_are_left_to_it(tmp_path):
+    folder = tmp_path / "libvirt"
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as theirs:
+        theirs.bind(str(folder / "virtqemud-sock"))
+        theirs.listen()
+        said = refused(tmp_path / "root", "--libvirt-sockets", env={"XDG_RUNTIME_DIR": str(tmp_path)})
+        assert f"another daemon listens on '{folder}/virtqemud-sock'" in said
+        assert os.listdir(folder) == ["virtqemud-sock"]  # without those that lodged had bound
+
+
+def test_a_socket_that_took_the_place_of_ours_stays(start_lodged):
+    daemon = start_lodged()
+    os.unlink(daemon.socket)
+    with socket.socket(socket.AF_UNIX) as theirs:
+        theirs.bind(daemon.socket)
+        daemon.stop()
+        assert os.listdir(os.path.dirname(daemon.socket)).count("lodge-sock") == 1
+        assert not os.path.exists(daemon.socket + "-ro")
+
+
 def test_sockets_of_systemd_are_taken(tmp_path):
-    path = tmp_path / "handed-over-ro"
+    path = tmp_path / "root" / "run" / "lodge-sock-ro"
+    path.parent.mkdir(parents=True)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen()
@@ -186,6 +224,7 @@ def test_sockets_of_systemd_are_taken(tmp_path):
     finally:
         os.kill(child, 15)
         assert os.waitpid(child, 0)[1] == 0
+    assert path.exists()  # systemd goes on to listen on it
 
 
 # --- SASL, by Debian's virsh ---
