@@ -14,9 +14,7 @@ import sys
 import tempfile
 import time
 
-
-# A monitor with sanitizers, or a busy host, may take this many times longer.
-PATIENCE = float(os.environ.get("LODGE_PATIENCE", "1"))
+from patience import PATIENCE
 
 
 class GuestError(Exception):

@@ -8,7 +8,8 @@ import select
 import time
 
 import images
-from guest import PATIENCE, GuestError
+from guest import GuestError
+from patience import PATIENCE
 
 QEMU = "/usr/bin/qemu-system-x86_64"
 AGENT = "org.qemu.guest_agent.0"

@@ -9,6 +9,8 @@ import time
 
 import libvirt
 
+from patience import PATIENCE
+
 
 @contextlib.contextmanager
 def running_event_loop():
@@ -48,14 +50,14 @@ class Heard:
 
     def wait(self, fits, seconds=60):
         with self.changed:
-            assert self.changed.wait_for(lambda: any(fits(event) for event in self.seen), seconds), self.seen
+            assert self.changed.wait_for(lambda: any(fits(event) for event in self.seen), seconds * PATIENCE), self.seen
             return next(event for event in self.seen if fits(event))
 
 
 def receive(stream, most=4096, seconds=120):
     """What comes next of a stream that does not block; b"" at its end. Where an event loop runs, virStreamRecv() of a
     stream that blocks may wait for ever, for what came between its look and its wait."""
-    until = time.monotonic() + seconds
+    until = time.monotonic() + seconds * PATIENCE
     while (part := stream.recv(most)) == -2:
         assert time.monotonic() < until, "nothing came"
         time.sleep(0.01)
@@ -76,7 +78,7 @@ def create_again(connection, xml, flags=0):
 
     libvirtd tells that a guest has stopped, or ended it for a client, before its name is free.
     """
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 60 * PATIENCE
     while True:
         try:
             return connection.createXML(xml, flags)

@@ -8,6 +8,8 @@ import subprocess
 import tempfile
 import time
 
+from patience import PATIENCE
+
 
 def find():
     """Path of libvirtd, or None where it or virsh is not installed."""
@@ -43,7 +45,7 @@ class Libvirtd:
                                         stderr=subprocess.DEVNULL)
         self.socket = os.path.join(self.folder, "libvirt", "libvirt-sock")
         self.uri = f"qemu+unix:///session?socket={self.socket}"
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 120 * PATIENCE
         while not (probe(self) if probe else self.virsh("uri", check=False).returncode == 0):
             assert self.process.poll() is None and time.monotonic() < deadline, "libvirtd does not start"
             time.sleep(0.05)
@@ -62,11 +64,11 @@ class Libvirtd:
 
     def virsh(self, *words, check=True, timeout=120):
         done = subprocess.run(["virsh", "-c", self.uri, *words], capture_output=True, text=True,
-                              timeout=timeout, check=False)
+                              timeout=timeout * PATIENCE, check=False)
         assert not check or done.returncode == 0, done.stderr
         return done
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(30 * PATIENCE)
         shutil.rmtree(self.folder, ignore_errors=True)

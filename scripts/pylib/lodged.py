@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import rpc
+from patience import PATIENCE
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("LODGE_BUILD", os.path.join(TOP, "build"))
@@ -46,7 +47,7 @@ class Lodged:
         self.wait_until_ready()
 
     def wait_until_ready(self):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 30 * PATIENCE
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.read_log()
             if "ready:" in self.read_log():
@@ -68,7 +69,7 @@ class Lodged:
 
     def virsh(self, *words, check=True, timeout=60):
         done = subprocess.run(["virsh", "-c", self.uri, *words], capture_output=True, text=True,
-                              timeout=timeout, check=False)
+                              timeout=timeout * PATIENCE, check=False)
         assert not check or done.returncode == 0, done.stderr
         return done
 
@@ -78,7 +79,7 @@ class Lodged:
 
     def lodge(self, *words, check=True, timeout=60):
         done = subprocess.run(self.lodge_command(*words), capture_output=True, text=True,
-                              timeout=timeout, check=False)
+                              timeout=timeout * PATIENCE, check=False)
         assert not check or done.returncode == 0, done.stderr
         return done
 
@@ -101,4 +102,4 @@ class Lodged:
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
-        assert self.process.wait(30) == 0, self.read_log()
+        assert self.process.wait(30 * PATIENCE) == 0, self.read_log()

@@ -9,6 +9,8 @@ import socket
 import ssl
 import struct
 
+from patience import PATIENCE
+
 TABLE = os.path.join(os.path.dirname(__file__), "..", "..", "src", "schema", "remote.tsv")
 PROGRAMS = {"remote": 0x20008086, "qemu": 0x20008087, "admin": 0x06900690,
             "keepalive": 0x6B656570}
@@ -159,7 +161,7 @@ class Client:
         self.protocol = protocol or Protocol()
         if sock is None:
             sock = socket.socket(socket.AF_UNIX)
-            sock.settimeout(300)  # a test that waits in vain fails
+            sock.settimeout(300 * PATIENCE)  # a test that waits in vain fails
             sock.connect(path)
         self.sock = sock
         self.serial = 0

@@ -9,6 +9,8 @@ import struct
 import termios
 import time
 
+from patience import PATIENCE
+
 
 class Terminal:
     """A program on a terminal of its own."""
@@ -37,7 +39,7 @@ class Terminal:
         return True
 
     def expect(self, pattern, timeout=60):
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * PATIENCE
         while not (match := re.compile(pattern, re.S).search(self.text, self.position)):
             assert self.read() and time.monotonic() < deadline, f"no {pattern!r} in {self.text[self.position:]!r}"
         self.position = match.end()
@@ -45,7 +47,7 @@ class Terminal:
 
     def end(self, timeout=60):
         """The exit status, once the program has ended."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * PATIENCE
         while self.read():
             assert time.monotonic() < deadline, "it does not end: " + self.text[-500:]
         os.close(self.fd)

@@ -16,6 +16,7 @@ import threading
 import time
 
 from guestxml import Console
+from patience import PATIENCE
 
 REGISTER_ANY = 316
 REGISTER_MONITOR = 4
@@ -242,7 +243,7 @@ class Walk:
     def do_until(self, rest):
         """until PATTERN COMMAND...: virsh's output matches"""
         pattern, *words = shlex.split(rest)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 60 * PATIENCE
         while not re.search(pattern, self.daemon.virsh(*words, check=False).stdout):
             assert time.monotonic() < deadline, f"{rest}: {self.daemon.virsh(*words, check=False).stdout}"
             time.sleep(0.05)
@@ -272,13 +273,13 @@ class Walk:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    env=env, text=True, errors="replace")
         if meanwhile:
-            self.proxy.registered.wait(20)
+            self.proxy.registered.wait(20 * PATIENCE)
             codes = self.proxy.codes
             self.proxy.codes = []
             self.daemon.virsh(*shlex.split(meanwhile))
             self.proxy.codes = codes
         try:
-            out, err = process.communicate(timeout=120)
+            out, err = process.communicate(timeout=120 * PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
@@ -292,7 +293,7 @@ class Walk:
         pid, fd = pty.fork()
         if pid == 0:
             os.execvpe(command[0], command, env)
-        text, deadline = b"", time.monotonic() + 60
+        text, deadline = b"", time.monotonic() + 60 * PATIENCE
         while time.monotonic() < deadline:
             if not select.select([fd], [], [], 0.3)[0]:
                 if b"Escape character" in text or "--json" in command:

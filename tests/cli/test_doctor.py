@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lodged import BUILD, Lodged
+from patience import PATIENCE
 
 LODGE = os.path.join(BUILD, "bin", "lodge")
 CHECKS = {"programs", "kvm", "network", "vhost", "session", "daemon", "engine", "libvirt", "permissions", "cgroups",
@@ -38,7 +39,7 @@ def doctor(*words, prefix=(), **variables):
     env = dict(os.environ, LC_ALL="C", **{name: str(value) for name, value in variables.items()})
     for name in ("LODGE_URI", "LIBVIRT_DEFAULT_URI", "VIRSH_DEFAULT_CONNECT_URI"):
         env.pop(name, None)
-    return Findings(subprocess.run([*prefix, LODGE, *words, "doctor"], env=env, capture_output=True, text=True, timeout=60,
+    return Findings(subprocess.run([*prefix, LODGE, *words, "doctor"], env=env, capture_output=True, text=True, timeout=60 * PATIENCE,
                                    check=False))
 
 
@@ -100,7 +101,7 @@ def test_every_finding_is_json_too(lodged):
 def test_missing_programs(tmp_path):
     shutil.copy(LODGE, tmp_path / "lodge")
     done = subprocess.run([tmp_path / "lodge", "doctor"], env=dict(os.environ, PATH="/usr/bin:/bin"), capture_output=True, text=True,
-                          timeout=60, check=False)
+                          timeout=60 * PATIENCE, check=False)
     found = Findings(done)
     assert "lodged is nowhere in PATH" in found.of("programs", "problem") and found.status == 1
 
@@ -128,7 +129,7 @@ def test_kvm_that_only_seems_to_be_one(tmp_path):
     for verdict, text in (("note", "kvm not usable: it emulates"), ("ok", "kvm usable")):
         (tmp_path / "lodge-vmm").write_text(f"#!/bin/sh\necho '  {text}'\n")
         (tmp_path / "lodge-vmm").chmod(0o755)
-        done = subprocess.run([tmp_path / "lodge", "doctor"], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([tmp_path / "lodge", "doctor"], capture_output=True, text=True, timeout=60 * PATIENCE, check=False)
         assert ("it emulates" in Findings(done).of("kvm", verdict)) == (verdict == "note")
 
 

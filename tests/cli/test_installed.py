@@ -12,6 +12,7 @@ import pytest
 
 import images
 from lodged import Lodged
+from patience import PATIENCE
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("LODGE_BUILD", os.path.join(TOP, "build"))
@@ -145,7 +146,7 @@ def examples(prefix):
         command, env = [str(folder / name), *words], dict(os.environ, LD_LIBRARY_PATH=str(libraries))
         if start:
             return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-        return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, env=env, check=False)
+        return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60 * PATIENCE, env=env, check=False)
     return run
 
 
@@ -184,8 +185,8 @@ def test_an_example_runs_a_guest_and_shows_its_console(examples, lodged, tmp_pat
                 break
         assert "Linux version" in line, running.stderr.read()
         running.stdout.read()
-        assert running.wait(60) == 0
-    deadline = time.monotonic() + 60
+        assert running.wait(60 * PATIENCE) == 0
+    deadline = time.monotonic() + 60 * PATIENCE
     while "brief" in lodged.lodge("list", "--all", "--name").stdout:
         assert time.monotonic() < deadline
     refused = examples("run-domain", lodged.uri, "/dev/null")

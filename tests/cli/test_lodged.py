@@ -13,6 +13,7 @@ import pytest
 import guest
 import images
 from lodged import BUILD
+from patience import PATIENCE
 
 # Times and counters that move between two looks.
 MOVING = re.compile(r"CPU time|cpu\.(time|user|system)|vcpu\.\d+\.(time|delay|wait)|last.update|rss|_time +|"
@@ -167,7 +168,7 @@ def test_an_event_is_printed_with_its_domain(lodged, one_guest):
             lodged.lodge("define", same)
             assert waiting.poll() is None
         waiting.send_signal(2)
-        assert waiting.wait(30) == 0
+        assert waiting.wait(30 * PATIENCE) == 0
     with open(log, encoding="utf-8") as out:
         text = out.read()
     assert re.match(r"\d{4}-.*: event 'lifecycle' for domain 'g': Defined Updated\n", text)
@@ -182,7 +183,7 @@ def test_run_shows_the_console_and_leaves_nothing(lodged, kernel):
         console.expect(r"Linux version", 300)
         assert "brief" in lodged.lodge("list", "--name").stdout
         console.send("\x1d")
-        assert console.wait(60) == 0
+        assert console.wait(60 * PATIENCE) == 0
     assert "brief" not in lodged.lodge("list", "--all", "--name").stdout
 
 
@@ -227,7 +228,7 @@ def test_whatever_is_printed_is_json_on_request(lodged, one_guest):
 def with_descriptor(lodged, path, *words):
     """lodge with the file as descriptor 9."""
     return subprocess.run(["sh", "-c", f'exec "$@" 9<>"{path}"', "sh", *lodged.lodge_command(*words)], capture_output=True,
-                          text=True, timeout=60, check=False)
+                          text=True, timeout=60 * PATIENCE, check=False)
 
 
 def test_descriptors_become_a_guest_s_disk(lodged, kernel, tmp_path):

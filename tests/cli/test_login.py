@@ -13,6 +13,7 @@ import pytest
 
 import libvirtd as peer
 from lodged import BUILD, Lodged
+from patience import PATIENCE
 from terminal import Terminal
 
 LODGE = os.path.join(BUILD, "bin", "lodge")
@@ -55,7 +56,7 @@ def lodge(uri, *words, home, **variables):
     env = dict(os.environ, HOME=str(home), XDG_CONFIG_HOME=str(home / "config"), **variables)
     env.pop("LIBVIRT_AUTH_FILE", None)
     return subprocess.run([LODGE, "-c", uri, *words], env={**env, **variables}, stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, timeout=60, check=False)
+                          text=True, timeout=60 * PATIENCE, check=False)
 
 
 def credentials(path, host="localhost", user="ann", password="pencil"):
@@ -132,7 +133,7 @@ def test_who_types_slowly_comes_in_all_the_same(start, tmp_path):
     before = daemon.count_fds()
 
     def until_it_hangs_up():
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 60 * PATIENCE
         while daemon.count_fds() > before:
             assert time.monotonic() < deadline
             time.sleep(0.05)

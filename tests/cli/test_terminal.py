@@ -14,6 +14,7 @@ import pytest
 
 import images
 from lodged import BUILD, TOP
+from patience import PATIENCE
 from terminal import Terminal
 
 LODGE = os.path.join(BUILD, "bin", "lodge")
@@ -150,7 +151,7 @@ def test_a_run_that_is_ended_leaves_no_guest(lodged, kernel):
         run.expect("Linux version", 300)
         os.kill(run.pid, ended)
         run.end()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 30 * PATIENCE
         while "brief" in lodged.lodge("list", "--all", "--name").stdout:
             assert time.monotonic() < deadline, "the guest is still there"
 

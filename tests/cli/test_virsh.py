@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from patience import PATIENCE
+
 BUILD = os.environ.get("LODGE_BUILD", os.path.join(os.path.dirname(__file__), "..", "..", "build"))
 LODGE = os.path.join(BUILD, "bin", "lodge")
 
@@ -294,13 +296,13 @@ def socket(folder):
         command = ["setpriv", "--reuid=nobody", "--clear-groups", libvirtd]
     daemon = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     path = f"{folder}/libvirt/libvirt-sock"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 60 * PATIENCE
     while subprocess.run(["virsh", "-c", f"test+unix:///default?socket={path}", "list"], capture_output=True).returncode != 0:
         assert daemon.poll() is None and time.monotonic() < deadline, "libvirtd does not start"
         time.sleep(0.05)
     yield path
     daemon.terminate()
-    daemon.wait(timeout=20)
+    daemon.wait(timeout=20 * PATIENCE)
 
 
 @pytest.fixture
@@ -312,7 +314,7 @@ def uri(folder, socket):
 def run(program, uri, line):
     words = [line] if ";" in line else line.split()
     env = dict(os.environ, LC_ALL="C.UTF-8")
-    done = subprocess.run([program, "-c", uri, *words], capture_output=True, text=True, env=env, timeout=60)
+    done = subprocess.run([program, "-c", uri, *words], capture_output=True, text=True, env=env, timeout=60 * PATIENCE)
     lines = [text for text in (done.stdout + done.stderr).splitlines() if not text.startswith("CPU time:")]
     return lines, done.returncode
 

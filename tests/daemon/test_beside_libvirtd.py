@@ -21,6 +21,7 @@ import pytest
 import libvirtd as real
 from conftest import BUILD
 from lodged import Lodged
+from patience import PATIENCE
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LODGE_VMM = os.path.join(BUILD, "bin", "lodge-vmm")
@@ -293,7 +294,7 @@ class Events:
 
     def wait(self, *event, times=1):
         with self.changed:
-            assert self.changed.wait_for(lambda: self.seen.count(event) >= times, 25), self.seen
+            assert self.changed.wait_for(lambda: self.seen.count(event) >= times, 25 * PATIENCE), self.seen
 
     def stop(self):
         for number in self.ids:
@@ -539,7 +540,7 @@ class Firmware:
         return self.read()
 
     def wait_for_request(self, slot):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 60 * PATIENCE
         while True:
             self.say(f"o /4 {SLOTS:#x} {slot}")
             flags = int(re.findall(r"= 0x([0-9a-f]+)", self.say(f"i /1 {FLAGS:#x}"))[-1], 16)

@@ -14,6 +14,7 @@ import libvirt
 import pytest
 
 from conftest import BUILD
+from patience import PATIENCE
 
 QEMU = "/usr/bin/qemu-system-x86_64"
 KERNEL = os.path.join(BUILD, "tests", "guest", "first-instruction.elf")
@@ -33,7 +34,7 @@ def guest_xml(name, devices=""):
 def run(program, *words, check=True, **more):
     if not shutil.which(program):
         pytest.skip(f"{program} is not installed")
-    done = subprocess.run([program, *words], capture_output=True, text=True, timeout=120, check=False, **more)
+    done = subprocess.run([program, *words], capture_output=True, text=True, timeout=120 * PATIENCE, check=False, **more)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -141,7 +142,7 @@ def test_pacemakers_agent_starts_watches_and_stops(lodged, connection, tmp_path)
                OCF_RA_VERSION_MAJOR="1", OCF_RA_VERSION_MINOR="1")
 
     def act(action):
-        return subprocess.run([AGENT, action], env=env, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run([AGENT, action], env=env, capture_output=True, text=True, timeout=120 * PATIENCE, check=False)
 
     running, stopped = 0, 7
     for action, code in (("validate-all", 0), ("monitor", stopped), ("start", 0), ("monitor", running), ("start", 0),
@@ -168,7 +169,7 @@ def test_the_calls_of_virt_viewer(lodged, connection):
     assert graphics.find("listen").get("address") == "127.0.0.1"
     with socket.socket(fileno=domain.openGraphicsFD(0, libvirt.VIR_DOMAIN_OPEN_GRAPHICS_SKIPAUTH)) as screen:
         assert screen.recv(12).startswith(b"RFB 003.")
-    with socket.create_connection(("127.0.0.1", int(graphics.get("port"))), timeout=20) as screen:
+    with socket.create_connection(("127.0.0.1", int(graphics.get("port"))), timeout=20 * PATIENCE) as screen:
         assert screen.recv(12).startswith(b"RFB 003.")
 
 

@@ -13,6 +13,7 @@ import time
 import libvirt
 import pytest
 import rpc
+from patience import PATIENCE
 
 
 def test_virsh_sees_host_and_versions(lodged):
@@ -82,7 +83,7 @@ def test_a_wrong_driver_is_refused(lodged):
 def test_the_daemon_leaves_when_nobody_needs_it(start_lodged):
     daemon = start_lodged("--timeout=1")
     daemon.virsh("uri")  # a process: in this one another test's event loop may keep the connection
-    assert daemon.process.wait(20) == 0
+    assert daemon.process.wait(20 * PATIENCE) == 0
 
 
 # User "ann", password "pencil".
@@ -171,7 +172,7 @@ def test_guesses_that_wait_for_answers_use_up_connections(start_lodged, tmp_path
             with daemon.client() as fourth:
                 fourth.call("AUTH_LIST")
     # Guessers that leave give their places back.
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 30 * PATIENCE
     while True:
         try:
             with daemon.client() as client:
@@ -184,7 +185,7 @@ def test_guesses_that_wait_for_answers_use_up_connections(start_lodged, tmp_path
 def virt_admin(daemon, *words):
     uri = f"libvirtd:///session?socket={daemon.socket}-admin"
     return subprocess.run(["virt-admin", "-c", uri, *words], capture_output=True, text=True,
-                          timeout=30, check=False)
+                          timeout=30 * PATIENCE, check=False)
 
 
 def listed_clients(daemon):

@@ -18,6 +18,7 @@ import pytest
 import rpc
 
 from lodged import BUILD
+from patience import PATIENCE
 
 GUESTS = 20
 QEMU = "/usr/bin/qemu-system-x86_64"
@@ -59,7 +60,7 @@ class Host:
 
     def connect(self):
         """A client as soon as one is accepted; None when the daemon ended instead."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 120 * PATIENCE
         while self.process.poll() is None:
             try:
                 return rpc.Client(self.socket).open("qemu:///session")
@@ -240,7 +241,7 @@ def census(host):
 
 def wait_for_files(host, names):
     """Definitions are acknowledged when the journal has them; their files follow."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 60 * PATIENCE
     wanted = {os.path.join("etc", "qemu", f"{name}.xml") for name in names}
     while not wanted <= set(host.files()):
         assert time.monotonic() < deadline, f"without a file: {sorted(wanted - set(host.files()))}"
@@ -266,7 +267,7 @@ def run_kills(root, points, seed):
               f"(median; {sum(t > 0.3 for t in took)} over 0.3 s, most {took[-1]:.3f} s) from the daemon's start, "
               f"{statistics.median(host.cpu):.3f} s of processor time (most {max(host.cpu):.3f} s)")
     except ConnectionError as error:
-        status = host.process.wait(10)
+        status = host.process.wait(10 * PATIENCE)
         with open(os.path.join(root, "lodged.log"), encoding="utf-8", errors="replace") as log:
             raise AssertionError(f"the daemon ended by itself ({status}):\n{log.read()[-4000:]}") from error
     finally:
@@ -282,7 +283,7 @@ def finish(host, names, net, before):
             if name not in names:
                 client.call("DOMAIN_UNDEFINE", dom=dom)
     host.process.terminate()
-    assert host.process.wait(60) == 0
+    assert host.process.wait(60 * PATIENCE) == 0
     host.start()
     with host.connect() as client:
         net_after, after = census(host)

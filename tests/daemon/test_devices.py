@@ -11,6 +11,7 @@ import libvirt
 import pytest
 
 from guestxml import QEMU, Console, disk_xml, guest_xml
+from patience import PATIENCE
 
 ENGINES = pytest.mark.parametrize("emulator", [None, QEMU], ids=["lodge-vmm", "qemu"])
 # The same, with QEMU among the slow tests: they wait for what guests do, or do not.
@@ -98,7 +99,7 @@ class Events:
 
     def wait(self, *event):
         with self.changed:
-            assert self.changed.wait_for(lambda: event in self.seen, 30), (event, self.seen)
+            assert self.changed.wait_for(lambda: event in self.seen, 30 * PATIENCE), (event, self.seen)
             self.seen.remove(event)
 
 

@@ -17,6 +17,7 @@ import pytest
 from libvirt_client import running_event_loop
 from libvirtd import Libvirtd
 from lodged import BUILD, Lodged
+from patience import PATIENCE
 
 QEMU = "/usr/bin/qemu-system-x86_64"
 KERNEL = os.path.join(BUILD, "tests", "guest", "first-instruction.elf")
@@ -52,7 +53,7 @@ class Session:
         return value
 
     def wait_for_event(self, text):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 30 * PATIENCE
         while text not in self.events and time.monotonic() < deadline:
             time.sleep(0.01)
 

@@ -20,6 +20,7 @@ from conftest import BUILD
 from guestxml import disk_xml
 from libvirt_client import create_again
 from lodged import Lodged
+from patience import PATIENCE
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KERNEL = os.path.join(BUILD, "tests", "guest", "first-instruction.elf")
@@ -149,7 +150,7 @@ class Session:
 
     def wait(self, fits, what):
         with self.changed:
-            assert self.changed.wait_for(fits, 60), (what, self.heard)
+            assert self.changed.wait_for(fits, 60 * PATIENCE), (what, self.heard)
 
     def start(self):
         self.domain = create_again(self.connection, guest_xml("told", self.identity, self.folder))

@@ -12,6 +12,7 @@ import libvirt
 import pytest
 
 from conftest import Lodged
+from patience import PATIENCE
 
 QEMU = "/usr/bin/qemu-system-x86_64"
 OVMF = "/usr/share/OVMF/"
@@ -208,7 +209,7 @@ def test_a_guest_runs_by_the_firmware_and_has_both_flashes(lodged, ours):
         assert os.stat(nvram_of(lodged, "runs")).st_mode & 0o777 == 0o600
         # The firmware writes variables as it starts: by the file that the daemon opened.
         template = contents(OVMF + "OVMF_VARS_4M.fd")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 60 * PATIENCE
         while contents(nvram_of(lodged, "runs")) == template:
             assert time.monotonic() < deadline, "the firmware has written no variables"
             time.sleep(0.1)
@@ -324,7 +325,7 @@ def test_a_guest_of_a_user_of_its_own_keeps_its_variables(tmp_path):
         status = os.stat(path)
         assert status.st_uid == 0 and status.st_mode & 0o777 == 0o600
         template = contents(OVMF + "OVMF_VARS_4M.fd")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 60 * PATIENCE
         while contents(path) == template:
             assert time.monotonic() < deadline, "the firmware has written no variables"
             time.sleep(0.1)
@@ -345,7 +346,7 @@ def test_the_firmware_tries_kinds_of_devices_in_their_order(ours, tmp_path, kind
                  "".join(f"<boot dev='{kind}'/>" for kind in kinds), None)
     domain = ours.createXML(text.replace("</devices>", f"{disks}<serial type='file'><source path='{said}'/></serial></devices>"))
     try:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 300 * PATIENCE
         tried = []
         while len(tried) < 2:
             assert time.monotonic() < deadline and domain.isActive(), said.read_text(errors="replace")

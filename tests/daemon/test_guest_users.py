@@ -11,6 +11,7 @@ import pytest
 
 import images
 from conftest import BUILD, Lodged
+from patience import PATIENCE
 
 QEMU = "/usr/bin/qemu-system-x86_64"
 FIRST = 1900000000
@@ -206,7 +207,7 @@ def test_a_user_is_told_when_the_setting_is_no_range(tmp_path):
     config = tmp_path / "lodged.conf"
     config.write_text('guest_uids = "many"\n')
     done = subprocess.run([os.path.join(BUILD, "bin", "lodged"), "--root", str(tmp_path), "--config", str(config)],
-                          capture_output=True, text=True, timeout=30, check=False)
+                          capture_output=True, text=True, timeout=30 * PATIENCE, check=False)
     assert done.returncode != 0 and "guest_uids: 'many' is not FIRST-LAST" in done.stderr
 
 

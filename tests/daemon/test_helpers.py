@@ -19,6 +19,7 @@ from conftest import BUILD, Lodged
 from guestxml import Console, guest_xml
 from libvirt_client import create_again
 from lodged import build_for_others
+from patience import PATIENCE
 
 QEMU = "/usr/bin/qemu-system-x86_64"
 FIRST = 1900000000  # of the users of guests
@@ -81,7 +82,7 @@ def is_alive(pid):
 
 
 def wait_until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "it does not come about"
         time.sleep(0.02)
@@ -499,7 +500,7 @@ def test_a_daemon_killed_while_it_starts_helpers_leaves_none(tmp_path, failpoint
     subprocess.run(["virsh", "-c", uri, "define", str(tmp_path / "guest.xml")], capture_output=True, check=True)
     done = subprocess.run(["virsh", "-c", uri, "start", "crashing"], capture_output=True, check=False)
     assert done.returncode != 0
-    process.wait(20)
+    process.wait(20 * PATIENCE)
     again = Lodged(str(tmp_path))
     connection = libvirt.open(again.uri)
     domain = connection.lookupByName("crashing")

@@ -13,6 +13,8 @@ import time
 
 import pytest
 
+from patience import PATIENCE
+
 GOOD_CLIENTS = 16
 
 
@@ -118,7 +120,7 @@ def attack(lodged, total, rng):
 
 
 def wait_for_fds(lodged, count):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 30 * PATIENCE
     while lodged.count_fds() > count and time.monotonic() < deadline:
         select.select([], [], [], 0.05)
     return lodged.count_fds()

@@ -10,6 +10,7 @@ import pytest
 
 from guestxml import QEMU, guest_xml
 from lodged import Lodged
+from patience import PATIENCE
 
 ENGINES = pytest.mark.parametrize("emulator", [None, QEMU], ids=["lodge-vmm", "qemu"])
 MAC = "52:54:00:0a:0b:0c"
@@ -35,7 +36,7 @@ class Network:
 
     def stop(self):
         self.holder.stdin.close()
-        self.holder.wait(10)
+        self.holder.wait(10 * PATIENCE)
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,14 @@ import os
 import subprocess
 
 from conftest import BUILD
+from patience import PATIENCE
 
 EXAMPLES = os.path.join(BUILD, "src", "client", "examples")
 
 
 def run(name, *words, env=None):
     return subprocess.run([os.path.join(EXAMPLES, name), *words], capture_output=True, text=True,
-                          timeout=30, check=False, stdin=subprocess.DEVNULL,
+                          timeout=30 * PATIENCE, check=False, stdin=subprocess.DEVNULL,
                           env=dict(os.environ, **(env or {})))
 
 

@@ -11,6 +11,7 @@ import tempfile
 import pytest
 
 from conftest import Lodged
+from patience import PATIENCE
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CONFIG = 'auth_unix_rw = "polkit"\nauth_unix_ro = "polkit"\nunix_sock_rw_perms = "0777"\n'
@@ -55,13 +56,13 @@ def host():
     os.environ.pop("DBUS_SYSTEM_BUS_ADDRESS", None)
     for process in reversed(running):
         process.terminate()
-        process.wait(30)
+        process.wait(30 * PATIENCE)
     shutil.rmtree(folder)
 
 
 def virsh_as_nobody(daemon, *words, suffix=""):
     return subprocess.run(["setpriv", "--reuid=nobody", "--clear-groups", "virsh", "-c", daemon.uri + suffix, *words],
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * PATIENCE, check=False,
                           env=dict(os.environ, HOME="/nonexistent"))
 
 
@@ -89,7 +90,7 @@ def test_without_a_yes_nobody_comes_in(host, answer, code, words):
               "try:\n    libvirt.open(sys.argv[1])\n"
               "except libvirt.libvirtError as error:\n    print(error.get_error_code())\n")
     python = subprocess.run(["setpriv", "--reuid=nobody", "--clear-groups", "/usr/bin/python3", "-c", script, daemon.uri],
-                            capture_output=True, text=True, timeout=60, check=False)
+                            capture_output=True, text=True, timeout=60 * PATIENCE, check=False)
     assert python.stdout.strip() == str(code), python.stderr
     assert daemon.virsh("list").returncode == 0, "root needs no policy"
 
@@ -98,7 +99,7 @@ def test_who_may_look_may_not_change(host):
     daemon = host("yes-to-look")
     socket = daemon.uri + "-ro"
     done = subprocess.run(["setpriv", "--reuid=nobody", "--clear-groups", "virsh", "-r", "-c", socket, "list", "--all"],
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     assert "org.libvirt.unix.monitor" in daemon.authority.stdout.readline()
     assert "denied by policy" in virsh_as_nobody(daemon, "list").stderr

@@ -10,6 +10,7 @@ import rpc
 
 from conftest import BUILD, TOP
 from guestxml import boot_files, guest_xml
+from patience import PATIENCE
 
 NO_SUPPORT, RPC = 3, 39
 PHRASE = "this function is not supported by the connection driver"
@@ -80,7 +81,7 @@ def test_each_procedure_is_carried_out_or_refused_with_a_reason(lodged, subject,
         values = {"dom": subject} if with_guest and "dom:D" in procedure.args.split() else {}
         # A connection of its own: streams that one opened are in nobody's way.
         with lodged.client().open() as client:
-            client.sock.settimeout(60)
+            client.sock.settimeout(60 * PATIENCE)
             try:
                 client.call(procedure.name, procedure.program, **values)
                 refused = None

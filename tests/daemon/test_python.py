@@ -13,6 +13,7 @@ import libvirt
 import pytest
 
 from lodged import BUILD, Lodged
+from patience import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("event_loop")
 KERNEL = os.path.join(BUILD, "tests", "guest", "first-instruction.elf")
@@ -35,7 +36,7 @@ def connection(lodged):
 
 
 def wait_for(condition, what):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 60 * PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.01)

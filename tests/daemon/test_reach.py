@@ -11,6 +11,7 @@ import pytest
 
 from guestxml import QEMU, Console, disk_xml, guest_xml
 from libvirt_client import Heard, code_of, receive
+from patience import PATIENCE
 
 ENGINES = pytest.mark.parametrize("emulator", [None, QEMU], ids=["lodge-vmm", "qemu"])
 LIVE, CONFIG = 1, 2
@@ -244,7 +245,7 @@ def test_contents_are_looked_at(lodged, boot, start, emulator):
     # The interrupt table that firmware or boot loader left, or zeroes: 1 KiB that can be read.
     assert len(domain.memoryPeek(0, 1024, libvirt.VIR_MEMORY_PHYSICAL)) == 1024
     kernel = bytes(65536)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 60 * PATIENCE
     while not any(kernel) and time.monotonic() < deadline:  # until firmware has put it there, for QEMU at 1 MiB first
         kernel = domain.memoryPeek((1 if emulator else 16) << 20, 65536, libvirt.VIR_MEMORY_PHYSICAL)
     assert len(kernel) == 65536 and any(kernel)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import BUILD, Lodged
+from patience import PATIENCE
 
 KERNEL = os.path.join(BUILD, "tests", "guest", "first-instruction.elf")
 CLEAN, MENDED, LEFT, FAILED = 0, 1, 4, 8
@@ -23,7 +24,7 @@ def guest_xml(name, uuid=None):
 
 def recover(root, word="--recover-check"):
     done = subprocess.run([os.path.join(BUILD, "bin", "lodged"), "--session", "--root", str(root), word],
-                          capture_output=True, text=True, timeout=60, check=False)
+                          capture_output=True, text=True, timeout=60 * PATIENCE, check=False)
     print(done.stdout, done.stderr)
     return done
 

@@ -13,6 +13,7 @@ import rpc
 from test_crash import guest_xml
 
 from lodged import Lodged
+from patience import PATIENCE
 
 THREADS = 8
 
@@ -61,7 +62,7 @@ def run_rounds(daemon, at_once, seconds):
 
 def settled(daemon, wanted):
     """What is in use once connections that ended are noticed."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 30 * PATIENCE
     while True:
         found = usage(daemon)
         if not wanted or found["descriptors"] <= wanted["descriptors"] or time.monotonic() > deadline:

@@ -16,6 +16,7 @@ import libvirt
 import pytest
 import rpc
 from conftest import BUILD
+from patience import PATIENCE
 
 EXAMPLES = os.path.join(BUILD, "src", "client", "examples")
 
@@ -84,7 +85,7 @@ def test_libvirts_client_connects_by_tls(tls_daemon, pki):
 def test_liblodge_connects_by_tls(tls_daemon, pki):
     done = subprocess.run([os.path.join(EXAMPLES, "list-domains"),
                            f"qemu+tls://localhost:{tls_daemon.port}/system?pkipath={pki}"],
-                          capture_output=True, text=True, timeout=30, check=False)
+                          capture_output=True, text=True, timeout=30 * PATIENCE, check=False)
     assert done.stdout.startswith("host:"), done.stderr
 
 
@@ -105,7 +106,7 @@ def test_a_stranger_s_certificate_is_refused(tls_daemon, tmp_path):
 def test_garbage_instead_of_tls_ends_the_connection(tls_daemon):
     with socket.create_connection(("127.0.0.1", tls_daemon.port)) as sock:
         sock.sendall(b"\0\0\0\x1c" + bytes(2000))
-        sock.settimeout(20)
+        sock.settimeout(20 * PATIENCE)
         try:
             while sock.recv(4096):
                 pass
@@ -134,7 +135,7 @@ def test_the_ssh_helper_joins_client_and_socket(lodged, tmp_path):
     connection.close()
     done = subprocess.run([os.path.join(EXAMPLES, "list-domains"),
                            f"qemu+ssh://host/system?command={fake}"],
-                          capture_output=True, text=True, timeout=30, check=False)
+                          capture_output=True, text=True, timeout=30 * PATIENCE, check=False)
     assert done.stdout.startswith("host:"), done.stderr
 
 
@@ -236,11 +237,11 @@ needs_scram = pytest.mark.skipif(not any(os.path.exists(f"{folder}/libscram.so.2
 
 def passwd(path, user, password, *words, check=True):
     return subprocess.run([os.path.join(BUILD, "bin", "lodge"), "passwd", "--file", str(path), user, *words],
-                          input=f"{password}\n", capture_output=True, text=True, timeout=30, check=check)
+                          input=f"{password}\n", capture_output=True, text=True, timeout=30 * PATIENCE, check=check)
 
 
 def virsh(uri, *words, **options):
-    return subprocess.run(["virsh", "-c", uri, *words], capture_output=True, text=True, timeout=60, check=False, **options)
+    return subprocess.run(["virsh", "-c", uri, *words], capture_output=True, text=True, timeout=60 * PATIENCE, check=False, **options)
 
 
 def auth_file(folder, user, password):
@@ -386,7 +387,7 @@ def test_lodge_comes_by_ssh(lodged, sshd, tmp_path):
     wrapper.chmod(0o755)
     done = subprocess.run([os.path.join(BUILD, "bin", "lodge"), "-c", f"qemu+ssh://{getpass.getuser()}@127.0.0.1:{port}/session"
                            f"?socket={lodged.socket}&keyfile={key}&command={wrapper}", "version"],
-                          capture_output=True, text=True, timeout=60, check=False)
+                          capture_output=True, text=True, timeout=60 * PATIENCE, check=False)
     assert done.returncode == 0 and "lodge" in done.stdout.lower(), done.stderr
 
 
@@ -414,14 +415,14 @@ virt-admin server-list | grep lodged
 ls /run/libvirt
 ! {BUILD}/bin/lodged --root {tmp_path}/second --libvirt-sockets 2> {tmp_path}/refused
 """
-    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, timeout=60 * PATIENCE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "qemu:///system" in done.stdout and "virtqemud-sock-ro" in done.stdout
     assert "another daemon listens on '/run/libvirt/libvirt-sock'" in (tmp_path / "refused").read_text()
 
 
 def wait_gone(path):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 30 * PATIENCE
     while os.path.exists(path):
         assert time.monotonic() < deadline, f"{path} is still there"
         time.sleep(0.05)
@@ -461,7 +462,7 @@ def test_libvirts_client_starts_the_session_s_daemon_which_leaves_again(nobody):
     env = session_env(folder, LIBVIRTD_PATH=str(folder / "bin"))
     command = [*prefix, "virsh", "-c", "qemu:///session", "uri"]
     for _ in range(2):
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60 * PATIENCE, check=False)
         assert done.returncode == 0 and done.stdout.strip() == "qemu:///session", done.stderr
     assert (folder / "started").read_text() == "--timeout=120\n", "the second client finds the first one's daemon"
     wait_gone(folder / "libvirt" / "libvirt-sock")
@@ -470,8 +471,8 @@ def test_libvirts_client_starts_the_session_s_daemon_which_leaves_again(nobody):
 def test_lodge_starts_the_session_s_daemon_which_leaves_again(tmp_path):
     env = session_env(tmp_path, LODGED_PATH=str(starter(tmp_path, f"{BUILD}/bin/lodged")))
     command = [os.path.join(BUILD, "bin", "lodge"), "-c", "qemu:///session", "list", "--all"]
-    subprocess.run(command, env=env, check=True, capture_output=True, timeout=60)
-    subprocess.run(command, env=env, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, env=env, check=True, capture_output=True, timeout=60 * PATIENCE)
+    subprocess.run(command, env=env, check=True, capture_output=True, timeout=60 * PATIENCE)
     assert len((tmp_path / "started").read_text().splitlines()) == 1
     wait_gone(tmp_path / "lodge" / "lodge-sock")
 
@@ -501,7 +502,7 @@ def test_virsh_reaches_a_daemon_that_systemd_starts(tmp_path):
         denied = virsh(f"{uri}/libvirt-sock-ro", "-r", "define", str(tmp_path / "net.xml"))
         assert denied.returncode == 1
         admin = subprocess.run(["virt-admin", "-c", f"libvirtd:///session?socket={tmp_path}/libvirt-admin-sock", "server-list"],
-                               capture_output=True, text=True, timeout=30, check=False)
+                               capture_output=True, text=True, timeout=30 * PATIENCE, check=False)
         assert "lodged" in admin.stdout, admin.stderr
         assert not (tmp_path / "root" / "run" / "lodge-sock").exists(), "systemd's sockets are all there are"
     finally:
@@ -515,7 +516,7 @@ def test_systemd_is_told_when_the_daemon_is_ready(tmp_path, abstract):
     name = f"@lodge-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(name.replace("@", "\0"))
-        manager.settimeout(60)
+        manager.settimeout(60 * PATIENCE)
         env = dict(os.environ, NOTIFY_SOCKET=name)
         with subprocess.Popen([os.path.join(BUILD, "bin", "lodged"), "--session", "--root", str(tmp_path)], env=env,
                               stderr=subprocess.DEVNULL) as daemon:
@@ -528,6 +529,6 @@ def test_systemd_is_told_when_the_daemon_is_ready(tmp_path, abstract):
 
 def test_a_daemon_started_in_the_background_says_nothing_when_all_is_well(tmp_path):
     done = subprocess.run([os.path.join(BUILD, "bin", "lodged"), "--session", "--root", str(tmp_path), "--daemon", "--timeout=1"],
-                          capture_output=True, text=True, timeout=60, check=True)
+                          capture_output=True, text=True, timeout=60 * PATIENCE, check=True)
     assert done.stdout + done.stderr == ""
     assert "ready:" in (tmp_path / "log" / "lodged.log").read_text()

@@ -12,6 +12,7 @@ import pytest
 
 import images
 from conftest import BUILD
+from patience import PATIENCE
 
 LODGE = os.path.join(BUILD, "bin", "lodge-vmm")
 QEMU = "/usr/bin/qemu-system-x86_64"
@@ -21,7 +22,7 @@ def virt_install(daemon, *words, check=True):
     if not shutil.which("virt-install"):
         pytest.skip("virt-install is not installed")
     done = subprocess.run(["virt-install", "--connect", daemon.uri, "--memory", "256", "--graphics", "none",
-                           "--noautoconsole", *words], capture_output=True, text=True, timeout=120, check=False)
+                           "--noautoconsole", *words], capture_output=True, text=True, timeout=120 * PATIENCE, check=False)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 

@@ -7,6 +7,7 @@ import os
 
 from guest import Guest, Qmp, monitor_command, qemu_command
 from images import image
+from patience import PATIENCE
 from peer import run_tool
 
 MIB = 1 << 20
@@ -51,7 +52,7 @@ class Machine:
         try:
             self.qmp = Qmp(self.path("qmp"))
         except OSError as problem:
-            self.vm.process.wait(10)
+            self.vm.process.wait(10 * PATIENCE)
             raise AssertionError(self.vm.errors()) from problem
 
     def path(self, name):

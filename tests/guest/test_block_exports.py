@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from block_machine import JOB, SIZE, tool
+from patience import PATIENCE
 
 MIB = 1 << 20
 
@@ -33,7 +34,7 @@ def extents(m, name, context):
 def io(m, name, *commands, code=0):
     words = [word for command in commands for word in ("-c", command)]
     mode = ["-r"] if all(command.startswith("read") for command in commands) else []
-    done = subprocess.run(["qemu-io", "-f", "raw", *mode, *words, url(m, name)], capture_output=True, text=True, timeout=60,
+    done = subprocess.run(["qemu-io", "-f", "raw", *mode, *words, url(m, name)], capture_output=True, text=True, timeout=60 * PATIENCE,
                           check=False)
     said = done.stdout + done.stderr
     assert ("failed" in said or "denied" in said) == bool(code), (commands, said)

@@ -12,6 +12,7 @@ import pytest
 from block_machine import MIB, SIZE, tool
 from guest import Guest, Qmp, monitor_command, qemu_command
 from images import image
+from patience import PATIENCE
 
 DISK = {"driver": "virtio-blk-pci", "id": "d"}
 USED = (100, 101, 201)
@@ -237,7 +238,7 @@ def outcomes(build, folder, form, kinds, first, second):
                 # It ends at once where it is let in: there is no such chardev.
                 last = ("-device", "virtio-rng-pci,rng=nosuch")
                 done = subprocess.run(command(second, build, folder, form, other, *last), stdin=subprocess.DEVNULL,
-                                      capture_output=True, text=True, timeout=60)
+                                      capture_output=True, text=True, timeout=60 * PATIENCE)
                 assert done.returncode == 1
                 is_refused = "nosuch" not in done.stderr
                 if is_refused and second == "lodge":

@@ -8,7 +8,8 @@ import subprocess
 import threading
 
 import pytest
-from guest import PATIENCE
+
+from patience import PATIENCE
 
 REQUESTS = 300  # five minutes at one a second
 LENGTH = 512

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 from guest import Guest, Qmp, monitor_command
 from images import image
+from patience import PATIENCE
 
 
 def sha256(path):
@@ -18,7 +19,7 @@ def sha256(path):
 
 
 def qemu_img(*arguments):
-    return subprocess.run(["qemu-img", *arguments], check=True, capture_output=True, text=True, timeout=120).stdout
+    return subprocess.run(["qemu-img", *arguments], check=True, capture_output=True, text=True, timeout=120 * PATIENCE).stdout
 
 
 @contextlib.contextmanager
@@ -65,7 +66,7 @@ def test_a_guest_writes_an_overlay_and_leaves_it_consistent(build, tmp_path, cre
     assert sha256(base) == before
     raw = tmp_path / "flat.raw"
     qemu_img("convert", "-O", "raw", str(overlay), str(raw))
-    fsck = subprocess.run(["e2fsck", "-fn", str(raw)], capture_output=True, text=True, timeout=120)
+    fsck = subprocess.run(["e2fsck", "-fn", str(raw)], capture_output=True, text=True, timeout=120 * PATIENCE)
     assert fsck.returncode == 0, fsck.stdout
 
 
@@ -97,7 +98,7 @@ def test_nodes_given_by_name_make_a_drive(build, tmp_path):
         qmp = Qmp(str(socket))
         inserted = [disk for disk in qmp.command("query-block") if "inserted" in disk][0]["inserted"]
         assert (inserted["drv"], inserted["image"]["virtual-size"]) == ("qcow2", 64 << 20)
-        busy = subprocess.run(["qemu-img", "info", str(disk)], capture_output=True, text=True, timeout=60)
+        busy = subprocess.run(["qemu-img", "info", str(disk)], capture_output=True, text=True, timeout=60 * PATIENCE)
         assert busy.returncode != 0 and "lock" in busy.stderr
         qmp.command("block_resize", **{"node-name": "format", "size": 128 << 20})
         limits = {"bps": 0, "bps_rd": 0, "bps_wr": 1 << 20, "iops": 500, "iops_rd": 0, "iops_wr": 0, "iops_max": 1000}

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from guest import Guest, monitor_command
+from patience import PATIENCE
 
 pytestmark = pytest.mark.skipif(not shutil.which("gdb"), reason="gdb is not installed")
 
@@ -33,7 +34,7 @@ class Debugger:
         return argv
 
     def wait_for_socket(self):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 30 * PATIENCE
         while not os.path.exists(self.socket):
             assert time.monotonic() < deadline, "the monitor made no socket"
             time.sleep(0.02)
@@ -42,7 +43,7 @@ class Debugger:
         """Returns what GDB printed."""
         self.wait_for_socket()
         return subprocess.run(self.gdb_command(*commands), stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=120, check=False).stdout
+                              text=True, timeout=120 * PATIENCE, check=False).stdout
 
 
 @pytest.fixture(params=["xlate", "kvm"])
@@ -95,7 +96,7 @@ def test_a_running_guest_is_interrupted_and_left_running(debugger):
         text = debugger.run("print (long)counter > 0")
         assert "$1 = 1\n" in text, text
         with socket.socket(socket.AF_UNIX) as peer:
-            peer.settimeout(30)
+            peer.settimeout(30 * PATIENCE)
             peer.connect(debugger.socket)
             peer.sendall(b"$vCont;c#a8")
             answer = peer.recv(100)

@@ -9,10 +9,11 @@ import subprocess
 import pytest
 from guest import Guest, Qmp
 from images import image
+from patience import PATIENCE
 
 
 def run(vmm, *options):
-    return subprocess.run([vmm, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    return subprocess.run([vmm, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * PATIENCE)
 
 
 def refused(vmm, *options):
@@ -146,7 +147,7 @@ def test_daemonize_leaves_a_process_that_its_pid_file_names(vmm, quiet, tmp_path
         assert f"is in use by process {pid}" in refused(vmm, *quiet, "-S", "-pidfile", str(pidfile))
     finally:
         os.kill(pid, 15)
-        subprocess.run(["tail", "-f", f"--pid={pid}", "/dev/null"], timeout=30, check=True)
+        subprocess.run(["tail", "-f", f"--pid={pid}", "/dev/null"], timeout=30 * PATIENCE, check=True)
     assert not pidfile.exists()
 
 
@@ -166,7 +167,7 @@ def test_passed_descriptors_are_opened_by_their_set(vmm, kernel, tmp_path):
     for number, fd in enumerate(files.values()):
         options += ["-add-fd", f"fd={fd},set={number},opaque=test"]
     result = subprocess.run([vmm, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                            timeout=300, pass_fds=list(files.values()))
+                            timeout=300 * PATIENCE, pass_fds=list(files.values()))
     assert result.returncode == 0, result.stderr
     # Without an init the kernel panics, after it has said what it is.
     assert "Linux version" in (tmp_path / "log").read_text()
@@ -177,7 +178,7 @@ def test_a_passed_descriptor_of_the_wrong_mode_is_refused(vmm, quiet, tmp_path):
     disk.write_bytes(bytes(4096))
     fd = os.open(disk, os.O_RDONLY)
     result = subprocess.run([vmm, *quiet, "-add-fd", f"fd={fd},set=1", "-drive", "file=/dev/fdset/1,format=raw"],
-                            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, pass_fds=[fd])
+                            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * PATIENCE, pass_fds=[fd])
     assert result.returncode == 1
     assert "no descriptor of the set is open for reading and writing" in result.stderr
     assert "no such set" in refused(vmm, *quiet, "-drive", "file=/dev/fdset/7,format=raw")
@@ -191,7 +192,7 @@ def test_a_signal_ends_the_wait_for_a_peer(vmm, quiet, tmp_path, number):
     try:
         assert "waiting for connection on" in process.stderr.readline()
         process.send_signal(number)
-        assert process.wait(30) == 1
+        assert process.wait(30 * PATIENCE) == 1
         assert f"signal {number:d} from pid" in process.stderr.read()
         assert not path.exists()
     finally:

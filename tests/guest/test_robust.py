@@ -12,6 +12,7 @@ import time
 import pytest
 from guest import Guest, Qmp, monitor_command
 from images import image
+from patience import PATIENCE
 
 
 def hold_options(build, append=""):
@@ -51,7 +52,7 @@ def test_what_the_guest_flushed_survives_every_end(build, tmp_path, number):
                 "&& echo flushed:$n:; n=$((n+1)); done\n")
         flushed = int(vm.expect(r"flushed:(\d\d+):", 60).group(1))
         vm.process.send_signal(number)
-        status = vm.process.wait(30)
+        status = vm.process.wait(30 * PATIENCE)
         assert status == (-number if number == signal.SIGKILL else 0)
         assert is_gone(vm.process.pid)
     lines = disk.read_bytes()
@@ -82,7 +83,7 @@ def test_what_a_killed_monitor_leaves_is_taken_over(build, tmp_path):
                               "-qmp", f"unix:{qmp_path},server=on,wait=off")
     with Guest(command) as vm:
         Qmp(qmp_path).close()
-        second = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        second = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * PATIENCE)
         assert second.returncode == 1 and f"is in use by process {vm.process.pid}" in second.stderr
         vm.kill()
         assert pid_path.exists() and os.path.exists(qmp_path)
@@ -122,7 +123,7 @@ def test_kill_leaves_no_process_and_no_lock(build, tmp_path):
         vm.expect("reached init", 300)
         pid = vm.process.pid
         second = subprocess.run(monitor_command(build, *hold_options(build), *drive),
-                                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+                                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * PATIENCE)
         assert second.returncode == 1
         assert str(pid) in second.stderr and "disk.raw" in second.stderr
         vm.kill()
@@ -142,7 +143,7 @@ def test_a_closed_console_does_not_end_or_block_the_guest(build, tmp_path):
         qmp = Qmp(qmp_path)
         assert qmp.command("query-status")["status"] == "running"
         qmp.command("quit")
-        assert vm.process.wait(30) == 0
+        assert vm.process.wait(30 * PATIENCE) == 0
 
 
 def test_a_console_whose_peer_stops_reading_holds_nobody_up(build, tmp_path):
@@ -158,13 +159,13 @@ def test_a_console_whose_peer_stops_reading_holds_nobody_up(build, tmp_path):
         deaf.connect(serial_path)
         deaf.sendall(b"while :; do echo a line that nobody reads; done\n")
         # The kernel's messages and the loop fill every buffer on the way.
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 60 * PATIENCE
         while time.monotonic() < deadline and not select.select([deaf], [], [], 0.1)[0]:
             pass
         assert qmp.command("query-status")["status"] == "running"
         deaf.close()
         peer = socket.socket(socket.AF_UNIX)
-        peer.settimeout(120)
+        peer.settimeout(120 * PATIENCE)
         peer.connect(serial_path)
         assert peer.recv(1)
         qmp.command("quit")

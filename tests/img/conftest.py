@@ -12,6 +12,7 @@ import pytest
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "scripts", "pylib"))
 
+from patience import PATIENCE  # noqa: E402
 from peer import run_tool  # noqa: E402  (needs the path above)
 
 MIB = 1 << 20
@@ -30,7 +31,7 @@ class Tool:
 
     def __call__(self, *args, code=0, **options):
         """Runs it; the exit code must be @code (None: any). Returns the completed process."""
-        done = run_tool([self.path, *map(str, args)], cwd=self.folder, timeout=120, **options)
+        done = run_tool([self.path, *map(str, args)], cwd=self.folder, timeout=120 * PATIENCE, **options)
         done.stdout, done.stderr = (data.decode(errors="replace") for data in (done.stdout, done.stderr))
         if code is not None:
             assert done.returncode == code, f"{self.path} {args}: {done.returncode}\n{done.stdout}{done.stderr}"

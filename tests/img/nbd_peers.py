@@ -11,6 +11,8 @@ import subprocess
 
 import pytest
 
+from patience import PATIENCE
+
 
 def needs(*programs):
     """Skips where a foreign program is missing."""
@@ -40,7 +42,7 @@ def running(args, path, **options):
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(20 * PATIENCE)
         process.stderr.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)

@@ -7,13 +7,15 @@ import subprocess
 
 import pytest
 
+from patience import PATIENCE
+
 MIB = 1 << 20
 SIZE = 8 * MIB
 
 
 def io(path, *commands):
     words = [word for command in commands for word in ("-c", command)]
-    subprocess.run(["qemu-io", "-f", "qcow2", *words, path], check=True, capture_output=True, timeout=60)
+    subprocess.run(["qemu-io", "-f", "qcow2", *words, path], check=True, capture_output=True, timeout=60 * PATIENCE)
 
 
 def chain(peer, tmp_path, which, options=()):

@@ -17,6 +17,7 @@ import subprocess
 import option_cases
 import pytest
 
+from patience import PATIENCE
 from peer import run_tool
 
 KIB = 1024
@@ -126,7 +127,7 @@ def copy_named(template, words, folder):
 
 
 def execute(path, words, folder):
-    done = run_tool([path, *words], cwd=folder, stdin=subprocess.DEVNULL, timeout=60)
+    done = run_tool([path, *words], cwd=folder, stdin=subprocess.DEVNULL, timeout=60 * PATIENCE)
     return done.returncode, *(data.decode(errors="replace") for data in (done.stdout, done.stderr))
 
 

@@ -13,6 +13,7 @@ import subprocess
 import pytest
 
 from nbd_peers import needs
+from patience import PATIENCE
 from peer import run_tool
 
 MIB = 1 << 20
@@ -252,6 +253,6 @@ def test_a_file_without_permission_is_told(build, chain, line, words):
         os.setresuid(65534, 65534, 65534)
 
     done = subprocess.run(["lodge-img", *line.split()], executable=f"/proc/self/fd/{program}", preexec_fn=drop,
-                          pass_fds=[program], capture_output=True, text=True, timeout=60)
+                          pass_fds=[program], capture_output=True, text=True, timeout=60 * PATIENCE)
     os.close(program)
     assert_says(done, words)

@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 from nbd_peers import needs, running, url
+from patience import PATIENCE
 
 MIB = 1 << 20
 SIZE = 24 * MIB
@@ -35,7 +36,7 @@ def copy(disks, tmp_path):
 
 
 def run(*args, **options):
-    return subprocess.run(list(map(str, args)), check=True, timeout=60, capture_output=True, **options).stdout
+    return subprocess.run(list(map(str, args)), check=True, timeout=60 * PATIENCE, capture_output=True, **options).stdout
 
 
 def test_foreign_clients_read_the_image(serve, ours, peer, copy, tmp_path):
@@ -125,7 +126,7 @@ def test_a_terminated_server_writes_what_it_has(ours, peer, serve, disks, tmp_pa
     with serve(tmp_path / "t.qcow2", fmt="qcow2") as server:
         peer("convert", "-n", "-f", "raw", "-O", "raw", disks(SIZE), url(tmp_path / "s"))
         server.send_signal(signal.SIGTERM)
-        assert server.wait(20) == 0
+        assert server.wait(20 * PATIENCE) == 0
     peer("check", "t.qcow2")
 
 
@@ -139,7 +140,7 @@ def test_a_client_that_stops_reading_hinders_nobody(serve, peer, copy, tmp_path)
             rude.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 0, i, 0, 8 * MIB))
         peer("compare", "-U", "-f", "raw", "-F", "raw", copy, url(tmp_path / "s"))
         server.terminate()
-        assert server.wait(20) == 0
+        assert server.wait(20 * PATIENCE) == 0
 
 
 def make_certificates(folder):
@@ -243,6 +244,6 @@ def test_each_write_is_on_disk_with_a_cache_mode_that_says_so(serve, copy, tmp_p
         run("qemu-io", "-t", "unsafe", "-f", "raw", "-c", "write -P 17 0 64k", "-c", "write -P 18 0 64k",
             "-c", "write -P 19 0 64k", url(tmp_path / "s"))
         trace.send_signal(signal.SIGINT)
-        trace.communicate(timeout=60)
+        trace.communicate(timeout=60 * PATIENCE)
     count = (tmp_path / "trace").read_text().count("sync(")
     assert count >= 3 if syncs else count <= 1

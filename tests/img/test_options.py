@@ -16,6 +16,7 @@ import time
 import cases
 import pytest
 
+from patience import PATIENCE
 from peer import run_tool
 
 CONVERT = """
@@ -208,7 +209,7 @@ def qemu_io(tmp_path):
 
 
 def run(tool, folder, words):
-    return subprocess.run([tool.path, *words], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([tool.path, *words], cwd=folder, capture_output=True, text=True, timeout=60 * PATIENCE, check=False)
 
 
 def facts(peer, folder, name):
@@ -265,7 +266,7 @@ def read_terminal(command, folder):
     master, slave = os.openpty()
     process = subprocess.Popen(command, cwd=folder, stdin=slave, stdout=slave, stderr=slave)
     os.close(slave)
-    text, end = b"", time.monotonic() + 60
+    text, end = b"", time.monotonic() + 60 * PATIENCE
     while time.monotonic() < end:
         if select.select([master], [], [], 1)[0]:
             try:
@@ -276,7 +277,7 @@ def read_terminal(command, folder):
         elif process.poll() is not None:
             break
     os.close(master)
-    assert process.wait(timeout=60) == 0, text
+    assert process.wait(timeout=60 * PATIENCE) == 0, text
     return text.decode()
 
 

@@ -9,6 +9,8 @@ import subprocess
 import cases
 import pytest
 
+from patience import PATIENCE
+
 MIB = 1 << 20
 FORMATS = ["raw", "qcow2", "vdi", "vmdk", "vpc", "vhdx", "qcow"]
 
@@ -252,6 +254,6 @@ def test_bench_waits_for_the_disk_at_each_write_where_the_cache_mode_says_so(our
     for tool in (ours, peer):
         args = ["bench", "-q", "-w", "-f", fmt, "-t", mode, "-c", "8", "-d", "1", "image"]
         subprocess.run(["strace", "-f", "-e", "trace=fdatasync,fsync", "-o", "trace", tool.path, *args], cwd=tmp_path,
-                       check=True, stdout=subprocess.DEVNULL, timeout=60)
+                       check=True, stdout=subprocess.DEVNULL, timeout=60 * PATIENCE)
         counts.append(sum("sync(" in line for line in (tmp_path / "trace").read_text().splitlines()))
     assert [count >= 8 for count in counts] == [syncs, syncs], counts

@@ -10,6 +10,8 @@ import subprocess
 
 import pytest
 
+from patience import PATIENCE
+
 MIB = 1 << 20
 
 
@@ -98,7 +100,7 @@ def test_a_copy_that_is_interrupted_leaves_no_half_image(copying, tmp_path, numb
     process = copying("out", fmt=fmt)
     assert (tmp_path / "out").exists()
     process.send_signal(number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=60 * PATIENCE)
     assert process.returncode == -number and not (tmp_path / "out").exists()
 
 
@@ -106,7 +108,7 @@ def test_an_interrupted_copy_leaves_a_file_that_was_there(copying, ours, tmp_pat
     ours("create", "-q", "-f", "qcow2", "out", "64M")
     process = copying("out", "-n")
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=60 * PATIENCE)
     assert process.returncode == -signal.SIGINT and (tmp_path / "out").exists()
 
 
@@ -117,7 +119,7 @@ def test_an_ignored_signal_does_not_end_a_copy(ours, tmp_path):
                                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     read_part(process)
     process.send_signal(signal.SIGHUP)
-    process.communicate(timeout=60)
+    process.communicate(timeout=60 * PATIENCE)
     assert process.returncode == 0
     ours("compare", "-f", "raw", "in.raw", "out")
 
@@ -136,6 +138,6 @@ def test_a_copy_that_fails_leaves_no_half_image(ours, tmp_path, command):
 def test_sigusr1_tells_the_progress(copying, ours, tmp_path):
     process = copying("out")
     process.send_signal(signal.SIGUSR1)
-    stderr = process.communicate(timeout=60)[1]
+    stderr = process.communicate(timeout=60 * PATIENCE)[1]
     assert process.returncode == 0
     assert stderr.endswith(b"/100%)\n") and stderr.startswith(b"    ("), stderr
