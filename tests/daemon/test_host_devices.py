@@ -1,7 +1,7 @@
 """Devices of the host in guests under QEMU: what a start without them says, beside the real libvirtd; about 10 s.
 
 Machines that run tests have no USB, no IOMMU and no vhost-vsock; tests/unit/daemon/test-host-devices.c plays a host
-that has.
+that has, and test_in_guest.py makes one.
 
 SPDX-License-Identifier: GPL-2.0-or-later
 """

@@ -368,3 +368,137 @@ def test_interfaces_are_plugged_and_unplugged(host, start, networks):
     assert "rate 8Mbit" in gets and "rate 4Mbit" in sends
     guest.destroy()
     assert host.ask(f"ip link show {link}")[0] != 0 and host.ask("ip link show lodgeplug")[0] != 0
+
+
+# --- devices of the host ---
+
+NETCARD = "0000:01:00.0"
+
+
+def driver_of(host, function=NETCARD):
+    return os.path.basename(host.run(f"readlink /sys/bus/pci/devices/{function}/driver"))
+
+
+def vfio_xml(managed="yes"):
+    return (f"<hostdev mode='subsystem' type='pci' managed='{managed}'><source><address domain='0' bus='1' slot='0' function='0'/>"
+            "</source></hostdev>")
+
+
+def test_a_pci_device_is_taken_from_its_driver_and_given_back(host, start):
+    assert driver_of(host) == "e1000e"
+    guest = start("vfio", guest_xml("vfio", QEMU, vfio_xml()))
+    assert driver_of(host) == "vfio-pci"
+    group = os.path.basename(host.run(f"readlink /sys/bus/pci/devices/{NETCARD}/iommu_group"))
+    assert f"/dev/vfio/{group}" in descriptors_of(host, guest)
+    assert f'host = "{NETCARD}"' in host.virsh("qemu-monitor-command", "vfio", "--hmp", "info qtree")
+    # Another guest is refused while it is taken.
+    host.put("/tmp/other.xml", guest_xml("other", QEMU, vfio_xml()))
+    status, text = host.ask(f"virsh -q -c '{URI}' create /tmp/other.xml --paused")
+    assert status != 0 and "in use by driver QEMU, domain vfio" in text, text
+    guest.destroy()
+    assert driver_of(host) == "e1000e"
+
+
+def test_a_pci_device_goes_back_after_the_daemon_was_killed(host, start):
+    guest = start("vfiokill", guest_xml("vfiokill", QEMU))
+    host.put("/tmp/vfio.xml", vfio_xml())
+    host.virsh("attach-device", "vfiokill", "/tmp/vfio.xml", "--live")
+    assert "/dev/vfio/" in descriptors_of(host, guest)
+    kill_daemon(host)
+    assert driver_of(host) == "vfio-pci"
+    host.run(f"systemctl stop lodged; kill -9 {guest.pid}; systemctl start lodged")
+    host.wait_until_ready()
+    assert driver_of(host) == "e1000e"
+
+
+USB = "<hostdev mode='subsystem' type='usb'><source>{}</source></hostdev>"
+XHCI = "<controller type='usb' model='qemu-xhci'/>"
+
+
+def usb_devices(host):
+    """[(bus, device)] of the two pointers, which have one vendor and product."""
+    found = re.findall(r"Bus 0*(\d+) Device 0*(\d+): ID 0627:0001", host.run("lsusb"))
+    assert len(found) == 2, found
+    return sorted(found)
+
+
+def usb_drivers(host):
+    """Of each interface of a device; "none" where a guest has it."""
+    return host.run("for i in /sys/bus/usb/devices/1-*:1.0; do basename $(readlink $i/driver || echo none); done").split()
+
+
+def node_of(bus, device):
+    return f"/dev/bus/usb/{int(bus):03}/{int(device):03}"
+
+
+def test_usb_devices_of_the_host_are_handed_over(host, start):
+    (bus, first), (_, second) = usb_devices(host)
+    before = usb_drivers(host)
+    assert before.count("usbhid") == 2
+    guest = start("usb", guest_xml("usb", QEMU, XHCI + USB.format(f"<address bus='{bus}' device='{first}'/>")))
+    host.virsh("resume", "usb")  # QEMU closes what was passed only while it runs
+    assert node_of(bus, first) in descriptors_of(host, guest)
+    assert usb_drivers(host).count("usbhid") == 1
+    # By vendor there are two: the caller has to say which.
+    host.put("/tmp/usb-vendor.xml", USB.format("<vendor id='0x0627'/><product id='0x0001'/>"))
+    status, text = host.ask(f"virsh -q -c '{URI}' attach-device usb /tmp/usb-vendor.xml --live")
+    assert status != 0 and "Multiple USB devices for 0627:0001" in text, text
+    host.put("/tmp/usb-place.xml", USB.format(f"<vendor id='0x0627'/><product id='0x0001'/><address bus='{bus}' device='{second}'/>"))
+    host.virsh("attach-device", "usb", "/tmp/usb-place.xml", "--live")
+    assert node_of(bus, second) in descriptors_of(host, guest)
+    assert usb_drivers(host).count("usbhid") == 0
+    host.virsh("detach-device", "usb", "/tmp/usb-place.xml", "--live")
+    assert node_of(bus, second) not in descriptors_of(host, guest)
+    assert usb_drivers(host).count("usbhid") == 1
+    assert len(guest.describe().findall("./devices/hostdev")) == 1
+    guest.destroy()
+    assert sorted(usb_devices(host)) == sorted([(bus, first), (bus, second)])
+    assert usb_drivers(host) == before
+
+
+@pytest.fixture
+def scsi_disk(host):
+    """(number of the adapter, its node) of a disk that the kernel plays."""
+    host.run("modprobe scsi_debug dev_size_mb=8 && udevadm settle")
+    number = re.search(r"host(\d+)/", host.run("grep -l scsi_debug /sys/class/scsi_host/*/proc_name")).group(1)
+    yield number, f"/dev/{host.run(f'ls /sys/bus/scsi/devices/{number}:0:0:0/scsi_generic')}"
+    host.ask("modprobe -r scsi_debug")
+
+
+def test_a_scsi_disk_of_the_host_is_handed_over(host, start, scsi_disk):
+    number, node = scsi_disk
+    device = (f"<controller type='scsi' model='virtio-scsi'/><hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host{number}'/>"
+              "<address bus='0' target='0' unit='0'/></source></hostdev>")
+    before = host.run(f"stat -c '%U:%G %a' {node}")
+    guest = start("scsi", guest_xml("scsi", QEMU, device))
+    assert node in descriptors_of(host, guest)
+    assert "scsi-generic" in host.virsh("qemu-monitor-command", "scsi", "--hmp", "info qtree")
+    guest.destroy()
+    assert host.run(f"stat -c '%U:%G %a' {node}") == before
+
+
+def test_vsock_numbers_are_the_kernels(host, start):
+    cards = []
+    for name in ("vsock1", "vsock2"):
+        guest = start(name, guest_xml(name, QEMU, "<vsock model='virtio'><cid auto='yes'/></vsock>"))
+        cards.append(int(guest.describe().find("./devices/vsock/cid").get("address")))
+        assert "/dev/vhost-vsock" in descriptors_of(host, guest)
+    assert len(set(cards)) == 2 and min(cards) >= 3, cards
+    # The kernel knows them: nobody else gets the number.
+    take = (f"import fcntl, struct; fcntl.ioctl(open('/dev/vhost-vsock', 'r+b', 0), 0x4008af60, struct.pack('Q', {cards[0]}))")
+    status, text = host.ask(f"python3 -c \"{take}\"")
+    assert status != 0 and "Address already in use" in text, text
+    host.virsh("destroy", "vsock1")
+    host.run(f"python3 -c \"{take}\"")
+
+
+def test_disks_of_the_device_mapper_are_opened_for_guests(host, start):
+    host.run("truncate -s 8M /root/dm.img && loop=$(losetup -f --show /root/dm.img) && echo \"0 16384 linear $loop 0\" | "
+             "dmsetup create lodgedm && udevadm settle")
+    disk = "<disk type='block'><source dev='/dev/mapper/lodgedm'/><target dev='vda' bus='virtio'/></disk>"
+    for emulator in (QEMU, LODGE_VMM):
+        guest = start("mapped", guest_xml("mapped", emulator, disk))
+        assert f"{host.run('readlink -f /dev/mapper/lodgedm')}\n" in descriptors_of(host, guest) + "\n"
+        assert re.search(r"Capacity: +8388608", host.virsh("domblkinfo", "mapped", "vda"))
+        guest.destroy()
+    host.run("dmsetup remove lodgedm && losetup -D")

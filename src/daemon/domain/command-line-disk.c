@@ -6,6 +6,7 @@
 #include "daemon/error.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 static const char *error_policy(DomainErrorPolicy policy)
 {
@@ -49,9 +50,18 @@ static char *network_uri(const CommandLine *line, const DomainDisk *disk, GError
                            source->query ?: "");
 }
 
-/* @tree: of an image with backing files, or NULL; @uri: of one on the network, or NULL. */
-static char *disk_drive(CommandLine *line, const DomainDisk *disk, unsigned set, const char *tree,
-                        const char *uri)
+/* QEMU opens disks of the host by a driver of their own. */
+static bool is_host_disk(const CommandLine *line, int fd)
+{
+    struct stat st;
+    return line->engine == ENGINE_QEMU && line->ops->has_images && fstat(fd, &st) == 0 &&
+           S_ISBLK(st.st_mode);
+}
+
+/* @prefix: of QEMU's driver for the descriptor, or ""; @tree: of an image with backing files, or
+ * NULL; @uri: of one on the network, or NULL. */
+static char *disk_drive(CommandLine *line, const DomainDisk *disk, unsigned set, const char *prefix,
+                        const char *tree, const char *uri)
 {
     const DomainDiskDriver *driver = &disk->driver;
     const char *format = disk_format(disk);
@@ -63,7 +73,7 @@ static char *disk_drive(CommandLine *line, const DomainDisk *disk, unsigned set,
         g_autofree char *escaped = line_escape(uri);
         g_string_append_printf(text, "file=%s,format=%s,", escaped, format);
     } else if (set) {
-        g_string_append_printf(text, "file=/dev/fdset/%u,format=%s,", set, format);
+        g_string_append_printf(text, "file=%s/dev/fdset/%u,format=%s,", prefix, set, format);
     }
     g_string_append_printf(text, "if=none,id=drive-%s", disk->device.alias);
     if (disk->device_type == DISK_DEVICE_CDROM && line->engine == ENGINE_QEMU) {
@@ -260,8 +270,8 @@ bool line_add_reader(CommandLine *line, unsigned set, int fd, GError **error)
 /* Opens the files behind an image, so that the guest's process needs no rights to them, and a name
  * relative to the image means what it says. @out_tree: the whole as JSON (transfer full), or NULL:
  * there are none. */
-static bool add_backing(CommandLine *line, const DomainDisk *disk, unsigned set, char **out_tree,
-                        GError **error)
+static bool add_backing(CommandLine *line, const DomainDisk *disk, unsigned set, bool is_device,
+                        char **out_tree, GError **error)
 {
     g_autoptr(GPtrArray) layers = NULL;
     if (!line->ops->has_images) {
@@ -275,9 +285,9 @@ static bool add_backing(CommandLine *line, const DomainDisk *disk, unsigned set,
     }
     GString *tree = g_string_new(NULL);
     g_string_append_printf(tree,
-                           "{\"driver\":\"%s\",\"file\":{\"driver\":\"file\",\"filename\":"
+                           "{\"driver\":\"%s\",\"file\":{\"driver\":\"%s\",\"filename\":"
                            "\"/dev/fdset/%u\"}",
-                           disk_format(disk), set);
+                           disk_format(disk), is_device ? "host_device" : "file", set);
     for (unsigned i = 0; i < layers->len; i++) {
         const BackingLayer *layer = layers->pdata[i];
         int fd = line->ops->open_file(line->opaque, layer->path, false, error);
@@ -286,10 +296,11 @@ static bool add_backing(CommandLine *line, const DomainDisk *disk, unsigned set,
             g_prefix_error(error, "disk '%s': backing file: ", disk->target_dev);
             return false;
         }
+        const char *driver = is_host_disk(line, fd) ? "host_device" : "file";
         g_string_append_printf(tree,
-                               ",\"backing\":{\"driver\":\"%s\",\"file\":{\"driver\":\"file\","
+                               ",\"backing\":{\"driver\":\"%s\",\"file\":{\"driver\":\"%s\","
                                "\"filename\":\"/dev/fdset/%u\"}",
-                               layer->format, line_add_fd(line, fd));
+                               layer->format, driver, line_add_fd(line, fd));
     }
     for (unsigned i = 0; i <= layers->len; i++) {
         g_string_append_c(tree, '}');
@@ -313,6 +324,7 @@ bool line_add_disk(CommandLine *line, DomainDevice *device, GError **error)
         return false;
     }
     unsigned set = 0;
+    bool is_device = false;
     g_autofree char *tree = NULL;
     g_autofree char *uri = NULL;
     if (disk->source.type == SOURCE_NETWORK) {
@@ -330,8 +342,9 @@ bool line_add_disk(CommandLine *line, DomainDevice *device, GError **error)
         if (fd < 0) {
             return false;
         }
+        is_device = is_host_disk(line, fd);
         set = line_add_fd(line, fd);
-        if (!add_backing(line, disk, set, &tree, error)) {
+        if (!add_backing(line, disk, set, is_device, &tree, error)) {
             return false;
         }
     } else if (disk->source.type != SOURCE_FILE && disk->source.type != SOURCE_BLOCK) {
@@ -340,7 +353,8 @@ bool line_add_disk(CommandLine *line, DomainDevice *device, GError **error)
     } else if (line->engine == ENGINE_LODGE) {
         return line_refuse(line, error, "empty drive '%s'", disk->target_dev);
     }
-    line_add(line, "-drive", disk_drive(line, disk, set, tree, uri));
+    line_add(line, "-drive",
+             disk_drive(line, disk, set, is_device ? "host_device:" : "", tree, uri));
     line_add(line, "-device", g_steal_pointer(&text));
     return true;
 }

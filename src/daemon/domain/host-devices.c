@@ -592,6 +592,40 @@ static void take_node_back(const HostTree *tree, const char *key)
     }
 }
 
+static bool is_usb_at(const char *folder, const char *key)
+{
+    unsigned bus, device;
+    if (!read_number(folder, "busnum", 10, &bus) || !read_number(folder, "devnum", 10, &device)) {
+        return false;
+    }
+    g_autofree char *own = g_strdup_printf("usb-%03u:%03u", bus, device);
+    return strcmp(own, key) == 0;
+}
+
+/* QEMU takes interfaces of a USB device from their drivers. One that was killed does not give them
+ * back: the kernel is asked to look for drivers again. */
+static void probe_usb(const HostTree *tree, const char *key)
+{
+    g_autofree char *all = g_build_filename(tree->sys, "bus/usb/devices", NULL);
+    g_autofree char *probe = g_build_filename(tree->sys, "bus/usb/drivers_probe", NULL);
+    g_autoptr(GDir) dir = g_dir_open(all, 0, NULL);
+    const char *name;
+    while (dir && (name = g_dir_read_name(dir))) {
+        /* "1-2:1.0" is an interface of "1-2". */
+        g_autofree char *device = g_strndup(name, strcspn(name, ":"));
+        g_autofree char *folder = g_build_filename(all, device, NULL);
+        g_autofree char *own = g_build_filename(all, name, NULL);
+        g_autofree char *driver = link_name(own, "driver");
+        if (strcmp(device, name) != 0 && !driver && is_usb_at(folder, key)) {
+            int err = tree->write(tree->opaque, probe, name);
+            if (err < 0) {
+                log_write(LOG_LEVEL_WARN, "USB device %s does not go back to its driver: %s", name,
+                          g_strerror(-err));
+            }
+        }
+    }
+}
+
 static void return_note(const HostTree *tree, const char *folder, const char *key)
 {
     g_autofree char *path = g_strdup_printf("%s/" NOTE "%s", folder, key);
@@ -600,6 +634,9 @@ static void return_note(const HostTree *tree, const char *folder, const char *ke
         return;
     }
     take_node_back(tree, key);
+    if (g_str_has_prefix(key, "usb-")) {
+        probe_usb(tree, key);
+    }
     const char *driver = strchr(text, '\n');
     const char *name = key + strlen("pci-");
     if (g_str_has_prefix(key, "pci-") && driver && driver[1]) {

@@ -10,6 +10,7 @@
 #include "daemon/error.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 /* A guest that holds the door shut is asked to open it; it gets so long. */
 #define DOOR_WAIT_MS 5000
@@ -32,15 +33,15 @@ static int next_set(QmpClient *monitor)
     return highest < INT_MAX / 2 ? (int)highest + 1 : 1;
 }
 
-static bool run_change(QmpClient *monitor, const DomainDisk *disk, const char *alias, int set,
-                       bool force, GError **error)
+/* @path: of the medium as the engine has it; NULL: none. */
+static bool run_change(QmpClient *monitor, const DomainDisk *disk, const char *alias,
+                       const char *path, bool force, GError **error)
 {
-    if (set < 0) {
+    if (!path) {
         return qmp_client_run(monitor, "eject",
                               qmp_object("s:id", alias, "b:force", (int)force, NULL), error);
     }
     const DomainImageFormat format = disk->driver.format;
-    g_autofree char *path = g_strdup_printf("/dev/fdset/%d", set);
     return qmp_client_run(monitor, "blockdev-change-medium",
                           qmp_object("s:id", alias, "s:filename", path, "s:format",
                                      format ? domain_name(image_format, format) : "raw", "b:force",
@@ -72,20 +73,26 @@ static bool change_medium(Domain *domain, QmpClient *monitor, const DomainDisk *
                           const char *alias, bool force, GError **error)
 {
     int set = -1;
+    g_autofree char *path = NULL;
     if (disk->source.path) {
+        struct stat st = { 0 };
         int fd = domain_resources.open_disk(domain, disk, error);
+        /* QEMU opens disks of the host by a driver of their own. */
+        bool is_device =
+            fd >= 0 && domain->engine == ENGINE_QEMU && fstat(fd, &st) == 0 && S_ISBLK(st.st_mode);
         set = fd >= 0 ? hotplug_pass_fd(monitor, fd, next_set(monitor), alias, error) : -1;
         if (set < 0) {
             return false;
         }
+        path = g_strdup_printf("%s/dev/fdset/%d", is_device ? "host_device:" : "", set);
     }
     g_autoptr(GError) reason = NULL;
-    bool ok = run_change(monitor, disk, alias, set, force, &reason);
+    bool ok = run_change(monitor, disk, alias, path, force, &reason);
     if (!ok && strstr(reason->message, "locked")) {
         bool opened = await_open_door(domain, alias);
         g_clear_error(&reason);
         if (opened) {
-            ok = run_change(monitor, disk, alias, set, force, &reason);
+            ok = run_change(monitor, disk, alias, path, force, &reason);
         } else {
             daemon_error_set(&reason, DAEMON_ERROR_OPERATION_FAILED,
                              "operation failed: the guest keeps the door of '%s' shut; say --force "

@@ -19,6 +19,7 @@ typedef struct Host {
     GMutex lock;
     bool has_driver; /* vfio-pci is loaded */
     char *override;  /* of the device that was last asked for */
+    char probed[64]; /* interfaces that drivers were looked for */
     unsigned cids_taken;
 } Host;
 
@@ -70,6 +71,9 @@ static int kernel_write(void *opaque, const char *path, const char *text)
     } else if (g_str_has_suffix(path, "/driver/unbind")) {
         g_autofree char *device = g_path_get_dirname(folder);
         link_to(device, "driver", NULL);
+    } else if (g_str_has_suffix(path, "/bus/usb/drivers_probe")) {
+        g_strlcat(host->probed, text, sizeof(host->probed));
+        g_strlcat(host->probed, ";", sizeof(host->probed));
     } else {
         assert_true(g_str_has_suffix(path, "/bus/pci/drivers_probe"));
         g_autofree char *device = at(host->sys, "bus/pci/devices/%s", text);
@@ -186,6 +190,25 @@ static void a_usb_device_of_another_guest_is_refused_by_that_guests_name(void **
     host_devices_return_all(&host.tree, folder);
     assert_int_equal(take(&host, "b", &again, &fd, NULL), 0);
     close(fd);
+    teardown(&host);
+}
+
+static void interfaces_of_a_usb_device_go_back_to_their_drivers(void **state)
+{
+    Host host;
+    setup(&host);
+    add_usb(&host, "1-1", "1234\n", "1\n", "9\n");
+    add_usb(&host, "1-2", "4321\n", "1\n", "3\n");
+    link_to(host.sys, "bus/usb/devices/1-1:1.0/driver", "/d/usbhid");
+    put(host.sys, "bus/usb/devices/1-1:1.1/bInterfaceClass", "03\n");
+    put(host.sys, "bus/usb/devices/1-2:1.0/bInterfaceClass", "03\n");
+    DomainHostdev hostdev = { .type = HOSTDEV_USB, .usb_bus = 1, .usb_device = 9 };
+    int fd = -1;
+    g_autofree char *folder = at(host.run, "a");
+    assert_int_equal(take(&host, "a", &hostdev, &fd, NULL), 0);
+    close(fd);
+    host_device_return(&host.tree, folder, &hostdev);
+    assert_string_equal(host.probed, "1-1:1.1;");
     teardown(&host);
 }
 
@@ -436,6 +459,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_usb_device_is_found_by_its_vendor),
         cmocka_unit_test(a_usb_device_of_another_guest_is_refused_by_that_guests_name),
+        cmocka_unit_test(interfaces_of_a_usb_device_go_back_to_their_drivers),
         cmocka_unit_test(usb_devices_that_are_missing_or_two_are_refused),
         cmocka_unit_test(a_managed_pci_device_leaves_its_driver_and_goes_back),
         cmocka_unit_test(an_unmanaged_pci_device_must_be_detached_already),
