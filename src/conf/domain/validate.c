@@ -245,8 +245,25 @@ static bool check_tuning(const DomainDef *def, GError **error)
     return true;
 }
 
+static bool check_hosts(const DomainDisk *disk, GError **error)
+{
+    const XmlList *hosts = &disk->source.hosts;
+    for (unsigned i = 0; i < hosts->count; i++) {
+        const DomainSourceHost *host = hosts->item[i];
+        if (host->transport == NET_TRANSPORT_UNIX && host->socket == NULL) {
+            conf_error_set(error, CONF_ERROR_XML, "disk '%s': missing socket for unix transport",
+                           disk->target_dev);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool check_disk(const DomainDef *def, const DomainDisk *disk, GError **error)
 {
+    if (!check_hosts(disk, error)) {
+        return false;
+    }
     if (disk->driver.iothread > def->iothreads) {
         conf_error_set(error, CONF_ERROR_UNSUPPORTED, "disk '%s': there is no IOThread %u",
                        disk->target_dev, disk->driver.iothread);
@@ -613,6 +630,44 @@ bool domain_def_check_lifecycle(const DomainDef *def, GError **error)
     return true;
 }
 
+/* The name is one of a file in /dev/shm. */
+static bool check_shmem(const DomainShmem *shmem, GError **error)
+{
+    const char *name = shmem->name != NULL ? shmem->name : "";
+    const char *fault = strchr(name, '/') != NULL ? "cannot include '/' character"
+                        : *name == '\0'           ? "cannot be empty"
+                        : strcmp(name, ".") == 0  ? "cannot be equal to '.'"
+                        : strcmp(name, "..") == 0 ? "cannot be equal to '..'"
+                                                  : NULL;
+    if (fault != NULL) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED, "<shmem name='%s'>: shmem name %s", name,
+                       fault);
+        return false;
+    }
+    bool is_doorbell = shmem->model == SHMEM_IVSHMEM_DOORBELL;
+    if ((is_doorbell && !shmem->has_server) ||
+        (shmem->model == SHMEM_IVSHMEM_PLAIN && shmem->has_server)) {
+        conf_error_set(error, CONF_ERROR_UNSUPPORTED,
+                       "<shmem name='%s'>: shmem model '%s' is supported only with server option "
+                       "%s",
+                       name, is_doorbell ? "ivshmem-doorbell" : "ivshmem-plain",
+                       is_doorbell ? "enabled" : "disabled");
+        return false;
+    }
+    return true;
+}
+
+static bool check_shmems(const DomainDef *def, GError **error)
+{
+    const XmlList *list = DEVICES(def, DEVICE_SHMEM);
+    for (unsigned i = 0; i < list->count; i++) {
+        if (!check_shmem(list->item[i], error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool domain_def_validate(const DomainDef *def, GError **error)
 {
     return check_name(def, error) && check_identity(def, error) && check_os(def, error) &&
@@ -620,5 +675,6 @@ bool domain_def_validate(const DomainDef *def, GError **error)
            domain_def_check_vcpus(def, error) && check_memory(def, error) &&
            check_tuning(def, error) && check_disks(def, error) && check_devices(def, error) &&
            check_tpms(def, error) && check_filesystems(def, error) &&
-           domain_def_check_audio(def, error) && check_hostdevs(def, error);
+           domain_def_check_audio(def, error) && check_hostdevs(def, error) &&
+           check_shmems(def, error);
 }

@@ -5,8 +5,11 @@
 #include "daemon/domain/device-table.h"
 #include "daemon/error.h"
 
+#include <json-glib/json-glib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#define NBD_PORT "10809"
 
 static const char *error_policy(DomainErrorPolicy policy)
 {
@@ -22,8 +25,49 @@ static const char *disk_format(const DomainDisk *disk)
     return disk->driver.format ? domain_name(image_format, disk->driver.format) : "raw";
 }
 
-/* Of an image on the network: its URI (transfer full), or NULL with @error. */
-static char *network_uri(const CommandLine *line, const DomainDisk *disk, GError **error)
+/* As JSON writes it, with its quotes (transfer full). */
+static char *json_text(const char *text)
+{
+    g_autoptr(JsonNode) node = json_node_new(JSON_NODE_VALUE);
+    json_node_set_string(node, text);
+    return json_to_string(node, FALSE);
+}
+
+/* A tree, not a URI: there is no character that an export's name or a socket's path may not have.
+ * (transfer full) */
+static char *nbd_tree(const DomainDisk *disk, const DomainSourceHost *host)
+{
+    const char *name = disk->source.name;
+    g_autofree char *format = json_text(disk_format(disk));
+    g_autofree char *export = name && *name ? json_text(name) : NULL;
+    g_autofree char *server = NULL;
+    if (host->transport == NET_TRANSPORT_UNIX) {
+        g_autofree char *path = json_text(host->socket);
+        server = g_strdup_printf("\"type\":\"unix\",\"path\":%s", path);
+    } else {
+        g_autofree char *address = json_text(host->name ?: "");
+        g_autofree char *port = json_text(host->port ?: NBD_PORT);
+        server = g_strdup_printf("\"type\":\"inet\",\"host\":%s,\"port\":%s", address, port);
+    }
+    return g_strdup_printf("{\"driver\":%s,\"file\":{\"driver\":\"nbd\",\"server\":{%s}%s%s}}",
+                           format, server, export ? ",\"export\":" : "", export ?: "");
+}
+
+/* What libvirt leaves in paths. (transfer full) */
+static char *curl_uri(const DomainSource *source, const DomainSourceHost *host)
+{
+    const char *name = source->name ?: "";
+    g_autofree char *path = g_uri_escape_string(name + (*name == '/'), "/!$&'()*+,;=@", FALSE);
+    bool is_v6 = host->name && strchr(host->name, ':');
+    return g_strdup_printf("%s://%s%s%s%s%s/%s%s%s", domain_name(net_protocol, source->protocol),
+                           is_v6 ? "[" : "", host->name ?: "", is_v6 ? "]" : "",
+                           host->port ? ":" : "", host->port ?: "", path, source->query ? "?" : "",
+                           source->query ?: "");
+}
+
+/* Of an image on the network: one of the two (transfer full). False with @error. */
+static bool network_source(const CommandLine *line, const DomainDisk *disk, char **out_tree,
+                           char **out_uri, GError **error)
 {
     const DomainSource *source = &disk->source;
     bool is_nbd = source->protocol == NET_PROTOCOL_NBD;
@@ -31,23 +75,22 @@ static char *network_uri(const CommandLine *line, const DomainDisk *disk, GError
                    source->protocol == NET_PROTOCOL_HTTPS || source->protocol == NET_PROTOCOL_FTP ||
                    source->protocol == NET_PROTOCOL_FTPS;
     const DomainSourceHost *host = source->hosts.count ? source->hosts.item[0] : NULL;
-    if (!(is_nbd || (is_curl && line->engine == ENGINE_QEMU)) || source->hosts.count != 1) {
-        line_refuse_unless(line, (is_nbd || is_curl) && source->hosts.count == 1, error,
-                           "disk '%s' by the protocol '%s'%s", disk->target_dev,
-                           domain_name(net_protocol, source->protocol) ?: "none",
-                           source->hosts.count == 1 ? "" : " without just one <host>");
-        return NULL;
+    bool is_one = source->hosts.count == 1;
+    bool is_by_socket = is_one && host->transport == NET_TRANSPORT_UNIX;
+    if (!(is_nbd || (is_curl && line->engine == ENGINE_QEMU && !is_by_socket)) || !is_one) {
+        return line_refuse_unless(line, (is_nbd || (is_curl && !is_by_socket)) && is_one, error,
+                                  "disk '%s' by the protocol '%s'%s", disk->target_dev,
+                                  domain_name(net_protocol, source->protocol) ?: "none",
+                                  !is_one                   ? " without just one <host>"
+                                  : is_curl && is_by_socket ? " over a socket"
+                                                            : "");
     }
-    const char *name = source->name ?: "";
-    name += *name == '/' && !is_nbd;
-    if (host->transport == NET_TRANSPORT_UNIX) {
-        return g_strdup_printf("nbd+unix:///%s?socket=%s", name, host->socket ?: "");
+    if (is_nbd) {
+        *out_tree = nbd_tree(disk, host);
+    } else {
+        *out_uri = curl_uri(source, host);
     }
-    bool is_v6 = host->name && strchr(host->name, ':');
-    return g_strdup_printf("%s://%s%s%s%s%s/%s%s%s", domain_name(net_protocol, source->protocol),
-                           is_v6 ? "[" : "", host->name ?: "", is_v6 ? "]" : "",
-                           host->port ? ":" : "", host->port ?: "", name, source->query ? "?" : "",
-                           source->query ?: "");
+    return true;
 }
 
 /* QEMU opens disks of the host by a driver of their own. */
@@ -58,8 +101,8 @@ static bool is_host_disk(const CommandLine *line, int fd)
            S_ISBLK(st.st_mode);
 }
 
-/* @prefix: of QEMU's driver for the descriptor, or ""; @tree: of an image with backing files, or
- * NULL; @uri: of one on the network, or NULL. */
+/* @prefix: of QEMU's driver for the descriptor, or ""; @tree: of an image with backing files or
+ * by NBD, or NULL; @uri: of another on the network, or NULL. */
 static char *disk_drive(CommandLine *line, const DomainDisk *disk, unsigned set, const char *prefix,
                         const char *tree, const char *uri)
 {
@@ -290,6 +333,7 @@ static bool add_backing(CommandLine *line, const DomainDisk *disk, unsigned set,
                            disk_format(disk), is_device ? "host_device" : "file", set);
     for (unsigned i = 0; i < layers->len; i++) {
         const BackingLayer *layer = layers->pdata[i];
+        g_autofree char *format = json_text(layer->format); /* what a header says */
         int fd = line->ops->open_file(line->opaque, layer->path, false, error);
         if (fd < 0) {
             g_string_free(tree, TRUE);
@@ -298,9 +342,9 @@ static bool add_backing(CommandLine *line, const DomainDisk *disk, unsigned set,
         }
         const char *driver = is_host_disk(line, fd) ? "host_device" : "file";
         g_string_append_printf(tree,
-                               ",\"backing\":{\"driver\":\"%s\",\"file\":{\"driver\":\"%s\","
+                               ",\"backing\":{\"driver\":%s,\"file\":{\"driver\":\"%s\","
                                "\"filename\":\"/dev/fdset/%u\"}",
-                               layer->format, driver, line_add_fd(line, fd));
+                               format, driver, line_add_fd(line, fd));
     }
     for (unsigned i = 0; i <= layers->len; i++) {
         g_string_append_c(tree, '}');
@@ -328,8 +372,7 @@ bool line_add_disk(CommandLine *line, DomainDevice *device, GError **error)
     g_autofree char *tree = NULL;
     g_autofree char *uri = NULL;
     if (disk->source.type == SOURCE_NETWORK) {
-        uri = network_uri(line, disk, error);
-        if (!uri) {
+        if (!network_source(line, disk, &tree, &uri, error)) {
             return false;
         }
     } else if (disk->source.path) {

@@ -173,16 +173,34 @@ static bool run_add_fd(Plug *plug, const char *text, GError **error)
     return true;
 }
 
+/* A word of a command of the old monitor, whatever is in it (transfer full). */
+static char *hmp_word(const char *text)
+{
+    GString *word = g_string_new("\"");
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\') {
+            g_string_append_c(word, '\\');
+        }
+        g_string_append_c(word, *text);
+    }
+    g_string_append_c(word, '"');
+    return g_string_free(word, FALSE);
+}
+
 /* There is no QMP command that makes what -drive makes; the old monitor has one. */
 static bool run_drive(Plug *plug, const char *text, GError **error)
 {
+    static const char id_option[] = "if=none,id=";
+    g_autofree char *word = hmp_word(text);
     g_autoptr(JsonNode) answer = qmp_client_call(
-        plug->monitor, "human-monitor-command", hmp_object(g_strdup_printf("drive_add 0 %s", text)),
+        plug->monitor, "human-monitor-command", hmp_object(g_strdup_printf("drive_add 0 %s", word)),
         -1, QMP_TIMEOUT_MS, error);
     const char *said =
         answer && JSON_NODE_HOLDS_VALUE(answer) ? json_node_get_string(answer) : NULL;
-    const char *id = strstr(text, "id=");
-    g_autofree char *name = id ? g_strndup(id + 3, strcspn(id + 3, ",")) : NULL;
+    /* The last: names of images come before, and may have any text. */
+    const char *id = g_strrstr(text, id_option);
+    const char *value = id ? id + strlen(id_option) : NULL;
+    g_autofree char *name = value ? g_strndup(value, strcspn(value, ",")) : NULL;
     if (!answer) {
         return false;
     }

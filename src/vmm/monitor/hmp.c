@@ -96,13 +96,33 @@ static void run_set_link(MonitorSession *session, const char *arguments, GString
     }
 }
 
+/* The rest of a command as one word (transfer full): in quotes, with \\ before those in it and
+ * before itself, or as it is. NULL: the quotes do not end, or something follows. */
+static char *last_word(const char *text)
+{
+    if (*text != '"') {
+        return g_strdup(text);
+    }
+    g_autoptr(GString) word = g_string_new("");
+    for (text++; *text && *text != '"'; text++) {
+        text += *text == '\\' && (text[1] == '"' || text[1] == '\\');
+        g_string_append_c(word, *text);
+    }
+    return *text == '"' && !text[1] ? g_strdup(word->str) : NULL;
+}
+
 /* "0 OPTIONS": the first word, a PCI address, is not looked at, as QEMU does with if=none. */
 static void run_drive_add(MonitorSession *session, const char *arguments, GString *out)
 {
     const MonitorTarget *target = &session->set->target;
     g_autoptr(GError) error = NULL;
     const char *text = strchr(arguments, ' ');
-    g_autoptr(KeyvalList) options = keyval_parse(text ? text + 1 : "", "file", &error);
+    g_autofree char *word = text ? last_word(text + 1) : NULL;
+    if (!word) {
+        g_string_append(out, "Error: drive_add takes 0 and one word of options\n");
+        return;
+    }
+    g_autoptr(KeyvalList) options = keyval_parse(word, "file", &error);
     g_autofree char *id = options ? keyval_take(options, "id") : NULL;
     g_autofree char *interface = options ? keyval_take(options, "if") : NULL;
     if (options && (!id || g_strcmp0(interface, "none") != 0)) {
