@@ -356,3 +356,28 @@ def test_the_firmware_tries_kinds_of_devices_in_their_order(ours, tmp_path, kind
         assert tried[:2] == [names[kind] for kind in kinds]
     finally:
         domain.destroy()
+
+
+def test_a_file_of_variables_in_use_is_not_made_anew(lodged, tmp_path):
+    """By another running guest, under this or another name; --reset-nvram or a file that went would take it from that."""
+    connection = libvirt.open(lodged.uri)
+    path, link = tmp_path / "shared_VARS.fd", tmp_path / "link_VARS.fd"
+    link.symlink_to(path)
+    runs = connection.createXML(guest("has-it", loader("OVMF_CODE_4M.fd") + f"<nvram>{path}</nvram>", None),
+                                libvirt.VIR_DOMAIN_START_PAUSED)
+    before = os.stat(path).st_ino
+    for name, used in ("same", path), ("linked", link):
+        domain = connection.defineXML(guest(name, loader("OVMF_CODE_4M.fd") + f"<nvram>{used}</nvram>", None))
+        with pytest.raises(libvirt.libvirtError, match="'has-it' uses it") as caught:
+            domain.createWithFlags(libvirt.VIR_DOMAIN_START_RESET_NVRAM | libvirt.VIR_DOMAIN_START_PAUSED)
+        assert caught.value.get_error_code() == libvirt.VIR_ERR_RESOURCE_BUSY and not domain.isActive()
+    assert os.stat(path).st_ino == before and link.is_symlink()
+    os.unlink(path)
+    with pytest.raises(libvirt.libvirtError, match="'has-it' uses it"):
+        connection.lookupByName("same").createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    assert not path.exists()
+    runs.destroy()
+    connection.lookupByName("same").createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    connection.lookupByName("same").destroy()
+    for name in "same", "linked":
+        connection.lookupByName(name).undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)

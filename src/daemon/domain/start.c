@@ -365,14 +365,54 @@ static bool prepare_graphics(DomainDef *def, GError **error)
     return true;
 }
 
-/* What the guest boots by, and the file it keeps its variables in. */
-static bool prepare_firmware(const DomainService *service, DomainDef *def, bool is_reset,
-                             GError **error)
+static bool is_same_file(const char *a, const char *b)
 {
+    struct stat of_a, of_b;
+    return g_strcmp0(a, b) == 0 || (stat(a, &of_a) == 0 && stat(b, &of_b) == 0 &&
+                                    of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino);
+}
+
+/* Where the file of variables is made, no other guest may have it: that one would go on with a file
+ * that has no name any more. */
+static bool check_nvram_is_free(const Domain *domain, const char *nvram, GError **error)
+{
+    g_autoptr(GPtrArray) all = service_all(domain->service);
+    for (guint i = 0; i < all->len; i++) {
+        Domain *other = g_ptr_array_index(all, i);
+        if (other == domain) {
+            continue;
+        }
+        g_mutex_lock(&other->lock);
+        bool is_live = other->live != NULL;
+        g_autofree char *name = is_live ? g_strdup(other->name) : NULL;
+        g_autofree char *path = is_live ? g_strdup(domain_os_nvram_path(&other->live->os)) : NULL;
+        g_mutex_unlock(&other->lock);
+        if (path && is_same_file(path, nvram)) {
+            daemon_error_set(error, DAEMON_ERROR_RESOURCE_BUSY,
+                             "the file of the firmware's variables '%s' cannot be made anew: the "
+                             "running domain '%s' uses it",
+                             nvram, name);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What the guest boots by, and the file it keeps its variables in. */
+static bool prepare_firmware(const Domain *domain, DomainDef *def, bool is_reset, GError **error)
+{
+    const DomainService *service = domain->service;
     FirmwareHost host = { .is_session = service->daemon->session, .nvram_dir = service->nvram_dir };
-    return (def->os.firmware == OS_FIRMWARE_NONE && !def->os.loader) ||
-           (guest_firmware_choose(def, &host, is_reset, error) &&
-            guest_firmware_prepare_nvram(def, &host, is_reset, error));
+    if (def->os.firmware == OS_FIRMWARE_NONE && !def->os.loader) {
+        return true;
+    }
+    if (!guest_firmware_choose(def, &host, is_reset, error)) {
+        return false;
+    }
+    const char *nvram = domain_os_nvram_path(&def->os);
+    bool is_made = nvram && (is_reset || !g_file_test(nvram, G_FILE_TEST_EXISTS));
+    return (!is_made || check_nvram_is_free(domain, nvram, error)) &&
+           guest_firmware_prepare_nvram(def, &host, is_reset, error);
 }
 
 static bool make_folder(const Domain *domain, GError **error)
@@ -408,7 +448,7 @@ static CommandLine *prepare(Domain *domain, unsigned flags, GError **error)
     }
     int monitor_fd = listen_for_monitor(domain->runtime->monitor_path, error);
     if (monitor_fd < 0 || !prepare_graphics(def, error) ||
-        !prepare_firmware(domain->service, def, flags & START_RESET_NVRAM, error)) {
+        !prepare_firmware(domain, def, flags & START_RESET_NVRAM, error)) {
         cleanup_close(&monitor_fd);
         return NULL;
     }
