@@ -44,6 +44,7 @@ typedef struct Import {
     char *folder;
     ImportPlaces places;
     bool is_dry, no_autostart;
+    bool is_lost; /* the connection ended, and there is no other */
     unsigned count[REFUSED + 1];
 } Import;
 
@@ -115,6 +116,11 @@ static Outcome find_clash(Import *import, const DomainDef *def, char **out_other
     return IMPORTED;
 }
 
+static bool is_alive(const Import *import)
+{
+    return import->session->connection && lodge_is_alive(import->session->connection);
+}
+
 /* Both or neither: a definition whose mark cannot be set is taken back. */
 static bool define_marked(Import *import, const char *text, bool autostart, GError **error)
 {
@@ -133,6 +139,49 @@ static bool define_marked(Import *import, const char *text, bool autostart, GErr
     return true;
 }
 
+/* Whether the daemon has the guest, asked by another connection. False: there is none. */
+static bool ask_again(Import *import, const DomainDef *def, bool *out_has)
+{
+    CliSession *session = import->session;
+    RemoteDomainLookupByUuidArgs args = { def->uuid };
+    RemoteDomainLookupByUuidRet ret;
+    import->is_lost = import->is_lost || !cli_session_connection(session, NULL);
+    if (!import->is_lost) {
+        *out_has =
+            remote_domain_lookup_by_uuid(cli_client(session), &args, &session->arena, &ret, NULL);
+        import->is_lost = !*out_has && !is_alive(import);
+    }
+    return !import->is_lost;
+}
+
+/* The connection ended while the guest was being defined or marked: what came of it decides about
+ * its files. Returns: whether it is taken over; else @error is extended. */
+static bool settle(Import *import, ImportPlan *plan, const DomainDef *def, bool autostart,
+                   GError **error)
+{
+    bool has = false;
+    if (!ask_again(import, def, &has)) {
+        g_prefix_error(error,
+                       "whether the daemon has the guest is not known, so that files that were "
+                       "copied stay; import again when it can be asked: ");
+        return false;
+    }
+    if (!has) {
+        import_undo(plan);
+        return false;
+    }
+    CliSession *session = import->session;
+    RemoteDomainSetAutostartArgs mark = { { .name = def->name, .uuid = def->uuid, .id = -1 }, 1 };
+    g_autoptr(GError) reason = NULL;
+    if (autostart && !remote_domain_set_autostart(cli_client(session), &mark, &reason)) {
+        g_prefix_error(error,
+                       "it is defined, but does not start by itself (%s): ", reason->message);
+        return false;
+    }
+    g_clear_error(error);
+    return true;
+}
+
 static bool is_marked(const Import *import, const char *name)
 {
     g_autofree char *file = g_strdup_printf("%s.xml", name);
@@ -141,19 +190,22 @@ static bool is_marked(const Import *import, const char *name)
 }
 
 /* The guest with its files, or nothing. */
-static bool define(Import *import, ImportPlan *plan, const char *text, bool autostart,
-                   GError **error)
+static bool define(Import *import, ImportPlan *plan, const DomainDef *def, const char *text,
+                   bool autostart, GError **error)
 {
     g_autofree char *changed =
         plan->nvram_named ? domain_text_set_nvram(text, plan->nvram_named, error) : g_strdup(text);
     if (!changed || !import_copy(plan, error)) {
         return false;
     }
-    if (!define_marked(import, changed, autostart, error)) {
-        import_undo(plan);
-        return false;
+    if (define_marked(import, changed, autostart, error)) {
+        return true;
     }
-    return true;
+    if (!is_alive(import)) {
+        return settle(import, plan, def, autostart, error);
+    }
+    import_undo(plan);
+    return false;
 }
 
 /* What becomes of a guest that nothing is in the way of. */
@@ -163,7 +215,7 @@ static Outcome take_over(Import *import, const DomainDef *def, const char *text,
     ImportPlan plan;
     bool autostart = is_marked(import, def->name);
     bool ok = import_plan(&import->places, def, &plan, &reason) &&
-              (import->is_dry || define(import, &plan, text, autostart, &reason));
+              (import->is_dry || define(import, &plan, def, text, autostart, &reason));
     if (ok && autostart) {
         g_ptr_array_insert(plan.notes, 0, g_strdup("starts by itself"));
     }
@@ -187,7 +239,12 @@ static Outcome import_one(Import *import, const char *name, char **out_note)
         *out_note = g_strdup(reason->message);
         return REFUSED;
     }
-    Outcome outcome = find_clash(import, def, &other);
+    import->is_lost = import->is_lost || !cli_session_connection(import->session, NULL);
+    Outcome outcome = import->is_lost ? REFUSED : find_clash(import, def, &other);
+    if (outcome == REFUSED || (outcome == IMPORTED && !is_alive(import))) {
+        *out_note = g_strdup("not tried: the connection to the daemon has ended");
+        return REFUSED;
+    }
     switch (outcome) {
     case NAME_TAKEN:
         *out_note =

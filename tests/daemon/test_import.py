@@ -1,15 +1,20 @@
-"""lodge import-libvirt on what the real libvirtd keeps (20 s).
+"""lodge import-libvirt on what the real libvirtd keeps (60 s).
 
 SPDX-License-Identifier: GPL-2.0-or-later
 """
 import json
 import os
 import shutil
+import socket
+import struct
+import subprocess
+import threading
+import uuid
 from pathlib import Path
 
 import pytest
 
-from conftest import Lodged  # first: it sets the path
+from conftest import BUILD, Lodged  # first: it sets the path
 import libvirtd
 
 XML = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory><vcpu>2</vcpu>
@@ -291,3 +296,112 @@ def test_variables_that_a_running_guest_writes_are_not_copied(lodged, uefi, monk
     assert told["chosen"][0] == "refused" and "it runs under libvirt" in told["chosen"][1]
     assert told["named"][0] == "imported" and not nvram_of(lodged, "chosen").exists()
     assert notes(lodged)["chosen"][0] == "imported"
+
+
+def make_many(folder, count):
+    """As libvirt keeps them: definitions of @count guests, variables of each, marks of every second."""
+    kept = folder / "many" / "qemu"
+    for below in ("nvram", "autostart"):
+        (kept / below).mkdir(parents=True)
+    for number in range(count):
+        name = f"g{number:03}"
+        nvram = kept / "nvram" / f"{name}_VARS.fd"
+        nvram.write_bytes(name.encode() * 1000)
+        (kept / f"{name}.xml").write_text(UEFI.format(
+            name=name, uuid=f"<uuid>{uuid.uuid4()}</uuid>", os=f">{MACHINE}{LOADER}<nvram>{nvram}</nvram>", devices=""))
+        if number % 2:
+            (kept / "autostart" / f"{name}.xml").symlink_to(kept / f"{name}.xml")
+    return kept
+
+
+def check_whole(lodged, kept, rows):
+    """Guests that the daemon has, have their variables; those told of as imported are there, with their marks."""
+    there = lodged.virsh("list", "--all", "--name").stdout.split()
+    marked = lodged.virsh("list", "--all", "--autostart", "--name").stdout.split()
+    for name in there:
+        assert nvram_of(lodged, name).read_bytes() == name.encode() * 1000
+    for name, (outcome, note) in rows.items():
+        if outcome == "imported":
+            assert name in there and (name in marked) == (kept / "autostart" / f"{name}.xml").is_symlink(), note
+    return there
+
+
+def test_five_hundred_guests_are_taken_over(lodged, tmp_path):
+    kept = make_many(tmp_path, 500)
+    rows = notes(lodged, str(kept))
+    assert len(check_whole(lodged, kept, rows)) == 500 and {outcome for outcome, _ in rows.values()} == {"imported"}
+
+
+@pytest.mark.parametrize("failpoint", ["commit-before-write:5", "commit-synced:5", "commit-before-write:6", "commit-synced:6"])
+def test_a_daemon_that_is_killed_meanwhile_leaves_no_guest_without_its_files(tmp_path, failpoint):
+    """While a guest is defined (5) or marked (6): nobody can say what came of it, and the rest is not tried."""
+    kept = make_many(tmp_path, 8)
+    root = tmp_path / "killed"
+    programs = tmp_path / "build" / "bin"
+    programs.mkdir(parents=True)
+    root.mkdir()
+    for name in os.listdir(os.path.join(BUILD, "bin")):
+        (programs / name).symlink_to(os.path.join(BUILD, "bin", name))
+    (programs / "lodged").unlink()
+    (programs / "lodged").symlink_to(os.path.join(BUILD, "tests", "daemon", "lodged-failpoints"))
+    daemon = Lodged(str(root), build=str(programs.parent), prefix=("env", f"LODGE_FAILPOINT={failpoint}"))
+    rows = notes(daemon, str(kept))
+    assert daemon.process.wait(30) == -9
+    refused = [name for name, (outcome, _) in rows.items() if outcome == "refused"]
+    assert refused == sorted(rows)[-len(refused):] and "not known" in rows[refused[0]][1], rows
+    assert all("not tried" in rows[name][1] for name in refused[1:])
+    again = Lodged(str(root))
+    check_whole(again, kept, rows)
+    later = notes(again, str(kept))
+    assert {outcome for outcome, _ in later.values()} == {"imported", "there already"}
+    assert len(check_whole(again, kept, later)) == 8
+    again.stop()
+
+
+class Proxy:
+    """Between client and daemon; cuts a connection once, after the daemon answered the call @procedure @number times."""
+
+    def __init__(self, lodged, procedure, number):
+        self.target, self.procedure, self.left = lodged.socket, procedure, number
+        self.path = os.path.join(os.path.dirname(lodged.socket), "proxy-sock")
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            client = self.listener.accept()[0]
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self.target)
+            threading.Thread(target=self.pump, args=(client, server), daemon=True).start()
+            threading.Thread(target=self.pump_replies, args=(server, client), daemon=True).start()
+
+    @staticmethod
+    def pump(source, to):
+        while data := source.recv(65536):
+            to.sendall(data)
+        to.shutdown(socket.SHUT_RDWR)
+
+    def pump_replies(self, source, to):
+        with source.makefile("rb") as stream:
+            while head := stream.read(4):
+                message = stream.read(struct.unpack(">I", head)[0] - 4)
+                if struct.unpack(">IIII", message[:16])[2:] == (self.procedure, 1):
+                    self.left -= 1
+                    if self.left == 0:
+                        break
+                to.sendall(head + message)
+        to.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("procedure", [11, 29], ids=["define", "mark"])
+def test_a_connection_that_is_lost_after_the_daemon_has_done_it_is_made_anew(lodged, tmp_path, procedure):
+    kept = make_many(tmp_path, 8)
+    proxy = Proxy(lodged, procedure, 2)
+    done = subprocess.run([os.path.join(BUILD, "bin", "lodge"), "-c", f"qemu+unix:///session?socket={proxy.path}", "--json",
+                           "import-libvirt", str(kept)], capture_output=True, text=True, check=False)
+    assert proxy.left <= 0
+    rows = {row["name"]: (row["outcome"], row["note"] or "") for row in json.loads(done.stdout)}
+    assert {outcome for outcome, _ in rows.values()} == {"imported"}, done
+    assert len(check_whole(lodged, kept, rows)) == 8
