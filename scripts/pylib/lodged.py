@@ -64,6 +64,12 @@ class Lodged:
     def uri(self):
         return f"qemu+unix:///{'session' if self.session else 'system'}?socket={self.socket}"
 
+    def wait_for_removals(self):
+        """Until the folders of guests that have ended are gone: that goes on behind the calls."""
+        folders = [os.path.join(self.root, name, "removed") for name in ("run", "lib")]
+        while any(os.path.isdir(folder) and os.listdir(folder) for folder in folders):
+            time.sleep(0.01)
+
     def client(self, suffix=""):
         return rpc.Client(self.socket + suffix)
 

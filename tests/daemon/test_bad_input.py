@@ -128,6 +128,7 @@ def walker(busy_port):
 
 def traces(daemon):
     """What a command could leave behind: domains, files, processes. The journal is renewed whenever the daemon likes."""
+    daemon.wait_for_removals()
     files = [os.path.join(folder, name) for folder, _, names in os.walk(daemon.root) for name in names
              if not name.endswith(".log") and not name.startswith("journal.wal") and "/cache" not in folder]
     children = subprocess.run(["pgrep", "-P", str(daemon.process.pid)], capture_output=True, text=True, check=False).stdout

@@ -20,6 +20,7 @@ THREADS = 8
 
 def usage(daemon):
     folder = f"/proc/{daemon.process.pid}"
+    daemon.wait_for_removals()
     return {"descriptors": len(os.listdir(f"{folder}/fd")), "threads": len(os.listdir(f"{folder}/task")),
             "KiB": daemon.rss_kib(),
             "files": sum(len(names) for folder, _, names in os.walk(daemon.root) if "/log" not in folder)}
