@@ -135,6 +135,23 @@ def test_a_locked_or_missing_disk_is_named(lodged, kernel):
         lodged.virsh("undefine", name)
 
 
+@pytest.mark.parametrize("emulator", [None, QEMU], ids=["lodge-vmm", "qemu"])
+def test_a_definition_of_a_former_daemon_starts(tmp_path, kernel, emulator):
+    root = str(tmp_path / "root")
+    os.mkdir(root)
+    daemon = Lodged(root)
+    daemon.virsh("define", write(daemon, "old", domain("old", kernel, emulator)))
+    shown = out(daemon, "dumpxml", "old")
+    daemon.stop()
+    daemon = Lodged(root)
+    assert out(daemon, "dumpxml", "old") == shown
+    daemon.virsh("start", "old")
+    assert re.search(r"CPU\(s\): +1\n", out(daemon, "dominfo", "old") + "\n")
+    assert "<alias name='serial0'/>" in out(daemon, "dumpxml", "old").split("<console")[1].split("</console>")[0]
+    daemon.virsh("destroy", "old")
+    daemon.stop()
+
+
 def test_guests_survive_a_killed_daemon(tmp_path, kernel):
     root = str(tmp_path / "root")
     os.mkdir(root)

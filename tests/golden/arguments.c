@@ -115,11 +115,22 @@ static void choose_ports(DomainDef *def)
     }
 }
 
-static void arguments(const char *text, const char *emulator)
+/* As a daemon has it that started after the guest was defined: read from the text that was kept. */
+static DomainDef *definition(const char *text, GError **error)
 {
     const DomainEnvironment env = test_environment;
+    g_autoptr(DomainDef) def = domain_def_parse(text, DOMAIN_PARSE_INACTIVE, &env, NULL, error);
+    if (!def) {
+        return NULL;
+    }
+    g_autofree char *kept = domain_def_format(def, DOMAIN_FORMAT_INACTIVE | DOMAIN_FORMAT_SECURE);
+    return domain_def_parse(kept, DOMAIN_PARSE_INACTIVE | DOMAIN_PARSE_KEEP, NULL, NULL, error);
+}
+
+static void arguments(const char *text, const char *emulator)
+{
     g_autoptr(GError) error = NULL;
-    g_autoptr(DomainDef) def = domain_def_parse(text, DOMAIN_PARSE_INACTIVE, &env, NULL, &error);
+    g_autoptr(DomainDef) def = definition(text, &error);
     g_autoptr(CommandLine) line = NULL;
     if (def) {
         g_free(def->emulator);

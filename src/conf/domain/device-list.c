@@ -442,6 +442,14 @@ static char *module_alias(const AliasState *state, const DomainDevice *device)
     return is_free ? g_steal_pointer(&alias) : next_alias(state, device);
 }
 
+/* The first console is another view of the first serial port. */
+static bool is_view_of_serial(const DomainDef *def, const DomainDevice *device)
+{
+    return device->kind == DEVICE_CONSOLE && DEVICES(def, DEVICE_SERIAL)->count > 0 &&
+           DEVICES(def, DEVICE_CONSOLE)->item[0] == device &&
+           ((const DomainCharDevice *)device)->console_type == CONSOLE_SERIAL;
+}
+
 static bool give_alias(DomainDevice *device, void *opaque)
 {
     const AliasState *state = opaque;
@@ -455,8 +463,7 @@ static bool give_alias(DomainDevice *device, void *opaque)
         device->alias = disk_alias((DomainDisk *)device);
     } else if (device->kind == DEVICE_MEMORY) {
         device->alias = module_alias(state, device);
-    } else if (device->kind == DEVICE_CONSOLE && ((DomainCharDevice *)device)->is_implied &&
-               DEVICES(def, DEVICE_SERIAL)->count > 0) {
+    } else if (is_view_of_serial(def, device)) {
         const DomainDevice *serial = DEVICES(def, DEVICE_SERIAL)->item[0];
         device->alias = g_strdup(serial->alias);
     } else if (device->kind == DEVICE_AUDIO) {

@@ -372,7 +372,6 @@ typedef struct DomainCharDevice {
     char *channel_name; /* "org.qemu.guest_agent.0" */
     DomainChannelState channel_state;
     char *guestfwd_address, *guestfwd_port;
-    bool is_implied; /* made by domain_def_parse() for compatibility: console of the first serial */
 } DomainCharDevice;
 
 typedef struct DomainSmartcard {

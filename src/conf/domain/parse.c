@@ -346,6 +346,9 @@ DomainDef *domain_def_parse(const char *xml, unsigned flags, const DomainEnviron
     if ((flags & DOMAIN_PARSE_INACTIVE) != 0) {
         domain_def_strip_live(def);
     }
+    if (def->current_vcpus == 0) {
+        def->current_vcpus = def->vcpus; /* written only where it is less */
+    }
     if ((flags & DOMAIN_PARSE_KEEP) == 0 &&
         (!domain_def_post_parse(def, env, error) || !domain_def_validate(def, error))) {
         return NULL;

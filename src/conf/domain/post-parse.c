@@ -327,7 +327,6 @@ static void pair_console_and_serial(DomainDef *def)
     DomainChardev old = console->source;
     console->source = of_serial->source;
     of_serial->source = old;
-    console->is_implied = true;
     domain_device_free(copy);
 }
 
