@@ -153,10 +153,25 @@ bool block_create_on_file(const char *format, File *file, const char *name,
            driver->create(file, name, options, error);
 }
 
+/* NULL with @error: @name is no file's. */
+static const char *path_of_new(const char *name, GError **error)
+{
+    g_autoptr(BlockSpec) spec = block_spec_from_name(name, NULL, error);
+    const char *driver = spec ? block_spec_get(spec, "file.driver") : NULL;
+    if (!spec || (driver && strcmp(driver, "file") == 0)) {
+        return spec ? block_name_path(name, error) : NULL;
+    }
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                "Protocol driver '%s' does not support image creation; make it in a file, or write "
+                "to what is there (convert -n)",
+                driver ? driver : "json");
+    return NULL;
+}
+
 bool block_create(const char *format, const char *name, const BlockSpec *options, GError **error)
 {
     const BlockDriver *driver = find_creator(format, error);
-    const char *filename = driver ? block_name_path(name, error) : NULL;
+    const char *filename = driver ? path_of_new(name, error) : NULL;
     if (!filename || !check_options(driver, options, error)) {
         return false;
     }

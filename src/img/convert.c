@@ -1,5 +1,6 @@
 /* lodge-img convert. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/int-math.h"
+#include "block/driver.h"
 #include "block/named-bitmap.h"
 #include "gbase/error.h"
 #include "gbase/strutil.h"
@@ -304,6 +305,39 @@ static bool check_bitmaps(const Conversion *c, GError **error)
                              error);
 }
 
+/* Behind the end of a file there are zeroes: one that was cut meanwhile has been read as such. */
+static bool check_length(const BlockNode *node, GError **error)
+{
+    uint64_t now;
+    BlockNode *below;
+    while ((below = block_node_file(node))) {
+        node = below;
+    }
+    if (block_child_size((BlockNode *)node, &now) < 0 || now >= block_node_size(node)) {
+        return true;
+    }
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_IO,
+                "'%s' was cut from %" PRIu64 " to %" PRIu64 " bytes while it was read",
+                block_node_filename(node), block_node_size(node), now);
+    return false;
+}
+
+static bool check_sources(const Conversion *c, GError **error)
+{
+    if (img_args_flag(c->args, "force-share") || c->copy.can_salvage) {
+        return true; /* who writes to them may cut them */
+    }
+    for (unsigned i = 0; i < c->source_count; i++) {
+        for (BlockNode *node = c->sources[i].node; node; node = block_node_backing(node)) {
+            const BlockNode *data = block_node_data_file(node);
+            if (!check_length(node, error) || (data && !check_length(data, error))) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static bool convert(Conversion *c, GError **error)
 {
     bool is_new = !img_args_flag(c->args, "n");
@@ -329,7 +363,7 @@ static bool convert(Conversion *c, GError **error)
     copy->progress = &c->progress;
     img_progress_init(&c->progress, img_args_flag(c->args, "p") && !img_args_flag(c->args, "q"),
                       c->size);
-    bool ok = img_copy(copy, error);
+    bool ok = img_copy(copy, error) && check_sources(c, error);
     if (ok && img_args_flag(c->args, "bitmaps")) {
         ok = img_bitmaps_copy(c->target, c->sources[0].node, error);
     }

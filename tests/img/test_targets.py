@@ -73,8 +73,8 @@ def copying(ours, tmp_path):
     """Starts a copy that takes seconds; returns the process once it has begun to write."""
     (tmp_path / "in.raw").write_bytes(b"data" * (16 * MIB))
 
-    def start(output, *options, fmt="qcow2"):
-        command = [ours.path, "convert", "-p", "-r", "32M", "-f", "raw", "-O", fmt, *options, "in.raw", output]
+    def start(output, *options, fmt="qcow2", source="raw"):
+        command = [ours.path, "convert", "-p", "-r", "32M", "-f", source, "-O", fmt, *options, "in.raw", output]
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         while b"(0.00" in (part := read_part(process)):
@@ -141,3 +141,23 @@ def test_sigusr1_tells_the_progress(copying, ours, tmp_path):
     stderr = process.communicate(timeout=60 * PATIENCE)[1]
     assert process.returncode == 0
     assert stderr.endswith(b"/100%)\n") and stderr.startswith(b"    ("), stderr
+
+
+@pytest.mark.parametrize("fmt", ["raw", "qcow2"])
+def test_a_source_that_is_cut_meanwhile_is_no_success(copying, ours, tmp_path, fmt):
+    """What is behind the end reads as zeroes, so nothing fails until then."""
+    if fmt == "qcow2":
+        process = copying("in.qcow2")
+        assert process.communicate(timeout=60) and process.returncode == 0
+        os.replace(tmp_path / "in.qcow2", tmp_path / "in.raw")
+    process = copying("out", fmt=fmt, source=fmt)
+    os.truncate(tmp_path / "in.raw", 32 * MIB)
+    stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == 1 and b"'in.raw' was cut from" in stderr, stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_are_created_in_files_only(ours, tmp_path):
+    (tmp_path / "in.raw").write_bytes(bytes(MIB))
+    for command in (["create", "-f", "qcow2", "nbd://localhost:1/x", "1M"], ["convert", "in.raw", "nbd://localhost:1/x"]):
+        assert "Protocol driver 'nbd' does not support image creation" in ours(*command, code=1).stderr

@@ -84,6 +84,13 @@ static const char *text_or(const BlockSpec *options, const char *key, const char
     return text ? text : otherwise;
 }
 
+/* The tables of a sparse extent are found by 32 bits of sectors, and so is its data: an extent is
+ * full when its file has 2 TiB. A split image has a file for each 2 GiB. */
+static uint64_t size_limit(const Plan *plan)
+{
+    return plan->is_split ? 64 * 1024 * GIB : plan->is_flat ? INT64_MAX : 8192 * 1024 * GIB;
+}
+
 static bool parse_options(const char *name, const BlockSpec *options, Plan *plan, GError **error)
 {
     static const char *const adapters[] = { "ide", "buslogic", "lsilogic", "legacyESX", NULL };
@@ -116,8 +123,8 @@ static bool parse_options(const char *name, const BlockSpec *options, Plan *plan
         problem = "backing_fmt must be vmdk";
     } else if (strpbrk(name, "\"\n") || (plan->backing && strpbrk(plan->backing, "\"\n"))) {
         problem = "names with quotes or line ends cannot be written into a descriptor";
-    } else if (plan->size > UINT32_MAX * UINT64_C(512)) {
-        problem = "the disk is larger than 2 TiB";
+    } else if (plan->size > size_limit(plan)) {
+        problem = "the disk is larger than a VMDK image of this subformat can describe";
     }
     if (problem) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG, "%s", problem);
