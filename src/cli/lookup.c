@@ -70,11 +70,17 @@ char *cli_read_file(const CliArgs *args, const char *option, GError **error)
 {
     const char *path = cli_args_string(args, option);
     char *text = NULL;
+    g_autoptr(GError) why = NULL;
     if (strcmp(path, "-") == 0) {
         path = "/dev/stdin";
     }
     errno = 0;
-    if (!g_file_get_contents(path, &text, NULL, NULL)) {
+    if (g_file_get_contents(path, &text, NULL, &why)) {
+        return text;
+    }
+    if (g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_ISDIR)) {
+        lodge_error_set_errno(error, EISDIR, "Failed to read file '%s'", path);
+    } else {
         lodge_error_set_errno(error, errno ? errno : EIO, "Failed to open file '%s'", path);
     }
     return text;

@@ -192,6 +192,11 @@ def test_run_says_what_is_missing(lodged):
     assert "--append needs --kernel" in lodged.lodge("run", "--append", "x", check=False).stderr
 
 
+def test_a_folder_is_not_taken_for_an_absent_file(lodged, tmp_path):
+    said = lodged.lodge("define", str(tmp_path), check=False).stderr
+    assert f"Failed to read file '{tmp_path}': Is a directory" in said
+
+
 def test_rm_asks_for_force_and_removes(lodged, kernel):
     lodged.lodge("run", "--kernel", kernel, "--memory", "128", "--detach", "--name", "stays")
     assert "give --force" in lodged.lodge("rm", "stays", check=False).stderr

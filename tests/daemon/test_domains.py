@@ -117,6 +117,37 @@ def test_an_interface_without_a_model_gets_one_that_its_engine_has(lodged, kerne
     lodged.virsh("undefine", "card")
 
 
+@pytest.mark.parametrize("emulator", [None, QEMU], ids=["lodge-vmm", "qemu"])
+def test_what_an_engine_says_of_a_descriptor_names_the_file(lodged, kernel, emulator, tmp_path):
+    image = tmp_path / "broken.qcow2"
+    image.write_bytes(b"QFI\xfb" + bytes(1000))
+    disk = f"<disk type='file'><driver type='qcow2'/><source file='{image}'/><target dev='vda' bus='virtio'/></disk>"
+    lodged.virsh("define", write(lodged, "broken", domain("broken", kernel, emulator, extra=disk)))
+    assert f"(disk 'vda' is '{image}')" in fails(lodged, "start", "broken")
+    lodged.virsh("undefine", "broken")
+
+
+def test_a_kernel_that_is_none_is_named(lodged, tmp_path):
+    text = tmp_path / "text"
+    text.write_text("not a kernel")
+    lodged.virsh("define", write(lodged, "text", domain("text", text)))
+    assert f"('{text}')" in fails(lodged, "start", "text")
+    lodged.virsh("undefine", "text")
+
+
+def test_a_program_that_is_no_emulator_is_named(lodged, kernel):
+    lodged.virsh("define", write(lodged, "false", domain("false", kernel, "/bin/false")))
+    assert "the emulator '/bin/false' said nothing" in fails(lodged, "start", "false")
+    lodged.virsh("undefine", "false")
+
+
+def test_a_port_below_those_of_screens_is_refused(lodged, kernel):
+    xml = domain("port", kernel, QEMU, extra="<graphics type='vnc' port='22'/>")
+    lodged.virsh("define", write(lodged, "port", xml))
+    assert "screens have the ports from 5900 on" in fails(lodged, "start", "port")
+    lodged.virsh("undefine", "port")
+
+
 def test_a_locked_or_missing_disk_is_named(lodged, kernel):
     disk = os.path.join(lodged.root, "disk.img")
     extra = f"<disk type='file'><driver name='qemu' type='raw'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>"

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/domain/command-line-private.h"
 #include "daemon/domain/device-table.h"
+#include "daemon/error.h"
 
 #include <string.h>
 
@@ -533,6 +534,7 @@ static bool vnc_options(const CommandLine *line, const DomainGraphics *graphics,
 
 /* Where screens are shown that name no address. */
 #define VNC_ADDRESS "127.0.0.1"
+#define VNC_PORT_FIRST 5900 /* of screen 0 */
 
 static bool add_graphics(CommandLine *line, DomainDevice *device, GError **error)
 {
@@ -562,11 +564,19 @@ static bool add_graphics(CommandLine *line, DomainDevice *device, GError **error
         line_add(line, "-vnc", g_strdup("none"));
         return true;
     }
+    if (graphics->port < VNC_PORT_FIRST) {
+        daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                         "unsupported configuration: <graphics type='vnc' port='%d'>: screens have "
+                         "the ports from %d on",
+                         (int)graphics->port, VNC_PORT_FIRST);
+        return false;
+    }
     if (listen && !listen->address) {
         listen->address = g_strdup(VNC_ADDRESS); /* viewers look for it */
     }
     g_autofree char *host = line_escape(listen ? listen->address : VNC_ADDRESS);
-    line_add(line, "-vnc", g_strdup_printf("%s:%d%s", host, (int)graphics->port - 5900, options));
+    line_add(line, "-vnc",
+             g_strdup_printf("%s:%d%s", host, (int)graphics->port - VNC_PORT_FIRST, options));
     return true;
 }
 

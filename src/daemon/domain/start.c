@@ -660,19 +660,54 @@ static void give_to_client(Domain *domain, DaemonClient *client)
     }
 }
 
-static void explain_failure(int log_fd, off_t log_start, GError **error)
+/* What @said is about, by its name on the host: the engine has it as a descriptor. NULL: nothing of
+ * that kind. (transfer full) */
+static char *subject_of(const DomainDef *def, const char *said)
+{
+    const XmlList *disks = &def->devices[DEVICE_DISK];
+    for (unsigned i = 0; i < disks->count; i++) {
+        const DomainDisk *disk = disks->item[i];
+        g_autofree char *drive = g_strdup_printf("drive-%s", disk->device.alias);
+        const char *at = strstr(said, drive);
+        if (at && disk->source.path && !g_ascii_isdigit(at[strlen(drive)])) {
+            return g_strdup_printf("disk '%s' is '%s'", disk->target_dev, disk->source.path);
+        }
+    }
+    if (!strstr(said, "/fdset/") && !strstr(said, "/proc/self/fd/")) {
+        return NULL;
+    }
+    return strstr(said, "initrd") && def->os.initrd   ? g_strdup_printf("'%s'", def->os.initrd)
+           : strstr(said, "kernel") && def->os.kernel ? g_strdup_printf("'%s'", def->os.kernel)
+                                                      : NULL;
+}
+
+static void explain_failure(const DomainDef *def, int log_fd, off_t log_start, GError **error)
 {
     g_autofree char *said = read_log(log_fd, log_start);
     const char *newline = strrchr(said, '\n');
     const char *last = newline ? newline + 1 : said;
+    if (!def || !error || !*error || (*error)->domain != LODGE_ERROR) {
+        return;
+    }
+    g_autofree char *old = g_strdup((*error)->message);
     /* The log begins with the date and the command. */
-    if (error && *error && *last && !strstr(last, " -uuid ") && (*error)->domain == LODGE_ERROR) {
-        g_autofree char *old = g_strdup((*error)->message);
+    if (strstr(last, " -uuid ")) {
+        g_prefix_error(error, "the emulator '%s' said nothing, then: ", def->emulator);
+    } else if (*last) {
+        g_autofree char *subject = subject_of(def, last);
         g_clear_error(error);
         daemon_error_set(error, DAEMON_ERROR_INTERNAL,
                          "internal error: process exited while connecting to monitor: %s (%s)",
-                         last, old);
+                         last, subject ?: old);
     }
+}
+
+static DomainDef *copy_live(Domain *domain)
+{
+    g_mutex_lock(&domain->lock);
+    DomainDef *copy = domain->live ? domain_def_copy(domain->live) : NULL;
+    g_mutex_unlock(&domain->lock);
+    return copy;
 }
 
 bool domain_start(Domain *domain, unsigned flags, DaemonClient *client, GError **error)
@@ -694,9 +729,10 @@ bool domain_start(Domain *domain, unsigned flags, DaemonClient *client, GError *
     off_t log_start = log_fd >= 0 ? size_of(log_fd) : 0;
     bool launched = log_fd >= 0 && launch(domain, log_fd, flags, error);
     if (!launched || !run_guest(domain, flags, error) || !finish_start(domain, error)) {
+        g_autoptr(DomainDef) def = copy_live(domain);
         undo_start(domain);
         if (log_fd >= 0) {
-            explain_failure(log_fd, log_start, error);
+            explain_failure(def, log_fd, log_start, error);
         }
         return false;
     }
