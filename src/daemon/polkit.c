@@ -30,6 +30,7 @@ typedef enum Verdict {
     VERDICT_NO = 1,
     VERDICT_NO_AGENT = 2, /* somebody would have to be asked, and nobody can be */
     VERDICT_CANCELLED = 3,
+    VERDICT_LATE = 126,    /* nobody answered in time */
     VERDICT_UNKNOWN = 127, /* polkit cannot be asked */
 } Verdict;
 
@@ -38,7 +39,8 @@ static Verdict wait_for(GPid pid)
     int status = -1;
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
     struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-    if (fd < 0 || poll(&poll_fd, 1, WAIT_S * 1000) != 1) {
+    int ready = fd < 0 ? -1 : poll(&poll_fd, 1, WAIT_S * 1000);
+    if (ready != 1) {
         kill(pid, SIGKILL);
     }
     if (fd >= 0) {
@@ -46,8 +48,10 @@ static Verdict wait_for(GPid pid)
     }
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
-    return WIFEXITED(status) && WEXITSTATUS(status) <= VERDICT_CANCELLED ? WEXITSTATUS(status)
-                                                                         : VERDICT_UNKNOWN;
+    if (WIFEXITED(status) && WEXITSTATUS(status) <= VERDICT_CANCELLED) {
+        return WEXITSTATUS(status);
+    }
+    return ready == 0 ? VERDICT_LATE : VERDICT_UNKNOWN;
 }
 
 static Verdict ask(const DaemonIdentity *who, const char *action)
@@ -79,6 +83,11 @@ static void refuse(Verdict verdict, const char *action, GError **error)
     case VERDICT_CANCELLED:
         daemon_error_set(error, DAEMON_ERROR_AUTH_CANCELLED,
                          "authentication cancelled: user cancelled authentication process");
+        break;
+    case VERDICT_LATE:
+        daemon_error_set(error, DAEMON_ERROR_AUTH_CANCELLED,
+                         "authentication cancelled: nobody showed who they are within %d s",
+                         WAIT_S);
         break;
     case VERDICT_NO_AGENT:
         daemon_error_set(error, DAEMON_ERROR_AUTH_UNAVAILABLE,

@@ -5,6 +5,7 @@ kernel (8 min; the first run makes its disk).
 SPDX-License-Identifier: GPL-2.0-or-later
 """
 import base64
+import json
 import os
 import re
 import shlex
@@ -502,3 +503,88 @@ def test_disks_of_the_device_mapper_are_opened_for_guests(host, start):
         assert re.search(r"Capacity: +8388608", host.virsh("domblkinfo", "mapped", "vda"))
         guest.destroy()
     host.run("dmsetup remove lodgedm && losetup -D")
+
+
+# --- who may come in, and when ---
+
+POLKIT_RULE = """polkit.addRule(function(action, subject) {
+    if (action.id == "org.libvirt.unix.manage" && subject.user == "keeper") { return polkit.Result.YES; }
+});
+"""
+
+
+@pytest.fixture
+def policy(host):
+    """lodged asks the system's polkit; "keeper" may manage by a rule of the administrator's, "visitor" has none."""
+    host.run("cp /usr/local/share/polkit-1/actions/org.lodge.policy /usr/share/polkit-1/actions/")
+    host.put("/etc/polkit-1/rules.d/50-lodge.rules", POLKIT_RULE)
+    host.run("mkdir -p /etc/lodge; for i in keeper visitor; do useradd -m $i; done; systemctl restart polkit")
+    host.put("/etc/lodge/lodged.conf", 'auth_unix_rw = "polkit"\nauth_unix_ro = "polkit"\nunix_sock_rw_perms = "0777"\n')
+    host.run("systemctl restart lodged")
+    host.wait_until_ready()
+    yield
+    host.run("rm /etc/lodge/lodged.conf; systemctl restart lodged; for i in keeper visitor; do userdel -r $i; done")
+    host.wait_until_ready()
+
+
+def test_polkit_decides_who_may_manage(host, policy):
+    def list_as(user):
+        return host.ask(f"setsid -w runuser -u {user} -- virsh -q -c '{URI}' list --all < /dev/null")
+    assert host.run("systemctl is-active polkit dbus").split() == ["active"] * 2
+    assert list_as("keeper")[0] == 0
+    status, text = list_as("visitor")
+    assert status != 0 and "no polkit agent available" in text, text
+    # On a terminal virsh asks for the password that the action wants.
+    host.vm.send(f"runuser -u visitor -- virsh -q -c '{URI}' list --all; echo status=$?\n")
+    host.vm.expect("Authenticating as: root")
+    host.vm.expect("Password: ")
+    host.vm.send("lodge\n")
+    assert host.vm.expect(r"status=(\d+)").group(1) == "0"
+    # Looking on is for all by default.
+    read_only = URI + "-ro"
+    assert host.ask(f"runuser -u visitor -- virsh -q -r -c '{read_only}' list --all")[0] == 0
+    host.put("/etc/polkit-1/rules.d/40-lodge.rules", POLKIT_RULE.replace("manage", "monitor").replace("keeper", "visitor").replace("YES", "NO"))
+    host.run("systemctl restart polkit")
+    status, text = host.ask(f"runuser -u visitor -- virsh -q -r -c '{read_only}' list --all")
+    assert status != 0 and "access denied by policy" in text, text
+    host.run("rm /etc/polkit-1/rules.d/40-lodge.rules")
+
+
+UNITS = "lodged.socket lodged-ro.socket lodged-admin.socket"
+
+
+@pytest.fixture
+def activation(host):
+    host.run(f"systemctl stop lodged && systemctl start {UNITS}")
+    yield
+    host.run(f"systemctl stop lodged {UNITS}; systemctl start lodged")
+    host.wait_until_ready()
+
+
+def test_systemd_starts_the_daemon_for_its_first_client(host, activation):
+    assert host.ask("systemctl is-active lodged")[1] == "inactive"
+    assert "QEMU" in host.virsh("version")
+    assert host.ask("systemctl is-active lodged")[1] == "active"
+    assert host.run("stat -c '%a' /run/lodge/lodge-sock /run/lodge/lodge-sock-ro /run/lodge/lodge-sock-admin").split() == ["660", "666", "600"]
+    host.put("/tmp/read-only.xml", guest_xml("looker", QEMU))
+    status, text = host.ask(f"virsh -q -r -c '{URI}-ro' define /tmp/read-only.xml")
+    assert status != 0 and "read only access" in text, text
+    # The sockets are systemd's: they outlive the daemon, and the next client starts it again.
+    host.run("systemctl stop lodged")
+    assert "QEMU" in host.virsh("version")
+    kill_daemon(host)
+    assert host.ask("systemctl is-active lodged lodged.socket")[1].split() == ["active"] * 2
+
+
+def test_the_doctor_finds_nothing_wrong_with_this_host(host):
+    status, text = host.ask("lodge doctor --json")
+    assert status == 0, text
+    checks = {row["check"]: row["result"] for row in json.loads(text)}
+    for name in ("programs", "network", "vhost", "daemon", "engine", "cgroups", "permissions"):
+        assert checks[name] == "ok", text
+    # ... and what is wrong where something is.
+    host.run("systemctl stop lodged")
+    status, text = host.ask("lodge doctor --json")
+    host.run("systemctl start lodged")
+    host.wait_until_ready()
+    assert status == 1 and "systemctl start lodged" in text, text
