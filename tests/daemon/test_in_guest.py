@@ -130,7 +130,7 @@ def host(tmp_path_factory):
     command = qemu_command(
         "-cpu", "max", "-m", "3G", "-smp", "2", "-no-reboot", "-kernel", image(BUILD, "fetch-kernel"),
         "-initrd", image(BUILD, "make-initramfs", "--root"),
-        "-append", "console=ttyS0 root=/dev/vda rw quiet intel_iommu=on",
+        "-append", "console=ttyS0 root=/dev/vda rw quiet intel_iommu=on systemd.default_timeout_start_sec=900 systemd.default_device_timeout_sec=900",
         "-drive", f"file={image(BUILD, 'make-rootfs', '--host')},format=raw,if=virtio,snapshot=on",
         "-drive", f"file={programs},format=raw,if=virtio,readonly=on", *DEVICES)
     with Guest(command) as vm:
@@ -468,14 +468,27 @@ def scsi_disk(host):
 
 def test_a_scsi_disk_of_the_host_is_handed_over(host, start, scsi_disk):
     number, node = scsi_disk
-    device = (f"<controller type='scsi' model='virtio-scsi'/><hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host{number}'/>"
+    controller = "<controller type='scsi' model='virtio-scsi'/>"
+    device = (f"<hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host{number}'/>"
               "<address bus='0' target='0' unit='0'/></source></hostdev>")
     before = host.run(f"stat -c '%U:%G %a' {node}")
-    guest = start("scsi", guest_xml("scsi", QEMU, device))
+    guest = start("scsi", guest_xml("scsi", QEMU, controller + device))
     assert node in descriptors_of(host, guest)
     assert "scsi-generic" in host.virsh("qemu-monitor-command", "scsi", "--hmp", "info qtree")
     guest.destroy()
     assert host.run(f"stat -c '%U:%G %a' {node}") == before
+    # Plugged and taken away again, twice, as the second time needs what the first had.
+    guest = start("scsiplug", guest_xml("scsiplug", QEMU, controller))
+    host.virsh("resume", "scsiplug")
+    host.put("/tmp/scsi.xml", device)
+    for _ in range(2):
+        host.virsh("attach-device", "scsiplug", "/tmp/scsi.xml", "--live")
+        assert node in descriptors_of(host, guest)
+        assert "scsi-generic" in host.virsh("qemu-monitor-command", "scsiplug", "--hmp", "info qtree")
+        host.virsh("detach-device", "scsiplug", "/tmp/scsi.xml", "--live")
+        assert node not in descriptors_of(host, guest)
+        assert host.run(f"stat -c '%U:%G %a' {node}") == before
+    assert guest.describe().find("./devices/hostdev") is None
 
 
 def test_vsock_numbers_are_the_kernels(host, start):

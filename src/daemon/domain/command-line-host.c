@@ -94,11 +94,11 @@ static bool add_scsi(CommandLine *line, const DomainHostdev *hostdev, int fd)
     const DomainAddress *at = &hostdev->device.address;
     g_array_append_val(line->fds, fd);
     line_add(line, "-blockdev",
-             g_strdup_printf("driver=host_device,node-name=hostdev-fd%d,read-only=%s,"
+             g_strdup_printf("driver=host_device,node-name=drive-%s,read-only=%s,"
                              "filename=/proc/self/fd/%d",
-                             fd, hostdev->is_readonly ? "on" : "off", fd));
+                             hostdev->device.alias, hostdev->is_readonly ? "on" : "off", fd));
     GString *text = g_string_new(NULL);
-    g_string_printf(text, "scsi-generic,drive=hostdev-fd%d,id=%s,bus=scsi%u.0", fd,
+    g_string_printf(text, "scsi-generic,drive=drive-%s,id=%s,bus=scsi%u.0", hostdev->device.alias,
                     hostdev->device.alias, at->controller);
     if (is_narrow(line->def, at->controller)) {
         g_string_append_printf(text, ",scsi-id=%u", at->unit);

@@ -25,6 +25,7 @@
 /* A guest under emulation on a busy host needs seconds to let go. */
 #define DETACH_WAIT_MS 10000
 #define REMOVE_WAIT_MS 5000 /* libvirt's, for vCPUs */
+#define OWN_FILES "/proc/self/fd/"
 #define FD_NAME "lodge-hotplug"
 
 #define EMIT_ALIAS(domain, NAME, Type, alias)                                                      \
@@ -269,6 +270,36 @@ static bool run_object(Plug *plug, const char *text, GError **error)
     return answer != NULL;
 }
 
+/* A node of a SCSI device: its file is a descriptor of the engine's, by the number it has there. */
+static bool run_blockdev(Plug *plug, const char *text, GError **error)
+{
+    g_autoptr(JsonObject) options = command_line_to_qmp(text, "driver");
+    const char *node = json_peer_string(options, "node-name");
+    const char *file = json_peer_string(options, "filename");
+    const char *alias = node && g_str_has_prefix(node, "drive-") ? node + strlen("drive-") : "";
+    g_autofree char *device = g_strdup(alias);
+    int fd = file && g_str_has_prefix(file, OWN_FILES) ? atoi(file + strlen(OWN_FILES)) : -1;
+    g_autoptr(JsonNode) passed = qmp_client_call(
+        plug->monitor, "add-fd", qmp_object("s:opaque", device, NULL), fd, QMP_TIMEOUT_MS, error);
+    JsonObject *set =
+        passed && JSON_NODE_HOLDS_OBJECT(passed) ? json_node_get_object(passed) : NULL;
+    if (!set) {
+        return false;
+    }
+    plug_note(plug, "remove-fd",
+              qmp_object("i:fdset-id", json_peer_int(set, "fdset-id", -1), NULL));
+    g_autofree char *path = g_strdup_printf(OWN_FILES "%d", (int)json_peer_int(set, "fd", -1));
+    JsonObject *arguments =
+        qmp_object("s:driver", "host_device", "s:node-name", node, "s:filename", path,
+                   "b:read-only", (int)json_peer_bool(options, "read-only", false), NULL);
+    g_autofree char *name = g_strdup(node);
+    if (!qmp_client_run(plug->monitor, "blockdev-add", arguments, error)) {
+        return false;
+    }
+    plug_note(plug, "blockdev-del", qmp_object("s:node-name", name, NULL));
+    return true;
+}
+
 static bool run_device(Plug *plug, const char *text, GError **error)
 {
     return run_with_fd(plug, "device_add", command_line_to_qmp(text, "driver"), "vhostfd",
@@ -345,8 +376,9 @@ static bool plug_run(Plug *plug, GError **error)
         const char *option;
         bool (*run)(Plug *plug, const char *text, GError **error);
     } runners[] = {
-        { "-add-fd", run_add_fd }, { "-chardev", run_chardev }, { "-device", run_device },
-        { "-drive", run_drive },   { "-netdev", run_netdev },   { "-object", run_object },
+        { "-add-fd", run_add_fd }, { "-blockdev", run_blockdev }, { "-chardev", run_chardev },
+        { "-device", run_device }, { "-drive", run_drive },       { "-netdev", run_netdev },
+        { "-object", run_object },
     };
     const GPtrArray *args = plug->line->args;
     for (guint i = 0; i + 1 < args->len; i += 2) {
@@ -390,6 +422,7 @@ bool hotplug_check(const DomainDevice *device, GError **error)
         ok = ((const DomainCharDevice *)device)->console_type == CONSOLE_VIRTIO;
         break;
     case DEVICE_CHANNEL:
+    case DEVICE_HOSTDEV:
     case DEVICE_INPUT:
     case DEVICE_INTERFACE:
     case DEVICE_MEMBALLOON:
@@ -398,9 +431,6 @@ bool hotplug_check(const DomainDevice *device, GError **error)
     case DEVICE_SOUND:
     case DEVICE_WATCHDOG:
     case DEVICE_VSOCK:
-        break;
-    case DEVICE_HOSTDEV:
-        ok = ((const DomainHostdev *)device)->type != HOSTDEV_SCSI;
         break;
     case DEVICE_FILESYSTEM:
         ok = ((const DomainFilesystem *)device)->driver == FS_DRIVER_VIRTIOFS;
@@ -658,6 +688,10 @@ static void remove_backend(QmpClient *monitor, const DomainDevice *device)
         /* It mostly went with the device; where not, its image is still open. */
         qmp_client_run(monitor, "human-monitor-command",
                        hmp_object(g_strdup_printf("drive_del drive-%s", device->alias)), NULL);
+    }
+    if (device->kind == DEVICE_HOSTDEV && ((const DomainHostdev *)device)->type == HOSTDEV_SCSI) {
+        g_autofree char *node = g_strdup_printf("drive-%s", device->alias);
+        qmp_client_run(monitor, "blockdev-del", qmp_object("s:node-name", node, NULL), NULL);
     }
     hotplug_drop_fds(monitor, device->alias, -1);
 }
