@@ -133,6 +133,11 @@ BlockBackend *block_backend_open(const BlockOptions *options, EventLoop *loop, G
         g_prefix_error(error, "drive '%s': ", options->id);
         return NULL;
     }
+    bool is_alone = !options->node && !options->is_in_graph && !options->is_shared;
+    if (is_alone && !block_keep_alone(backend->node, error)) {
+        g_prefix_error(error, "drive '%s': ", options->id);
+        return NULL;
+    }
     backend->options.is_readonly |= !block_node_is_writable(backend->node);
     if (!block_backend_move(backend, loop, error)) {
         return NULL;

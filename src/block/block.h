@@ -89,9 +89,14 @@ enum {
  * False with @error: none of them. */
 bool block_aio_parse(const char *text, unsigned *flags, GError **error);
 
-/* Opens a chain and locks its files. Returns: the top node, or NULL with @error, which names the
- * file and the layer. */
+/* Opens a chain and locks its files: a format has its file for itself, others may write to files
+ * that are read or written as they are, unless block_keep_alone() is asked for. Returns: the top
+ * node, or NULL with @error, which names the file and the layer. */
 BlockNode *block_open(const BlockSpec *spec, unsigned flags, GError **error);
+/* For an image that was opened so: until it is closed no other process changes the size of its
+ * file; or changes any layer of the chain. False with @error: one does not allow it. */
+bool block_keep_size(BlockNode *node, GError **error);
+bool block_keep_alone(BlockNode *node, GError **error);
 /* Knows the nodes that a specification refers to by name ("file", "backing"). */
 typedef struct BlockLookup {
     /* NULL with @error: there is no such node. */

@@ -40,6 +40,9 @@ void block_node_free(BlockNode *node);
 
 /* Whether what uses @node uses the node below in much the same way: a filter, or raw. */
 bool block_node_passes_access(const BlockNode *node);
+/* The file at the bottom of @node is locked for BLOCK_ACCESS_... as well. False with @error:
+ * another process does not allow it. */
+bool block_node_add_access(BlockNode *node, unsigned access, GError **error);
 /* What @node, open with @flags, does with its file where those above do @access with it.
  * BLOCK_ACCESS_... */
 unsigned block_file_access(const BlockNode *node, unsigned flags, unsigned access);

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/fd.h"
 #include "base/int-math.h"
+#include "base/log.h"
 #include "block/drivers.h"
 #include "block/lock.h"
 #include "gbase/error.h"
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static File *file_of(const BlockNode *node)
@@ -24,14 +26,14 @@ static bool wants_ring(unsigned flags)
     return !(flags & BLOCK_OPEN_THREADS);
 }
 
-/* What is locked as soon as the file is open; who is above says the rest (graph.h). */
+/* What is locked as soon as the file is open; who is above says the rest (graph.h,
+ * block_node_add_access()). */
 static unsigned first_access(unsigned flags)
 {
     if (flags & (BLOCK_OPEN_BY_USERS | BLOCK_OPEN_UNLOCKED)) {
         return 0;
     }
-    return BLOCK_ACCESS_READ | (flags & BLOCK_OPEN_WRITABLE ? BLOCK_ACCESS_WRITE : 0) |
-           (flags & BLOCK_OPEN_SHARED ? 0 : BLOCK_ACCESS_ALONE);
+    return BLOCK_ACCESS_READ | (flags & BLOCK_OPEN_WRITABLE ? BLOCK_ACCESS_WRITE : 0);
 }
 
 static File *open_fd(const char *path, unsigned flags, unsigned access, GError **error)
@@ -122,32 +124,64 @@ static bool open_node(BlockNode *node, const BlockSpec *spec, unsigned flags, GE
     return true;
 }
 
-/* An open description keeps its access mode: it is exchanged for a fresh one. */
+static bool is_same_file(int fd, int other)
+{
+    struct stat one, two;
+    return fstat(fd, &one) == 0 && fstat(other, &two) == 0 && one.st_dev == two.st_dev &&
+           one.st_ino == two.st_ino;
+}
+
+/* @node's file once more, locked for @access as well as @fd, which holds that. */
+static File *open_beside(const BlockNode *node, int fd, unsigned flags, unsigned access,
+                         GError **error)
+{
+    File *after = open_fd(node->filename, flags, 0, error);
+    if (!after) {
+        return NULL;
+    }
+    if (!is_same_file(fd, file_posix_fd(after))) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_STATE,
+                    "'%s' is another file by now than the one that is in use", node->filename);
+        file_close(after);
+        return NULL;
+    }
+    int rc = block_copy_locks(file_posix_fd(after), access);
+    if (rc < 0) {
+        log_warn("image '%s' cannot be locked: %s", node->filename, g_strerror(-rc));
+    }
+    return after;
+}
+
+/* An open description keeps its access mode: it is exchanged for a fresh one. The file is locked at
+ * every moment. */
 static bool reopen_node(BlockNode *node, unsigned flags, GError **error)
 {
+    const unsigned changes = BLOCK_ACCESS_WRITE | BLOCK_ACCESS_RESIZE;
+    const unsigned of_format = BLOCK_ACCESS_ALONE | BLOCK_ACCESS_SIZE;
     File *before = file_of(node);
     int fd = file_posix_fd(before);
+    unsigned access = node->access;
     if (fd < 0) {
         return true;
     }
-    unsigned access = node->access;
     if (access) {
-        const unsigned changes = BLOCK_ACCESS_WRITE | BLOCK_ACCESS_RESIZE;
-        /* Who relies on the size, a format, changes it itself. */
-        access = !(flags & BLOCK_OPEN_WRITABLE) ? access & ~changes
-                 : access & BLOCK_ACCESS_SIZE   ? access | changes
-                                                : access | BLOCK_ACCESS_WRITE;
-        block_unlock_image(fd);
+        /* Who has the file alone, a format, changes its size. */
+        access = !(flags & BLOCK_OPEN_WRITABLE)      ? access & ~changes
+                 : (access & of_format) == of_format ? access | changes
+                                                     : access | BLOCK_ACCESS_WRITE;
     }
-    File *after = open_fd(node->filename, flags, access, error);
-    if (after) {
-        file_close(before);
-        node->state = after;
-        node->access = access;
-    } else if (node->access) {
-        (void)block_change_locks(fd, node->filename, 0, node->access, NULL);
+    if (!block_change_locks(fd, node->filename, node->access, node->access | access, error)) {
+        return false;
     }
-    return after != NULL;
+    File *after = open_beside(node, fd, flags, access, error);
+    if (!after) {
+        (void)block_change_locks(fd, node->filename, node->access | access, node->access, NULL);
+        return false;
+    }
+    file_close(before);
+    node->state = after;
+    node->access = access;
+    return true;
 }
 
 static bool set_access(BlockNode *node, unsigned access, GError **error)

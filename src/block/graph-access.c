@@ -83,16 +83,27 @@ static unsigned backing_access(unsigned access)
            (access & BLOCK_ACCESS_ALONE ? BLOCK_ACCESS_ALONE | BLOCK_ACCESS_SIZE : 0);
 }
 
+/* Of the file that holds an image's data alone: it grows with what is written. */
+static unsigned data_access(unsigned access)
+{
+    return access | BLOCK_ACCESS_SIZE | (access & BLOCK_ACCESS_WRITE ? BLOCK_ACCESS_RESIZE : 0);
+}
+
 static unsigned access_of(const Walk *walk, const BlockNode *node);
 
 static void add_parent(const Walk *walk, GArray *uses, const BlockNode *parent,
                        const BlockNode *node)
 {
     Use use = { .parent = parent };
-    if (parent->file == node || parent->data_file == node) {
+    if (parent->file == node) {
         unsigned flags = parent == walk->changed ? walk->flags : parent->flags;
-        use.role = parent->file == node ? "file" : "data-file";
+        use.role = "file";
         use.access = block_file_access(parent, flags, access_of(walk, parent));
+        g_array_append_val(uses, use);
+    }
+    if (parent->data_file == node) {
+        use.role = "data-file";
+        use.access = data_access(access_of(walk, parent));
         g_array_append_val(uses, use);
     }
     if (parent->backing == node) {

@@ -150,9 +150,7 @@ static void give_up(int fd, unsigned access)
     }
 }
 
-/* Negative: the file system cannot lock; 0: done; else the byte that is in the way. Both sides lock
- * first and look then: of two that come at once at least one sees the other. */
-static int lock_and_check(int fd, unsigned access)
+int block_copy_locks(int fd, unsigned access)
 {
     for (unsigned i = 0; i < G_N_ELEMENTS(rules); i++) {
         int rc = rules[i].access & access ? set_lock(fd, rules[i].own, F_RDLCK) : 0;
@@ -160,8 +158,19 @@ static int lock_and_check(int fd, unsigned access)
             return rc;
         }
     }
+    return 0;
+}
+
+/* Negative: the file system cannot lock; 0: done; else the byte that is in the way. Both sides lock
+ * first and look then: of two that come at once at least one sees the other. */
+static int lock_and_check(int fd, unsigned access)
+{
+    int rc = block_copy_locks(fd, access);
+    if (rc < 0) {
+        return rc;
+    }
     for (unsigned i = 0; i < G_N_ELEMENTS(rules); i++) {
-        int rc = rules[i].access & access ? is_held(fd, rules[i].other) : 0;
+        rc = rules[i].access & access ? is_held(fd, rules[i].other) : 0;
         if (rc) {
             return rc < 0 ? rc : rules[i].other;
         }
@@ -196,10 +205,4 @@ bool block_lock_image(int fd, const char *path, bool writes, bool shares_write, 
     unsigned access = BLOCK_ACCESS_READ | (writes ? BLOCK_ACCESS_WRITE : 0) |
                       (shares_write ? 0 : BLOCK_ACCESS_ALONE);
     return block_change_locks(fd, path, 0, access, error);
-}
-
-void block_unlock_image(int fd)
-{
-    struct flock all = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
-    (void)fcntl(fd, F_OFD_SETLK, &all);
 }

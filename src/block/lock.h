@@ -27,10 +27,12 @@ enum {
  */
 bool block_change_locks(int fd, const char *path, unsigned held, unsigned wanted, GError **error);
 
-/* The same, from nothing: for reading and, if it @writes, writing; @shares_write: so may others. */
-bool block_lock_image(int fd, const char *path, bool writes, bool shares_write, GError **error);
+/* Has @fd, another open description of the image, locked for BLOCK_ACCESS_... that one description
+ * holds already. 0 or -errno. */
+int block_copy_locks(int fd, unsigned access);
 
-/* Lets go of all locks that @fd's open description holds. */
-void block_unlock_image(int fd);
+/* The same as block_change_locks(), from nothing: for reading and, if it @writes, writing;
+ * @shares_write: so may others. */
+bool block_lock_image(int fd, const char *path, bool writes, bool shares_write, GError **error);
 
 #endif

@@ -361,19 +361,40 @@ unsigned block_file_access(const BlockNode *node, unsigned flags, unsigned acces
     return BLOCK_ACCESS_READ | changes | refuses | passed;
 }
 
+bool block_node_add_access(BlockNode *node, unsigned access, GError **error)
+{
+    while (node->file && block_node_passes_access(node)) {
+        node = node->file;
+    }
+    return !node->driver->set_access ||
+           node->driver->set_access(node, node->access | access, error);
+}
+
+bool block_keep_size(BlockNode *node, GError **error)
+{
+    return block_node_add_access(node, BLOCK_ACCESS_SIZE, error);
+}
+
+bool block_keep_alone(BlockNode *node, GError **error)
+{
+    const unsigned access = BLOCK_ACCESS_ALONE | BLOCK_ACCESS_SIZE;
+    for (; node; node = node->driver->is_filter ? node->file : node->backing) {
+        if (!block_node_add_access(node, access, error) ||
+            (node->data_file && !block_node_add_access(node->data_file, access, error))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* What lies in the file below is this format's alone from before its first look on. */
 static bool lock_below(const BlockNode *node, const OpenContext *at, GError **error)
 {
-    BlockNode *file = node->file;
     if (at->lookup && !at->lookup->may_use(at->lookup->opaque, node, error)) {
         return false;
     }
-    while (file->file && block_node_passes_access(file)) {
-        file = file->file;
-    }
-    return block_node_passes_access(node) || !file->driver->set_access ||
-           file->driver->set_access(file, file->access | block_file_access(node, node->flags, 0),
-                                    error);
+    return block_node_passes_access(node) ||
+           block_node_add_access(node->file, block_file_access(node, node->flags, 0), error);
 }
 
 /* A format over @file (taken, also on failure). */

@@ -84,7 +84,8 @@ static bool open_sources(Conversion *c, GError **error)
     for (unsigned i = 0; i < count; i++) {
         BlockNode *node = img_open(c->args, img_args_operand(c->args, i),
                                    img_args_value(c->args, "f"), c->source_flags, error);
-        if (!node) {
+        if (!node || !block_keep_alone(node, error)) {
+            block_node_unref(node);
             return false;
         }
         c->sources[c->source_count++] = (ImgSource){ .node = node, .start = c->size };

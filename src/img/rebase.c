@@ -263,7 +263,8 @@ static int commit(const ImgArgs *args, BlockNode *node)
         return 1;
     }
     if (!block_reopen(base, block_node_flags(base) | BLOCK_OPEN_WRITABLE, &error) ||
-        !grow_base(base, block_node_size(node), &error) || !commit_into(args, node, base, &error)) {
+        !block_keep_size(base, &error) || !grow_base(base, block_node_size(node), &error) ||
+        !commit_into(args, node, base, &error)) {
         if (!error) { /* of an option; it has been said */
             return 1;
         }

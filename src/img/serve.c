@@ -182,7 +182,8 @@ static bool open_image(Serve *serve, GError **error)
         g_prefix_error(error, "Failed to open '%s': ", img_args_operand(serve->args, 0));
         return false;
     }
-    return (!snapshot || img_load_snapshot(serve->node, snapshot, error)) &&
+    return block_keep_size(serve->node, error) &&
+           (!snapshot || img_load_snapshot(serve->node, snapshot, error)) &&
            find_bitmaps(serve, error) && put_layers(serve, error);
 }
 

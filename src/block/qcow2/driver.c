@@ -4,6 +4,8 @@
  * (refused). SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/endian.h"
 #include "base/int-math.h"
+#include "block/drivers.h"
+#include "block/lock.h"
 #include "block/qcow2/bitmap.h"
 #include "gbase/error.h"
 
@@ -136,9 +138,13 @@ static bool open_data_file(Qcow2 *q, const BlockSpec *spec, unsigned flags, GErr
                     "qcow2: 'data-file' is required for this image");
         return false;
     }
-    q->node->data_file = block_open(sub, flags, error);
-    q->data = q->node->data_file;
-    return q->data != NULL;
+    BlockNode *data = block_open(sub, flags, error);
+    unsigned resize = flags & BLOCK_OPEN_WRITABLE ? BLOCK_ACCESS_RESIZE : 0;
+    if (data && !block_node_add_access(data, BLOCK_ACCESS_SIZE | resize, error)) {
+        g_clear_pointer(&data, block_node_unref);
+    }
+    q->data = q->node->data_file = data;
+    return data != NULL;
 }
 
 /* What a writer does first: finishes what the last one left, clears bits of features that it does

@@ -6,8 +6,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define BYTES 65536
@@ -144,6 +146,7 @@ static void a_second_writer_is_refused(void **state)
     g_autoptr(BlockNode) first = open_raw(BLOCK_OPEN_WRITABLE);
     g_autoptr(BlockSpec) spec = block_spec_from_name(path, "raw", NULL);
     g_autoptr(GError) error = NULL;
+    assert_true(block_keep_alone(first, &error));
     assert_null(block_open(spec, BLOCK_OPEN_WRITABLE, &error));
     assert_int_equal(error->code, LODGE_ERROR_BUSY);
     g_autoptr(GError) create_error = NULL;
@@ -193,6 +196,67 @@ static void detected_zeroes_are_not_written(void **state)
     assert_int_equal(plan.seen, 2);
 }
 
+/* From the first byte of @control on until its end, asks for the locks of who has an image alone.
+ * Ends with 1 if one is ever free. */
+static _Noreturn void watch_locks(int control, int ready)
+{
+    static const off_t bytes[] = { 100, 201, 203 };
+    struct pollfd end = { .fd = control, .events = POLLIN };
+    bool was_free = false;
+    char byte;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (read(control, &byte, 1) != 1) {
+        _exit(2);
+    }
+    for (unsigned round = 0; poll(&end, 1, 0) == 0; round++) {
+        for (unsigned i = 0; i < sizeof(bytes) / sizeof(bytes[0]); i++) {
+            struct flock lock = { .l_type = F_WRLCK, .l_start = bytes[i], .l_len = 1 };
+            was_free |= fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
+        }
+        if (round == 0 && write(ready, "", 1) != 1) {
+            _exit(2);
+        }
+    }
+    _exit(was_free);
+}
+
+static void a_file_is_locked_while_it_is_reopened(void **state)
+{
+    g_autoptr(GError) error = NULL;
+    int ready[2], control[2], status;
+    char byte;
+    assert_true(pipe(ready) == 0 && pipe(control) == 0);
+    pid_t pid = fork(); /* before there is a description that it would keep open */
+    if (pid == 0) {
+        close(control[1]);
+        watch_locks(control[0], ready[1]);
+    }
+    g_autoptr(BlockNode) node = open_raw(0);
+    assert_true(block_keep_alone(node, &error));
+    assert_int_equal(write(control[1], "", 1), 1);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    for (unsigned i = 0; i < 500; i++) {
+        assert_true(block_reopen(node, node->flags ^ BLOCK_OPEN_WRITABLE, &error));
+    }
+    close(control[1]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    close(ready[0]), close(ready[1]), close(control[0]);
+}
+
+static void another_file_of_the_same_name_is_not_taken_for_it(void **state)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(BlockNode) node = open_raw(0);
+    unlink(path);
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+    assert_true(fd >= 0 && ftruncate(fd, BYTES) == 0);
+    close(fd);
+    assert_false(block_reopen(node, node->flags | BLOCK_OPEN_WRITABLE, &error));
+    assert_non_null(strstr(error->message, "another file by now"));
+    assert_false(block_node_is_writable(node));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,6 +267,8 @@ int main(void)
         cmocka_unit_test(requests_past_the_end_or_on_readonly_nodes_are_refused),
         cmocka_unit_test(written_bytes_are_read_again),
         cmocka_unit_test(a_second_writer_is_refused),
+        cmocka_unit_test(a_file_is_locked_while_it_is_reopened),
+        cmocka_unit_test(another_file_of_the_same_name_is_not_taken_for_it),
         cmocka_unit_test(a_failed_flush_is_never_forgotten),
         cmocka_unit_test(a_created_image_has_its_size_and_unknown_options_are_refused),
         cmocka_unit_test(detected_zeroes_are_not_written),
