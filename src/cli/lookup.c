@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cli/session.h"
 #include "gbase/error.h"
+#include "gbase/strutil.h"
 #include "gbase/uuid.h"
 
 #include <errno.h>
@@ -48,6 +49,24 @@ bool cli_domain(CliSession *session, const CliArgs *args, RemoteDomain *out_doma
     return cli_domain_by_word(session, cli_args_string(args, "domain"), out_domain, error);
 }
 
+/* What follows where a guest has nearly that name, else nothing. (transfer full) */
+static char *near_name(CliSession *session, const char *word)
+{
+    enum { WORD_MIN = 3 }; /* all shorter ones are near each other */
+    RemoteConnectListAllDomainsArgs args = { .need_results = 1 };
+    RemoteConnectListAllDomainsRet ret;
+    if (strlen(word) < WORD_MIN ||
+        !remote_connect_list_all_domains(cli_client(session), &args, &session->arena, &ret, NULL)) {
+        return g_strdup("");
+    }
+    g_autofree const char **names = g_new0(const char *, ret.n_domains + 1);
+    for (uint32_t i = 0; i < ret.n_domains; i++) {
+        names[i] = ret.domains[i].name;
+    }
+    const char *near = str_closest(word, names);
+    return near ? g_strdup_printf("; did you mean '%s'?", near) : g_strdup("");
+}
+
 bool cli_domain_by_word(CliSession *session, const char *word, RemoteDomain *out_domain,
                         GError **error)
 {
@@ -55,7 +74,9 @@ bool cli_domain_by_word(CliSession *session, const char *word, RemoteDomain *out
         find_by_name(session, word, out_domain)) {
         return true;
     }
-    g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "failed to get domain '%s'", word);
+    g_autofree char *hint = near_name(session, word);
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, "failed to get domain '%s'%s", word,
+                hint);
     return false;
 }
 

@@ -133,7 +133,14 @@ def test_zsh_completes(lodged, guests, tmp_path):
 
 def test_a_near_command_is_offered(lodged):
     assert "did you mean 'start'?" in lodged.lodge("strat", "x", check=False).stderr
+    assert "did you mean 'start'?" in lodged.lodge("help", "strat", check=False).stderr
     assert "did you mean" not in lodged.lodge("xyzzyxyzzy", check=False).stderr
+
+
+def test_a_near_guest_is_offered(lodged, guests):
+    said = lodged.lodge("start", "alhpa", check=False).stderr
+    assert "failed to get domain 'alhpa'; did you mean 'alpha'?" in said
+    assert "did you mean" not in lodged.lodge("start", "xyzzyxyzzy", check=False).stderr
 
 
 @pytest.mark.parametrize("env, expected", [({}, True), ({"NO_COLOR": "1"}, False)])
