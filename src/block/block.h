@@ -352,6 +352,14 @@ typedef struct BlockCreateOption {
     const char *standard; /* what it is if it is not given, as text; NULL: nothing to tell */
 } BlockCreateOption;
 
+/* Options that the file of an image has, whatever its format: rows of each table. */
+#define BLOCK_FILE_CREATE_OPTIONS                                                                  \
+    { "nocow", BLOCK_OPTION_BOOL, "Turn off copy-on-write (valid only on btrfs)", false },         \
+    {                                                                                              \
+        "extent_size_hint", BLOCK_OPTION_SIZE,                                                     \
+            "Extent size hint for the image file, 0 to disable (valid only on XFS)", false         \
+    }
+
 /* The -o options of @format; ends with a row without name. NULL: it cannot be created. */
 const BlockCreateOption *block_create_options(const char *format);
 /* Creates an image. @name: a path or "file:PATH". @options: values by name ("size", "cluster_size",

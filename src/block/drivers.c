@@ -150,6 +150,7 @@ bool block_create_on_file(const char *format, File *file, const char *name,
 {
     const BlockDriver *driver = find_creator(format, error);
     return driver && check_options(driver, options, error) &&
+           block_file_prepare(file, name, options, error) &&
            driver->create(file, name, options, error);
 }
 
@@ -180,7 +181,8 @@ bool block_create(const char *format, const char *name, const BlockSpec *options
     if (!file) {
         return false;
     }
-    bool ok = driver->create(file, filename, options, error);
+    bool ok = block_file_prepare(file, filename, options, error) &&
+              driver->create(file, filename, options, error);
     file_close(file);
     if (!ok && is_new) {
         block_file_remove(filename);

@@ -57,6 +57,9 @@ BlockNode *block_nbd_node(int fd, unsigned flags, GError **error);
 /* Opens or makes a file, locks it and empties it. *out_is_new: it was not there. */
 File *block_file_create(const char *filename, bool *out_is_new, GError **error);
 void block_file_remove(const char *filename);
+/* Does with @file, which is empty, what BLOCK_FILE_CREATE_OPTIONS among @options say, if its file
+ * system can. False with @error: they say nothing. */
+bool block_file_prepare(File *file, const char *filename, const BlockSpec *options, GError **error);
 /* A node over @file, which the node closes when it is unreferenced (not when it is only freed, and
  * not on failure). */
 BlockNode *block_file_node(File *file, const char *name, unsigned flags, GError **error);

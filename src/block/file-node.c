@@ -10,7 +10,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -446,6 +448,49 @@ File *block_file_create(const char *filename, bool *out_is_new, GError **error)
         return NULL;
     }
     return file;
+}
+
+/* Other file systems than btrfs refuse: they do not copy on write, or cannot do without. */
+static void set_nocow(int fd)
+{
+    int flags;
+    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) {
+        flags |= FS_NOCOW_FL;
+        (void)!ioctl(fd, FS_IOC_SETFLAGS, &flags);
+    }
+}
+
+static int set_extent_hint(int fd, uint64_t bytes)
+{
+    struct fsxattr attributes;
+    if (bytes > UINT32_MAX) {
+        return -EINVAL;
+    }
+    if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) < 0) {
+        return -errno;
+    }
+    attributes.fsx_xflags |= FS_XFLAG_EXTSIZE;
+    attributes.fsx_extsize = (uint32_t)bytes;
+    return ioctl(fd, FS_IOC_FSSETXATTR, &attributes) < 0 ? -errno : 0;
+}
+
+bool block_file_prepare(File *file, const char *filename, const BlockSpec *options, GError **error)
+{
+    bool has_no_cow = false;
+    uint64_t hint = 0;
+    int fd = file_posix_fd(file);
+    if (!block_spec_get_bool(options, "nocow", &has_no_cow, error) ||
+        !block_spec_get_size(options, "extent_size_hint", &hint, error)) {
+        return false;
+    }
+    if (fd >= 0 && has_no_cow) {
+        set_nocow(fd);
+    }
+    int rc = fd >= 0 && hint ? set_extent_hint(fd, hint) : 0;
+    if (rc < 0) {
+        log_warn("cannot set the extent size hint of '%s': %s", filename, g_strerror(-rc));
+    }
+    return true;
 }
 
 void block_file_remove(const char *filename)

@@ -1,8 +1,9 @@
-"""Block devices of the host as images: their driver, and that they have the size they have.
+"""Block devices of the host as images: their driver, and that they have the size they have. What file systems do for images.
 
 Takes some seconds; needs loop devices. SPDX-License-Identifier: GPL-2.0-or-later
 """
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -71,3 +72,44 @@ def test_a_device_that_has_grown_may_be_taken_as_it_is(ours, device, tmp_path):
     grow(device, tmp_path / "below", 16 * MIB)
     assert '"virtual-size": 16777216' in ours("info", "-f", "raw", "--output=json", device).stdout
     ours("resize", "-f", "raw", device, "16M")
+
+
+@pytest.fixture
+def mounted(tmp_path, request):
+    """A new file system of the kind that the test names."""
+    make = shutil.which(f"mkfs.{request.param}", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if not make:
+        pytest.skip(f"mkfs.{request.param} is not installed")
+    with open(tmp_path / "below", "wb") as file:
+        file.truncate(400 * MIB)
+    subprocess.run([make, "-q", tmp_path / "below"], check=True, capture_output=True)
+    (tmp_path / "mnt").mkdir()
+    done = subprocess.run(["mount", "-o", "loop", tmp_path / "below", tmp_path / "mnt"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"cannot mount {request.param}: {done.stderr}")
+    yield tmp_path / "mnt"
+    subprocess.run(["umount", tmp_path / "mnt"], check=True)
+
+
+@pytest.mark.parametrize("fmt", ["raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc"])
+@pytest.mark.parametrize("mounted", ["btrfs"], indirect=True)
+def test_images_on_btrfs_may_go_without_copy_on_write(ours, peer, mounted, fmt):
+    flags = []
+    for tool in (ours, peer):
+        done = tool("create", "-f", fmt, "-o", "nocow=on", mounted / "a", "8M")
+        assert "nocow=on" in done.stdout
+        tool("convert", "-O", fmt, "-o", "nocow=on", "-f", fmt, mounted / "a", mounted / "b")
+        flags += [subprocess.run(["lsattr", mounted / name], capture_output=True, text=True, check=True).stdout for name in "ab"]
+        (mounted / "a").unlink()
+        (mounted / "b").unlink()
+    assert flags[:2] == flags[2:] and all("C" in line.split()[0] for line in flags)
+
+
+@pytest.mark.parametrize("mounted", ["xfs", "btrfs"], indirect=True)
+def test_an_extent_size_hint_is_set_where_there_are_any(ours, peer, mounted):
+    for tool in (ours, peer):
+        done = tool("create", "-q", "-f", "qcow2", "-o", "extent_size_hint=2M", mounted / "a", "8M")
+        assert ("extent size hint" in done.stderr) == ("btrfs" in subprocess.run(["stat", "-fc", "%T", mounted], capture_output=True, text=True,
+                                                                              check=True).stdout)
+        if not done.stderr and shutil.which("xfs_io"):
+            assert "[2097152]" in subprocess.run(["xfs_io", "-c", "extsize", mounted / "a"], capture_output=True, text=True, check=True).stdout

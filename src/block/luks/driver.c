@@ -123,6 +123,7 @@ static const BlockCreateOption create_options[] = {
     { "preallocation", BLOCK_OPTION_TEXT, "Preallocation mode (allowed values: off, falloc, full)",
       false },
     LUKS_OPTIONS(""),
+    BLOCK_FILE_CREATE_OPTIONS,
     { NULL },
 };
 

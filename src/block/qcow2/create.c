@@ -29,6 +29,7 @@ const BlockCreateOption qcow2_create_options[] = {
     { "lazy_refcounts", BLOCK_OPTION_BOOL, "Postpone refcount updates", true, .standard = "off" },
     { "refcount_bits", BLOCK_OPTION_NUMBER, "Width of a reference count entry in bits", true,
       .standard = "16" },
+    BLOCK_FILE_CREATE_OPTIONS,
     { NULL },
 };
 

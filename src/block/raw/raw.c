@@ -157,6 +157,7 @@ static const BlockCreateOption create_options[] = {
     { "size", BLOCK_OPTION_SIZE, "Virtual disk size", false },
     { "preallocation", BLOCK_OPTION_TEXT, "Preallocation mode (allowed values: off, falloc, full)",
       false },
+    BLOCK_FILE_CREATE_OPTIONS,
     { NULL },
 };
 

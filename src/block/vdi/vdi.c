@@ -426,6 +426,7 @@ static const BlockCreateOption create_options[] = {
     { "static", BLOCK_OPTION_BOOL, "VDI static (pre-allocated) image", false, .standard = "off" },
     { "preallocation", BLOCK_OPTION_TEXT, "Preallocation mode (allowed values: off, metadata)",
       false },
+    BLOCK_FILE_CREATE_OPTIONS,
     {},
 };
 

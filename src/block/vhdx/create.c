@@ -70,6 +70,7 @@ const BlockCreateOption vhdx_create_options[] = {
       "Force use of payload blocks of type 'ZERO'. Non-standard, but default. Do not set to 'off' "
       "when using 'qemu-img convert' with subformat=dynamic.",
       false },
+    BLOCK_FILE_CREATE_OPTIONS,
     {},
 };
 

@@ -32,6 +32,7 @@ const BlockCreateOption vmdk_create_options[] = {
       false },
     { "zeroed_grain", BLOCK_OPTION_BOOL, "Enable efficient zero writes using the zeroed-grain GTE",
       false },
+    BLOCK_FILE_CREATE_OPTIONS,
     {},
 };
 

@@ -364,6 +364,7 @@ static const BlockCreateOption create_options[] = {
       "Force disk size calculation to use the actual size specified, rather than using the nearest "
       "CHS-based calculation",
       false },
+    BLOCK_FILE_CREATE_OPTIONS,
     {},
 };
 
