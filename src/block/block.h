@@ -93,6 +93,9 @@ bool block_aio_parse(const char *text, unsigned *flags, GError **error);
  * that are read or written as they are, unless block_keep_alone() is asked for. Returns: the top
  * node, or NULL with @error, which names the file and the layer. */
 BlockNode *block_open(const BlockSpec *spec, unsigned flags, GError **error);
+/* Whether what is committed from @top to @base, below it in its chain, has room there or may make
+ * it: a filter right above @base relies on its size. */
+bool block_check_grow(const BlockNode *top, const BlockNode *base, GError **error);
 /* For an image that was opened so: until it is closed no other process changes the size of its
  * file; or changes any layer of the chain. False with @error: one does not allow it. */
 bool block_keep_size(BlockNode *node, GError **error);

@@ -370,6 +370,25 @@ bool block_node_add_access(BlockNode *node, unsigned access, GError **error)
            node->driver->set_access(node, node->access | access, error);
 }
 
+bool block_check_grow(const BlockNode *top, const BlockNode *base, GError **error)
+{
+    const BlockNode *at = top, *above = NULL;
+    while (at && at != base) {
+        above = at;
+        at = at->driver->is_filter ? at->file : at->backing;
+    }
+    if (!above || !above->driver->is_filter || block_node_size(base) >= block_node_size(top)) {
+        return true;
+    }
+    g_set_error(error, LODGE_ERROR, LODGE_ERROR_BUSY,
+                "Permission conflict on node '%s': permissions 'resize' are needed by the commit, "
+                "as '%s' is larger, and not shared by the filter '%s' above it; take the filter "
+                "away, or resize '%s' before",
+                base->name ? base->name : base->filename, top->name ? top->name : top->filename,
+                above->name ? above->name : above->driver->name, base->filename);
+    return false;
+}
+
 bool block_keep_size(BlockNode *node, GError **error)
 {
     return block_node_add_access(node, BLOCK_ACCESS_SIZE, error);

@@ -262,7 +262,8 @@ static int commit(const ImgArgs *args, BlockNode *node)
         }
         return 1;
     }
-    if (!block_reopen(base, block_node_flags(base) | BLOCK_OPEN_WRITABLE, &error) ||
+    if (!block_check_grow(node, block_skip_filters(base), &error) ||
+        !block_reopen(base, block_node_flags(base) | BLOCK_OPEN_WRITABLE, &error) ||
         !block_keep_size(base, &error) || !grow_base(base, block_node_size(node), &error) ||
         !commit_into(args, node, base, &error)) {
         if (!error) { /* of an option; it has been said */

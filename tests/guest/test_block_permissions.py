@@ -230,3 +230,22 @@ def test_a_node_that_becomes_writable_asks_the_others(machine):
     expected = reopened(machine, "qemu")
     assert sum(is_refused for name, is_refused in expected) >= 3
     assert reopened(machine, "lodge") == expected
+
+
+@pytest.mark.parametrize("engine", ["qemu", "lodge"])
+def test_a_commit_does_not_grow_its_base_below_a_filter(machine, engine):
+    m = machine(engine, "-object", "throttle-group,id=g")
+    for name, size in (("b", "1M"), ("t", "2M"), ("o", "2M")):
+        tool("qemu-img", "create", "-q", "-f", "qcow2", m.path(name), size)
+
+    def add(name, **more):
+        m.qmp.command("blockdev-add", {"driver": "qcow2", "node-name": name, "file": {"driver": "file", "filename": m.path(name)}} | more)
+    add("b")
+    m.qmp.command("blockdev-add", {"driver": "throttle", "node-name": "f", "throttle-group": "g", "file": "b"})
+    add("t", backing="f")
+    add("o", backing="t")
+    for top in ("t", "o"):
+        reply = m.qmp.raw("block-commit", {"job-id": "j", "device": "o", "top-node": top, "base-node": "b"})
+        assert reply["error"]["desc"].startswith("Permission conflict on node 'b': permissions 'resize' are "), reply
+    assert m.qmp.command("query-jobs") == []
+    m.end()

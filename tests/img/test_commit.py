@@ -113,3 +113,18 @@ def test_a_bitmap_of_the_base_outlives_a_commit(ours, peer, tmp_path):
     assert {bitmap["name"]: bitmap["flags"] for bitmap in info} == {"kept": ["auto"], "idle": []}
     peer("check", folder / "mid.qcow2")
     ours("check", folder / "mid.qcow2")
+
+
+def test_a_base_below_a_filter_is_not_grown(ours, peer, tmp_path):
+    """Whatever the filter shows has the size of what is below it."""
+    words = ("--image-opts", "driver=qcow2,file.filename=big,backing.driver=throttle,backing.throttle-group=g,"
+             "backing.file.driver=qcow2,backing.file.file.filename=small")
+    for tool in (peer, ours):
+        peer("create", "-q", "-f", "qcow2", tmp_path / "small", "1M")
+        peer("create", "-q", "-f", "qcow2", tmp_path / "big", "2M")
+        before = (tmp_path / "small").read_bytes(), (tmp_path / "big").read_bytes()
+        done = tool("commit", *THROTTLE, *words, code=1)
+        assert "Permission conflict on node" in done.stderr and "'resize'" in done.stderr
+        assert before == ((tmp_path / "small").read_bytes(), (tmp_path / "big").read_bytes())
+        peer("resize", "-q", tmp_path / "small", "2M")
+        tool("commit", "-q", *THROTTLE, *words)

@@ -236,7 +236,8 @@ Job *job_commit_new(JobSet *set, const JobOptions *options, BlockNode *top, Bloc
                     "'%s' is the backing file of several nodes", block_node_name(top));
         return NULL;
     }
-    if (!check_exports(job_set_graph(set), block_chain_next(top), base, error)) {
+    if (!check_exports(job_set_graph(set), block_chain_next(top), base, error) ||
+        !block_check_grow(top, base, error)) {
         return NULL;
     }
     if (overlay) {
