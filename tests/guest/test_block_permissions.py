@@ -218,7 +218,7 @@ def reopened(machine, engine):
             m.qmp.command("nbd-server-start", addr={"type": "unix", "data": {"path": m.path("nbd")}})
             m.qmp.command("block-export-add", type="nbd", id="e", writable=True, **{"node-name": "b"})
             tool("qemu-io", "-f", "raw", "-c", "write -P 7 64k 64k", f"nbd+unix:///b?socket={m.path('nbd')}")
-            m.qmp.command("block-export-del", id="e")
+            m.qmp.command("block-export-del", id="e", mode="hard")  # its client may still be leaving
             m.qmp.wait_event("BLOCK_EXPORT_DELETED")
         for name in ("b", "a"):
             m.qmp.raw("blockdev-del", {"node-name": name})
