@@ -1,7 +1,7 @@
 """A guest's process that was taken over answers its monitor with anything: the daemon carries on.
 
 Every procedure for guests is called while hostile-engine.py makes up events and answers. The quick
-run does 600 calls (10 s), the slow one 20,000; $LODGE_SEED chooses them.
+run does 600 calls (10 s; 20 s for all the points at which a monitor may end), the slow one 20,000; $LODGE_SEED chooses them.
 SPDX-License-Identifier: GPL-2.0-or-later
 """
 import os
@@ -17,6 +17,7 @@ from lodged import Lodged
 
 ENGINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hostile-engine.py")
 ENDING = ENGINE.replace("hostile-", "ending-")
+CLOSING = ENGINE.replace("hostile-", "closing-")
 # What waits for a guest that never answers in the end, or would only end the fun.
 LEFT_OUT = ("DESTROY", "UNDEFINE", "DETACH", "MIGRATE", "OPEN_", "CREATE", "RENAME", "SCREENSHOT", "SHUTDOWN", "REBOOT",
             "DEVICE_ALIAS", "AGENT", "PM_", "_FS", "GUEST_INFO", "TIME", "ABORT")
@@ -132,4 +133,40 @@ def test_a_guest_that_ends_while_a_device_comes_takes_nothing_along(daemon, tmp_
             client.call("DOMAIN_ATTACH_DEVICE_FLAGS", dom=dom, xml=device, flags=1)
         destroy(client, dom)
     assert not [name for name in os.listdir(os.path.join(daemon.root, "run", "qemu")) if "ends" in name]
+    client.close()
+
+
+def points():
+    """How a monitor ends, after what, and whether its process ends with it."""
+    for how in "shut", "half", "junk", "long", "flood":
+        for number in range(0, 16, 1 if how in ("shut", "half") else 5):
+            yield f"{how}-{number}"
+            yield f"{how}-{number}-exits"
+
+
+def test_a_monitor_may_end_at_any_point(daemon):
+    """Between the start's commands and after them: the call says why, the guest ends when told to, and nothing stays."""
+    client = daemon.client().open("qemu:///session")
+    good = client.call("DOMAIN_CREATE_XML", xml_desc=guest_xml("good"))["dom"]
+    before = rss = None
+    started = 0
+    for name in points():
+        dom = client.call("DOMAIN_DEFINE_XML", xml=guest_xml(name, CLOSING))["dom"]
+        start(client, dom)
+        started += state_of(client, dom) != 5
+        for _ in range(8):  # commands on which the rest of the numbers end
+            try:
+                client.call("DOMAIN_MEMORY_STATS", dom=dom, max_stats=16, flags=0)
+            except rpc.RpcError:
+                pass
+        client.call("CONNECT_GET_ALL_DOMAIN_STATS")
+        destroy(client, dom)
+        client.call("DOMAIN_UNDEFINE", dom=dom)
+        assert state_of(client, good) == 1
+        assert not [left for left in os.listdir(os.path.join(daemon.root, "run", "qemu")) if name in left]
+        before, rss = before or daemon.count_fds(), rss or daemon.rss_kib()
+    assert started > 5, started
+    assert daemon.count_fds() <= before + 2
+    assert daemon.is_sanitized() or daemon.rss_kib() - rss < 24 << 10, (rss, daemon.rss_kib())
+    destroy(client, good)
     client.close()

@@ -151,6 +151,8 @@ typedef struct Domain {
     GHashTable *fd_groups;     /* name -> FdGroup (owned), or NULL */
     GCond agent_free;
     bool is_agent_busy;  /* a call talks to the guest agent */
+    gint n_tasks;        /* of service_run(); atomic */
+    gint has_dropped;    /* some of them, which is said once; atomic */
     int agent_timeout_s; /* AGENT_TIMEOUT_ or seconds */
 } Domain;
 

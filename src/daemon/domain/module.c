@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #define WORKERS 4
+/* What one guest may have waiting for them: more than devices that go at once. */
+#define TASKS_MAX 512
 #define PREPARER_NICE 10
 
 static guint uuid_hash(gconstpointer key)
@@ -154,6 +156,7 @@ static void run_task(gpointer data, gpointer opaque)
 {
     Task *task = data;
     task->func(task->domain, task->argument);
+    g_atomic_int_add(&task->domain->n_tasks, -1);
     domain_unref(task->domain);
     g_free(task->argument);
     g_free(task);
@@ -163,6 +166,14 @@ static void run_task(gpointer data, gpointer opaque)
 void service_run(Domain *domain, void (*func)(Domain *domain, const char *argument),
                  const char *argument)
 {
+    int before = g_atomic_int_add(&domain->n_tasks, 1);
+    if (before >= TASKS_MAX) {
+        g_atomic_int_add(&domain->n_tasks, -1);
+        if (g_atomic_int_compare_and_exchange(&domain->has_dropped, 0, 1)) {
+            log_write(LOG_LEVEL_WARN, "a guest's monitor sends more events than can be handled");
+        }
+        return;
+    }
     Task *task = g_new0(Task, 1);
     task->domain = domain_ref(domain);
     task->func = func;

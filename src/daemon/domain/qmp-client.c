@@ -112,7 +112,7 @@ static bool is_important(const char *name)
 
 static void handle_event(QmpClient *client, const char *name, JsonObject *message)
 {
-    if (is_event_flood(client) && !is_important(name)) {
+    if (!is_important(name) && is_event_flood(client)) {
         return;
     }
     JsonObject *stamp = json_peer_object(message, "timestamp");

@@ -59,8 +59,9 @@ bool service_rename(DomainService *service, Domain *domain, const char *name, GE
 void service_activate(DomainService *service, Domain *domain, int wanted);
 void service_deactivate(DomainService *service, Domain *domain);
 
-/* Runs @func on a worker thread of the service, with a reference on @domain; @argument: copied. Any
- * thread, locks may be held. */
+/* Runs @func on a worker thread of the service, with a reference on @domain; @argument: copied.
+ * What a guest's process brings about without end is dropped, with a warning. Any thread, locks may
+ * be held. */
 void service_run(Domain *domain, void (*func)(Domain *domain, const char *argument),
                  const char *argument);
 
