@@ -16,10 +16,10 @@ KERNEL = os.path.join(BUILD, "tests", "guest", "first-instruction.elf")
 CLEAN, MENDED, LEFT, FAILED = 0, 1, 4, 8
 
 
-def guest_xml(name, uuid=None):
+def guest_xml(name, uuid=None, kernel=KERNEL):
     return f"""<domain type='qemu'><name>{name}</name>{f'<uuid>{uuid}</uuid>' if uuid else ''}
 <memory unit='MiB'>32</memory><vcpu>1</vcpu><os><type arch='x86_64' machine='q35'>hvm</type>
-<kernel>{KERNEL}</kernel></os><devices><controller type='usb' model='none'/></devices></domain>"""
+<kernel>{kernel}</kernel></os><devices><controller type='usb' model='none'/></devices></domain>"""
 
 
 def recover(root, word="--recover-check"):
@@ -46,7 +46,8 @@ def root(tmp_path):
     """The state of a daemon that ended well, with the guests alpha and beta."""
     daemon = Lodged(str(tmp_path))
     for name in ("alpha", "beta"):
-        (tmp_path / "guest").write_text(guest_xml(name))
+        # What is started by itself shall not stay.
+        (tmp_path / "guest").write_text(guest_xml(name, kernel="/nonexistent/kernel"))
         daemon.virsh("define", str(tmp_path / "guest"))
         daemon.virsh("autostart", name)
     daemon.virsh("autostart", "--disable", "beta")
