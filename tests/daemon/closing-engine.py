@@ -2,8 +2,8 @@
 """An emulator whose monitor ends at the point that the guest's name tells: "HOW-N" or "HOW-N-exits".
 
 N: 0, before the greeting; 1, in it; then after as many commands as are left. HOW: shut, nothing is said any more; half, a
-part of an answer; junk, no JSON; long, a line without end; flood, events without end of the kinds that are never dropped. The
-process stays, or exits too. Used by test_hostile_monitor.py. SPDX-License-Identifier: GPL-2.0-or-later
+part of an answer; junk, no JSON; long, a line without end; flood, events without end of the kinds that are never dropped; deaf,
+a hundred events that make the daemon ask, and no answer ever. The process stays, or exits too. Used by test_hostile_monitor.py. SPDX-License-Identifier: GPL-2.0-or-later
 """
 import json
 import os
@@ -37,6 +37,10 @@ def end(peer, how, exits):
             burst = b"".join(event(number) for number in range(1000))
             for _ in range(FLOOD // 1000):
                 peer.sendall(burst)
+        elif how == "deaf":
+            peer.sendall(event(0) * 100)
+            while True:
+                signal.pause()
     except OSError:
         pass
     if exits:

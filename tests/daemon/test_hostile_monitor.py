@@ -7,6 +7,7 @@ SPDX-License-Identifier: GPL-2.0-or-later
 import os
 import random
 import tempfile
+import time
 import uuid
 
 import pytest
@@ -14,6 +15,7 @@ import rpc
 from test_crash import guest_xml
 
 from lodged import Lodged
+from patience import PATIENCE
 
 ENGINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hostile-engine.py")
 ENDING = ENGINE.replace("hostile-", "ending-")
@@ -169,4 +171,30 @@ def test_a_monitor_may_end_at_any_point(daemon):
     assert daemon.count_fds() <= before + 2
     assert daemon.is_sanitized() or daemon.rss_kib() - rss < 24 << 10, (rss, daemon.rss_kib())
     destroy(client, good)
+    client.close()
+
+
+def test_a_guest_that_never_answers_holds_up_no_other_guest_s_events(daemon):
+    """What its events bring about waits for it, one after the other."""
+    client = daemon.client().open("qemu:///session")
+    silent = client.call("DOMAIN_DEFINE_XML", xml=guest_xml("deaf-7", CLOSING))["dom"]
+    card = "<interface type='user'><mac address='52:54:00:11:22:44'/><model type='virtio'/><alias name='ua-card'/></interface>"
+    port = "<controller type='pci' model='pcie-root'/><controller type='pci' model='pcie-root-port'/>"
+    xml = guest_xml("good").replace("</devices>", f"{port}{card}</devices>")
+    good = client.call("DOMAIN_CREATE_XML", xml_desc=xml, flags=1)["dom"]
+    start(client, silent)
+    assert state_of(client, silent) == 1
+    asking = daemon.client().open("qemu:///session")
+    for _ in range(8):
+        asking.start("DOMAIN_MEMORY_STATS", dom=silent, max_stats=16, flags=0)
+    client.call("DOMAIN_DETACH_DEVICE_ALIAS", dom=good, alias="ua-card", flags=1)
+    client.call("DOMAIN_RESET", dom=good)
+    deadline = time.monotonic() + 25 * PATIENCE
+    while "ua-card" in client.call("DOMAIN_GET_XML_DESC", dom=good)["xml"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    for dom in silent, good:
+        destroy(client, dom)
+    client.call("DOMAIN_UNDEFINE", dom=silent)
+    asking.close()
     client.close()

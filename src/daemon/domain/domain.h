@@ -151,8 +151,9 @@ typedef struct Domain {
     GHashTable *fd_groups;     /* name -> FdGroup (owned), or NULL */
     GCond agent_free;
     bool is_agent_busy;  /* a call talks to the guest agent */
-    gint n_tasks;        /* of service_run(); atomic */
-    gint has_dropped;    /* some of them, which is said once; atomic */
+    GQueue tasks;        /* of service_run(), with the service's lock of tasks */
+    bool has_worker;     /* one is at them; with that lock */
+    bool has_dropped;    /* some of them, which is said once; with that lock */
     int agent_timeout_s; /* AGENT_TIMEOUT_ or seconds */
 } Domain;
 

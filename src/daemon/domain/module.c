@@ -147,39 +147,73 @@ static bool load_all(DomainService *service, GError **error)
 }
 
 typedef struct Task {
-    Domain *domain;
     void (*func)(Domain *domain, const char *argument);
     char *argument;
 } Task;
 
+/* The domain's next task; NULL: there is none, and the domain goes without a worker. */
+static Task *next_task(Domain *domain)
+{
+    GMutex *lock = &domain->service->tasks;
+    g_mutex_lock(lock);
+    Task *task = g_queue_pop_head(&domain->tasks);
+    domain->has_worker = task != NULL;
+    g_mutex_unlock(lock);
+    return task;
+}
+
+/* One task of a domain, which then waits for its turn again: a guest that lets its task wait has
+ * one worker, not all of them. */
 static void run_task(gpointer data, gpointer opaque)
 {
-    Task *task = data;
-    task->func(task->domain, task->argument);
-    g_atomic_int_add(&task->domain->n_tasks, -1);
-    domain_unref(task->domain);
+    Domain *domain = data;
+    Task *task = next_task(domain);
+    if (!task) {
+        domain_unref(domain);
+        return;
+    }
+    /* The next daemon asks the guest anew. */
+    if (!daemon_is_stopping(domain->service->daemon)) {
+        task->func(domain, task->argument);
+    }
     g_free(task->argument);
     g_free(task);
+    g_thread_pool_push(domain->service->workers, domain, NULL);
     daemon_work_ended(opaque);
+}
+
+/* With the lock of tasks. False: it is one too many. */
+static bool add_task_locked(Domain *domain, Task *task)
+{
+    if (g_queue_get_length(&domain->tasks) >= TASKS_MAX) {
+        if (!domain->has_dropped) {
+            log_write(LOG_LEVEL_WARN, "a guest's monitor sends more events than can be handled");
+        }
+        domain->has_dropped = true;
+        return false;
+    }
+    daemon_work_begins(domain->service->daemon);
+    g_queue_push_tail(&domain->tasks, task);
+    if (!domain->has_worker) {
+        domain->has_worker = true;
+        g_thread_pool_push(domain->service->workers, domain_ref(domain), NULL);
+    }
+    return true;
 }
 
 void service_run(Domain *domain, void (*func)(Domain *domain, const char *argument),
                  const char *argument)
 {
-    int before = g_atomic_int_add(&domain->n_tasks, 1);
-    if (before >= TASKS_MAX) {
-        g_atomic_int_add(&domain->n_tasks, -1);
-        if (g_atomic_int_compare_and_exchange(&domain->has_dropped, 0, 1)) {
-            log_write(LOG_LEVEL_WARN, "a guest's monitor sends more events than can be handled");
-        }
-        return;
-    }
     Task *task = g_new0(Task, 1);
-    task->domain = domain_ref(domain);
     task->func = func;
     task->argument = g_strdup(argument);
-    daemon_work_begins(domain->service->daemon);
-    g_thread_pool_push(domain->service->workers, task, NULL);
+    g_mutex_lock(&domain->service->tasks);
+    bool is_taken = add_task_locked(domain, task);
+    g_mutex_unlock(&domain->service->tasks);
+    if (!is_taken) {
+        g_free(task->argument);
+        g_free(task);
+    }
 }
 
 static gpointer run_autostart(gpointer data)

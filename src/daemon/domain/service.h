@@ -13,6 +13,7 @@ struct DomainService {
     char *lodge_vmm;       /* default emulator */
     char *nvram_dir;       /* variables of guests' firmware, below the daemon's state */
     GThreadPool *workers;  /* of what events bring about: see service_run() */
+    GMutex tasks;          /* of what waits for the workers; below a domain's lock */
     GThreadPool *removers; /* see removal.h */
 
     /* Taken before any domain's lock. */
@@ -59,7 +60,8 @@ bool service_rename(DomainService *service, Domain *domain, const char *name, GE
 void service_activate(DomainService *service, Domain *domain, int wanted);
 void service_deactivate(DomainService *service, Domain *domain);
 
-/* Runs @func on a worker thread of the service, with a reference on @domain; @argument: copied.
+/* Runs @func on a worker thread of the service, with a reference on @domain, after what this domain
+ * waits for already; domains take turns. @argument: copied.
  * What a guest's process brings about without end is dropped, with a warning. Any thread, locks may
  * be held. */
 void service_run(Domain *domain, void (*func)(Domain *domain, const char *argument),
