@@ -518,7 +518,7 @@ def test_disks_of_the_device_mapper_are_opened_for_guests(host, start):
         assert f"{host.run('readlink -f /dev/mapper/lodgedm')}\n" in descriptors_of(host, guest) + "\n"
         assert re.search(r"Capacity: +8388608", host.virsh("domblkinfo", "mapped", "vda"))
         guest.destroy()
-    host.run("dmsetup remove lodgedm && losetup -D")
+    host.run("udevadm settle; dmsetup remove --retry lodgedm && losetup -D")
 
 
 # --- who may come in, and when ---
