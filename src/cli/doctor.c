@@ -7,9 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -95,14 +97,26 @@ static char *kvm_verdict(void)
     return verdict ? g_strndup(verdict, strcspn(verdict, "\n")) : NULL;
 }
 
+/* How this user comes to open /dev/kvm: by a group that may, if there is one. (transfer full) */
+static char *kvm_advice(void)
+{
+    struct stat status;
+    const mode_t group_bits = S_IRGRP | S_IWGRP;
+    bool ok = stat("/dev/kvm", &status) == 0 && (status.st_mode & group_bits) == group_bits;
+    const struct group *group = ok && status.st_gid != 0 ? getgrgid(status.st_gid) : NULL;
+    return group ? g_strdup_printf("sudo usermod -aG %s $USER, then log in again", group->gr_name)
+                 : g_strdup("root alone may, as where udev does not run: sudo chgrp kvm /dev/kvm; "
+                            "sudo chmod 660 /dev/kvm; sudo usermod -aG kvm $USER; log in again");
+}
+
 /* Whether guests really run by KVM: a device that can be opened is no proof. */
 static void check_kvm(Doctor *doctor)
 {
     int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     int saved = errno;
     if (fd < 0 && (saved == EACCES || saved == EPERM)) {
-        report(doctor, "kvm", VERDICT_PROBLEM, "/dev/kvm may not be opened by this user",
-               "sudo usermod -aG kvm $USER, then log in again");
+        g_autofree char *advice = kvm_advice();
+        report(doctor, "kvm", VERDICT_PROBLEM, "/dev/kvm may not be opened by this user", advice);
         return;
     }
     if (fd < 0) {

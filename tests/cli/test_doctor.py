@@ -114,11 +114,12 @@ def test_missing_devices():
     assert "modprobe vhost_net" in found.of("vhost", "note")
 
 
-def test_kvm_that_the_user_may_not_open(nobody):
-    if not os.path.exists("/dev/kvm") or os.stat("/dev/kvm").st_mode & 0o006:
-        pytest.skip("anybody may open /dev/kvm here")
+@needs_namespace
+@pytest.mark.parametrize("group, mode, advice", [("games", "660", "usermod -aG games"), ("games", "600", "chgrp kvm")])
+def test_kvm_that_the_user_may_not_open(nobody, group, mode, advice):
     _, prefix = nobody
-    assert "usermod -aG kvm" in doctor(prefix=prefix).of("kvm", "problem")
+    host = on_a_host(f"{BARE_DEV}; touch /dev/kvm; chgrp {group} /dev/kvm; chmod {mode} /dev/kvm")
+    assert advice in doctor(prefix=[*host, *prefix]).of("kvm", "problem")
 
 
 def test_kvm_that_only_seems_to_be_one(tmp_path):
