@@ -299,7 +299,8 @@ def test_variables_that_a_running_guest_writes_are_not_copied(lodged, uefi, monk
 
 
 def make_many(folder, count):
-    """As libvirt keeps them: definitions of @count guests, variables of each, marks of every second."""
+    """As libvirt keeps them: definitions of @count guests, variables of each, marks of every second. What is started by
+    itself does not stay: its kernel is missing."""
     kept = folder / "many" / "qemu"
     for below in ("nvram", "autostart"):
         (kept / below).mkdir(parents=True)
@@ -308,7 +309,8 @@ def make_many(folder, count):
         nvram = kept / "nvram" / f"{name}_VARS.fd"
         nvram.write_bytes(name.encode() * 1000)
         (kept / f"{name}.xml").write_text(UEFI.format(
-            name=name, uuid=f"<uuid>{uuid.uuid4()}</uuid>", os=f">{MACHINE}{LOADER}<nvram>{nvram}</nvram>", devices=""))
+            name=name, uuid=f"<uuid>{uuid.uuid4()}</uuid>", os=f">{MACHINE}{LOADER}<nvram>{nvram}</nvram><kernel>/nonexistent/kernel</kernel>",
+            devices=""))
         if number % 2:
             (kept / "autostart" / f"{name}.xml").symlink_to(kept / f"{name}.xml")
     return kept
