@@ -7,16 +7,21 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#define LARGE_WRITE_BYTES MIB
 
 typedef struct PosixFile {
     File base;
     int fd;
     bool ignores_flush, is_direct;
+    bool wants_blocks; /* large writes into the page cache get their blocks first */
     _Atomic(int) flush_error; /* of the first flush that failed: all later ones fail too, as the
                                  kernel may have dropped what it could not write */
     _Atomic(bool) has_no_zero, has_no_punch;
@@ -33,8 +38,23 @@ static ssize_t posix_preadv(File *file, const struct iovec *iov, unsigned count,
     return done < 0 ? -errno : done;
 }
 
+/* ext4 takes a large write by 2/3 of the time where its blocks are there already (measured; xfs,
+ * btrfs and tmpfs gain nothing). Where it fails the write itself tells why. */
+static void allocate_first(const PosixFile *posix, const struct iovec *iov, unsigned count,
+                           uint64_t offset)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < count; i++) {
+        bytes += iov[i].iov_len;
+    }
+    if (posix->wants_blocks && bytes >= LARGE_WRITE_BYTES) {
+        (void)!fallocate(posix->fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)bytes);
+    }
+}
+
 static ssize_t posix_pwritev(File *file, const struct iovec *iov, unsigned count, uint64_t offset)
 {
+    allocate_first(posix_of(file), iov, count, offset);
     ssize_t done = pwritev(posix_of(file)->fd, iov, (int)count, (off_t)offset);
     return done < 0 ? -errno : done;
 }
@@ -222,6 +242,12 @@ static unsigned direct_alignment(int fd)
     return alignment;
 }
 
+static bool is_on_ext4(int fd)
+{
+    struct statfs fs;
+    return fstatfs(fd, &fs) == 0 && fs.f_type == EXT4_SUPER_MAGIC;
+}
+
 int file_posix_new(int fd, const FilePosixOptions *options, File **out_file)
 {
     struct stat st;
@@ -244,6 +270,7 @@ int file_posix_new(int fd, const FilePosixOptions *options, File **out_file)
     posix->fd = fd;
     posix->ignores_flush = options->ignores_flush;
     posix->is_direct = options->is_direct;
+    posix->wants_blocks = !options->is_direct && is_on_ext4(fd);
     *out_file = &posix->base;
     return 0;
 }
