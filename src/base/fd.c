@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Waits while @fd would block. True: try the call again; errno is what the call left. */
@@ -144,6 +145,14 @@ int fd_open(const char *path, int flags, mode_t mode)
     }
     int fd = open(path, flags, mode);
     return fd < 0 ? -errno : fd;
+}
+
+bool fd_is_same_path(const char *a, const char *b)
+{
+    struct stat of_a, of_b;
+    return a && b &&
+           (strcmp(a, b) == 0 || (stat(a, &of_a) == 0 && stat(b, &of_b) == 0 &&
+                                  of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino));
 }
 
 int fd_copy(int from, int to, off_t most)

@@ -1,10 +1,11 @@
-/* Whole reads and writes on descriptors.
+/* Files by descriptor and by path: whole reads and writes, and what files are.
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 #ifndef LODGE_BASE_FD_H
 #define LODGE_BASE_FD_H
 
 #include "base/compiler.h"
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /**
@@ -35,6 +36,9 @@ int fd_write_full(int fd, const void *buf, size_t count) LODGE_MUST_CHECK;
  * Returns: the descriptor or -errno.
  */
 int fd_open(const char *path, int flags, mode_t mode) LODGE_MUST_CHECK;
+
+/* Whether both paths name one file, by other names too; NULL names none. */
+bool fd_is_same_path(const char *a, const char *b);
 
 /* Copies @from, from its position to its end, to @to. Returns: 0, -EFBIG when there are more than
  * @most bytes, or -errno. */

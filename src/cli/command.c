@@ -82,17 +82,16 @@ static void add_name(const CliCommand *command, void *opaque)
     g_ptr_array_add(opaque, (gpointer)command->name);
 }
 
-const char *cli_command_near(const char *name)
+char *cli_command_suggestion(const char *name)
 {
     g_autoptr(GPtrArray) names = g_ptr_array_new();
     cli_command_foreach(add_name, names);
     g_ptr_array_add(names, NULL);
-    return str_closest(name, (const char *const *)names->pdata);
+    return str_did_you_mean(name, (const char *const *)names->pdata);
 }
 
 char *cli_command_unknown(const char *name)
 {
-    const char *near = cli_command_near(name);
-    return near ? g_strdup_printf("unknown command: '%s'; did you mean '%s'?", name, near)
-                : g_strdup_printf("unknown command: '%s'", name);
+    g_autofree char *hint = cli_command_suggestion(name);
+    return g_strdup_printf("unknown command: '%s'%s", name, hint);
 }

@@ -86,8 +86,8 @@ const CliOption *cli_command_option(const CliCommand *command, const char *name)
 GPtrArray *cli_group_list(const CliGroup *group);
 /* Calls @visit for each command that is no alias, in the order of `help`. */
 void cli_command_foreach(void (*visit)(const CliCommand *command, void *opaque), void *opaque);
-/* The name of a command that is nearly @name, or NULL. */
-const char *cli_command_near(const char *name);
+/* "; did you mean 'name'?" of a command that is nearly @name, or nothing. (transfer full) */
+char *cli_command_suggestion(const char *name);
 
 /* "unknown command: 'nam'", with the nearest name where there is one. (transfer full) */
 char *cli_command_unknown(const char *name);

@@ -63,8 +63,7 @@ static char *near_name(CliSession *session, const char *word)
     for (uint32_t i = 0; i < ret.n_domains; i++) {
         names[i] = ret.domains[i].name;
     }
-    const char *near = str_closest(word, names);
-    return near ? g_strdup_printf("; did you mean '%s'?", near) : g_strdup("");
+    return str_did_you_mean(word, names);
 }
 
 bool cli_domain_by_word(CliSession *session, const char *word, RemoteDomain *out_domain,

@@ -96,10 +96,9 @@ static bool run_help(CliSession *session, const CliArgs *args, GError **error)
     } else if (group) {
         print_group(group);
     } else {
-        const char *near = cli_command_near(word);
+        g_autofree char *hint = cli_command_suggestion(word);
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND,
-                    "command or command group '%s' doesn't exist%s%s%s", word,
-                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+                    "command or command group '%s' doesn't exist%s", word, hint);
         return false;
     }
     return true;

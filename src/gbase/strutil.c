@@ -65,11 +65,17 @@ char *str_list_join(const char *const *words)
     return g_strjoinv(", ", (char **)words);
 }
 
-char *str_suggestion(const char *word, const char *const *choices)
+char *str_did_you_mean(const char *word, const char *const *choices)
 {
     const char *near = str_closest(word, choices);
-    if (near) {
-        return g_strdup_printf("; did you mean '%s'?", near);
+    return near ? g_strdup_printf("; did you mean '%s'?", near) : g_strdup("");
+}
+
+char *str_suggestion(const char *word, const char *const *choices)
+{
+    g_autofree char *near = str_did_you_mean(word, choices);
+    if (*near) {
+        return g_steal_pointer(&near);
     }
     unsigned count = g_strv_length((char **)choices);
     if (!count || count > LISTED_CHOICES_MAX) {

@@ -14,6 +14,10 @@ unsigned str_edit_distance(const char *a, const char *b);
  * near. Borrowed from @choices. */
 const char *str_closest(const char *word, const char *const *choices);
 
+/* "; did you mean 'x'?" where a choice of @choices (ends with NULL) is near, else an empty string.
+ * (transfer full) */
+char *str_did_you_mean(const char *word, const char *const *choices);
+
 /**
  * str_suggestion - the end of an error message about an unknown word
  * @choices: what is known; ends with NULL

@@ -194,12 +194,19 @@ static bool can_compress(const char *format, GError **error)
     return true;
 }
 
-static bool is_in_file(const BlockNode *node)
+/* What holds the bytes: a file, a device, an NBD export. */
+static BlockNode *bottom_of(const BlockNode *node)
 {
-    const BlockNode *below;
+    BlockNode *below;
     while ((below = block_node_file(node))) {
         node = below;
     }
+    return (BlockNode *)node;
+}
+
+static bool is_in_file(const BlockNode *image)
+{
+    const BlockNode *node = bottom_of(image);
     return strcmp(block_node_driver(node), "file") == 0 ||
            strcmp(block_node_driver(node), "host_device") == 0;
 }
@@ -307,14 +314,11 @@ static bool check_bitmaps(const Conversion *c, GError **error)
 }
 
 /* Behind the end of a file there are zeroes: one that was cut meanwhile has been read as such. */
-static bool check_length(const BlockNode *node, GError **error)
+static bool check_length(const BlockNode *image, GError **error)
 {
     uint64_t now;
-    BlockNode *below;
-    while ((below = block_node_file(node))) {
-        node = below;
-    }
-    if (block_child_size((BlockNode *)node, &now) < 0 || now >= block_node_size(node)) {
+    BlockNode *node = bottom_of(image);
+    if (block_child_size(node, &now) < 0 || now >= block_node_size(node)) {
         return true;
     }
     g_set_error(error, LODGE_ERROR, LODGE_ERROR_IO,

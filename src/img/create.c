@@ -2,6 +2,7 @@
 #include "img/commands.h"
 #include "img/common.h"
 
+#include "base/fd.h"
 #include "gbase/error.h"
 
 #include <inttypes.h>
@@ -20,17 +21,10 @@ const ImgOption img_create_options[] = {
     IMG_OPTIONS_END,
 };
 
-static bool is_same_file(const char *a, const char *b)
-{
-    struct stat of_a, of_b;
-    return strcmp(a, b) == 0 || (stat(a, &of_a) == 0 && stat(b, &of_b) == 0 &&
-                                 of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino);
-}
-
 /* False with @error: the new image would take the place of what it is to show. */
 static bool keeps_file(const char *filename, const char *layer, GError **error)
 {
-    if (!is_same_file(filename, layer)) {
+    if (!fd_is_same_path(filename, layer)) {
         return true;
     }
     g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,

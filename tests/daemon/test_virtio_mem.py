@@ -1,4 +1,4 @@
-"""Memory by virtio, under QEMU: plugged, asked for, taken by guests, beside libvirtd; 15 s, the slow one 1 min.
+"""Memory by virtio, under QEMU: plugged, asked for, taken by guests, beside libvirtd; 5 s, the slow one 25 s.
 
 SPDX-License-Identifier: GPL-2.0-or-later
 """

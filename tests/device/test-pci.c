@@ -308,24 +308,36 @@ static void a_slot_tells_of_what_comes_and_asks_before_it_goes(void **state)
     assert_false(pcie_slot_is_hotpluggable(m->root));
 }
 
+#define SLOT_EVENTS (PCI_EXP_SLTCTL_ABPE | PCI_EXP_SLTCTL_PDCE | PCI_EXP_SLTCTL_HPIE)
+#define SLOT_OFF (PCI_EXP_SLTCTL_PWR_IND_OFF | PCI_EXP_SLTCTL_PWR_OFF)
+
+static PciDevice *add_empty_slot(Machine *m)
+{
+    PciDevice *port = (PciDevice *)add(m, &pcie_root_port_class, "port0", NULL);
+    device_reset(&port->device, RESET_COLD);
+    return port;
+}
+
+static void come_into_slot(Machine *m, const PciDevice *port)
+{
+    const char *behind[] = { "bus", "port0", NULL };
+    add(m, &function_class, "f", behind);
+    pcie_slot_announce(port->secondary);
+}
+
 /* Linux enables the events of a slot when its driver starts, and reads then what is in it. */
 static void a_device_that_comes_before_the_slots_driver_stays(void **state)
 {
     Machine *m = *state;
-    PciDevice *port = (PciDevice *)add(m, &pcie_root_port_class, "port0", NULL);
-    device_reset(&port->device, RESET_COLD);
+    PciDevice *port = add_empty_slot(m);
     unsigned control = port->pcie_capability + PCI_EXP_SLTCTL;
-    unsigned events = PCI_EXP_SLTCTL_ABPE | PCI_EXP_SLTCTL_PDCE | PCI_EXP_SLTCTL_HPIE;
-    unsigned off = PCI_EXP_SLTCTL_PWR_IND_OFF | PCI_EXP_SLTCTL_PWR_OFF;
-    const char *behind[] = { "bus", "port0", NULL };
-    add(m, &function_class, "f", behind);
-    pcie_slot_announce(port->secondary);
+    come_into_slot(m, port);
     unsigned power = pci_config_read(m->root, 0, port->devfn, control, 2);
     assert_int_equal(power, PCI_EXP_SLTCTL_PWR_IND_ON); /* as if it had been there at power on */
     assert_false(pcie_slot_request_eject(port->secondary));
-    pci_config_write(m->root, 0, port->devfn, control, power | events, 2);
+    pci_config_write(m->root, 0, port->devfn, control, power | SLOT_EVENTS, 2);
     assert_int_equal(m->fake->slots_off, 0);
-    pci_config_write(m->root, 0, port->devfn, control, off | events, 2);
+    pci_config_write(m->root, 0, port->devfn, control, SLOT_OFF | SLOT_EVENTS, 2);
     assert_int_equal(m->fake->slots_off, 1);
 }
 
@@ -333,19 +345,14 @@ static void a_device_that_comes_before_the_slots_driver_stays(void **state)
 static void a_device_that_comes_into_a_slot_that_is_off_stays(void **state)
 {
     Machine *m = *state;
-    PciDevice *port = (PciDevice *)add(m, &pcie_root_port_class, "port0", NULL);
-    device_reset(&port->device, RESET_COLD);
+    PciDevice *port = add_empty_slot(m);
     unsigned control = port->pcie_capability + PCI_EXP_SLTCTL;
-    unsigned events = PCI_EXP_SLTCTL_ABPE | PCI_EXP_SLTCTL_PDCE | PCI_EXP_SLTCTL_HPIE;
-    unsigned off = PCI_EXP_SLTCTL_PWR_IND_OFF | PCI_EXP_SLTCTL_PWR_OFF;
-    pci_config_write(m->root, 0, port->devfn, control, off | PCI_EXP_SLTCTL_PDCE, 2);
-    const char *behind[] = { "bus", "port0", NULL };
-    add(m, &function_class, "f", behind);
-    pcie_slot_announce(port->secondary);
-    pci_config_write(m->root, 0, port->devfn, control, off | events, 2);
+    pci_config_write(m->root, 0, port->devfn, control, SLOT_OFF | PCI_EXP_SLTCTL_PDCE, 2);
+    come_into_slot(m, port);
+    pci_config_write(m->root, 0, port->devfn, control, SLOT_OFF | SLOT_EVENTS, 2);
     assert_int_equal(m->fake->slots_off, 0);
-    pci_config_write(m->root, 0, port->devfn, control, PCI_EXP_SLTCTL_PWR_IND_ON | events, 2);
-    pci_config_write(m->root, 0, port->devfn, control, off | events, 2);
+    pci_config_write(m->root, 0, port->devfn, control, PCI_EXP_SLTCTL_PWR_IND_ON | SLOT_EVENTS, 2);
+    pci_config_write(m->root, 0, port->devfn, control, SLOT_OFF | SLOT_EVENTS, 2);
     assert_int_equal(m->fake->slots_off, 1);
 }
 

@@ -21,7 +21,7 @@ typedef struct PosixFile {
     File base;
     int fd;
     bool ignores_flush, is_direct;
-    bool wants_blocks; /* large writes into the page cache get their blocks first */
+    bool wants_blocks;        /* large writes into the page cache get their blocks first */
     _Atomic(int) flush_error; /* of the first flush that failed: all later ones fail too, as the
                                  kernel may have dropped what it could not write */
     _Atomic(bool) has_no_zero, has_no_punch;

@@ -56,6 +56,10 @@ char *domain_def_format(const DomainDef *def, unsigned flags);
 /* Checks that need the whole definition; done by domain_def_parse() too. */
 bool domain_def_validate(const DomainDef *def, GError **error);
 
+/* <block> and <requested> of <memory model='virtio-mem'>: of which the guest takes and gives back
+ * blocks. CONF_ERROR_XML_DETAIL. */
+bool domain_memory_check_blocks(const DomainMemory *memory, GError **error);
+
 /* Of these, what <on_poweroff>, <on_reboot> and <on_crash> may be, alone and together. */
 bool domain_def_check_lifecycle(const DomainDef *def, GError **error);
 

@@ -145,8 +145,7 @@ static bool check_persistent_memory(const DomainMemory *memory, GError **error)
 
 #define BLOCK_MIN_KIB 2048u /* what the kernel's pages are put together to */
 
-/* Memory of which the guest takes and gives back blocks. */
-static bool check_virtio_mem(const DomainMemory *memory, GError **error)
+bool domain_memory_check_blocks(const DomainMemory *memory, GError **error)
 {
     if (memory->block < BLOCK_MIN_KIB || (memory->block & (memory->block - 1)) != 0) {
         conf_error_set(error, CONF_ERROR_XML_DETAIL,
@@ -190,7 +189,7 @@ static bool check_memory_device(const DomainDef *def, const DomainMemory *memory
         return false;
     }
     return is_file                              ? check_persistent_memory(memory, error)
-           : memory->model == MEMORY_VIRTIO_MEM ? check_virtio_mem(memory, error)
+           : memory->model == MEMORY_VIRTIO_MEM ? domain_memory_check_blocks(memory, error)
                                                 : true;
 }
 

@@ -277,10 +277,9 @@ static bool run_blockdev(Plug *plug, const char *text, GError **error)
     const char *node = json_peer_string(options, "node-name");
     const char *file = json_peer_string(options, "filename");
     const char *alias = node && g_str_has_prefix(node, "drive-") ? node + strlen("drive-") : "";
-    g_autofree char *device = g_strdup(alias);
     int fd = file && g_str_has_prefix(file, OWN_FILES) ? atoi(file + strlen(OWN_FILES)) : -1;
     g_autoptr(JsonNode) passed = qmp_client_call(
-        plug->monitor, "add-fd", qmp_object("s:opaque", device, NULL), fd, QMP_TIMEOUT_MS, error);
+        plug->monitor, "add-fd", qmp_object("s:opaque", alias, NULL), fd, QMP_TIMEOUT_MS, error);
     JsonObject *set =
         passed && JSON_NODE_HOLDS_OBJECT(passed) ? json_node_get_object(passed) : NULL;
     if (!set) {
@@ -292,11 +291,10 @@ static bool run_blockdev(Plug *plug, const char *text, GError **error)
     JsonObject *arguments =
         qmp_object("s:driver", "host_device", "s:node-name", node, "s:filename", path,
                    "b:read-only", (int)json_peer_bool(options, "read-only", false), NULL);
-    g_autofree char *name = g_strdup(node);
     if (!qmp_client_run(plug->monitor, "blockdev-add", arguments, error)) {
         return false;
     }
-    plug_note(plug, "blockdev-del", qmp_object("s:node-name", name, NULL));
+    plug_note(plug, "blockdev-del", qmp_object("s:node-name", node, NULL));
     return true;
 }
 

@@ -253,15 +253,7 @@ static bool check_update(const DomainMemory *old, const DomainMemory *wanted, GE
                          old->device.alias);
         return false;
     }
-    if (wanted->requested % old->block != 0 || wanted->requested > old->size) {
-        daemon_error_set(error, DAEMON_ERROR_XML_DETAIL,
-                         "<requested> of <memory> '%s' is %" G_GUINT64_FORMAT
-                         " KiB, but must be whole blocks of %" G_GUINT64_FORMAT
-                         " KiB, up to its <size> of %" G_GUINT64_FORMAT " KiB",
-                         old->device.alias, wanted->requested, old->block, old->size);
-        return false;
-    }
-    return true;
+    return domain_memory_check_blocks(wanted, error);
 }
 
 bool memory_plug_update(Domain *domain, QmpClient *monitor, const DomainMemory *old,

@@ -365,13 +365,6 @@ static bool prepare_graphics(DomainDef *def, GError **error)
     return true;
 }
 
-static bool is_same_file(const char *a, const char *b)
-{
-    struct stat of_a, of_b;
-    return g_strcmp0(a, b) == 0 || (stat(a, &of_a) == 0 && stat(b, &of_b) == 0 &&
-                                    of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino);
-}
-
 /* Where the file of variables is made, no other guest may have it: that one would go on with a file
  * that has no name any more. */
 static bool check_nvram_is_free(const Domain *domain, const char *nvram, GError **error)
@@ -387,7 +380,7 @@ static bool check_nvram_is_free(const Domain *domain, const char *nvram, GError 
         g_autofree char *name = is_live ? g_strdup(other->name) : NULL;
         g_autofree char *path = is_live ? g_strdup(domain_os_nvram_path(&other->live->os)) : NULL;
         g_mutex_unlock(&other->lock);
-        if (path && is_same_file(path, nvram)) {
+        if (fd_is_same_path(path, nvram)) {
             daemon_error_set(error, DAEMON_ERROR_RESOURCE_BUSY,
                              "the file of the firmware's variables '%s' cannot be made anew: the "
                              "running domain '%s' uses it",
@@ -702,14 +695,6 @@ static void explain_failure(const DomainDef *def, int log_fd, off_t log_start, G
     }
 }
 
-static DomainDef *copy_live(Domain *domain)
-{
-    g_mutex_lock(&domain->lock);
-    DomainDef *copy = domain->live ? domain_def_copy(domain->live) : NULL;
-    g_mutex_unlock(&domain->lock);
-    return copy;
-}
-
 bool domain_start(Domain *domain, unsigned flags, DaemonClient *client, GError **error)
 {
     DomainService *service = domain->service;
@@ -729,7 +714,7 @@ bool domain_start(Domain *domain, unsigned flags, DaemonClient *client, GError *
     off_t log_start = log_fd >= 0 ? size_of(log_fd) : 0;
     bool launched = log_fd >= 0 && launch(domain, log_fd, flags, error);
     if (!launched || !run_guest(domain, flags, error) || !finish_start(domain, error)) {
-        g_autoptr(DomainDef) def = copy_live(domain);
+        g_autoptr(DomainDef) def = domain_copy_live(domain, NULL);
         undo_start(domain);
         if (log_fd >= 0) {
             explain_failure(def, log_fd, log_start, error);

@@ -271,17 +271,44 @@ static void a_flush_of_one_file_leaves_the_other_unflushed(void **state)
     write_log_free(log);
 }
 
-static void a_hole_of_a_file_is_found(void **state)
+static File *make_posix_file(void)
 {
     char path[] = "/tmp/lodge-test-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     unlink(path);
     File *file;
-    FileExtentKind kind;
-    uint64_t length, usage;
     FilePosixOptions options = { .is_writable = true };
     assert_int_equal(file_posix_new(fd, &options, &file), 0);
+    return file;
+}
+
+/* Their blocks may be allocated before. */
+static void large_writes_leave_their_bytes_and_no_blocks_more(void **state)
+{
+    enum { LARGE = 2 << 20 };
+    File *file = make_posix_file();
+    uint8_t *bytes = calloc(1, LARGE), *back = calloc(1, LARGE);
+    memset(bytes, 0x5a, LARGE);
+    uint64_t size, usage;
+    assert_int_equal(file_write(file, 3 * LARGE + 4096, bytes, LARGE), 0);
+    assert_int_equal(file_write(file, LARGE, bytes, LARGE), 0);
+    assert_int_equal(file->ops->size(file, &size), 0);
+    assert_int_equal(size, 4 * LARGE + 4096);
+    assert_int_equal(file->ops->disk_usage(file, &usage), 0);
+    assert_true(usage <= 2 * LARGE + 2 * BYTES); /* and what the file system needs */
+    assert_int_equal(file_read(file, 3 * LARGE + 4096, back, LARGE), 0);
+    assert_memory_equal(back, bytes, LARGE);
+    free(bytes);
+    free(back);
+    file_close(file);
+}
+
+static void a_hole_of_a_file_is_found(void **state)
+{
+    File *file = make_posix_file();
+    FileExtentKind kind;
+    uint64_t length, usage;
     assert_int_equal(file_truncate(file, 10 * BYTES), 0);
     assert_int_equal(file_write(file, BYTES, "x", 1), 0);
     assert_int_equal(file->ops->extent(file, 0, 10 * BYTES, &kind, &length), 0);
@@ -310,6 +337,7 @@ int main(void)
         cmocka_unit_test(a_write_is_cut_after_each_of_its_sectors),
         cmocka_unit_test(a_flush_covers_what_was_written_before_it_began),
         cmocka_unit_test(a_flush_of_one_file_leaves_the_other_unflushed),
+        cmocka_unit_test(large_writes_leave_their_bytes_and_no_blocks_more),
         cmocka_unit_test(a_hole_of_a_file_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
