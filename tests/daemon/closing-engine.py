@@ -3,7 +3,7 @@
 
 N: 0, before the greeting; 1, in it; then after as many commands as are left. HOW: shut, nothing is said any more; half, a
 part of an answer; junk, no JSON; long, a line without end; flood, events without end of the kinds that are never dropped; deaf,
-a hundred events that make the daemon ask, and no answer ever. The process stays, or exits too. Used by test_hostile_monitor.py. SPDX-License-Identifier: GPL-2.0-or-later
+a hundred events that make the daemon ask, and no answer ever; wordy, the same with names of a megabyte. The process stays, or exits too. Used by test_hostile_monitor.py. SPDX-License-Identifier: GPL-2.0-or-later
 """
 import json
 import os
@@ -39,6 +39,12 @@ def end(peer, how, exits):
                 peer.sendall(burst)
         elif how == "deaf":
             peer.sendall(event(0) * 100)
+            while True:
+                signal.pause()
+        elif how == "wordy":
+            for _ in range(100):
+                peer.sendall(b'{"event": "BLOCK_WRITE_THRESHOLD", "data": {"node-name": "' + b"x" * (1 << 20) + b'"}}\r\n')
+            peer.sendall(event(2))
             while True:
                 signal.pause()
     except OSError:

@@ -198,3 +198,22 @@ def test_a_guest_that_never_answers_holds_up_no_other_guest_s_events(daemon):
     client.call("DOMAIN_UNDEFINE", dom=silent)
     asking.close()
     client.close()
+
+
+def test_what_waits_for_a_guest_that_never_answers_is_small(daemon):
+    client = daemon.client().open("qemu:///session")
+    dom = client.call("DOMAIN_DEFINE_XML", xml=guest_xml("wordy-7", CLOSING))["dom"]
+    client.call("DOMAIN_CREATE_WITH_FLAGS", dom=dom, flags=1)
+    asking = daemon.client().open("qemu:///session")
+    rss = daemon.rss_kib()
+    for _ in range(8):
+        asking.start("DOMAIN_MEMORY_STATS", dom=dom, max_stats=16, flags=0)
+    deadline = time.monotonic() + 60 * PATIENCE
+    while state_of(client, dom) != 1:  # its last event
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert daemon.is_sanitized() or daemon.rss_kib() - rss < 48 << 10, (rss, daemon.rss_kib())
+    destroy(client, dom)
+    client.call("DOMAIN_UNDEFINE", dom=dom)
+    asking.close()
+    client.close()

@@ -6,11 +6,12 @@
 
 #include <string.h>
 
+/* What stays allocated for a peer that once sent more. */
+#define KEPT_MAX ((guint)1 << 20)
+
 void json_lines_init(JsonLines *lines, gsize max)
 {
-    lines->bytes = g_byte_array_new();
-    lines->scanned = 0;
-    lines->max = max;
+    *lines = (JsonLines){ .bytes = g_byte_array_new(), .max = max };
 }
 
 void json_lines_done(JsonLines *lines)
@@ -18,8 +19,22 @@ void json_lines_done(JsonLines *lines)
     g_clear_pointer(&lines->bytes, g_byte_array_unref);
 }
 
+/* Once for each piece that comes, not for each line in it: lines may be short, and many. */
+static void drop_taken(JsonLines *lines)
+{
+    if (lines->taken == lines->bytes->len && lines->bytes->len > KEPT_MAX) {
+        g_byte_array_unref(lines->bytes);
+        lines->bytes = g_byte_array_new();
+    } else if (lines->taken) {
+        g_byte_array_remove_range(lines->bytes, 0, (guint)lines->taken);
+    }
+    lines->scanned -= lines->taken;
+    lines->taken = 0;
+}
+
 bool json_lines_add(JsonLines *lines, const void *data, gsize size, GError **error)
 {
+    drop_taken(lines);
     if (size > lines->max || lines->bytes->len > lines->max + lines->max - size) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_LIMIT,
                     "the peer sent a message of more than %zu bytes", lines->max);
@@ -48,23 +63,23 @@ static bool is_blank(const guint8 *data, gsize size)
 char *json_lines_take(JsonLines *lines, gsize *out_size)
 {
     for (;;) {
-        const guint8 *start = lines->bytes->data;
+        const guint8 *data = lines->bytes->data;
         const guint8 *end =
             lines->bytes->len > lines->scanned
-                ? memchr(start + lines->scanned, '\n', lines->bytes->len - lines->scanned)
+                ? memchr(data + lines->scanned, '\n', lines->bytes->len - lines->scanned)
                 : NULL;
         if (!end) {
             lines->scanned = lines->bytes->len;
+            drop_taken(lines);
             return NULL;
         }
+        const guint8 *start = data + lines->taken;
         gsize size = (gsize)(end - start);
-        bool blank = is_blank(start, size);
-        char *line = blank ? NULL : g_strndup((const char *)start, size);
-        g_byte_array_remove_range(lines->bytes, 0, (guint)size + 1);
-        lines->scanned = 0;
-        if (line) {
+        lines->taken += size + 1;
+        lines->scanned = lines->taken;
+        if (!is_blank(start, size)) {
             *out_size = size;
-            return line;
+            return g_strndup((const char *)start, size);
         }
     }
 }

@@ -13,7 +13,8 @@
 
 typedef struct JsonLines {
     GByteArray *bytes;
-    gsize scanned; /* no newline before it */
+    gsize taken;   /* before it are lines that were taken */
+    gsize scanned; /* no newline between them and it */
     gsize max;     /* bytes of a line */
 } JsonLines;
 

@@ -16,6 +16,9 @@
 #include <signal.h>
 #include <string.h>
 
+/* More than any name of a node has. */
+#define NODE_NAME_MAX 255u
+
 typedef void (*EventHandler)(Domain *domain, JsonObject *data);
 
 #define EMIT(domain, PROCEDURE, message)                                                           \
@@ -374,9 +377,12 @@ static void on_memory_failure(Domain *domain, JsonObject *data)
 static void on_threshold(Domain *domain, JsonObject *data)
 {
     const char *node = json_peer_string(data, "node-name");
+    if (!node || strlen(node) > NODE_NAME_MAX) {
+        return; /* such texts may have to wait, each as long as a line of the monitor's */
+    }
     g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT " %" G_GINT64_FORMAT " %s",
                                             json_peer_int(data, "write-threshold", 0),
-                                            json_peer_int(data, "amount-exceeded", 0), node ?: "");
+                                            json_peer_int(data, "amount-exceeded", 0), node);
     service_run(domain, block_threshold_passed, text);
 }
 

@@ -50,32 +50,34 @@ struct QmpClient {
     GError *reason; /* why it ended */
 };
 
-static void finish_all(QmpClient *client, GError *reason)
+/* The connection is over: nobody sends any more, and the loop has nothing left to do for it.
+ * Returns whether closed() is to be called. Context: the loop's thread; @reason (transfer full). */
+static bool end(QmpClient *client, GError *reason)
 {
+    loop_unwatch(client->watch);
+    client->watch = NULL;
+    g_mutex_lock(&client->lock);
     if (client->fd >= 0) {
         close(client->fd);
         client->fd = -1;
     }
     if (!client->reason) {
-        client->reason = reason;
-    } else {
-        g_clear_error(&reason);
+        client->reason = g_steal_pointer(&reason);
     }
-    g_cond_broadcast(&client->changed);
-}
-
-/* The connection is over. Context: the loop's thread; @reason (transfer full). */
-static void fail(QmpClient *client, GError *reason)
-{
-    loop_unwatch(client->watch);
-    client->watch = NULL;
-    g_mutex_lock(&client->lock);
-    finish_all(client, reason);
     bool tell = !client->is_closed;
     client->is_closed = true;
-    g_autoptr(GError) said = g_error_copy(client->reason);
+    g_cond_broadcast(&client->changed);
     g_mutex_unlock(&client->lock);
-    if (tell && client->ops->closed) {
+    g_clear_error(&reason);
+    loop_cancel_calls(client->loop, client);
+    return tell;
+}
+
+/* As end(). The client may be gone when it returns. */
+static void fail(QmpClient *client, GError *reason)
+{
+    g_autoptr(GError) said = g_error_copy(reason);
+    if (end(client, reason) && client->ops->closed) {
         client->ops->closed(client->opaque, said);
     }
 }
@@ -103,10 +105,17 @@ static bool is_event_flood(QmpClient *client)
 /* Events that change what is known of the guest get through any flood. */
 static bool is_important(const char *name)
 {
-    static const char *const names[] = {
-        "STOP",           "RESUME",         "SHUTDOWN",          "RESET",
-        "GUEST_PANICKED", "DEVICE_DELETED", "JOB_STATUS_CHANGE", NULL
-    };
+    static const char *const names[] = { "STOP",
+                                         "RESUME",
+                                         "SHUTDOWN",
+                                         "RESET",
+                                         "SUSPEND",
+                                         "SUSPEND_DISK",
+                                         "WAKEUP",
+                                         "GUEST_PANICKED",
+                                         "DEVICE_DELETED",
+                                         "DEVICE_UNPLUG_GUEST_ERROR",
+                                         NULL };
     return g_strv_contains(names, name);
 }
 
@@ -253,12 +262,12 @@ QmpClient *qmp_client_new(EventLoop *loop, int fd, const QmpClientOps *ops, void
     return client;
 }
 
-static void stop_watch(void *opaque)
+/* @opaque: a pointer to the client, as calls for itself may be dropped meanwhile. */
+static void close_on_loop(void *opaque)
 {
-    QmpClient *client = opaque;
-    loop_cancel_calls(client->loop, client);
-    loop_unwatch(client->watch);
-    client->watch = NULL;
+    QmpClient **client = opaque;
+    end(*client,
+        g_error_new_literal(LODGE_ERROR, LODGE_ERROR_CONNECTION, "the guest's monitor is closed"));
 }
 
 void qmp_client_close(QmpClient *client)
@@ -266,14 +275,9 @@ void qmp_client_close(QmpClient *client)
     g_mutex_lock(&client->lock);
     client->is_closed = true;
     g_mutex_unlock(&client->lock);
-    if (loop_call_wait(client->loop, stop_watch, client) < 0) {
+    if (loop_call_wait(client->loop, close_on_loop, &client) < 0) {
         log_write(LOG_LEVEL_ERROR, "monitor: out of memory; a connection stays open");
-        return;
     }
-    g_mutex_lock(&client->lock);
-    finish_all(client, g_error_new_literal(LODGE_ERROR, LODGE_ERROR_CONNECTION,
-                                           "the guest's monitor is closed"));
-    g_mutex_unlock(&client->lock);
 }
 
 QmpClient *qmp_client_ref(QmpClient *client)
@@ -536,10 +540,16 @@ int qmp_client_capture(QmpClient *client, const char *command, JsonObject *argum
     }
     g_autoptr(JsonNode) added =
         qmp_client_call(client, "add-fd", NULL, writer, QMP_TIMEOUT_MS, error);
-    if (!added || !JSON_NODE_HOLDS_OBJECT(added)) {
+    if (!added) {
         return -1;
     }
-    gint64 set = json_peer_int(json_node_get_object(added), "fdset-id", -1);
+    JsonObject *answer = JSON_NODE_HOLDS_OBJECT(added) ? json_node_get_object(added) : NULL;
+    gint64 set = json_peer_int(answer, "fdset-id", -1);
+    if (set < 0) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_PROTOCOL,
+                    "monitor command 'add-fd': no number of a set");
+        return -1;
+    }
     g_autofree char *path = g_strdup_printf("/dev/fdset/%" G_GINT64_FORMAT, set);
     json_object_set_string_member(owned, "filename", path);
     bool ok = qmp_client_run(client, command, g_steal_pointer(&owned), error);
