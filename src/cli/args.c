@@ -11,6 +11,7 @@ struct CliArgs {
     const char **values; /* by option's position; borrowed from words; flags: "" */
     GPtrArray *rest;     /* borrowed words, NULL at the end */
     char **words;
+    bool wants_help;
 };
 
 static unsigned option_count(const CliCommand *command)
@@ -81,6 +82,10 @@ static unsigned bind_option(CliArgs *args, char **words, GError **error)
     const char *equals = strchr(text, '=');
     g_autofree char *name = equals ? g_strndup(text, (gsize)(equals - text)) : g_strdup(text);
     int index = option_index(args->command, name);
+    if (index < 0 && strcmp(text, "help") == 0) {
+        args->wants_help = true;
+        return 1;
+    }
     if (index < 0) {
         /* Older spellings: --total_bytes_sec. */
         g_autofree char *dashed = g_strdelimit(g_strdup(name), "_", '-');
@@ -162,7 +167,7 @@ CliArgs *cli_args_bind(const CliCommand *command, char *const *words, GError **e
     args->values = g_new0(const char *, option_count(command) + 1);
     args->rest = g_ptr_array_new();
     args->words = g_strdupv((char **)words);
-    if (!bind_words(args, error) || !has_required(args, error)) {
+    if (!bind_words(args, error) || (!args->wants_help && !has_required(args, error))) {
         cli_args_free(args);
         return NULL;
     }
@@ -174,6 +179,11 @@ static const char *value_of(const CliArgs *args, const char *option)
 {
     int index = option_index(args->command, option);
     return index < 0 ? NULL : args->values[index];
+}
+
+bool cli_args_wants_help(const CliArgs *args)
+{
+    return args->wants_help;
 }
 
 bool cli_args_flag(const CliArgs *args, const char *option)

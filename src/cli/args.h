@@ -1,7 +1,7 @@
 /* The arguments of one command: words bound to the command's options.
  *
  * A word that starts with "--" is an option (up to a lone "--"); any other goes to the first option
- * with a value that has none yet, in the command's order.
+ * with a value that has none yet, in the command's order. Every command has --help.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef LODGE_CLI_ARGS_H
 #define LODGE_CLI_ARGS_H
@@ -9,11 +9,14 @@
 #include "cli/command.h"
 
 /* Binds @words (without the command's name; ends with NULL) to @command's options. Returns: the
- * arguments, or NULL with @error: unknown option, missing or unexpected value. */
+ * arguments, or NULL with @error: unknown option, missing or unexpected value. Beside --help no
+ * option is required. */
 CliArgs *cli_args_bind(const CliCommand *command, char *const *words, GError **error);
 void cli_args_free(CliArgs *args);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CliArgs, cli_args_free)
 
+/* Whether --help was given: the command is to be explained, not run. */
+bool cli_args_wants_help(const CliArgs *args);
 bool cli_args_flag(const CliArgs *args, const char *option);
 /* Returns: the value, or NULL if it was not given. Borrowed. */
 const char *cli_args_string(const CliArgs *args, const char *option);

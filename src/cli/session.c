@@ -231,6 +231,10 @@ static bool run_command(CliSession *session, const CliCommand *command, char *co
         cli_print_error(session, error);
         return false;
     }
+    if (cli_args_wants_help(args)) {
+        char *const topic[] = { (char *)command->name, NULL };
+        return run_command(session, cli_command_find("help"), topic);
+    }
     bool connects = !(command->flags & CLI_NO_CONNECTION);
     if (connects && !cli_session_connection(session, &error)) {
         cli_print_error(session, error);

@@ -75,3 +75,13 @@ def test_every_synopsis_is_virsh_s(group):
         if (ours[0], ours[1] - {f"[{name}]" for name in OWN_OPTIONS.get(command, ())}) != theirs:
             wrong[command] = ours, theirs
     assert not wrong
+
+
+@pytest.mark.parametrize("words", [["start", "--help"], ["start", "--paused", "--help"], ["list", "--help", "--all"],
+                                   ["start", "--frob", "--help"], ["help", "--help"]], ids=" ".join)
+def test_every_command_explains_itself(words):
+    """As virsh does, and without a daemon."""
+    ours, theirs = (subprocess.run([program, *words], capture_output=True, text=True, check=False) for program in (LODGE, "virsh"))
+    assert ours.returncode == theirs.returncode
+    assert (f"  NAME\n    {words[0]} - " in ours.stdout) == (f"  NAME\n    {words[0]} - " in theirs.stdout)
+    assert ours.stderr == theirs.stderr

@@ -71,6 +71,19 @@ static void wrong_words_are_refused_by_name(void **state)
     assert_refused("--domain a --domain b", "--domain already seen");
 }
 
+static void help_is_an_option_of_every_command(void **state)
+{
+    g_autoptr(CliArgs) asked = bind(NULL, "--live --help");
+    assert_non_null(asked);
+    assert_true(cli_args_wants_help(asked));
+    g_autoptr(CliArgs) passed = bind(NULL, "web 1 -- --help");
+    assert_non_null(passed);
+    assert_false(cli_args_wants_help(passed));
+    assert_string_equal(cli_args_rest(passed)[0], "--help");
+    assert_refused("--help --foo", "doesn't support option --foo");
+    assert_refused("--help=x", "doesn't support option --help");
+}
+
 static void current_beside_live_is_refused(void **state)
 {
     g_autoptr(GError) error = NULL;
@@ -173,6 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_go_to_options_by_name_and_by_position),
         cmocka_unit_test(wrong_words_are_refused_by_name),
+        cmocka_unit_test(help_is_an_option_of_every_command),
         cmocka_unit_test(current_beside_live_is_refused),
         cmocka_unit_test(sizes_count_the_scale_without_a_suffix),
         cmocka_unit_test(a_line_is_split_as_a_shell_would),
