@@ -104,9 +104,12 @@ static char *kvm_advice(void)
     const mode_t group_bits = S_IRGRP | S_IWGRP;
     bool ok = stat("/dev/kvm", &status) == 0 && (status.st_mode & group_bits) == group_bits;
     const struct group *group = ok && status.st_gid != 0 ? getgrgid(status.st_gid) : NULL;
-    return group ? g_strdup_printf("sudo usermod -aG %s $USER, then log in again", group->gr_name)
-                 : g_strdup("root alone may, as where udev does not run: sudo chgrp kvm /dev/kvm; "
-                            "sudo chmod 660 /dev/kvm; sudo usermod -aG kvm $USER; log in again");
+    if (group) {
+        return g_strdup_printf("sudo usermod -aG %s $USER, then log in again", group->gr_name);
+    }
+    return g_strdup_printf("root alone may, as where udev does not run: %ssudo chgrp kvm /dev/kvm; "
+                           "sudo chmod 660 /dev/kvm; sudo usermod -aG kvm $USER; log in again",
+                           getgrnam("kvm") ? "" : "sudo groupadd -r kvm; ");
 }
 
 /* Whether guests really run by KVM: a device that can be opened is no proof. */
@@ -116,7 +119,10 @@ static void check_kvm(Doctor *doctor)
     int saved = errno;
     if (fd < 0 && (saved == EACCES || saved == EPERM)) {
         g_autofree char *advice = kvm_advice();
-        report(doctor, "kvm", VERDICT_PROBLEM, "/dev/kvm may not be opened by this user", advice);
+        report(doctor, "kvm", VERDICT_PROBLEM,
+               "/dev/kvm may not be opened by this user: guests run by Lodge's translator, which "
+               "is slower",
+               advice);
         return;
     }
     if (fd < 0) {

@@ -122,6 +122,17 @@ def test_kvm_that_the_user_may_not_open(nobody, group, mode, advice):
     assert advice in doctor(prefix=[*host, *prefix]).of("kvm", "problem")
 
 
+@needs_namespace
+@pytest.mark.parametrize("line, begins", [("", "sudo groupadd -r kvm; sudo chgrp"), ("kvm:x:106:", "sudo chgrp")], ids=["none", "there"])
+def test_a_system_without_a_group_for_kvm(nobody, tmp_path, line, begins):
+    """As one without udev, which makes the group."""
+    _, prefix = nobody
+    with open("/etc/group", encoding="utf-8") as file:
+        (tmp_path / "group").write_text("".join(at for at in file if not at.startswith("kvm:")) + f"{line}\n")
+    host = on_a_host(f"mount --bind {tmp_path}/group /etc/group; {BARE_DEV}; touch /dev/kvm; chmod 600 /dev/kvm")
+    assert f"does not run: {begins}" in doctor(prefix=[*host, *prefix]).of("kvm", "problem")
+
+
 def test_kvm_that_only_seems_to_be_one(tmp_path):
     """The monitor's verdict counts, not that the device can be opened."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
