@@ -5,33 +5,39 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 MESON_FLAGS ?=
 
-.PHONY: all demo check check-slow bench fuzz format install deps images clean help
+.PHONY: all everything demo check check-slow bench fuzz format install uninstall clean help
 
 all: deps-build
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --prefix=$(PREFIX) $(MESON_FLAGS)
-	@meson compile -C $(BUILD)
+	@ninja -C $(BUILD) programs
+
+# The tests and benchmarks too.
+everything: all
+	@ninja -C $(BUILD)
 
 # Each group is looked at first; packages are installed only where one is missing.
-.PHONY: deps-build deps-check deps-bench
+.PHONY: deps-build deps-demo deps-check deps-bench
 deps-build:
 	@scripts/deps build
+deps-demo:
+	@scripts/deps build demo
 deps-check:
 	@scripts/deps build check
 deps-bench:
 	@scripts/deps build check bench
 
-demo: deps-check all
+demo: deps-demo all
 	@scripts/demo $(BUILD)
 
-check: deps-check all
+check: deps-check everything
 	@scripts/run-checks $(BUILD) quick
 
-check-slow: deps-check all
+check-slow: deps-check everything
 	@scripts/run-checks $(BUILD) slow
 
 # Pairs of runs for each row of the tables of disk images.
 IMG_RUNS ?= 3
-bench: deps-bench all
+bench: deps-bench everything
 	@bench/run $(BUILD)
 	@bench/rpc $(BUILD)
 	@bench/img $(BUILD) --runs $(IMG_RUNS)
@@ -48,8 +54,13 @@ format:
 
 install: all
 	@meson configure $(BUILD) -Dprefix=$(PREFIX) >/dev/null
-	@meson compile -C $(BUILD)
+	@ninja -C $(BUILD) programs
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
+	@grep -v '^#' $(BUILD)/meson-logs/install-log.txt >>$(BUILD)/installed
+
+# What any `make install` from this build folder wrote, and the folders made for it.
+uninstall:
+	@scripts/uninstall $(BUILD)
 
 clean:
 	@rm -rf $(BUILD) build-*
@@ -63,3 +74,4 @@ help:
 	@echo 'make fuzz        every fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS)) seconds'
 	@echo 'make format      clang-format on all sources'
 	@echo 'make install     to DESTDIR/PREFIX ($(PREFIX))'
+	@echo 'make uninstall   remove what it wrote'

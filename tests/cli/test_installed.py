@@ -196,3 +196,24 @@ def test_an_example_runs_a_guest_and_shows_its_console(examples, lodged, tmp_pat
 def test_the_version_script_lists_what_the_header_declares():
     with open(os.path.join(TOP, "src", "client", "lodge.map"), encoding="utf-8") as file:
         assert set(re.findall(r"(lodge_[a-z_]+);", file.read())) == declared()
+
+
+def test_what_was_installed_goes_again(tmp_path):
+    """Twice installed, as after an update, where the second time makes no folder; others' files and folders stay."""
+    root, build = tmp_path / "root", tmp_path / "build"
+    stranger = root / "usr" / "local" / "share" / "zsh" / "site-functions" / "_other"
+    stranger.parent.mkdir(parents=True)
+    stranger.touch()
+    build.mkdir()
+    with open(build / "installed", "w", encoding="utf-8") as installed:
+        for _ in range(2):
+            subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", str(root)], check=True, capture_output=True)
+            with open(os.path.join(BUILD, "meson-logs", "install-log.txt"), encoding="utf-8") as log:
+                installed.writelines(line for line in log if not line.startswith("#"))
+    assert len(list(root.rglob("lodge*"))) > 10
+    uninstall = [os.path.join(TOP, "scripts", "uninstall"), str(build)]
+    done = subprocess.run(uninstall, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stderr == ""
+    assert {path for path in root.rglob("*") if path.is_file() or path.is_symlink()} == {stranger}
+    assert {path for path in root.rglob("*") if path.is_dir()} == set(stranger.parents) - set(root.parents) - {root}
+    assert subprocess.run(uninstall, capture_output=True, text=True, check=False).returncode == 1
