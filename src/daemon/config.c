@@ -43,6 +43,8 @@ static const ConfigKey keys[] = {
     KEY("ca_file", VALUE_STRING, ca_file),
     KEY("cert_file", VALUE_STRING, cert_file),
     KEY("crl_file", VALUE_STRING, crl_file),
+    KEY("guest_log_max_backups", VALUE_UINT, guest_log_max_backups),
+    KEY("guest_log_max_size", VALUE_UINT, guest_log_max_size),
     KEY("guest_uids", VALUE_STRING, guest_uids),
     KEY("keepalive_count", VALUE_UINT, limits.keepalive_count),
     KEY("keepalive_interval", VALUE_UINT, limits.keepalive_interval_s),
@@ -79,6 +81,10 @@ static const char *const passed_over[] = {
 /* Of no user of Debian's, systemd's or containers' ranges (systemd's UIDS-GIDS). */
 #define GUEST_UIDS "1900000000-1900016383"
 
+/* As of virtlogd. */
+#define GUEST_LOG_MAX_SIZE (2u << 20)
+#define GUEST_LOG_MAX_BACKUPS 3u
+
 void daemon_config_init(DaemonConfig *config, bool session)
 {
     *config = (DaemonConfig){
@@ -90,6 +96,8 @@ void daemon_config_init(DaemonConfig *config, bool session)
                     .keepalive_count = 5,
                     .login_s = 10 },
         .busy_wait_us = 100,
+        .guest_log_max_size = GUEST_LOG_MAX_SIZE,
+        .guest_log_max_backups = GUEST_LOG_MAX_BACKUPS,
         .guest_uids = g_strdup(session ? "" : GUEST_UIDS),
         .auth_tcp = AUTH_METHOD_SASL,
         .tcp_port = g_strdup("16509"),

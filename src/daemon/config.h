@@ -10,7 +10,8 @@
 typedef struct DaemonConfig {
     ServerLimits limits;
     unsigned busy_wait_us; /* loop_set_busy_wait(); more than BUSY_WAIT_MAX_US means that */
-    bool libvirt_sockets;  /* listen on libvirt's own paths as well */
+    unsigned guest_log_max_size, guest_log_max_backups; /* see domain/guest-log.h */
+    bool libvirt_sockets;                               /* listen on libvirt's own paths as well */
     bool listen_tls;
     bool listen_tcp;   /* in the clear */
     char *listen_addr; /* NULL: all */

@@ -23,8 +23,10 @@ struct Daemon {
     uid_t guest_uid_first;    /* users of guests, each one's own */
     unsigned guest_uid_count; /* 0: guests run as the daemon's user */
     char *const *lease_files; /* globs, borrowed; NULL: the usual ones */
-    EventLoop *loop;          /* runs on the main thread */
-    gint is_stopping;         /* atomic */
+    gint guest_log_max_size;  /* bytes; 0: no limit; atomic */
+    gint guest_log_max_backups; /* atomic */
+    EventLoop *loop;            /* runs on the main thread */
+    gint is_stopping;           /* atomic */
     GMutex work_lock;
     unsigned n_work; /* under the lock; see threads.h */
     EventQueue *events;

@@ -207,6 +207,8 @@ static bool load_config(Run *run, GError **error)
     run->config.libvirt_sockets |= options->libvirt_sockets;
     run->config.listen_tls |= options->listen;
     run->daemon.lease_files = run->config.lease_files;
+    g_atomic_int_set(&run->daemon.guest_log_max_size, (gint)run->config.guest_log_max_size);
+    g_atomic_int_set(&run->daemon.guest_log_max_backups, (gint)run->config.guest_log_max_backups);
     return daemon_config_guest_uids(&run->config, &run->daemon.guest_uid_first,
                                     &run->daemon.guest_uid_count, error);
 }

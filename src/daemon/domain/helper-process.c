@@ -77,18 +77,6 @@ static void kill_group(const HelperProcess *helper)
 
 /* --- starting --- */
 
-int helper_open_log(const Domain *domain, const char *kind, GError **error)
-{
-    g_autofree char *folder = g_strdup_printf("%s/qemu", domain->service->daemon->paths.log_dir);
-    g_autofree char *path = g_strdup_printf("%s/%s-%s.log", folder, domain->name, kind);
-    g_mkdir_with_parents(folder, 0700);
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-        lodge_error_set_errno(error, errno, "cannot open '%s'", path);
-    }
-    return fd;
-}
-
 char *helper_find_program(const char *name, const char *const *known)
 {
     char *found = g_find_program_in_path(name);

@@ -52,9 +52,6 @@ const char *helpers_parse(const char *text, bool is_this_boot, GPtrArray *list);
 /* Ends those of a guest that ended while no daemon ran. */
 void helpers_end_found(GPtrArray *list);
 
-/* A log of its own, LOG/qemu/NAME-@kind.log. */
-int helper_open_log(const Domain *domain, const char *kind, GError **error);
-
 /* Absolute path of the program (transfer full), or NULL: of @name in $PATH, else the first of
  * @known (ends with NULL) that is there. */
 char *helper_find_program(const char *name, const char *const *known);

@@ -3,6 +3,7 @@
 #include "daemon/domain/module.h"
 
 #include "base/log.h"
+#include "daemon/domain/guest-log.h"
 #include "daemon/domain/handlers.h"
 #include "daemon/domain/removal.h"
 #include "daemon/domain/runtime.h"
@@ -273,6 +274,7 @@ static bool start(Daemon *daemon, GError **error)
         return false;
     }
     status_adopt_all(service);
+    guest_logs_start(service);
     service->preparer = g_thread_new("preparer", run_preparer, service);
     return loop_call(daemon->loop, begin_autostart, service) == 0;
 }
@@ -287,6 +289,7 @@ static void stop(Daemon *daemon)
     daemon_finish_work(daemon);
     g_clear_pointer(&service->preparer, g_thread_join);
     g_thread_pool_free(service->workers, FALSE, TRUE);
+    guest_logs_stop(service);
     removal_stop(service);
     state_store_close(service->store);
     /* The objects stay: the process ends right after, and threads may still hold some. */

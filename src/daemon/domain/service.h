@@ -10,11 +10,12 @@
 struct DomainService {
     Daemon *daemon;
     StateStore *store;
-    char *lodge_vmm;       /* default emulator */
-    char *nvram_dir;       /* variables of guests' firmware, below the daemon's state */
-    GThreadPool *workers;  /* of what events bring about: see service_run() */
-    GMutex tasks;          /* of what waits for the workers; below a domain's lock */
-    GThreadPool *removers; /* see removal.h */
+    char *lodge_vmm;        /* default emulator */
+    char *nvram_dir;        /* variables of guests' firmware, below the daemon's state */
+    GThreadPool *workers;   /* of what events bring about: see service_run() */
+    GMutex tasks;           /* of what waits for the workers; below a domain's lock */
+    GThreadPool *removers;  /* see removal.h */
+    struct GuestLogs *logs; /* see guest-log.h */
 
     /* Taken before any domain's lock. */
     GRWLock lock;

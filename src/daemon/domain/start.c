@@ -9,6 +9,7 @@
 #include "daemon/domain/command-line.h"
 #include "daemon/domain/fd-groups.h"
 #include "daemon/domain/guest-firmware.h"
+#include "daemon/domain/guest-log.h"
 #include "daemon/domain/guest-user.h"
 #include "daemon/domain/helper-process.h"
 #include "daemon/domain/host-devices.h"
@@ -249,18 +250,6 @@ const CommandLineOps domain_resources = {
 
 /* --- the process --- */
 
-static int open_log(Domain *domain, char **out_path, GError **error)
-{
-    g_autofree char *folder = g_strdup_printf("%s/qemu", domain->service->daemon->paths.log_dir);
-    g_mkdir_with_parents(folder, 0700);
-    *out_path = g_strdup_printf("%s/%s.log", folder, domain->name);
-    int fd = open(*out_path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-        lodge_error_set_errno(error, errno, "cannot open '%s'", *out_path);
-    }
-    return fd;
-}
-
 /* The command, for a person who reads the log. */
 static void log_command(int fd, char *const *argv)
 {
@@ -276,7 +265,8 @@ static char *read_log(int fd, off_t start)
     struct stat st;
     char *text = g_malloc0(LOG_TAIL + 1);
     if (fstat(fd, &st) == 0) {
-        off_t from = MAX(start, st.st_size - LOG_TAIL);
+        /* It may have been emptied since. */
+        off_t from = MAX(start <= st.st_size ? start : 0, st.st_size - LOG_TAIL);
         if (pread(fd, text, LOG_TAIL, from) < 0) {
             text[0] = 0;
         }
@@ -698,8 +688,7 @@ static void explain_failure(const DomainDef *def, int log_fd, off_t log_start, G
 bool domain_start(Domain *domain, unsigned flags, DaemonClient *client, GError **error)
 {
     DomainService *service = domain->service;
-    g_autofree char *log_path = NULL;
-    autofd log_fd = open_log(domain, &log_path, error);
+    autofd log_fd = guest_log_open(domain, NULL, error);
     service_activate(service, domain, -1);
     g_mutex_lock(&domain->lock);
     domain->live->id = domain->id;

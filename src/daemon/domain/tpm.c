@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "daemon/domain/guest-log.h"
 #include "daemon/domain/guest-user.h"
 #include "daemon/domain/helper-process.h"
 #include "daemon/domain/removal.h"
@@ -180,7 +181,7 @@ static bool run_setup(Domain *domain, const DomainTpm *tpm, const char *folder, 
                       GError **error)
 {
     g_autofree char *program = find_program("swtpm_setup", error);
-    autofd log_fd = program ? helper_open_log(domain, "swtpm", error) : -1;
+    autofd log_fd = program ? guest_log_open(domain, "swtpm", error) : -1;
     if (log_fd < 0) {
         return false;
     }
@@ -308,7 +309,7 @@ static bool run_emulator(Domain *domain, const DomainTpm *tpm, const char *progr
                          int control_fd, GError **error)
 {
     const int fds[] = { state_fd, control_fd };
-    autofd log_fd = helper_open_log(domain, "swtpm", error);
+    autofd log_fd = guest_log_open(domain, "swtpm", error);
     ProcessSpec spec = { .fds = fds, .n_fds = G_N_ELEMENTS(fds), .log_fd = log_fd };
     if (log_fd < 0 || !guest_user_prepare(domain, &spec, error) || !give(state_fd, &spec, error)) {
         return false;

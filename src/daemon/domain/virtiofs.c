@@ -3,6 +3,7 @@
 #include "daemon/domain/virtiofs.h"
 
 #include "base/cleanup.h"
+#include "daemon/domain/guest-log.h"
 #include "daemon/domain/helper-process.h"
 #include "daemon/domain/runtime.h"
 #include "daemon/error.h"
@@ -111,7 +112,7 @@ static bool check_source(DomainFilesystem *fs, GError **error)
 static bool run_server(Domain *domain, const DomainFilesystem *fs, int listen_fd, GError **error)
 {
     g_autofree char *kind = g_strdup_printf("%s-virtiofsd", fs->device.alias);
-    autofd log_fd = helper_open_log(domain, kind, error);
+    autofd log_fd = guest_log_open(domain, kind, error);
     if (log_fd < 0) {
         return false;
     }
