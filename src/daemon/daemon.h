@@ -27,8 +27,11 @@ struct Daemon {
     gint guest_log_max_backups; /* atomic */
     EventLoop *loop;            /* runs on the main thread */
     gint is_stopping;           /* atomic */
+    gint gives_up;              /* atomic; see threads.h */
     GMutex work_lock;
     unsigned n_work; /* under the lock; see threads.h */
+    /* Ends what work waits for, see daemon_finish_work(); by the domain module, or NULL. */
+    void (*give_up)(Daemon *daemon);
     EventQueue *events;
     struct DaemonServer *server;
     struct EngineSet *engines;     /* set by the host module, which starts before it */

@@ -11,6 +11,7 @@
 #include "daemon/error.h"
 #include "daemon/modules.h"
 #include "daemon/server.h"
+#include "daemon/threads.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -34,12 +35,11 @@ typedef enum Verdict {
     VERDICT_UNKNOWN = 127, /* polkit cannot be asked */
 } Verdict;
 
-static Verdict wait_for(GPid pid)
+static Verdict wait_for(Daemon *daemon, GPid pid)
 {
     int status = -1;
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-    int ready = fd < 0 ? -1 : poll(&poll_fd, 1, WAIT_S * 1000);
+    int ready = fd < 0 ? -1 : daemon_poll(daemon, fd, POLLIN, WAIT_S * 1000);
     if (ready != 1) {
         kill(pid, SIGKILL);
     }
@@ -54,7 +54,7 @@ static Verdict wait_for(GPid pid)
     return ready == 0 ? VERDICT_LATE : VERDICT_UNKNOWN;
 }
 
-static Verdict ask(const DaemonIdentity *who, const char *action)
+static Verdict ask(Daemon *daemon, const DaemonIdentity *who, const char *action)
 {
     g_autofree char *subject = g_strdup_printf("%d,%" G_GUINT64_FORMAT ",%u", (int)who->pid,
                                                (guint64)who->start_time, (unsigned)who->uid);
@@ -70,7 +70,7 @@ static Verdict ask(const DaemonIdentity *who, const char *action)
         log_warn("polkit cannot be asked: %s", why->message);
         return VERDICT_UNKNOWN;
     }
-    return wait_for(pid);
+    return wait_for(daemon, pid);
 }
 
 static void refuse(Verdict verdict, const char *action, GError **error)
@@ -134,7 +134,7 @@ bool handle_auth_polkit(DaemonCall *call, RemoteAuthPolkitRet *ret, GError **err
         refuse(VERDICT_UNKNOWN, action, error);
         return false;
     }
-    Verdict verdict = ask(who, action);
+    Verdict verdict = ask(client->daemon, who, action);
     if (verdict != VERDICT_YES || loop_call_wait(client->server->loop, let_in, client) < 0) {
         log_warn("user %u, process %d: %s is not granted by polkit", (unsigned)who->uid,
                  (int)who->pid, action);

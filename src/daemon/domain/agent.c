@@ -4,7 +4,9 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "daemon/domain/agent-reader.h"
+#include "daemon/domain/service.h"
 #include "daemon/error.h"
+#include "daemon/threads.h"
 #include "gbase/error.h"
 
 #include <errno.h>
@@ -22,6 +24,7 @@
 #define READ_SIZE 65536u
 
 typedef struct Session {
+    Daemon *daemon;
     int fd;
     AgentReader reader;
     bool is_open; /* the agent has not closed the channel */
@@ -84,7 +87,8 @@ static bool take_turn(Domain *domain, GError **error)
 {
     gint64 until = g_get_monotonic_time() + TURN_TIMEOUT_S * G_USEC_PER_SEC;
     g_mutex_lock(&domain->lock);
-    while (domain->is_agent_busy && g_cond_wait_until(&domain->agent_free, &domain->lock, until)) {
+    while (domain->is_agent_busy && !daemon_gives_up(domain->service->daemon) &&
+           g_cond_wait_until(&domain->agent_free, &domain->lock, until)) {
     }
     bool ok = !domain->is_agent_busy;
     domain->is_agent_busy = true;
@@ -114,19 +118,11 @@ static bool set_gone(GError **error, const char *why)
 }
 
 /* Waits for @events until @until; false: too late. */
-static bool wait_for(int fd, short events, gint64 until)
+static bool wait_for(const Session *session, short events, gint64 until)
 {
-    struct pollfd wait = { .fd = fd, .events = events };
-    for (;;) {
-        gint64 left = (until - g_get_monotonic_time()) / 1000;
-        int n = left > 0 ? poll(&wait, 1, (int)MIN(left, INT_MAX)) : 0;
-        if (n > 0) {
-            return true;
-        }
-        if (n == 0 || errno != EINTR) {
-            return false;
-        }
-    }
+    gint64 left_ms = (until - g_get_monotonic_time()) / 1000;
+    return left_ms > 0 &&
+           daemon_poll(session->daemon, session->fd, events, (int)MIN(left_ms, INT_MAX)) > 0;
 }
 
 static bool send_all(Session *session, const char *data, gsize size, gint64 until, GError **error)
@@ -138,7 +134,7 @@ static bool send_all(Session *session, const char *data, gsize size, gint64 unti
             size -= (gsize)n;
         } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
             return set_gone(error, "it closed its channel");
-        } else if (!wait_for(session->fd, POLLOUT, until)) {
+        } else if (!wait_for(session, POLLOUT, until)) {
             return set_gone(error, "it reads nothing");
         }
     }
@@ -148,7 +144,7 @@ static bool send_all(Session *session, const char *data, gsize size, gint64 unti
 /* Takes what has come, waiting for it; false with @error: gone, or too late (@late). */
 static bool receive(Session *session, gint64 until, bool *late, GError **error)
 {
-    *late = !wait_for(session->fd, POLLIN, until);
+    *late = !wait_for(session, POLLIN, until);
     if (*late) {
         return false;
     }
@@ -265,7 +261,7 @@ JsonObject *agent_exchange(Domain *domain, JsonObject *message, int timeout_s, G
     if (!path || !take_turn(domain, error)) {
         return NULL;
     }
-    Session session = { .fd = -1 };
+    Session session = { .daemon = domain->service->daemon, .fd = -1 };
     JsonObject *answer = session_open(&session, path, error)
                              ? talk(&session, message, resolve_timeout(domain, timeout_s), error)
                              : NULL;
@@ -332,7 +328,7 @@ bool agent_send(Domain *domain, const char *command, JsonObject *arguments, GErr
     if (!path || !take_turn(domain, error)) {
         return false;
     }
-    Session session = { .fd = -1 };
+    Session session = { .daemon = domain->service->daemon, .fd = -1 };
     bool ok =
         session_open(&session, path, error) && send_and_listen(&session, message, command, error);
     session_close(&session);

@@ -7,6 +7,7 @@
 #include "daemon/domain/service.h"
 #include "daemon/domain/stats-record.h"
 #include "daemon/error.h"
+#include "daemon/threads.h"
 
 Domain *domain_new(DomainService *service, const Uuid *uuid, const char *name)
 {
@@ -76,7 +77,8 @@ bool domain_begin_job(Domain *domain, const char *job, GError **error)
 {
     gint64 until = g_get_monotonic_time() + DOMAIN_JOB_WAIT_MS * 1000;
     g_mutex_lock(&domain->lock);
-    while (domain->job && g_cond_wait_until(&domain->job_ended, &domain->lock, until)) {
+    while (domain->job && !daemon_gives_up(domain->service->daemon) &&
+           g_cond_wait_until(&domain->job_ended, &domain->lock, until)) {
     }
     bool free = !domain->job;
     if (free) {

@@ -8,6 +8,7 @@
 #include "daemon/domain/runtime.h"
 #include "daemon/domain/tap.h"
 #include "daemon/error.h"
+#include "daemon/threads.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -60,7 +61,7 @@ static bool await_open_door(Domain *domain, const char *alias)
     bool is_open = false;
     bool in_time = true;
     g_mutex_lock(&domain->lock);
-    while (domain->live && !is_open && in_time) {
+    while (domain->live && !is_open && in_time && !daemon_gives_up(domain->service->daemon)) {
         DomainDevice *device = domain_def_find_alias(domain->live, alias);
         is_open = device && ((DomainDisk *)device)->tray == TRAY_OPEN;
         in_time = is_open || g_cond_wait_until(&domain->device_event, &domain->lock, until);

@@ -15,6 +15,7 @@
 #include "daemon/domain/memory-plug.h"
 #include "daemon/domain/runtime.h"
 #include "daemon/error.h"
+#include "daemon/threads.h"
 #include "gbase/error.h"
 
 #include <errno.h>
@@ -745,6 +746,7 @@ static DeviceLeave await_locked(Domain *domain, int wait_ms)
 {
     gint64 until = g_get_monotonic_time() + (gint64)wait_ms * 1000;
     while (domain->runtime && domain->leave == DEVICE_STAYS &&
+           !daemon_gives_up(domain->service->daemon) &&
            g_cond_wait_until(&domain->device_event, &domain->lock, until)) {
     }
     return domain->leave;

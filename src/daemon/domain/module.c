@@ -245,6 +245,26 @@ static gpointer run_preparer(gpointer data)
     return NULL;
 }
 
+/* Monitors are closed: what is asked of them fails from then on. Guests do not mind. */
+static void give_up(Daemon *daemon)
+{
+    g_autoptr(GPtrArray) all = service_all(daemon->domains);
+    for (guint i = 0; i < all->len; i++) {
+        Domain *domain = g_ptr_array_index(all, i);
+        g_mutex_lock(&domain->lock);
+        DomainRuntime *runtime = domain->runtime;
+        QmpClient *monitor = runtime && runtime->monitor ? qmp_client_ref(runtime->monitor) : NULL;
+        g_cond_broadcast(&domain->job_ended);
+        g_cond_broadcast(&domain->device_event);
+        g_cond_broadcast(&domain->agent_free);
+        g_mutex_unlock(&domain->lock);
+        if (monitor) {
+            qmp_client_close(monitor);
+            qmp_client_unref(monitor);
+        }
+    }
+}
+
 static bool start(Daemon *daemon, GError **error)
 {
     DomainService *service = g_new0(DomainService, 1);
@@ -264,6 +284,7 @@ static bool start(Daemon *daemon, GError **error)
                                                 .default_nic = default_nic };
     service->workers = g_thread_pool_new(run_task, daemon, WORKERS, FALSE, NULL);
     daemon->domains = service;
+    daemon->give_up = give_up;
     removal_start(service);
     StateStoreConfig config = {
         .files_dir = daemon->paths.config_dir,

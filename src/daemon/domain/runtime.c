@@ -18,10 +18,12 @@
 #include "daemon/domain/tuning.h"
 #include "daemon/error.h"
 #include "daemon/folder.h"
+#include "daemon/threads.h"
 #include "gbase/error.h"
 
 #include <errno.h>
 #include <glib/gstdio.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -238,7 +240,9 @@ bool domain_kill(Domain *domain, bool graceful, GError **error)
         return false;
     }
     process_signal(&process, graceful ? SIGTERM : SIGKILL);
-    bool ended = process_wait(&process, graceful ? TERM_TIMEOUT_MS : KILL_TIMEOUT_MS);
+    int wait_ms = graceful ? TERM_TIMEOUT_MS : KILL_TIMEOUT_MS;
+    bool ended = process.pidfd < 0 ||
+                 daemon_poll(domain->service->daemon, process.pidfd, POLLIN, wait_ms) > 0;
     cleanup_close(&process.pidfd);
     if (!ended || !runtime_wait_ended(domain, KILL_TIMEOUT_MS)) {
         daemon_error_set(error, DAEMON_ERROR_RESOURCE_BUSY,
