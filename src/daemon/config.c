@@ -27,6 +27,7 @@ typedef struct ConfigKey {
     const char *name;
     ValueKind kind;
     size_t offset;
+    bool is_live; /* can change while lodged runs */
 } ConfigKey;
 
 #define KEY(name, kind, member)                                                                    \
@@ -34,17 +35,22 @@ typedef struct ConfigKey {
         name, kind, offsetof(DaemonConfig, member)                                                 \
     }
 
+#define LIVE_KEY(name, kind, member)                                                               \
+    {                                                                                              \
+        name, kind, offsetof(DaemonConfig, member), true                                           \
+    }
+
 static const ConfigKey keys[] = {
     KEY("auth_tcp", VALUE_AUTH, auth_tcp),
     KEY("auth_tls", VALUE_AUTH, auth_tls),
     KEY("auth_unix_ro", VALUE_AUTH, auth_unix_ro),
     KEY("auth_unix_rw", VALUE_AUTH, auth_unix_rw),
-    KEY("busy_wait_us", VALUE_UINT, busy_wait_us),
+    LIVE_KEY("busy_wait_us", VALUE_UINT, busy_wait_us),
     KEY("ca_file", VALUE_STRING, ca_file),
     KEY("cert_file", VALUE_STRING, cert_file),
     KEY("crl_file", VALUE_STRING, crl_file),
-    KEY("guest_log_max_backups", VALUE_UINT, guest_log_max_backups),
-    KEY("guest_log_max_size", VALUE_UINT, guest_log_max_size),
+    LIVE_KEY("guest_log_max_backups", VALUE_UINT, guest_log_max_backups),
+    LIVE_KEY("guest_log_max_size", VALUE_UINT, guest_log_max_size),
     KEY("guest_uids", VALUE_STRING, guest_uids),
     KEY("keepalive_count", VALUE_UINT, limits.keepalive_count),
     KEY("keepalive_interval", VALUE_UINT, limits.keepalive_interval_s),
@@ -283,6 +289,46 @@ bool daemon_config_load(DaemonConfig *config, const char *path, bool must_exist,
         }
     }
     return true;
+}
+
+static size_t size_of(ValueKind kind)
+{
+    return kind == VALUE_UINT    ? sizeof(unsigned)
+           : kind == VALUE_BOOL  ? sizeof(bool)
+           : kind == VALUE_OCTAL ? sizeof(mode_t)
+                                 : sizeof(AuthMethod);
+}
+
+static bool is_same(const ConfigKey *key, const DaemonConfig *a, const DaemonConfig *b)
+{
+    const void *of_a = (const char *)a + key->offset;
+    const void *of_b = (const char *)b + key->offset;
+    if (key->kind == VALUE_STRING) {
+        return g_strcmp0(*(char *const *)of_a, *(char *const *)of_b) == 0;
+    }
+    if (key->kind == VALUE_LIST) {
+        const char *const *list_a = *(const char *const *const *)of_a;
+        const char *const *list_b = *(const char *const *const *)of_b;
+        return list_a && list_b ? g_strv_equal(list_a, list_b) : list_a == list_b;
+    }
+    return memcmp(of_a, of_b, size_of(key->kind)) == 0;
+}
+
+void daemon_config_take(DaemonConfig *config, const DaemonConfig *fresh)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(keys); i++) {
+        const ConfigKey *key = &keys[i];
+        if (is_same(key, config, fresh)) {
+            continue;
+        }
+        if (key->is_live) {
+            memcpy((char *)config + key->offset, (const char *)fresh + key->offset,
+                   size_of(key->kind));
+        } else {
+            log_warn("setting '%s' has another value now: it takes effect at the next start",
+                     key->name);
+        }
+    }
 }
 
 bool daemon_config_guest_uids(const DaemonConfig *config, uid_t *out_first, unsigned *out_count,

@@ -39,6 +39,10 @@ void daemon_config_init(DaemonConfig *config, bool session);
  * line.
  */
 bool daemon_config_load(DaemonConfig *config, const char *path, bool must_exist, GError **error);
+/* Takes those settings of @fresh that can change while lodged runs: numbers alone. Others that
+ * differ keep their values, and the log names them. */
+void daemon_config_take(DaemonConfig *config, const DaemonConfig *fresh);
+
 /* The users of guests: first and number. False with @error: it is no range. */
 bool daemon_config_guest_uids(const DaemonConfig *config, uid_t *out_first, unsigned *out_count,
                               GError **error);

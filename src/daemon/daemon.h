@@ -50,6 +50,8 @@ typedef struct DaemonModule {
     bool (*start)(Daemon *daemon, GError **error);
     /* Guests keep running. Called when no handler runs any more. */
     void (*stop)(Daemon *daemon);
+    /* SIGHUP: reads its files again, as far as that can be done while it runs. On the loop. */
+    void (*reload)(Daemon *daemon);
     /* Whether a session daemon must stay although no client is connected: guests run. */
     bool (*is_busy)(Daemon *daemon);
 } DaemonModule;

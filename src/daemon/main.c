@@ -8,6 +8,7 @@
 #include "daemon/event-queue-private.h"
 #include "daemon/modules.h"
 #include "daemon/sockets.h"
+#include "daemon/threads.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,6 +37,7 @@ typedef struct Run {
     Options options;
     DaemonConfig config;
     LoopTimer *idle;
+    int signals;      /* descriptor, or -1 */
     unsigned started; /* modules */
 } Run;
 
@@ -144,31 +146,6 @@ static int parse_options(int argc, char **argv, Options *out)
     return -1;
 }
 
-static void on_signal(void *opaque, uint32_t events)
-{
-    (void)events;
-    Run *run = opaque;
-    loop_quit(run->daemon.loop);
-}
-
-/* SIGTERM and SIGINT end the daemon between two events. Returns the descriptor, or -1. */
-static int watch_signals(Run *run)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
-    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (fd >= 0 && !loop_watch(run->daemon.loop, fd, EPOLLIN, on_signal, run)) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
 static bool is_busy(Run *run)
 {
     for (unsigned i = 0; i < run->started; i++) {
@@ -195,20 +172,37 @@ static void check_idle(void *opaque)
     loop_timer_set(run->idle, now + IDLE_CHECK_NS);
 }
 
-static bool load_config(Run *run, GError **error)
+/* The file's settings and the command line's. @out is to be cleared in any case. */
+static bool read_config(const Run *run, DaemonConfig *out, GError **error)
 {
     const Options *options = &run->options;
-    daemon_config_init(&run->config, run->daemon.session);
+    daemon_config_init(out, run->daemon.session);
     g_autofree char *standard = g_build_filename(run->daemon.paths.config_dir, "lodged.conf", NULL);
-    if (!daemon_config_load(&run->config, options->config ? options->config : standard,
+    if (!daemon_config_load(out, options->config ? options->config : standard,
                             options->config != NULL, error)) {
         return false;
     }
-    run->config.libvirt_sockets |= options->libvirt_sockets;
-    run->config.listen_tls |= options->listen;
+    out->libvirt_sockets |= options->libvirt_sockets;
+    out->listen_tls |= options->listen;
+    return true;
+}
+
+/* Settings that can change: see LIVE_KEY in config.c. */
+static void apply_config(Run *run)
+{
+    const DaemonConfig *config = &run->config;
+    g_atomic_int_set(&run->daemon.guest_log_max_size, (gint)config->guest_log_max_size);
+    g_atomic_int_set(&run->daemon.guest_log_max_backups, (gint)config->guest_log_max_backups);
+    loop_set_busy_wait(run->daemon.loop, MIN(config->busy_wait_us, BUSY_WAIT_MAX_US) * NS_PER_US);
+}
+
+static bool load_config(Run *run, GError **error)
+{
+    if (!read_config(run, &run->config, error)) {
+        return false;
+    }
     run->daemon.lease_files = run->config.lease_files;
-    g_atomic_int_set(&run->daemon.guest_log_max_size, (gint)run->config.guest_log_max_size);
-    g_atomic_int_set(&run->daemon.guest_log_max_backups, (gint)run->config.guest_log_max_backups);
+    apply_config(run);
     return daemon_config_guest_uids(&run->config, &run->daemon.guest_uid_first,
                                     &run->daemon.guest_uid_count, error);
 }
@@ -284,21 +278,84 @@ static int go_into_background(void)
     return ends[1];
 }
 
-/* Lets go of the terminal, or pipe, of the starting process; the log goes on in a file. */
-static void let_go(const Daemon *daemon)
+/* The log of a daemon in the background; it goes on with the one it has where there is none. */
+static void open_log(const Daemon *daemon)
 {
     g_autofree char *path = g_build_filename(daemon->paths.log_dir, "lodged.log", NULL);
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    dup2(null, STDIN_FILENO);
-    dup2(null, STDOUT_FILENO);
-    dup2(log >= 0 ? log : null, STDERR_FILENO);
-    if (null > STDERR_FILENO) {
-        close(null);
+    if (log < 0) {
+        log_error("cannot open '%s': %s", path, strerror(errno));
+        return;
     }
+    dup2(log, STDERR_FILENO);
     if (log > STDERR_FILENO) {
         close(log);
     }
+}
+
+/* Lets go of the terminal, or pipe, of the starting process; the log goes on in a file. */
+static void let_go(const Daemon *daemon)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    dup2(null, STDIN_FILENO);
+    dup2(null, STDOUT_FILENO);
+    dup2(null, STDERR_FILENO);
+    if (null > STDERR_FILENO) {
+        close(null);
+    }
+    open_log(daemon);
+}
+
+/* SIGHUP: a log that was moved away is begun anew, files are read again. */
+static void reload(Run *run)
+{
+    g_autoptr(GError) error = NULL;
+    DaemonConfig fresh;
+    if (run->options.background) {
+        open_log(&run->daemon);
+    }
+    if (read_config(run, &fresh, &error)) {
+        daemon_config_take(&run->config, &fresh);
+        apply_config(run);
+    } else {
+        log_error("settings stay as they are: %s", error->message);
+    }
+    daemon_config_clear(&fresh);
+    for (unsigned i = 0; i < run->started; i++) {
+        if (daemon_modules[i]->reload) {
+            daemon_modules[i]->reload(&run->daemon);
+        }
+    }
+}
+
+static void on_signal(void *opaque, uint32_t events)
+{
+    Run *run = opaque;
+    struct signalfd_siginfo info;
+    (void)events;
+    if (read(run->signals, &info, sizeof(info)) != sizeof(info)) {
+        return;
+    }
+    if (info.ssi_signo != SIGHUP) {
+        loop_quit(run->daemon.loop);
+    } else if (!daemon_is_stopping(&run->daemon)) {
+        reload(run);
+    }
+}
+
+/* SIGTERM and SIGINT end the daemon between two events, SIGHUP has it read its files again. */
+static bool watch_signals(Run *run)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    run->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return run->signals >= 0 &&
+           loop_watch(run->daemon.loop, run->signals, EPOLLIN, on_signal, run) != NULL;
 }
 
 /* systemd's way to be told (sd_notify(3)): a datagram to the socket that it names. */
@@ -343,24 +400,21 @@ static void tell_ready(const Daemon *daemon, int ready_fd)
 static int run_daemon(Run *run, int ready_fd)
 {
     g_autoptr(GError) error = NULL;
-    int signals = watch_signals(run);
-    bool ok = signals >= 0 && start(run, &error);
+    bool ok = watch_signals(run) && start(run, &error);
     if (ok && run->options.pid_file) {
         g_autofree char *text = g_strdup_printf("%d\n", (int)getpid());
         ok = g_file_set_contents(run->options.pid_file, text, -1, &error);
     }
     if (ok) {
         tell_ready(&run->daemon, ready_fd);
-        loop_set_busy_wait(run->daemon.loop,
-                           MIN(run->config.busy_wait_us, BUSY_WAIT_MAX_US) * NS_PER_US);
         loop_run(run->daemon.loop);
     } else {
         log_error("%s", error ? error->message : "cannot watch for signals");
     }
     stop(run);
     loop_free(run->daemon.loop);
-    if (signals >= 0) {
-        close(signals);
+    if (run->signals >= 0) {
+        close(run->signals);
     }
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
@@ -389,7 +443,7 @@ static int run_recovery(const Options *options)
 
 int main(int argc, char **argv)
 {
-    Run run = { 0 };
+    Run run = { .signals = -1 };
     int ready_fd = -1;
     int status = parse_options(argc, argv, &run.options);
     if (status >= 0) {

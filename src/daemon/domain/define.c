@@ -102,25 +102,19 @@ static bool check_machine(DomainService *service, const DomainDef *def, GError *
     return true;
 }
 
-static bool define(DaemonCall *call, const char *xml, uint32_t flags, RemoteDomain *out,
-                   GError **error)
+Domain *domain_define(DomainService *service, const char *xml, unsigned parse, GError **error)
 {
-    DomainService *service = call_daemon(call)->domains;
     g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
-    unsigned parse = DOMAIN_PARSE_INACTIVE | (flags & DEFINE_VALIDATE ? DOMAIN_PARSE_VALIDATE : 0);
-    if (!daemon_check_flags(flags, DEFINE_VALIDATE, error)) {
-        return false;
-    }
-    g_autoptr(DomainDef) def =
-        domain_def_parse(xml, parse, service_environment(service), warnings, error);
+    g_autoptr(DomainDef) def = domain_def_parse(xml, DOMAIN_PARSE_INACTIVE | parse,
+                                                service_environment(service), warnings, error);
     if (!def || !check_machine(service, def, error) || !virtiofs_check(def, error)) {
-        return false;
+        return NULL;
     }
     log_warnings(warnings, def->name);
     bool is_new = false;
     g_autoptr(Domain) domain = service_claim(service, &def->uuid, def->name, &is_new, error);
     if (!domain || !domain_begin_job(domain, "define", error)) {
-        return false;
+        return NULL;
     }
     bool ok = domain_store_config(domain, def, error);
     if (ok) {
@@ -130,12 +124,26 @@ static bool define(DaemonCall *call, const char *xml, uint32_t flags, RemoteDoma
         domain_emit_locked(domain, EVENT_DEFINED, is_new ? DEFINED_ADDED : DEFINED_UPDATED);
         g_mutex_unlock(&domain->lock);
         domain_stats_prepare(domain);
-        call_return_domain(call, domain, out);
     } else if (is_new) {
         service_remove(service, domain);
     }
     domain_end_job(domain);
-    return ok;
+    return ok ? g_steal_pointer(&domain) : NULL;
+}
+
+static bool define(DaemonCall *call, const char *xml, uint32_t flags, RemoteDomain *out,
+                   GError **error)
+{
+    if (!daemon_check_flags(flags, DEFINE_VALIDATE, error)) {
+        return false;
+    }
+    g_autoptr(Domain) domain =
+        domain_define(call_daemon(call)->domains, xml,
+                      flags & DEFINE_VALIDATE ? DOMAIN_PARSE_VALIDATE : 0, error);
+    if (domain) {
+        call_return_domain(call, domain, out);
+    }
+    return domain != NULL;
 }
 
 bool handle_domain_define_xml(DaemonCall *call, const RemoteDomainDefineXmlArgs *args,

@@ -16,6 +16,13 @@ void call_return_domain(DaemonCall *call, Domain *domain, RemoteDomain *out);
 /* With lock; the definition may have to be loaded. False with @error. */
 bool domain_facts_locked(Domain *domain, DomainFacts *out, GError **error);
 
+/* Makes @xml the persistent definition of a domain, which is entered where it is new, and says so.
+ * @parse: DOMAIN_PARSE_VALIDATE or 0. A worker thread. (transfer full), or NULL with @error. */
+Domain *domain_define(DomainService *service, const char *xml, unsigned parse, GError **error);
+
+/* Begins to read again what was changed by hand. The loop's thread. */
+void domain_reload(Daemon *daemon);
+
 /* Makes @def (transfer full on success) the persistent definition, durably. With the job, without
  * lock. */
 bool domain_store_config(Domain *domain, DomainDef *def, GError **error);

@@ -326,4 +326,5 @@ const DaemonModule domain_module = {
     .start = start,
     .stop = stop,
     .is_busy = is_busy,
+    .reload = domain_reload,
 };

@@ -25,6 +25,7 @@ struct DomainService {
     GPtrArray *sorted;   /* what service_all() gives, or NULL when the tables changed */
     int next_id;
     unsigned active;
+    gint is_reloading;   /* atomic */
     GMutex host_devices; /* held while one is taken for a guest; a leaf */
     GMutex users;        /* held while a guest is given one; taken before all other locks */
     ConfigCache configs;

@@ -56,7 +56,7 @@ char *state_store_read(StateStore *store, const char *path, bool *out_edited, GE
     Envelope envelope = envelope_open(text, size);
     text[envelope.body_size] = 0;
     if (out_edited) {
-        *out_edited = envelope.state == ENVELOPE_CHANGED;
+        *out_edited = envelope.state == ENVELOPE_CHANGED || envelope.state == ENVELOPE_ABSENT;
     }
     return g_steal_pointer(&text);
 }

@@ -73,7 +73,7 @@ bool state_store_commit(StateStore *store, const StateTxn *txn, GError **error);
 bool state_store_flush(StateStore *store, GError **error);
 
 /* The text of a file without its envelope (transfer full); NULL with @error (NOT_FOUND, CORRUPT).
- * @out_edited: (nullable) somebody else changed the file since it was written. */
+ * @out_edited: (nullable) somebody else wrote the file, or changed it since it was written. */
 char *state_store_read(StateStore *store, const char *path, bool *out_edited, GError **error);
 
 /* Names in the folder that end with @suffix, without it, sorted (char *, transfer full). A folder
