@@ -9,6 +9,7 @@ import pytest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "scripts", "pylib"))
+os.environ["PATH"] += ":/usr/sbin:/sbin"  # not in the PATH of Debian's ordinary users: losetup, cryptsetup
 
 
 def pytest_configure(config):
