@@ -93,14 +93,29 @@ static bool is_change(const BlockNode *node, const BlockSpec *spec, unsigned fla
     return node->flags != flags || node->spec != spec;
 }
 
+/* Whether the file of @node is read-only and writable as @node is: not below a filter, if the file
+ * says itself which it is. */
+static bool file_follows(const BlockNode *node)
+{
+    const BlockNode *file = node->file;
+    return file && (!node->driver->is_filter || !node->spec || file->flags & BLOCK_OPEN_AUTO ||
+                    (block_spec_has_sub(node->spec, "file") &&
+                     !(file->spec && block_spec_get(file->spec, "read-only"))));
+}
+
 static bool reopen_to(BlockNode *node, const BlockSpec *spec, unsigned flags, GError **error)
 {
-    BlockNode *file = node->file;
+    BlockNode *file = file_follows(node) ? node->file : NULL;
     bool becomes_writable = flags & ~node->flags & BLOCK_OPEN_WRITABLE;
     bool becomes_readonly = node->flags & ~flags & BLOCK_OPEN_WRITABLE;
     if (becomes_writable && !node->driver->write) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
                     "'%s': format '%s' can be read only", node->filename, node->driver->name);
+        return false;
+    }
+    if (becomes_writable && node->file && !file && !block_node_is_writable(node->file)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_PERMISSION, "Block node '%s' is read-only",
+                    node->file->name ? node->file->name : node->file->filename);
         return false;
     }
     if (becomes_writable && file && !block_reopen(file, file->flags | BLOCK_OPEN_WRITABLE, error)) {

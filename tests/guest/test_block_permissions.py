@@ -249,3 +249,40 @@ def test_a_commit_does_not_grow_its_base_below_a_filter(machine, engine):
         assert reply["error"]["desc"].startswith("Permission conflict on node 'b': permissions 'resize' are "), reply
     assert m.qmp.command("query-jobs") == []
     m.end()
+
+
+FILTERS = {"throttle": {"throttle-group": "g"}, "copy-on-read": {}}
+
+
+@pytest.mark.parametrize("kind, filter_ro, image_ro", [("throttle", True, True), ("throttle", True, False), ("throttle", False, False),
+                                                       ("copy-on-read", False, False)])
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_a_filter_that_is_a_commits_base_leaves_its_image_read_only(machine, kind, filter_ro, image_ro, is_nested):
+    """Who asked for what is below to be read-only, or writable, has it so, before and after: one is refused, the other grows it."""
+    seen = {}
+    for engine in ("qemu", "lodge"):
+        m = machine(engine, "-object", "throttle-group,id=g")
+        for name, size in (("b", "1M"), ("t", "2M"), ("o", "2M")):
+            tool("qemu-img", "create", "-q", "-f", "qcow2", m.path(name), size)
+
+        def image(name, **more):
+            return {"driver": "qcow2", "node-name": name, "file": {"driver": "file", "filename": m.path(name)}} | more
+
+        def facts():
+            nodes = {node["node-name"]: node for node in m.qmp.command("query-named-block-nodes")}
+            return [(name, nodes[name]["ro"], nodes[name]["image"]["virtual-size"]) for name in "bf"]
+        below = image("b", **{"read-only": image_ro})
+        if not is_nested:
+            m.qmp.command("blockdev-add", below)
+        m.qmp.command("blockdev-add", {"driver": kind, "node-name": "f", "file": below if is_nested else "b",
+                                       "read-only": filter_ro} | FILTERS[kind])
+        m.qmp.command("blockdev-add", image("t", backing="f"))
+        m.qmp.command("blockdev-add", image("o", backing="t"))
+        reply = m.qmp.raw("block-commit", {"job-id": "j", "device": "o", "top-node": "t", "base-node": "f"})
+        if "return" in reply:
+            m.qmp.wait_event("BLOCK_JOB_COMPLETED")
+            while m.qmp.command("query-jobs"):
+                pass
+        seen[engine] = "error" in reply, facts()
+        m.end()
+    assert seen["lodge"] == seen["qemu"] and seen["qemu"][0] == image_ro
