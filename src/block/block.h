@@ -369,6 +369,9 @@ const BlockCreateOption *block_create_options(const char *format);
  * "backing_file", ...). A file that is there is emptied; what failed half-way is left as it was
  * found or removed. */
 bool block_create(const char *format, const char *name, const BlockSpec *options, GError **error);
+/* The files that block_create() makes of these arguments and that are not there yet: paths, the
+ * image's own first. (free with g_ptr_array_unref) */
+GPtrArray *block_create_new_files(const char *format, const char *name, const BlockSpec *options);
 /* Formats @file (empty; borrowed). For tests and targets that are open already. */
 bool block_create_on_file(const char *format, File *file, const char *name,
                           const BlockSpec *options, GError **error);

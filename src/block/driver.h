@@ -98,6 +98,8 @@ struct BlockDriver {
     const BlockCreateOption *create_options; /* "size" is one of them */
     /* Formats @file, which is empty. @name: of the image, to place further files beside it. */
     bool (*create)(File *file, const char *name, const BlockSpec *options, GError **error);
+    /* Adds to @paths (char *) the further files that create() makes. NULL: it makes none. */
+    void (*create_files)(const char *name, const BlockSpec *options, GPtrArray *paths);
     /* @is_forced: also what makes data unreadable. */
     bool (*amend)(BlockNode *node, const BlockSpec *options, bool is_forced, GError **error);
     bool (*measure)(uint64_t size, uint64_t data_bytes, const BlockSpec *options,

@@ -5,7 +5,9 @@
 #include "gbase/error.h"
 #include "gbase/strutil.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 const BlockDriver *const block_drivers[] = {
     &block_driver_file,
@@ -169,6 +171,31 @@ static const char *path_of_new(const char *name, GError **error)
     return NULL;
 }
 
+static void drop_existing(GPtrArray *paths)
+{
+    struct stat st;
+    for (guint i = paths->len; i-- > 0;) {
+        if (lstat(g_ptr_array_index(paths, i), &st) == 0 || errno != ENOENT) {
+            g_ptr_array_remove_index(paths, i);
+        }
+    }
+}
+
+GPtrArray *block_create_new_files(const char *format, const char *name, const BlockSpec *options)
+{
+    GPtrArray *paths = g_ptr_array_new_with_free_func(g_free);
+    const BlockDriver *driver = find_creator(format, NULL);
+    const char *filename = driver ? path_of_new(name, NULL) : NULL;
+    if (filename) {
+        g_ptr_array_add(paths, g_strdup(filename));
+    }
+    if (filename && driver->create_files) {
+        driver->create_files(filename, options, paths);
+    }
+    drop_existing(paths);
+    return paths;
+}
+
 bool block_create(const char *format, const char *name, const BlockSpec *options, GError **error)
 {
     const BlockDriver *driver = find_creator(format, error);
@@ -176,6 +203,7 @@ bool block_create(const char *format, const char *name, const BlockSpec *options
     if (!filename || !check_options(driver, options, error)) {
         return false;
     }
+    g_autoptr(GPtrArray) fresh = block_create_new_files(format, name, options);
     bool is_new;
     File *file = block_file_create(filename, &is_new, error);
     if (!file) {
@@ -184,8 +212,11 @@ bool block_create(const char *format, const char *name, const BlockSpec *options
     bool ok = block_file_prepare(file, filename, options, error) &&
               driver->create(file, filename, options, error);
     file_close(file);
-    if (!ok && is_new) {
-        block_file_remove(filename);
+    for (guint i = 0; i < fresh->len && !ok; i++) {
+        const char *path = g_ptr_array_index(fresh, i);
+        if (is_new || strcmp(path, filename) != 0) {
+            block_file_remove(path);
+        }
     }
     return ok;
 }

@@ -144,12 +144,15 @@ static bool create_target(Conversion *c, GError **error)
         g_autofree char *text = g_strdup_printf("%" PRIu64, c->size);
         block_spec_set(c->options, "size", text);
     }
-    if (!img_check_options(c->format, c->options, false, error) ||
-        !block_create(c->format, c->output, c->options, error)) {
-        g_prefix_error(error, "%s: error while converting %s: ", c->output, c->format);
-        return false;
+    bool ok = img_check_options(c->format, c->options, false, error);
+    if (ok) {
+        img_target_begin(&c->file, c->format, c->output, c->options);
+        ok = block_create(c->format, c->output, c->options, error);
     }
-    return true;
+    if (!ok) {
+        g_prefix_error(error, "%s: error while converting %s: ", c->output, c->format);
+    }
+    return ok;
 }
 
 static bool open_target(Conversion *c, GError **error)
@@ -352,9 +355,6 @@ static bool convert(Conversion *c, GError **error)
     }
     if (!open_sources(c, error) || !check_bitmaps(c, error)) {
         return false;
-    }
-    if (is_new) {
-        img_target_begin(&c->file, c->output);
     }
     if ((is_new && !create_target(c, error)) || !open_target(c, error) ||
         !examine_target(c, error)) {

@@ -1,6 +1,7 @@
 /* lodge-img create. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "img/commands.h"
 #include "img/common.h"
+#include "img/target.h"
 
 #include "base/fd.h"
 #include "gbase/error.h"
@@ -158,9 +159,12 @@ int img_create(const ImgArgs *args)
     if (!img_args_flag(args, "q")) {
         print_creation(filename, format, options);
     }
-    if (!block_create(format, filename, options, &error)) {
+    ImgTarget files = { 0 };
+    img_target_begin(&files, format, filename, options);
+    bool ok = block_create(format, filename, options, &error);
+    if (!ok) {
         g_prefix_error(&error, "%s: ", filename);
-        return img_fail(error);
     }
-    return 0;
+    img_target_end(&files, ok, &error);
+    return ok ? 0 : img_fail(error);
 }

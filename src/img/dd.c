@@ -119,7 +119,7 @@ static bool run(const ImgArgs *args, const Copy *copy, ImgTarget *file, GError *
     g_autoptr(BlockSpec) options = block_spec_new();
     g_autofree char *text = g_strdup_printf("%" PRIu64, length);
     block_spec_set(options, "size", text);
-    img_target_begin(file, copy->output);
+    img_target_begin(file, format, copy->output, options);
     if (!block_create(format, copy->output, options, error)) {
         g_prefix_error(error, "%s: error while creating output image of type %s: ", copy->output,
                        format);

@@ -1,10 +1,17 @@
 /* Half images. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "img/target.h"
 
-#include <errno.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+/* Returns: how many of them were there. */
+static unsigned take_away(const ImgTarget *target)
+{
+    unsigned count = 0;
+    for (guint i = 0; i < target->paths->len; i++) {
+        count += unlink(g_ptr_array_index(target->paths, i)) == 0;
+    }
+    return count;
+}
 
 /* Waits for a signal; then the process ends by it, as it would have without this thread. */
 static void *watch(void *opaque)
@@ -15,7 +22,7 @@ static void *watch(void *opaque)
     if (sigwait(&target->signals, &number) != 0) {
         return NULL;
     }
-    (void)!unlink(target->path);
+    (void)take_away(target);
     signal(number, SIG_DFL);
     sigset_t one;
     sigemptyset(&one);
@@ -38,14 +45,13 @@ static void choose_signals(sigset_t *signals)
     }
 }
 
-void img_target_begin(ImgTarget *target, const char *name)
+void img_target_begin(ImgTarget *target, const char *format, const char *name,
+                      const BlockSpec *options)
 {
-    const char *path = g_str_has_prefix(name, "file:") ? name + strlen("file:") : name;
-    struct stat st;
-    if (lstat(path, &st) == 0 || errno != ENOENT) {
+    target->paths = block_create_new_files(format, name, options);
+    if (target->paths->len == 0) {
         return;
     }
-    target->path = g_strdup(path);
     choose_signals(&target->signals);
     pthread_sigmask(SIG_BLOCK, &target->signals, NULL);
     target->is_watching = pthread_create(&target->watcher, NULL, watch, target) == 0;
@@ -61,12 +67,17 @@ void img_target_end(ImgTarget *target, bool is_whole, GError **error)
         pthread_join(target->watcher, NULL);
         pthread_sigmask(SIG_UNBLOCK, &target->signals, NULL);
     }
-    if (target->path && !is_whole && unlink(target->path) == 0) {
+    unsigned count = target->paths && !is_whole ? take_away(target) : 0;
+    if (count > 0) {
         char *reason = (*error)->message;
+        g_autofree char *others = count > 1 ? g_strdup_printf(", and %u further file%s of it",
+                                                              count - 1, count > 2 ? "s" : "")
+                                            : g_strdup("");
         (*error)->message =
-            g_strdup_printf("%s; the incomplete '%s' was removed", reason, target->path);
+            g_strdup_printf("%s; the incomplete '%s' was removed%s", reason,
+                            (const char *)g_ptr_array_index(target->paths, 0), others);
         g_free(reason);
     }
-    g_free(target->path);
+    g_clear_pointer(&target->paths, g_ptr_array_unref);
     *target = (ImgTarget){ 0 };
 }

@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -102,6 +103,54 @@ def test_a_copy_that_is_interrupted_leaves_no_half_image(copying, tmp_path, numb
     process.send_signal(number)
     process.communicate(timeout=60 * PATIENCE)
     assert process.returncode == -number and not (tmp_path / "out").exists()
+
+
+# Of a disk of 5 GiB, and one file of each that was there before.
+FURTHER = {("vmdk", "subformat=monolithicFlat"): ["out-flat.x"],
+           ("vmdk", "subformat=twoGbMaxExtentFlat"): ["out-f001.x", "out-f002.x", "out-f003.x"],
+           ("vmdk", "subformat=twoGbMaxExtentSparse"): ["out-s001.x", "out-s002.x", "out-s003.x"],
+           ("qcow2", "data_file=data.x"): ["data.x"]}
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+@pytest.mark.parametrize("fmt, options", FURTHER)
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_a_half_image_leaves_no_further_files_either(copying, tmp_path, fmt, options, kept, is_cut):
+    """But for those that were there before."""
+    os.truncate(tmp_path / "in.raw", 5 << 30)
+    files = FURTHER[fmt, options]
+    for name in files[-1:] * kept:
+        (tmp_path / name).write_bytes(b"before")
+    process = copying("out.x", "-o", options, fmt=fmt)
+    assert all((tmp_path / name).exists() for name in files)
+    if is_cut:
+        os.truncate(tmp_path / "in.raw", 32 * MIB)
+    else:
+        process.send_signal(signal.SIGTERM)
+    stderr = process.communicate(timeout=60 * PATIENCE)[1].decode()
+    assert process.returncode == 1 if is_cut else -signal.SIGTERM
+    assert sorted(os.listdir(tmp_path)) == sorted(["in.raw", *files[-1:] * kept])
+    gone = len(files) - kept
+    assert not is_cut or stderr.endswith("removed\n" if gone == 0 else f"removed, and {gone} further file{'s' * (gone > 1)} of it\n"), stderr
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_creating_that_fails_leaves_no_data_file(ours, tmp_path, kept):
+    if kept:
+        (tmp_path / "data.raw").write_bytes(b"before")
+    ours("create", "-f", "qcow2", "-u", "-o", "data_file=data.raw,cluster_size=512", "-b", "x" * 600, "-F", "raw", "out", "1M", code=1)
+    assert os.listdir(tmp_path) == ["data.raw"] * kept
+
+
+@pytest.mark.parametrize("fmt, options", [("raw", "preallocation=full"), ("qcow2", "preallocation=full"),
+                                          ("qcow2", "preallocation=full,data_file=data.raw")])
+def test_creating_that_is_interrupted_leaves_nothing(ours, tmp_path, fmt, options):
+    process = subprocess.Popen([ours.path, "create", "-q", "-f", fmt, "-o", options, "out", "8G"], cwd=tmp_path)
+    while process.poll() is None and not any(entry.stat().st_blocks > 8192 for entry in tmp_path.iterdir()):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60 * PATIENCE)
+    assert process.returncode == -signal.SIGTERM and os.listdir(tmp_path) == []
 
 
 def test_an_interrupted_copy_leaves_a_file_that_was_there(copying, ours, tmp_path):

@@ -4,6 +4,7 @@
  * tables and then the data. SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/endian.h"
 #include "base/int-math.h"
+#include "block/drivers.h"
 #include "block/qcow2/qcow2.h"
 #include "gbase/error.h"
 
@@ -300,6 +301,16 @@ static int reserve(File *file, uint64_t offset, uint64_t length, BlockPreallocat
         rc = file_write(file, offset + at, zeroes, MIN(length - at, 1 << 20));
     }
     return rc;
+}
+
+void qcow2_create_files(const char *name, const BlockSpec *options, GPtrArray *paths)
+{
+    const char *data_file = block_spec_get(options, "data_file");
+    g_autofree char *place = data_file ? block_backing_path(name, data_file) : NULL;
+    const char *path = place ? block_name_path(place, NULL) : NULL;
+    if (path) {
+        g_ptr_array_add(paths, g_strdup(path));
+    }
 }
 
 static bool create_data_file(const Layout *layout, const char *name, GError **error)

@@ -280,6 +280,7 @@ const BlockDriver block_driver_qcow2 = {
     .check = qcow2_check,
     .create_options = qcow2_create_options,
     .create = qcow2_create,
+    .create_files = qcow2_create_files,
     .amend = qcow2_amend,
     .measure = qcow2_measure,
     .change_backing = qcow2_change_backing,

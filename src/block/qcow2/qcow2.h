@@ -263,6 +263,7 @@ int qcow2_write_compressed(BlockNode *node, uint64_t offset, const void *buf, si
 /* create.c */
 extern const BlockCreateOption qcow2_create_options[];
 bool qcow2_create(File *file, const char *name, const BlockSpec *options, GError **error);
+void qcow2_create_files(const char *name, const BlockSpec *options, GPtrArray *paths);
 bool qcow2_measure(uint64_t size, uint64_t data_bytes, const BlockSpec *options,
                    BlockMeasure *out_measure, GError **error);
 

@@ -131,7 +131,7 @@ static bool parse_options(const char *name, const BlockSpec *options, Plan *plan
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG, "%s", problem);
         return false;
     }
-    return find_parent_cid(name, plan, error);
+    return true;
 }
 
 /* @count tables from sector @first on, behind @directory that names them. */
@@ -192,6 +192,11 @@ static int create_sparse(File *file, const Plan *plan, uint64_t bytes)
                        : result;
 }
 
+static bool has_extent_files(const Plan *plan)
+{
+    return plan->is_flat || plan->is_split;
+}
+
 /* A file of its own for an extent. */
 static bool create_extent_file(const char *path, const Plan *plan, uint64_t bytes, GError **error)
 {
@@ -222,11 +227,29 @@ static char *extent_path(const char *name, const Plan *plan, unsigned number)
                            suffix);
 }
 
+static uint64_t extent_bytes(const Plan *plan, uint64_t left)
+{
+    return plan->is_split ? min_u64(left, SPLIT_BYTES) : left;
+}
+
+void vmdk_create_files(const char *name, const BlockSpec *options, GPtrArray *paths)
+{
+    Plan plan = { 0 };
+    if (!parse_options(name, options, &plan, NULL) || !has_extent_files(&plan)) {
+        return;
+    }
+    uint64_t left = plan.size;
+    for (unsigned number = 1; left > 0 || number == 1; number++) {
+        g_ptr_array_add(paths, extent_path(name, &plan, number));
+        left -= extent_bytes(&plan, left);
+    }
+}
+
 static bool create_extents(const char *name, const Plan *plan, GArray *lines, GError **error)
 {
     uint64_t left = plan->size;
     for (unsigned number = 1; left > 0 || number == 1; number++) {
-        uint64_t bytes = plan->is_split ? min_u64(left, SPLIT_BYTES) : left;
+        uint64_t bytes = extent_bytes(plan, left);
         g_autofree char *path = extent_path(name, plan, number);
         if (!create_extent_file(path, plan, bytes, error)) {
             return false;
@@ -271,12 +294,12 @@ static bool write_descriptor(File *file, const VmdkDescriptor *descriptor, const
 bool vmdk_create(File *file, const char *name, const BlockSpec *options, GError **error)
 {
     Plan plan = { 0 };
-    if (!parse_options(name, options, &plan, error)) {
+    if (!parse_options(name, options, &plan, error) || !find_parent_cid(name, &plan, error)) {
         return false;
     }
     g_autoptr(GArray) lines = g_array_new(FALSE, TRUE, sizeof(VmdkExtentLine));
     g_array_set_clear_func(lines, line_clear);
-    bool is_embedded = !plan.is_flat && !plan.is_split;
+    bool is_embedded = !has_extent_files(&plan);
     if (is_embedded) {
         int result = create_sparse(file, &plan, plan.size);
         if (result < 0) {

@@ -588,4 +588,5 @@ const BlockDriver block_driver_vmdk = {
     .check = vmdk_check,
     .create_options = vmdk_create_options,
     .create = vmdk_create,
+    .create_files = vmdk_create_files,
 };

@@ -6,5 +6,6 @@
 
 extern const BlockCreateOption vmdk_create_options[];
 bool vmdk_create(File *file, const char *name, const BlockSpec *options, GError **error);
+void vmdk_create_files(const char *name, const BlockSpec *options, GPtrArray *paths);
 
 #endif
