@@ -412,8 +412,7 @@ static bool lock_below(const BlockNode *node, const OpenContext *at, GError **er
     if (at->lookup && !at->lookup->may_use(at->lookup->opaque, node, error)) {
         return false;
     }
-    return block_node_passes_access(node) ||
-           block_node_add_access(node->file, block_file_access(node, node->flags, 0), error);
+    return block_node_add_access(node->file, block_file_access(node, node->flags, 0), error);
 }
 
 /* A format over @file (taken, also on failure). */

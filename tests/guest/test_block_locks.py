@@ -195,7 +195,22 @@ def copies_up(w):
     w.say("blockdev-del", **{"node-name": "c"})
 
 
-WALKS = [backups, copies_up, resizes, raw_nodes, raw_shared, export_alone, readers, formats, format_comes_and_goes, snapshots, mirrors]
+def luks(w):
+    """Its header is only read: the file is used as the disk is."""
+    w.machine.qmp.command("object-add", {"qom-type": "secret", "id": "s", "data": "x"})
+    w.make("a.luks", "luks", "--object", "secret,id=s,data=x", "-o", "key-secret=s,iter-time=10")
+    w.add_file("a.luks", "f")
+    w.say("blockdev-add", driver="luks", file="f", **{"key-secret": "s", "node-name": "l"})
+    w.say("device_add", drive="l", bus="port1", **DISK | {"share-rw": True})
+    w.say("device_add", drive="l", bus="port2", **DISK | {"id": "second"})
+    w.say("block_resize", size=2 * SIZE, **{"node-name": "l"})
+    w.unplug("d")
+    w.say("blockdev-del", **{"node-name": "l"})
+    w.say("blockdev-add", driver="luks", file="f", **{"key-secret": "s", "node-name": "l", "read-only": True})
+    w.say("device_add", drive="l", bus="port1", **DISK)
+
+
+WALKS = [luks, backups, copies_up, resizes, raw_nodes, raw_shared, export_alone, readers, formats, format_comes_and_goes, snapshots, mirrors]
 
 
 @pytest.mark.parametrize("walk", WALKS, ids=lambda walk: walk.__name__)

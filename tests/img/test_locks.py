@@ -25,6 +25,8 @@ qemu-img create -q -f qcow2 t.qcow2 1M
 qemu-img create -q -f qcow2 -o data_file=data.raw data.qcow2 1M
 qemu-img create -q -f qcow2 base.qcow2 1M
 qemu-img create -q -f qcow2 base2.qcow2 1M
+qemu-img create -q -f luks --object secret,id=s,data=x -o key-secret=s,iter-time=10 s.luks 16M
+qemu-img create -q -f luks --object secret,id=s,data=x -o key-secret=s,iter-time=10 t.luks 16M
 qemu-img create -q -f qcow2 -b base.raw -F raw over-raw.qcow2
 qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 over.qcow2
 """
@@ -56,6 +58,11 @@ snapshot -c a s.qcow2
 amend -f qcow2 -o lazy_refcounts=on s.qcow2
 bitmap --add -f qcow2 s.qcow2 b
 measure -f raw -O qcow2 s.raw
+convert --object secret,id=s,data=x --image-opts driver=luks,key-secret=s,file.filename=s.luks -O raw new.raw
+convert --object secret,id=s,data=x -n --image-opts --target-image-opts driver=raw,file.filename=s.raw driver=luks,key-secret=s,file.filename=t.luks
+resize --object secret,id=s,data=x --image-opts driver=luks,key-secret=s,file.filename=t.luks 20M
+amend --object secret,id=s,data=x --object secret,id=new,data=y -o new-secret=new,state=active --image-opts driver=luks,key-secret=s,file.filename=t.luks
+compare --object secret,id=s,data=x --image-opts driver=luks,key-secret=s,file.filename=s.luks driver=luks,key-secret=s,file.filename=t.luks
 """.strip().split("\n")
 # lodge-img has these beside qemu-img's: file -> bytes, why.
 MORE = {

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/int-math.h"
 #include "block/drivers.h"
+#include "block/lock.h"
 #include "block/luks/disk.h"
 #include "gbase/error.h"
 
@@ -62,6 +63,12 @@ static bool open_luks(BlockNode *node, const BlockSpec *spec, unsigned flags, GE
     node->state = luks;
     node->size = round_down(room - luks->header.payload_offset, LUKS_SECTOR);
     return true;
+}
+
+/* The header is read, and written by amending alone. */
+static unsigned access_luks(const BlockNode *node, unsigned access)
+{
+    return access | BLOCK_ACCESS_READ;
 }
 
 /* Requests */
@@ -171,7 +178,10 @@ static bool amend_luks(BlockNode *node, const BlockSpec *options, bool is_forced
 {
     CryptoDisk *luks = luks_of(node);
     LuksStore store = store_below(node->file);
-    return luks_amend(&store, &luks->header, options, "", luks->secret, is_forced, error);
+    /* Who reads it meanwhile, may see half a header. */
+    const unsigned access = BLOCK_ACCESS_WRITE | BLOCK_ACCESS_ALONE | BLOCK_ACCESS_HIDDEN;
+    return block_node_add_access(node, access, error) &&
+           luks_amend(&store, &luks->header, options, "", luks->secret, is_forced, error);
 }
 
 static bool measure_luks(uint64_t size, uint64_t data_bytes, const BlockSpec *options,
@@ -191,6 +201,7 @@ const BlockDriver block_driver_luks = {
     .probe = probe,
     .open = open_luks,
     .close = close_luks,
+    .file_access = access_luks,
     .read = read_luks,
     .write = write_luks,
     .status = status_luks,
