@@ -69,6 +69,12 @@ def test_a_backing_format_that_does_not_exist_is_refused(chain, ours, peer):
     assert digest(chain / "mid.qcow2") == before
 
 
+def default_signals():
+    """As a terminal's programs have them: background jobs ignore SIGINT, what nohup starts ignores SIGHUP."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def copying(ours, tmp_path):
     """Starts a copy that takes seconds; returns the process once it has begun to write."""
@@ -76,8 +82,7 @@ def copying(ours, tmp_path):
 
     def start(output, *options, fmt="qcow2", source="raw"):
         command = [ours.path, "convert", "-p", "-r", "32M", "-f", source, "-O", fmt, *options, "in.raw", output]
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=default_signals)
         while b"(0.00" in (part := read_part(process)):
             pass
         assert part, process.communicate()
