@@ -20,6 +20,8 @@ static void fake_close(CharBackend *backend)
 static ssize_t fake_write(CharBackend *backend, const uint8_t *bytes, size_t length)
 {
     FakeChar *chr = (FakeChar *)backend;
+    length = MIN(length, chr->room);
+    chr->room -= length;
     if (chr->written->len > WRITTEN_MAX) {
         g_string_truncate(chr->written, 0);
     }
@@ -52,6 +54,7 @@ static const CharClass fake_char_class = {
 FakeChar *fake_char_new(FakeHost *fake, const char *name)
 {
     CharBackend *backend = char_new(&fake_char_class, name);
+    ((FakeChar *)backend)->room = SIZE_MAX;
     bool ok = char_open(backend, fake->loop, NULL);
     lodge_assert(ok);
     char_event(backend, CHAR_EVENT_OPENED);

@@ -10,6 +10,7 @@ typedef struct FakeChar {
     CharBackend backend;
     GString *written;
     unsigned accepts; /* calls of accept_input */
+    size_t room; /* bytes that the peer takes until the test sets it anew; char_flush() goes on */
 } FakeChar;
 
 /* A connected back end, found on @fake as ("chardev", @name). Free with fake_char_free() after the

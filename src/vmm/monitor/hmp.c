@@ -279,9 +279,9 @@ void hmp_show(MonitorSession *session)
         "\r\nlodge " LODGE_VERSION " monitor - type 'help' for more information\r\n";
     if (!session->is_shown) {
         session->is_shown = true;
-        char_write(session->backend, banner, strlen(banner));
+        monitor_write(session, banner, strlen(banner));
     } else {
-        char_write(session->backend, "\r\n", 2);
+        monitor_write(session, "\r\n", 2);
     }
     readline_show(session->readline);
 }
@@ -295,12 +295,10 @@ void hmp_open(MonitorSession *session)
     }
 }
 
-void hmp_receive(MonitorSession *session, const uint8_t *bytes, size_t length)
+void hmp_receive(MonitorSession *session, uint8_t byte)
 {
     if (!session->is_shown) {
         hmp_show(session);
     }
-    for (size_t i = 0; i < length; i++) {
-        readline_push(session->readline, bytes[i]);
-    }
+    readline_push(session->readline, byte);
 }

@@ -10,10 +10,9 @@
 #include "vmm/monitor/schema.h"
 
 /* Where devices with an id are in the tree of objects. */
+#define QOM_PERIPHERAL "/machine/peripheral/"
 /* Where the tree of objects has @dev. (transfer full) */
 char *qmp_device_path(const MonitorTarget *target, const Device *dev);
-
-#define QOM_PERIPHERAL "/machine/peripheral/"
 
 struct MonitorSet {
     MonitorTarget target;
@@ -31,6 +30,8 @@ struct MonitorSession {
     MonitorSet *set;
     CharBackend *backend;
     MonitorMode mode;
+    GByteArray *output; /* waits for the peer: what the back end does not keep */
+    GByteArray *input;  /* waits for the output to go; at most one piece of the back end's */
     /* QMP, of the present peer */
     JsonFrame frame;
     bool is_negotiated;
@@ -42,8 +43,8 @@ struct MonitorSession {
 
 /* qmp.c */
 void qmp_open(MonitorSession *session);
-void qmp_receive(MonitorSession *session, const uint8_t *bytes, size_t length);
-/* One message; dropped whole if the peer leaves too much unread. @message: (transfer full) */
+void qmp_receive(MonitorSession *session, uint8_t byte);
+/* One message. @message: (transfer full) */
 void qmp_send(MonitorSession *session, JsonObject *message);
 JsonObject *qmp_timestamp(void);
 
@@ -169,7 +170,10 @@ void qmp_append_class_properties(JsonArray *array, const Property *table);
 /* The members of query-version's "qemu": the release whose QMP this is like. */
 JsonObject *qmp_version_object(void);
 
-/* monitor.c: an event by its name. @data: (transfer full) */
+/* monitor.c: for the peer, all of it, in time. What commands write is bounded as no further one
+ * runs meanwhile. */
+void monitor_write(MonitorSession *session, const void *bytes, size_t length);
+/* An event by its name; peers that leave too many unread miss it. @data: (transfer full) */
 void monitor_emit_data(MonitorSet *set, const char *name, JsonObject *data);
 
 /* hmp.c */
@@ -178,7 +182,7 @@ void monitor_emit_data(MonitorSet *set, const char *name, JsonObject *data);
 void hmp_complete(const char *line, GPtrArray *words);
 void hmp_open(MonitorSession *session);
 void hmp_show(MonitorSession *session);
-void hmp_receive(MonitorSession *session, const uint8_t *bytes, size_t length);
+void hmp_receive(MonitorSession *session, uint8_t byte);
 /* Runs one line; what it prints is appended. */
 void hmp_execute(MonitorSession *session, const char *line, GString *out);
 

@@ -7,35 +7,75 @@
 #include <string.h>
 
 #define RTC_INTERVAL_NS NS_PER_SEC
-/* While more than this waits to be written, no commands are read. */
+/* While more than this waits to be written, no commands are run. */
 #define OUTPUT_PAUSE_BYTES (CHAR_PENDING_MAX / 2)
+/* While more than this waits, events are dropped. */
+#define EVENTS_WAIT_BYTES ((guint)1 << 20)
 #define INPUT_BYTES 4096
+
+static void session_done(MonitorSession *session)
+{
+    json_frame_done(&session->frame);
+    readline_free(session->readline);
+    g_byte_array_unref(session->output);
+    g_byte_array_unref(session->input);
+    g_free(session);
+}
 
 static void session_free(gpointer object)
 {
     MonitorSession *session = object;
     char_detach(session->backend);
-    json_frame_done(&session->frame);
-    readline_free(session->readline);
-    g_free(session);
+    session_done(session);
 }
 
 /* -- a session's back end -- */
 
+/* Hands on what the back end keeps; the rest follows when that is drained. */
+static void hand_on(MonitorSession *session)
+{
+    size_t room;
+    while (session->output->len && (room = char_write_room(session->backend)) > 0) {
+        guint part = MIN(session->output->len, (guint)room);
+        char_write(session->backend, session->output->data, part);
+        g_byte_array_remove_range(session->output, 0, part);
+    }
+}
+
+void monitor_write(MonitorSession *session, const void *bytes, size_t length)
+{
+    g_byte_array_append(session->output, bytes, (guint)length);
+    hand_on(session);
+}
+
+static bool is_held_up(const MonitorSession *session)
+{
+    return session->output->len || char_write_room(session->backend) < OUTPUT_PAUSE_BYTES;
+}
+
 static size_t on_can_receive(void *opaque)
 {
     MonitorSession *session = opaque;
-    return char_write_room(session->backend) < OUTPUT_PAUSE_BYTES ? 0 : INPUT_BYTES;
+    return is_held_up(session) || session->input->len ? 0 : INPUT_BYTES;
 }
 
 static void on_receive(void *opaque, const uint8_t *bytes, size_t length)
 {
     MonitorSession *session = opaque;
-    if (session->mode == MONITOR_READLINE) {
-        hmp_receive(session, bytes, length);
-    } else {
-        qmp_receive(session, bytes, length);
+    size_t i = 0;
+    for (; i < length && !is_held_up(session); i++) {
+        (session->mode == MONITOR_READLINE ? hmp_receive : qmp_receive)(session, bytes[i]);
     }
+    g_byte_array_append(session->input, bytes + i, (guint)(length - i));
+}
+
+static void on_drained(MonitorSession *session)
+{
+    hand_on(session);
+    g_autoptr(GByteArray) waiting = session->input;
+    session->input = g_byte_array_new();
+    on_receive(session, waiting->data, waiting->len);
+    char_accept_input(session->backend);
 }
 
 static void on_event(void *opaque, CharEvent event)
@@ -49,6 +89,8 @@ static void on_event(void *opaque, CharEvent event)
     case CHAR_EVENT_CLOSED:
         session->is_negotiated = false;
         json_frame_reset(&session->frame);
+        g_byte_array_set_size(session->output, 0);
+        g_byte_array_set_size(session->input, 0);
         break;
     case CHAR_EVENT_FOCUS:
         if (is_human) {
@@ -56,7 +98,7 @@ static void on_event(void *opaque, CharEvent event)
         }
         break;
     case CHAR_EVENT_DRAINED:
-        char_accept_input(session->backend);
+        on_drained(session);
         break;
     case CHAR_EVENT_BREAK:
         break;
@@ -67,8 +109,7 @@ static void on_event(void *opaque, CharEvent event)
 
 static void on_line_write(void *opaque, const char *text, size_t length)
 {
-    MonitorSession *session = opaque;
-    char_write(session->backend, text, length);
+    monitor_write(opaque, text, length);
 }
 
 /* Terminals want a carriage return before each newline. */
@@ -84,7 +125,7 @@ static void on_line(void *opaque, const char *line)
         }
         g_string_append_c(text, out->str[i]);
     }
-    char_write(session->backend, text->str, text->len);
+    monitor_write(session, text->str, text->len);
 }
 
 static void on_complete(void *opaque, const char *line, GPtrArray *words)
@@ -98,6 +139,8 @@ bool monitor_set_add(MonitorSet *set, CharBackend *backend, MonitorMode mode, GE
     session->set = set;
     session->backend = backend;
     session->mode = mode;
+    session->output = g_byte_array_new();
+    session->input = g_byte_array_new();
     json_frame_init(&session->frame);
     if (mode == MONITOR_READLINE) {
         ReadlineUser user = {
@@ -109,9 +152,7 @@ bool monitor_set_add(MonitorSet *set, CharBackend *backend, MonitorMode mode, GE
         .can_receive = on_can_receive, .receive = on_receive, .event = on_event, .opaque = session
     };
     if (!char_attach(backend, &front, error)) {
-        json_frame_done(&session->frame);
-        readline_free(session->readline);
-        g_free(session);
+        session_done(session);
         return false;
     }
     g_ptr_array_add(set->sessions, session);
@@ -191,7 +232,8 @@ void monitor_emit_data(MonitorSet *set, const char *name, JsonObject *data)
 {
     for (guint i = 0; i < set->sessions->len; i++) {
         MonitorSession *session = g_ptr_array_index(set->sessions, i);
-        if (session->mode == MONITOR_READLINE || !session->is_negotiated) {
+        if (session->mode == MONITOR_READLINE || !session->is_negotiated ||
+            session->output->len > EVENTS_WAIT_BYTES) {
             continue;
         }
         JsonObject *message = json_object_new();

@@ -20,10 +20,7 @@ void qmp_send(MonitorSession *session, JsonObject *message)
     g_autofree char *text = json_generator_to_data(generator, &length);
     g_autoptr(GString) line = g_string_new_len(text, (gssize)length);
     g_string_append(line, "\r\n");
-    size_t room = char_write_room(session->backend);
-    if (room == CHAR_PENDING_MAX || room >= line->len) {
-        char_write(session->backend, line->str, line->len);
-    }
+    monitor_write(session, line->str, line->len);
 }
 
 JsonObject *qmp_timestamp(void)
@@ -172,16 +169,14 @@ static void handle_text(MonitorSession *session, const GString *text)
     execute(session, json_node_get_object(root));
 }
 
-void qmp_receive(MonitorSession *session, const uint8_t *bytes, size_t length)
+void qmp_receive(MonitorSession *session, uint8_t byte)
 {
     JsonFrame *frame = &session->frame;
-    for (size_t i = 0; i < length; i++) {
-        JsonFrameResult result = json_frame_push(frame, bytes[i]);
-        if (result == JSON_FRAME_TEXT) {
-            handle_text(session, frame->text);
-        } else if (result == JSON_FRAME_BAD) {
-            g_autofree char *text = g_strdup_printf("JSON parse error, %s", frame->problem);
-            send_error(session, NULL, "GenericError", text);
-        }
+    JsonFrameResult result = json_frame_push(frame, byte);
+    if (result == JSON_FRAME_TEXT) {
+        handle_text(session, frame->text);
+    } else if (result == JSON_FRAME_BAD) {
+        g_autofree char *text = g_strdup_printf("JSON parse error, %s", frame->problem);
+        send_error(session, NULL, "GenericError", text);
     }
 }

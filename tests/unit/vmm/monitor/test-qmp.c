@@ -314,6 +314,81 @@ static void a_peer_that_did_not_negotiate_gets_no_events(void **state)
     assert_string_equal(t->chr->written->str, "");
 }
 
+/* Takes a little after the other, until nothing waits. Returns: how many, each a whole object. */
+static unsigned read_slowly(FakeMonitorTarget *t, unsigned *out_events)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    unsigned replies = 0;
+    *out_events = 0;
+    do {
+        g_string_truncate(t->chr->written, 0);
+        t->chr->room = 10000;
+        char_flush(&t->chr->backend);
+        g_string_append(text, t->chr->written->str);
+    } while (t->chr->written->len);
+    g_auto(GStrv) lines = g_strsplit(text->str, "\r\n", -1);
+    for (unsigned i = 0; *lines[i]; i++) {
+        g_autoptr(JsonParser) parser = json_parser_new();
+        assert_true(json_parser_load_from_data(parser, lines[i], -1, NULL));
+        JsonObject *message = json_node_get_object(json_parser_get_root(parser));
+        bool is_event = json_object_has_member(message, "event");
+        *out_events += is_event;
+        if (!is_event) {
+            assert_int_equal(json_object_get_int_member(message, "id"), replies);
+            replies++;
+        }
+    }
+    return replies;
+}
+
+static void a_peer_that_reads_late_gets_every_reply_whole(void **state)
+{
+    enum { COMMANDS = 60 };
+    FakeMonitorTarget *t = *state;
+    g_autoptr(GString) text = g_string_new(NULL);
+    unsigned events;
+    for (unsigned i = 0; i < COMMANDS; i++) {
+        g_string_append_printf(text, "{\"execute\":\"query-qmp-schema\",\"id\":%u}", i);
+    }
+    t->chr->room = 0;
+    assert_int_equal(fake_char_feed(t->chr, text->str, text->len), text->len);
+    assert_int_equal(fake_char_feed(t->chr, "{", 1), 0);
+    assert_int_equal(read_slowly(t, &events), COMMANDS);
+    assert_int_equal(events, 0);
+    t->chr->room = SIZE_MAX;
+    assert_string_equal(fake_monitor_say(t, "{\"execute\":\"inject-nmi\"}"), RETURN("{}"));
+}
+
+static void events_that_nobody_reads_are_dropped_in_the_end(void **state)
+{
+    enum { EVENTS = 40000 };
+    FakeMonitorTarget *t = *state;
+    unsigned events;
+    t->chr->room = 0;
+    for (unsigned i = 0; i < EVENTS; i++) {
+        monitor_set_emit(t->monitors, &(MonitorEvent){ .kind = MONITOR_EVENT_RESUME });
+    }
+    assert_int_equal(read_slowly(t, &events), 0);
+    assert_in_range(events, 1000, EVENTS / 2);
+}
+
+static void what_waits_goes_with_its_peer(void **state)
+{
+    FakeMonitorTarget *t = *state;
+    t->chr->room = 0;
+    fake_char_feed(t->chr,
+                   "{\"execute\":\"query-qmp-schema\"}{\"execute\":\"query-qmp-schema\"}"
+                   "{\"execute\":\"query-qmp-schema\"}{\"execute\":\"quit\"}",
+                   113);
+    char_event(&t->chr->backend, CHAR_EVENT_CLOSED);
+    t->chr->room = SIZE_MAX;
+    g_string_truncate(t->chr->written, 0);
+    char_event(&t->chr->backend, CHAR_EVENT_OPENED);
+    assert_true(g_str_has_prefix(t->chr->written->str, "{\"QMP\":"));
+    assert_true(g_str_has_suffix(t->chr->written->str, "\"capabilities\":[]}}\r\n"));
+    assert_int_equal(t->quits, 0);
+}
+
 static void power_commands_reach_the_machine(void **state)
 {
     FakeMonitorTarget *t = *state;
@@ -386,6 +461,12 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(events_carry_their_data, set_up_negotiated, tear_down),
         cmocka_unit_test_setup_teardown(a_peer_that_did_not_negotiate_gets_no_events, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_peer_that_reads_late_gets_every_reply_whole,
+                                        set_up_negotiated, tear_down),
+        cmocka_unit_test_setup_teardown(events_that_nobody_reads_are_dropped_in_the_end,
+                                        set_up_negotiated, tear_down),
+        cmocka_unit_test_setup_teardown(what_waits_goes_with_its_peer, set_up_negotiated,
                                         tear_down),
         cmocka_unit_test_setup_teardown(power_commands_reach_the_machine, set_up_negotiated,
                                         tear_down),
