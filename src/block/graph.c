@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "block/drivers.h"
 #include "gbase/error.h"
+#include "gbase/strutil.h"
 
 #include <string.h>
 
@@ -204,9 +205,7 @@ BlockBackend *block_graph_backend_of(const BlockGraph *graph, const BlockNode *n
 
 bool block_graph_is_free_name(BlockGraph *graph, const char *name, GError **error)
 {
-    bool is_valid = g_ascii_isalpha(*name) && strlen(name) <= NAME_BYTES_MAX &&
-                    strspn(name, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-._") == strlen(name);
-    if (!is_valid) {
+    if (!str_is_id(name) || strlen(name) > NAME_BYTES_MAX) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "Invalid node-name: '%s'",
                     name);
     } else if (block_graph_find_backend(graph, name)) {

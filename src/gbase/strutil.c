@@ -100,6 +100,12 @@ bool str_parse_bool(const char *text, bool *out_value)
     return false;
 }
 
+bool str_is_id(const char *text)
+{
+    static const char allowed[] = G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-._";
+    return g_ascii_isalpha(*text) && strspn(text, allowed) == strlen(text);
+}
+
 bool str_parse_u64(const char *text, guint64 *out_value)
 {
     bool is_hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');

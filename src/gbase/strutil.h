@@ -33,6 +33,9 @@ char *str_list_join(const char *const *words);
 /* on/off, yes/no, true/false, 1/0. False: @text is none of them. */
 bool str_parse_bool(const char *text, bool *out_value);
 
+/* Whether @text is what QEMU takes as an id: a letter, then letters, digits, "-", "." and "_". */
+bool str_is_id(const char *text);
+
 /* Decimal, or hexadecimal with 0x; the whole text. False: no number, or past 2^64 - 1. */
 bool str_parse_u64(const char *text, guint64 *out_value);
 

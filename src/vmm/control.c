@@ -137,6 +137,11 @@ static bool monitor_object(void *opaque, unsigned index, MonitorObject *out)
     return is_there;
 }
 
+static const char *monitor_object_type(void *opaque, unsigned index)
+{
+    return machine_object_type_at(index);
+}
+
 static BlockSpec *monitor_resolve_spec(void *opaque, const BlockSpec *spec, GError **error)
 {
     const Control *control = opaque;
@@ -348,6 +353,7 @@ static MonitorTarget monitor_target(Control *control)
         .disk = monitor_disk,
         .join_limits = monitor_join_limits,
         .object = monitor_object,
+        .object_type = monitor_object_type,
         .resolve_spec = monitor_resolve_spec,
         .chardev = monitor_chardev,
         .netdev = monitor_netdev,

@@ -85,3 +85,46 @@ def test_wrong_arguments_are_answered_as_qemu_does(machine):
                 strange[f"{command}: {what}"] = replies
     assert count > 200
     assert set(strange) == set(EXPLAINED), "\n".join(f"{row}: {both}" for row, both in strange.items() if row not in EXPLAINED)
+
+
+BALLOON, POLLING = "/machine/peripheral/balloon0", "guest-stats-polling-interval"
+OBJECTS = [
+    *(("qom-set", {"path": BALLOON, "property": POLLING, "value": value})
+      for value in ("x", None, True, 1.5, [1], -1, 1 << 32, 5)),
+    ("qom-get", {"path": BALLOON, "property": POLLING}),
+    *(("qom-get", {"path": path, "property": name}) for path, name in (
+        ("/", "machine"), ("/", "type"), ("/", "nope"), ("/machine", "peripheral"), ("/machine/", "unattached"),
+        ("/machine/unattached", "device[0]"), ("//objects", "io0"), ("objects", "type"), ("peripheral/balloon0", "type"),
+        ("/machine/peripheral", "balloon0"), (BALLOON, "nope"), ("io0", "type"), ("io0", "nope"), ("", "type"),
+        ("/nope", "type"), ("nope", "type"), ("/machine/peripheral/nope", "type"))),
+    *(("qom-set", {"path": path, "property": name, "value": 1}) for path, name in (
+        (BALLOON, "nope"), (BALLOON, "type"), ("io0", "type"), ("io0", "nope"), ("/nope", "type"))),
+    *(("device-list-properties", {"typename": name}) for name in ("nope", "iothread", "device", "object")),
+    ("qom-list-properties", {"typename": "nope"}),
+    ("qom-list-types", {"implements": "nope"}),
+    *(("object-add", {"qom-type": "iothread", "id": name}) for name in ("", "1a", "a/b", "a b", "b")),
+    ("object-del", {"id": "b"}),
+    ("object-del", {"id": "b"}),
+    *(("netdev_add", {"type": "user", "id": name}) for name in ("1a", "a b", "a/b")),
+    ("qom-list", {"path": ""}),
+    ("chardev-add", {"id": "a b", "backend": {"type": "null", "data": {}}}),
+    ("device_add", {"driver": "virtio-rng-pci", "id": "a/b"}),
+]
+
+
+def test_the_tree_of_objects_answers_as_qemu_s(machine):
+    options = ("-device", "virtio-balloon-pci,id=balloon0", "-object", "iothread,id=io0")
+    engines = [machine(engine, *options).qmp for engine in ("qemu", "lodge")]
+    strange = {}
+    for command, arguments in OBJECTS:
+        replies = [{key: value for key, value in engine.raw(command, arguments).items() if key != "id"} for engine in engines]
+        if replies[0] != replies[1]:
+            strange[f"{command} {arguments}"] = replies
+    assert not strange, "\n".join(f"{row}: {both}" for row, both in strange.items())
+
+
+def test_no_object_has_the_id_of_another(machine):
+    qmp = machine("lodge", "-object", "iothread,id=io0").qmp
+    for kind in "iothread", "rng-builtin":
+        assert "already" in qmp.raw("object-add", {"qom-type": kind, "id": "io0"})["error"]["desc"]
+    assert [row["name"] for row in qmp.command("qom-list", {"path": "/objects"})].count("io0") == 1

@@ -6,6 +6,7 @@
 #include "block/export/server.h"
 #include "block/named-bitmap.h"
 #include "gbase/error.h"
+#include "gbase/strutil.h"
 
 #include <errno.h>
 #include <string.h>
@@ -104,16 +105,10 @@ static Export *find(const BlockExports *exports, const char *id)
     return NULL;
 }
 
-static bool is_valid_id(const char *id)
-{
-    return g_ascii_isalpha(*id) &&
-           strspn(id, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-._") == strlen(id);
-}
-
 static bool check_options(const BlockExports *exports, const BlockExportOptions *options,
                           GError **error)
 {
-    if (!is_valid_id(options->id)) {
+    if (!str_is_id(options->id)) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "Invalid block export id");
     } else if (find(exports, options->id)) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_EXISTS,

@@ -33,6 +33,13 @@ MachineBackend *machine_find_backend(const Machine *machine, const char *kind, c
     return NULL;
 }
 
+bool machine_backend_is_object(const MachineBackend *backend)
+{
+    static const char *const kinds[] = { "credentials", "iothread",       "memory",
+                                         "rng",         "throttle-group", NULL };
+    return g_strv_contains(kinds, backend->kind);
+}
+
 void machine_add_backend(Machine *machine, const char *kind, const char *name, void *object,
                          void (*free)(void *object))
 {
@@ -189,18 +196,42 @@ static bool is_in_use(const MachineBackend *backend)
            !strcmp(backend->kind, "memory");
 }
 
-bool machine_remove_backend(Machine *machine, const char *kind, const char *name, GError **error)
+/* @kind: as options and monitors have them: "object" is several. */
+static MachineBackend *find_by_option(const Machine *machine, const char *kind, const char *name)
 {
-    static const char *const others[][2] = {
-        { "chardev", "mux" }, { "object", "iothread" },    { "object", "memory" },
-        { "object", "rng" },  { "object", "credentials" }, { "object", "throttle-group" }
-    };
-    MachineBackend *backend = machine_find_backend(machine, kind, name);
-    for (unsigned i = 0; !backend && i < G_N_ELEMENTS(others); i++) {
-        if (!strcmp(kind, others[i][0])) {
-            backend = machine_find_backend(machine, others[i][1], name);
+    bool is_object = !strcmp(kind, "object"), is_chardev = !strcmp(kind, "chardev");
+    for (guint i = 0; i < machine->backends->len; i++) {
+        MachineBackend *backend = g_ptr_array_index(machine->backends, i);
+        bool fits = is_object ? machine_backend_is_object(backend)
+                              : !strcmp(backend->kind, kind) ||
+                                    (is_chardev && !strcmp(backend->kind, "mux"));
+        if (fits && !strcmp(backend->name, name)) {
+            return backend;
         }
     }
+    return NULL;
+}
+
+bool machine_check_new_backend(const Machine *machine, const char *kind, const char *id,
+                               GError **error)
+{
+    /* QEMU's chardev-add takes any. */
+    if (strcmp(kind, "chardev") != 0 && !str_is_id(id)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Parameter 'id' expects an identifier");
+        return false;
+    }
+    if (find_by_option(machine, kind, id)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_EXISTS, "there is %s %s '%s' already",
+                    !strcmp(kind, "object") ? "an" : "a", kind, id);
+        return false;
+    }
+    return true;
+}
+
+bool machine_remove_backend(Machine *machine, const char *kind, const char *name, GError **error)
+{
+    MachineBackend *backend = find_by_option(machine, kind, name);
     if (!backend && !strcmp(kind, "object")) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "object '%s' not found",
                     name);

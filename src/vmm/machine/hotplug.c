@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/log.h"
 #include "gbase/error.h"
+#include "gbase/strutil.h"
 #include "vmm/bus/pci/root-port.h"
 #include "vmm/machine/inspect.h"
 #include "vmm/machine/internal.h"
@@ -61,6 +62,11 @@ static bool check_new(const Machine *machine, const DeviceConfig *config, GError
 {
     const DeviceClass *class = device_registry_find(machine_device_families, config->driver, error);
     if (!class) {
+        return false;
+    }
+    if (config->id && !str_is_id(config->id)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Parameter 'id' expects an identifier");
         return false;
     }
     if (config->id && find_device(machine, config->id)) {
@@ -241,13 +247,8 @@ bool machine_create_backend(Machine *machine, const char *kind, const BackendCon
                   { "drive", machine_add_drive },
                   { "netdev", machine_add_netdev },
                   { "object", machine_add_object } };
-    MachineBackendInfo info;
-    for (unsigned i = 0; machine_backend_at(machine, kind, i, &info); i++) {
-        if (!strcmp(info.name, config->id)) {
-            g_set_error(error, LODGE_ERROR, LODGE_ERROR_EXISTS, "there is a %s '%s' already", kind,
-                        config->id);
-            return false;
-        }
+    if (!machine_check_new_backend(machine, kind, config->id, error)) {
+        return false;
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++) {
         if (!strcmp(kinds[i].kind, kind)) {

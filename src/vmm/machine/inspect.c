@@ -117,11 +117,9 @@ bool machine_backend_at(const Machine *machine, const char *kind, unsigned index
 
 bool machine_object_at(const Machine *machine, unsigned index, MachineObjectInfo *out)
 {
-    static const char *const kinds[] = { "credentials", "iothread",       "memory",
-                                         "rng",         "throttle-group", NULL };
     for (guint i = 0; i < machine->backends->len; i++) {
         const MachineBackend *backend = g_ptr_array_index(machine->backends, i);
-        if (!g_strv_contains(kinds, backend->kind) || index-- > 0) {
+        if (!machine_backend_is_object(backend) || index-- > 0) {
             continue;
         }
         bool has_limits = !strcmp(backend->kind, "throttle-group");

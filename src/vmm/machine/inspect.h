@@ -34,6 +34,8 @@ typedef struct MachineObjectInfo {
 } MachineObjectInfo;
 /* False: past the last. */
 bool machine_object_at(const Machine *machine, unsigned index, MachineObjectInfo *out);
+/* A type that -object knows; NULL: past the last. */
+const char *machine_object_type_at(unsigned index);
 
 /* Of a back end of kind "iothread". */
 typedef struct MachineIothreadInfo {

@@ -218,6 +218,11 @@ bool machine_build_backends(Machine *machine, GError **error);
 void machine_add_backend(Machine *machine, const char *kind, const char *name, void *object,
                          void (*free)(void *object));
 MachineBackend *machine_find_backend(const Machine *machine, const char *kind, const char *name);
+/* Whether -object made it. */
+bool machine_backend_is_object(const MachineBackend *backend);
+/* Whether a monitor may add one of "chardev", "drive", "netdev" or "object" by that id. */
+bool machine_check_new_backend(const Machine *machine, const char *kind, const char *id,
+                               GError **error);
 /* @user: NULL for one that is no device. */
 void *machine_use_backend(Machine *machine, const MachineDevice *user, const char *kind,
                           const char *name, GError **error);

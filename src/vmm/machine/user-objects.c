@@ -459,6 +459,11 @@ static const ObjectClass object_classes[] = {
       "credentials", NULL, credential_close, credential_make },
 };
 
+const char *machine_object_type_at(unsigned index)
+{
+    return index < G_N_ELEMENTS(object_classes) ? object_classes[index].name : NULL;
+}
+
 char *machine_object_help(void)
 {
     GString *out = g_string_new("Objects:\n");

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "block/driver.h"
 #include "gbase/error.h"
+#include "gbase/strutil.h"
 #include "vmm/monitor/block.h"
 
 #include <inttypes.h>
@@ -38,9 +39,7 @@ static bool read_options(const MonitorSession *session, JsonObject *arguments, c
         return false;
     }
     out->id = out->id ? out->id : device;
-    bool is_valid =
-        g_ascii_isalpha(out->id[0]) &&
-        strspn(out->id, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-._") == strlen(out->id);
+    bool is_valid = str_is_id(out->id);
     if (!is_valid) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "Invalid job ID '%s'",
                     out->id);

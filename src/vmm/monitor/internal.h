@@ -48,12 +48,12 @@ void qmp_receive(MonitorSession *session, uint8_t byte);
 void qmp_send(MonitorSession *session, JsonObject *message);
 JsonObject *qmp_timestamp(void);
 
-/* Commands, by QmpCommand.run: commands.c, queries.c, qom.c, fds.c, hotplug.c. */
-JsonNode *qmp_capabilities(MonitorSession *session, JsonObject *arguments, GError **error);
+/* Commands, by QmpCommand.run: commands.c, queries.c, qom.c, qom-types.c, fds.c, hotplug.c. */
 JsonNode *qmp_device_list_properties(MonitorSession *session, JsonObject *arguments,
                                      GError **error);
 JsonNode *qmp_qom_get(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_qom_list(MonitorSession *session, JsonObject *arguments, GError **error);
+JsonNode *qmp_qom_list_properties(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_qom_list_types(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_qom_set(MonitorSession *session, JsonObject *arguments, GError **error);
 JsonNode *qmp_query_balloon(MonitorSession *session, JsonObject *arguments, GError **error);
@@ -163,10 +163,6 @@ JsonNode *qmp_run_transaction(MonitorSession *session, JsonObject *arguments, GE
 JsonNode *qmp_take_object(JsonObject *object);
 JsonNode *qmp_take_array(JsonArray *array);
 JsonNode *qmp_string(const char *text);
-/* One of what describes a property; @description may be NULL. */
-void qmp_append_property(JsonArray *array, const char *name, const char *type,
-                         const char *description);
-void qmp_append_class_properties(JsonArray *array, const Property *table);
 /* The members of query-version's "qemu": the release whose QMP this is like. */
 JsonObject *qmp_version_object(void);
 

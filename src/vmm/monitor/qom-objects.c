@@ -99,9 +99,9 @@ static JsonNode *get_limit(ThrottleGroup *group, const char *name)
 static const char *const iothread_numbers[] = { "poll-max-ns", "poll-grow", "poll-shrink",
                                                 "aio-max-batch" };
 
-static bool is_iothread(const MonitorObject *object)
+static bool is_iothread(const char *type)
 {
-    return !strcmp(object->type, "iothread");
+    return !strcmp(type, "iothread");
 }
 
 /* Its place among them; -1: it is none. */
@@ -163,28 +163,28 @@ static bool set_number(const MonitorTarget *target, const MonitorObject *object,
 
 /* Properties */
 
-void qom_object_list(const MonitorObject *object, JsonArray *array)
+void qom_list_object_type(const char *type, JsonArray *array)
 {
-    for (unsigned i = 0; is_iothread(object) && i < G_N_ELEMENTS(iothread_numbers); i++) {
-        qmp_append_property(array, iothread_numbers[i], "int", NULL);
+    for (unsigned i = 0; is_iothread(type) && i < G_N_ELEMENTS(iothread_numbers); i++) {
+        qom_append_property(array, iothread_numbers[i], "int", NULL);
     }
-    if (!object->limits) {
+    if (strcmp(type, "throttle-group") != 0) {
         return;
     }
-    qmp_append_property(array, "limits", "ThrottleLimits", NULL);
+    qom_append_property(array, "limits", "ThrottleLimits", NULL);
     for (unsigned i = 0; i < THROTTLE_BUCKETS; i++) {
         static const char *const suffixes[] = { "", "-max", "-max-length" };
         for (unsigned k = 0; k < G_N_ELEMENTS(suffixes); k++) {
             g_autofree char *name = g_strconcat("x-", throttle_limit_names[i], suffixes[k], NULL);
-            qmp_append_property(array, name, "int", NULL);
+            qom_append_property(array, name, "int", NULL);
         }
     }
-    qmp_append_property(array, "x-iops-size", "int", NULL);
+    qom_append_property(array, "x-iops-size", "int", NULL);
 }
 
 JsonNode *qom_object_get(const MonitorTarget *target, const MonitorObject *object, const char *name)
 {
-    if (is_iothread(object)) {
+    if (is_iothread(object->type)) {
         return get_number(target, object, name);
     }
     bool is_one = object->limits && g_str_has_prefix(name, "x-");
@@ -196,7 +196,7 @@ JsonNode *qom_object_get(const MonitorTarget *target, const MonitorObject *objec
 bool qom_object_set(const MonitorTarget *target, const MonitorObject *object, const char *name,
                     JsonNode *value, GError **error)
 {
-    if (is_iothread(object)) {
+    if (is_iothread(object->type)) {
         return set_number(target, object, name, value, error);
     }
     ThrottleConfig config;

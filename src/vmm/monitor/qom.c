@@ -26,6 +26,7 @@ typedef enum QomKind {
 
 typedef struct QomNode {
     QomKind kind;
+    const char *path;     /* of one that is always there; else NULL */
     const Device *device; /* QOM_DEVICE */
     unsigned index;       /* QOM_CPU */
     MonitorObject object; /* QOM_OBJECT */
@@ -113,13 +114,14 @@ static bool find_below(const MonitorTarget *target, const char *path, QomNode *o
     return out->device != NULL;
 }
 
-/* A bare name is that of a device, as QEMU finds one by the end of its path. */
-static bool find_node(const MonitorTarget *target, const char *path, QomNode *out, GError **error)
+/* @path: from the root, without empty parts. */
+static bool find_absolute(const MonitorTarget *target, const char *path, QomNode *out)
 {
     *out = (QomNode){ 0 };
     for (unsigned i = 0; i < G_N_ELEMENTS(fixed_nodes); i++) {
         if (!strcmp(path, fixed_nodes[i].path)) {
             out->kind = fixed_nodes[i].kind;
+            out->path = fixed_nodes[i].path;
             return true;
         }
     }
@@ -127,20 +129,43 @@ static bool find_node(const MonitorTarget *target, const char *path, QomNode *ou
         out->kind = QOM_OBJECT;
         return true;
     }
-    if (path[0] != '/') {
-        out->kind = QOM_DEVICE;
-        out->device = named_device(target, path);
-    }
-    if (out->device || find_below(target, path, out)) {
-        return true;
-    }
-    g_set_error(error, LODGE_ERROR, LODGE_ERROR_NO_DEVICE, "Device '%s' not found", path);
-    return false;
+    return find_below(target, path, out);
 }
 
-static char *cpu_type(const MonitorTarget *target)
+/* Slashes may be more than one, and at the end, too. (transfer full) */
+static char *join_path(const char *above, const char *path)
 {
-    return g_strdup_printf("%s-x86_64-cpu", target->cpu_model);
+    g_auto(GStrv) parts = g_strsplit(path, "/", -1);
+    g_autoptr(GString) out = g_string_new(strcmp(above, "/") != 0 ? above : "");
+    for (unsigned i = 0; parts[i]; i++) {
+        if (*parts[i]) {
+            g_string_append_printf(out, "/%s", parts[i]);
+        }
+    }
+    return out->len ? g_strdup(out->str) : g_strdup("/");
+}
+
+/* A path that does not begin at the root may begin anywhere, where there is but one such.
+ * @tells_many: as qom-list does of all commands. */
+static bool find_node(const MonitorTarget *target, const char *path, bool tells_many, QomNode *out,
+                      GError **error)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < (*path == '/' ? 1 : G_N_ELEMENTS(fixed_nodes)); i++) {
+        QomNode found;
+        g_autofree char *whole = join_path(fixed_nodes[i].path, path);
+        if (find_absolute(target, whole, &found)) {
+            *out = found;
+            count++;
+        }
+    }
+    if (count > 1 && tells_many) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "Path '%s' is ambiguous",
+                    path);
+    } else if (count != 1) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_NO_DEVICE, "Device '%s' not found", path);
+    }
+    return count == 1;
 }
 
 /* (transfer full) */
@@ -148,9 +173,9 @@ static char *node_type(const MonitorTarget *target, const QomNode *node)
 {
     switch (node->kind) {
     case QOM_MACHINE:
-        return g_strdup_printf("%s-machine", target->machine_type);
+        return qom_machine_type(target->machine_type);
     case QOM_CPU:
-        return cpu_type(target);
+        return qom_cpu_type(target->cpu_model);
     case QOM_DEVICE:
         return g_strdup(node->device->class->name);
     case QOM_OBJECT:
@@ -170,7 +195,7 @@ static char *node_type(const MonitorTarget *target, const QomNode *node)
 static void append_child(JsonArray *array, const char *name, const char *type)
 {
     g_autofree char *child = g_strdup_printf("child<%s>", type);
-    qmp_append_property(array, name, child, NULL);
+    qom_append_property(array, name, child, NULL);
 }
 
 static void list_devices(const MonitorTarget *target, bool with_id, JsonArray *array)
@@ -188,7 +213,7 @@ static void list_devices(const MonitorTarget *target, bool with_id, JsonArray *a
 
 static void list_cpus(const MonitorTarget *target, JsonArray *array)
 {
-    g_autofree char *type = cpu_type(target);
+    g_autofree char *type = qom_cpu_type(target->cpu_model);
     for (unsigned i = 0; i < target->vcpu_count; i++) {
         g_autofree char *name = g_strdup_printf("device[%u]", i);
         append_child(array, name, type);
@@ -210,11 +235,11 @@ static bool is_balloon(const Device *dev)
 
 static void list_device(const Device *dev, JsonArray *array)
 {
-    qmp_append_class_properties(array, dev->class->properties);
-    qmp_append_property(array, "realized", "bool", NULL);
+    qom_append_class_properties(array, dev->class->properties);
+    qom_append_property(array, "realized", "bool", NULL);
     if (is_balloon(dev)) {
-        qmp_append_property(array, "guest-stats", "guest statistics", NULL);
-        qmp_append_property(array, "guest-stats-polling-interval", "int", NULL);
+        qom_append_property(array, "guest-stats", "guest statistics", NULL);
+        qom_append_property(array, "guest-stats-polling-interval", "int", NULL);
     }
 }
 
@@ -222,11 +247,11 @@ JsonNode *qmp_qom_list(MonitorSession *session, JsonObject *arguments, GError **
 {
     const MonitorTarget *target = &session->set->target;
     QomNode node;
-    if (!find_node(target, json_object_get_string_member(arguments, "path"), &node, error)) {
+    if (!find_node(target, json_object_get_string_member(arguments, "path"), true, &node, error)) {
         return NULL;
     }
     JsonArray *array = json_array_new();
-    qmp_append_property(array, "type", "string", NULL);
+    qom_append_property(array, "type", "string", NULL);
     switch (node.kind) {
     case QOM_ROOT: {
         g_autofree char *type = node_type(target, &(QomNode){ .kind = QOM_MACHINE });
@@ -247,8 +272,8 @@ JsonNode *qmp_qom_list(MonitorSession *session, JsonObject *arguments, GError **
         list_cpus(target, array);
         break;
     case QOM_CPU:
-        qmp_append_property(array, "realized", "bool", NULL);
-        qmp_append_property(array, "thread-id", "int", NULL);
+        qom_append_property(array, "realized", "bool", NULL);
+        qom_append_property(array, "thread-id", "int", NULL);
         break;
     case QOM_DEVICE:
         list_device(node.device, array);
@@ -257,7 +282,7 @@ JsonNode *qmp_qom_list(MonitorSession *session, JsonObject *arguments, GError **
         list_objects(target, array);
         break;
     case QOM_OBJECT:
-        qom_object_list(&node.object, array);
+        qom_list_object_type(node.object.type, array);
         break;
     }
     return qmp_take_array(array);
@@ -350,6 +375,15 @@ static JsonNode *get_of_cpu(const MonitorTarget *target, unsigned index, const c
     return ok && !strcmp(name, "thread-id") ? new_int(vcpu.thread_id) : NULL;
 }
 
+/* What is below a container is a property of it, too: its path. */
+static JsonNode *get_child(const MonitorTarget *target, const QomNode *node, const char *name)
+{
+    QomNode child;
+    g_autofree char *path = node->path ? join_path(node->path, name) : NULL;
+    bool is_one = path && *name && !strchr(name, '/') && find_absolute(target, path, &child);
+    return is_one ? qmp_string(path) : NULL;
+}
+
 static JsonNode *get_value(const MonitorTarget *target, const QomNode *node, const char *name)
 {
     bool has_life = node->kind == QOM_DEVICE || node->kind == QOM_CPU;
@@ -363,13 +397,15 @@ static JsonNode *get_value(const MonitorTarget *target, const QomNode *node, con
     return node->kind == QOM_DEVICE   ? get_of_device(target, node->device, name)
            : node->kind == QOM_CPU    ? get_of_cpu(target, node->index, name)
            : node->kind == QOM_OBJECT ? qom_object_get(target, &node->object, name)
-                                      : NULL;
+                                      : get_child(target, node, name);
 }
 
-static void set_no_property(const char *path, const char *name, GError **error)
+static void set_no_property(const MonitorTarget *target, const QomNode *node, const char *name,
+                            GError **error)
 {
+    g_autofree char *type = node_type(target, node);
     g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT, "Property '%s.%s' not found",
-                path, name);
+                type, name);
 }
 
 JsonNode *qmp_qom_get(MonitorSession *session, JsonObject *arguments, GError **error)
@@ -378,14 +414,51 @@ JsonNode *qmp_qom_get(MonitorSession *session, JsonObject *arguments, GError **e
     const char *path = json_object_get_string_member(arguments, "path");
     const char *name = json_object_get_string_member(arguments, "property");
     QomNode node;
-    if (!find_node(target, path, &node, error)) {
+    if (!find_node(target, path, false, &node, error)) {
         return NULL;
     }
     JsonNode *value = get_value(target, &node, name);
     if (!value) {
-        set_no_property(path, name, error);
+        set_no_property(target, &node, name, error);
     }
     return value;
+}
+
+static void set_polling(const MonitorTarget *target, const char *name, JsonNode *value,
+                        GError **error)
+{
+    if (!JSON_NODE_HOLDS_VALUE(value) || json_node_get_value_type(value) != G_TYPE_INT64) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Invalid parameter type for '%s', expected: integer", name);
+        return;
+    }
+    gint64 seconds = json_node_get_int(value);
+    if (seconds < 0 || seconds > UINT32_MAX) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    seconds < 0 ? "timer value must be greater than zero"
+                                : "timer value is too big");
+        return;
+    }
+    target->set_balloon_polling(target->opaque, (uint32_t)seconds);
+}
+
+/* It is there, or not, but nothing that may be set. */
+static void fail_set(const MonitorTarget *target, const QomNode *node, const char *name,
+                     GError **error)
+{
+    g_autoptr(JsonNode) value = get_value(target, node, name);
+    g_autofree char *type = node_type(target, node);
+    if (!value) {
+        set_no_property(target, node, name, error);
+    } else if (node->kind == QOM_DEVICE && property_find(node->device->class->properties, name)) {
+        const char *id = node->device->id;
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_STATE,
+                    "Attempt to set property '%s' on %s%s%s (type '%s') after it was realized",
+                    name, id ? "device '" : "anonymous device", id ?: "", id ? "'" : "", type);
+    } else {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "Property '%s.%s' is not writable", type, name);
+    }
 }
 
 JsonNode *qmp_qom_set(MonitorSession *session, JsonObject *arguments, GError **error)
@@ -395,27 +468,16 @@ JsonNode *qmp_qom_set(MonitorSession *session, JsonObject *arguments, GError **e
     const char *name = json_object_get_string_member(arguments, "property");
     JsonNode *value = json_object_get_member(arguments, "value");
     QomNode node;
-    if (!find_node(target, path, &node, error)) {
+    if (!find_node(target, path, false, &node, error)) {
         return NULL;
     }
-    if (node.kind == QOM_OBJECT) {
-        if (!qom_object_set(target, &node.object, name, value, error)) {
-            set_no_property(path, name, error);
-        }
-        return NULL;
+    bool is_polling = node.kind == QOM_DEVICE && is_balloon(node.device) &&
+                      !strcmp(name, "guest-stats-polling-interval") && target->set_balloon_polling;
+    if (is_polling) {
+        set_polling(target, name, value, error);
+    } else if (node.kind != QOM_OBJECT ||
+               !qom_object_set(target, &node.object, name, value, error)) {
+        fail_set(target, &node, name, error);
     }
-    bool is_interval = node.kind == QOM_DEVICE && is_balloon(node.device) &&
-                       !strcmp(name, "guest-stats-polling-interval");
-    if (!is_interval || !target->set_balloon_polling) {
-        set_no_property(path, name, error);
-        return NULL;
-    }
-    gint64 seconds = JSON_NODE_HOLDS_VALUE(value) ? json_node_get_int(value) : -1;
-    if (seconds < 0 || seconds > UINT32_MAX) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
-                    "timer value must be greater than zero");
-        return NULL;
-    }
-    target->set_balloon_polling(target->opaque, (uint32_t)seconds);
     return NULL;
 }

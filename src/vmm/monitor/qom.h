@@ -8,13 +8,21 @@
 
 /* What -object made of the id in "/objects/ID"; false: there is none. */
 bool qom_object_find(const MonitorTarget *target, const char *path, MonitorObject *out);
-/* Its properties but "type". */
-void qom_object_list(const MonitorObject *object, JsonArray *array);
+/* Its properties but "type"; those of an object of @type. */
+void qom_list_object_type(const char *type, JsonArray *array);
 /* NULL: there is no such property. (transfer full) */
 JsonNode *qom_object_get(const MonitorTarget *target, const MonitorObject *object,
                          const char *name);
 /* False: there is no such property. */
 bool qom_object_set(const MonitorTarget *target, const MonitorObject *object, const char *name,
                     JsonNode *value, GError **error);
+
+/* Names of types. (transfer full) */
+char *qom_cpu_type(const char *model);
+char *qom_machine_type(const char *name);
+/* One of what describes a property; @description may be NULL. */
+void qom_append_property(JsonArray *array, const char *name, const char *type,
+                         const char *description);
+void qom_append_class_properties(JsonArray *array, const Property *table);
 
 #endif

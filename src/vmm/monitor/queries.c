@@ -195,82 +195,6 @@ JsonNode *qmp_query_cpu_definitions(MonitorSession *session, JsonObject *argumen
     return qmp_take_array(array);
 }
 
-JsonNode *qmp_qom_list_types(MonitorSession *session, JsonObject *arguments, GError **error)
-{
-    JsonArray *array = json_array_new();
-    bool wants_devices = true;
-    if (json_object_has_member(arguments, "implements")) {
-        const char *parent = json_object_get_string_member(arguments, "implements");
-        wants_devices = !strcmp(parent, "device") || !strcmp(parent, "object");
-    }
-    for (DeviceFamily *const *family = session->set->target.device_families;
-         wants_devices && *family; family++) {
-        for (DeviceFamily *class = *family; *class; class ++) {
-            JsonObject *object = json_object_new();
-            json_object_set_string_member(object, "name", (*class)->name);
-            json_object_set_string_member(object, "parent", "device");
-            json_array_add_object_element(array, object);
-        }
-    }
-    return qmp_take_array(array);
-}
-
-static const char *property_type(PropertyKind kind)
-{
-    switch (kind) {
-    case PROPERTY_BOOL:
-        return "bool";
-    case PROPERTY_UINT:
-        return "uint64";
-    case PROPERTY_SIZE:
-        return "size";
-    case PROPERTY_ENUM:
-    case PROPERTY_LINK:
-    case PROPERTY_MAC:
-    case PROPERTY_STRING:
-        break;
-    }
-    return "str";
-}
-
-void qmp_append_property(JsonArray *array, const char *name, const char *type,
-                         const char *description)
-{
-    JsonObject *object = json_object_new();
-    json_object_set_string_member(object, "name", name);
-    json_object_set_string_member(object, "type", type);
-    if (description) {
-        json_object_set_string_member(object, "description", description);
-    }
-    json_array_add_object_element(array, object);
-}
-
-void qmp_append_class_properties(JsonArray *array, const Property *table)
-{
-    for (const Property *row = table; row && row->name; row++) {
-        qmp_append_property(array, row->name, property_type(row->kind), row->help);
-        if (row->fallback) {
-            guint last = json_array_get_length(array) - 1;
-            json_object_set_string_member(json_array_get_object_element(array, last),
-                                          "default-value", row->fallback);
-        }
-    }
-}
-
-JsonNode *qmp_device_list_properties(MonitorSession *session, JsonObject *arguments, GError **error)
-{
-    const char *name = json_object_get_string_member(arguments, "typename");
-    const DeviceClass *class =
-        device_registry_find(session->set->target.device_families, name, NULL);
-    if (!class) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_NO_DEVICE, "Device '%s' not found", name);
-        return NULL;
-    }
-    JsonArray *array = json_array_new();
-    qmp_append_class_properties(array, class->properties);
-    return qmp_take_array(array);
-}
-
 JsonNode *qmp_query_balloon(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     uint64_t bytes;
@@ -303,7 +227,6 @@ JsonNode *qmp_query_hotpluggable_cpus(MonitorSession *session, JsonObject *argum
     return qmp_take_array(array);
 }
 
-/* Disks are served by the main thread and the workers behind it. */
 JsonNode *qmp_query_iothreads(MonitorSession *session, JsonObject *arguments, GError **error)
 {
     const MonitorTarget *target = &session->set->target;

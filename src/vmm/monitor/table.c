@@ -117,7 +117,7 @@ const QmpCommand qmp_commands[] = {
     { "qmp_capabilities", "?enable:[QMPCapability]", "", qmp_run_capabilities },
     { "qom-get", "path:str,property:str", "any", qmp_qom_get },
     { "qom-list", "path:str", "[ObjectPropertyInfo]", qmp_qom_list },
-    { "qom-list-properties", "typename:str", "[ObjectPropertyInfo]", qmp_device_list_properties },
+    { "qom-list-properties", "typename:str", "[ObjectPropertyInfo]", qmp_qom_list_properties },
     { "qom-list-types", "?implements:str,?abstract:bool", "[ObjectTypeInfo]", qmp_qom_list_types },
     { "qom-set", "path:str,property:str,value:any", "", qmp_qom_set },
     { "query-balloon", "", "BalloonInfo", qmp_query_balloon },

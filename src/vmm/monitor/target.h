@@ -107,7 +107,8 @@ typedef struct MonitorTarget {
     NetBackend *(*netdev)(void *opaque, unsigned index);
     bool (*machine)(void *opaque, unsigned index, MonitorMachineType *out); /* known types */
     bool (*object)(void *opaque, unsigned index, MonitorObject *out);       /* optional */
-    bool (*iothread)(void *opaque, unsigned index, MonitorIothread *out);   /* optional */
+    const char *(*object_type)(void *opaque, unsigned index); /* optional: that -object knows */
+    bool (*iothread)(void *opaque, unsigned index, MonitorIothread *out); /* optional */
     /* Optional, where iothread is. False with @error: it cannot be that. */
     bool (*set_iothread)(void *opaque, unsigned index, const char *property, const char *value,
                          GError **error);

@@ -92,7 +92,7 @@ static void replies_are_as_recorded(void **state)
           RETURN("[{\"name\":\"fake-device\",\"parent\":\"device\"}]") },
         { "{\"execute\":\"device-list-properties\",\"arguments\":{\"typename\":\"fake-device\"}}",
           RETURN("[{\"name\":\"level\",\"type\":\"uint64\",\"description\":\"how much\","
-                 "\"default-value\":\"3\"}]") },
+                 "\"default-value\":3}]") },
         { "{\"execute\":\"human-monitor-command\",\"arguments\":"
           "{\"command-line\":\"info status\"}}",
           RETURN("\"VM status: running\\n\"") },
@@ -161,7 +161,34 @@ static void the_tree_of_objects_shows_devices_and_vcpus(void **state)
           "'/machine/unattached/device[2]' not found\"}}\r\n" },
         { "{\"execute\":\"qom-set\",\"arguments\":{\"path\":\"dev0\",\"property\":\"level\","
           "\"value\":4}}",
-          ERROR("Property 'dev0.level' not found") },
+          ERROR("Attempt to set property 'level' on device 'dev0' (type 'fake-device') after it "
+                "was realized") },
+        { "{\"execute\":\"qom-set\",\"arguments\":{\"path\":\"dev0\",\"property\":\"type\","
+          "\"value\":4}}",
+          ERROR("Property 'fake-device.type' is not writable") },
+        { "{\"execute\":\"qom-get\",\"arguments\":{\"path\":\"/machine\",\"property\":\"nope\"}}",
+          ERROR("Property 'box-machine.nope' not found") },
+        { "{\"execute\":\"qom-get\",\"arguments\":{\"path\":\"/\",\"property\":\"machine\"}}",
+          RETURN("\"/machine\"") },
+        { "{\"execute\":\"qom-get\",\"arguments\":{\"path\":\"//machine/peripheral/\","
+          "\"property\":\"dev0\"}}",
+          RETURN("\"/machine/peripheral/dev0\"") },
+        { "{\"execute\":\"qom-get\",\"arguments\":{\"path\":\"/\",\"property\":"
+          "\"machine/peripheral\"}}",
+          ERROR("Property 'container.machine/peripheral' not found") },
+        { "{\"execute\":\"qom-get\",\"arguments\":{\"path\":\"peripheral/dev0\",\"property\":"
+          "\"realized\"}}",
+          RETURN("true") },
+        { "{\"execute\":\"qom-list\",\"arguments\":{\"path\":\"\"}}",
+          ERROR("Path '' is ambiguous") },
+        { "{\"execute\":\"qom-list-properties\",\"arguments\":{\"typename\":\"nope\"}}",
+          "{\"error\":{\"class\":\"DeviceNotFound\",\"desc\":\"Class 'nope' not found\"}}\r\n" },
+        { "{\"execute\":\"qom-list-properties\",\"arguments\":{\"typename\":\"box-machine\"}}",
+          RETURN("[{\"name\":\"type\",\"type\":\"string\"}]") },
+        { "{\"execute\":\"device-list-properties\",\"arguments\":{\"typename\":\"box-machine\"}}",
+          ERROR("Parameter 'typename' expects a non-abstract device type") },
+        { "{\"execute\":\"qom-list-types\",\"arguments\":{\"implements\":\"machine\"}}",
+          RETURN("[{\"name\":\"box-machine\",\"parent\":\"machine\"}]") },
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(dialogues); i++) {
         assert_string_equal(fake_monitor_say(*state, dialogues[i].request), dialogues[i].reply);
