@@ -88,6 +88,16 @@ class Guest:
         self.process.stdin.write(text.encode())
         self.process.stdin.flush()
 
+    def log_in(self, boot=1800, step=300):
+        """Waits @boot seconds for the login prompt of make-rootfs' disk and logs in as root, each step in @step seconds:
+        from there on the terminal echoes nothing and the shell's prompt is "# "."""
+        self.expect("lodge login: ", boot)
+        self.send("root\n")
+        self.expect("Password: ", step)
+        self.send("lodge\n")
+        self.expect("# ", step)
+        self.run("stty -echo; export PS1='# ' TERM=dumb", step)
+
     def run(self, command, timeout=120):
         """Runs a shell command in the guest's shell; returns (status, output)."""
         mark = f"done{time.monotonic_ns()}"

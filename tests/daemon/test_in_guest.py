@@ -137,12 +137,7 @@ def host(tmp_path_factory):
         "-drive", f"file={programs},format=raw,if=virtio,readonly=on", *DEVICES)
     command[command.index("tcg")] = "tcg,thread=single"
     with Guest(command) as vm:
-        vm.expect("login: ", 600)
-        vm.send("root\n")
-        vm.expect("Password: ", 120)
-        vm.send("lodge\n")
-        vm.expect("# ", 120)
-        vm.run("stty -echo; export PS1='# ' TERM=dumb")
+        vm.log_in(600, 120)
         host = Host(vm)
         host.run("tar -C / --no-same-owner -xf /dev/vdb && ldconfig")
         host.run(f"modprobe -a {' '.join(MODULES)}")

@@ -30,12 +30,7 @@ def root_shell(build, *options):
         "-initrd", image(build, "make-initramfs", "--root"),
         "-append", "console=ttyS0 root=/dev/vda rw", *options)
     with Guest(command) as vm:
-        vm.expect("login: ", 1800)
-        vm.send("root\n")
-        vm.expect("Password: ", 300)
-        vm.send("lodge\n")
-        vm.expect("# ", 300)
-        vm.run("stty -echo; export PS1='# '", 300)
+        vm.log_in()
         yield vm
         vm.send("poweroff\n")
         assert vm.wait(600) == 0, vm.errors()

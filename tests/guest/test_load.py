@@ -91,12 +91,7 @@ def shell(build, tmp_path_factory):
         "-append", "console=ttyS0 root=/dev/vda rw",
         "-drive", f"file={disk},format=raw,if=virtio", "-nic", "user", "-device", "virtio-rng-pci")
     with Guest(command) as vm:
-        vm.expect("login: ", 1800)
-        vm.send("root\n")
-        vm.expect("Password: ", 300)
-        vm.send("lodge\n")
-        vm.expect("# ", 300)
-        vm.run("stty -echo; export PS1='# '", 300)
+        vm.log_in()
         yield vm
         status, messages = vm.run("dmesg -c", 300)
         assert status == 0

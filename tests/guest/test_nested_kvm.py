@@ -114,11 +114,7 @@ def test_the_root_disk_reaches_its_login_prompt_under_kvm(outer, tmp_path):
                            "-append", "console=ttyS0 quiet",
                            "-drive", f"file={disk},format=raw,if=virtio,snapshot=on")
     with Guest(command) as vm:
-        vm.expect("lodge login: ", 1800)
-        vm.send("root\n")
-        vm.expect("Password: ", 300)
-        vm.send("lodge\n")
-        vm.expect("# ", 300)
+        vm.log_in()
         status, text = vm.run("systemd-detect-virt; systemctl is-system-running --wait; nproc", 600)
         assert status == 0 and "kvm" in text and "running" in text, text
         vm.send("poweroff\n")
