@@ -505,7 +505,7 @@ def test_vsock_numbers_are_the_kernels(host, start):
 
 
 def test_disks_of_the_device_mapper_are_opened_for_guests(host, start):
-    host.run("truncate -s 8M /root/dm.img && loop=$(losetup -f --show /root/dm.img) && echo \"0 16384 linear $loop 0\" | "
+    host.run("truncate -s 8M /var/tmp/dm.img && loop=$(losetup -f --show /var/tmp/dm.img) && echo \"0 16384 linear $loop 0\" | "
              "dmsetup create lodgedm && udevadm settle")
     disk = "<disk type='block'><source dev='/dev/mapper/lodgedm'/><target dev='vda' bus='virtio'/></disk>"
     for emulator in (QEMU, LODGE_VMM):
