@@ -3,7 +3,7 @@ again.
 
 SPDX-License-Identifier: GPL-2.0-or-later
 """
-import contextlib
+import atexit
 import threading
 import time
 
@@ -12,36 +12,65 @@ import libvirt
 from patience import PATIENCE
 
 
-@contextlib.contextmanager
-def running_event_loop():
-    """libvirt's default event loop, in a thread; must run before the connections are opened."""
-    libvirt.registerErrorHandler(lambda *_: None, None)
-    libvirt.virEventRegisterDefaultImpl()
-    stopping = threading.Event()
+class EventLoop:
+    """libvirt's default event loop, in a thread; must run before the connections are opened.
 
-    def run():
-        while not stopping.is_set():
+    A process has one, to its end: connections that came while it ran send and answer keep-alives by it, and those of
+    later tests are given to it too, whether somebody runs it or not.
+    """
+
+    running = None
+
+    @classmethod
+    def start(cls):
+        cls.running = cls.running or cls()
+
+    def __init__(self):
+        libvirt.registerErrorHandler(lambda *_: None, None)
+        libvirt.virEventRegisterDefaultImpl()
+        self.is_stopping = False
+        self.waker = libvirt.virEventAddTimeout(-1, lambda *_: None, None)
+        self.thread = threading.Thread(target=self.run, name="libvirt's events", daemon=True)
+        self.thread.start()
+        atexit.register(self.stop)
+
+    def run(self):
+        while not self.is_stopping:
             libvirt.virEventRunDefaultImpl()
 
-    timer = libvirt.virEventAddTimeout(50, lambda *_: None, None)  # so that it looks at `stopping`
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join()
-        libvirt.virEventRemoveTimeout(timer)
+    def stop(self):
+        """Before the interpreter goes, which would end the thread wherever it is, perhaps with a lock of libvirt's."""
+        self.is_stopping = True
+        libvirt.virEventUpdateTimeout(self.waker, 0)
+        self.thread.join(10)
+
+
+_callbacks = []  # (connection, number) of what hear() asked for
+
+
+def hear(connection, domain, kind, func, opaque=None):
+    """As connection.domainEventRegisterAny(), until stop_hearing()."""
+    number = connection.domainEventRegisterAny(domain, kind, func, opaque)
+    _callbacks.append((connection, number))
+
+
+def stop_hearing(connection):
+    """Comes before connection.close(): a connection with callbacks stays open behind it."""
+    for each in [pair for pair in _callbacks if pair[0] is connection]:
+        _callbacks.remove(each)
+        try:
+            connection.domainEventDeregisterAny(each[1])
+        except libvirt.libvirtError:
+            assert not connection.isAlive()
 
 
 class Heard:
-    """Events of one kind, gathered: (name of the domain, what the callback is given ...)."""
+    """Events of one kind, gathered until stop_hearing(): (name of the domain, what the callback is given ...)."""
 
     def __init__(self, connection, number):
         self.seen = []
         self.changed = threading.Condition()
-        self.connection = connection
-        self.handle = connection.domainEventRegisterAny(None, number, self.note, None)
+        hear(connection, None, number, self.note)
 
     def note(self, _connection, domain, *rest):
         with self.changed:
@@ -55,8 +84,8 @@ class Heard:
 
 
 def receive(stream, most=4096, seconds=120):
-    """What comes next of a stream that does not block; b"" at its end. Where an event loop runs, virStreamRecv() of a
-    stream that blocks may wait for ever, for what came between its look and its wait."""
+    """What comes next of a stream that does not block; b"" at its end. The event loop runs beside the tests:
+    virStreamRecv() of a stream that blocks may wait for ever, for what came between its look and its wait."""
     until = time.monotonic() + seconds * PATIENCE
     while (part := stream.recv(most)) == -2:
         assert time.monotonic() < until, "nothing came"

@@ -14,7 +14,7 @@ os.environ["PATH"] += ":/usr/sbin:/sbin"  # not in the PATH of Debian's ordinary
 
 import libvirtd  # noqa: E402  (needs the path above)
 from guestxml import boot_files  # noqa: E402
-from libvirt_client import running_event_loop  # noqa: E402
+from libvirt_client import EventLoop, stop_hearing  # noqa: E402
 from lodged import BUILD, Lodged  # noqa: E402
 
 
@@ -29,10 +29,17 @@ def lodged(tmp_path_factory):
     daemon.stop()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def event_loop():
+    """For all tests, not only those that wait for events: each test finds the same, in whatever order they run."""
+    EventLoop.start()
+
+
 @pytest.fixture
 def connection(lodged):
     opened = libvirt.open(lodged.uri)
     yield opened
+    stop_hearing(opened)
     opened.close()
 
 
@@ -42,7 +49,10 @@ def real_connection():
     if not libvirtd.find():
         pytest.skip("libvirtd is not installed")
     daemon = libvirtd.Libvirtd()
-    yield libvirt.open(daemon.uri)
+    opened = libvirt.open(daemon.uri)
+    yield opened
+    stop_hearing(opened)
+    opened.close()
     daemon.stop()
 
 
@@ -50,12 +60,6 @@ def real_connection():
 def boot():
     """(kernel, initramfs) of the small guest."""
     return boot_files(BUILD)
-
-
-@pytest.fixture(scope="module")
-def event_loop():
-    with running_event_loop():
-        yield
 
 
 @pytest.fixture

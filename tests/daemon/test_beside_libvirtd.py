@@ -20,6 +20,7 @@ import pytest
 
 import libvirtd as real
 from conftest import BUILD
+from libvirt_client import hear, stop_hearing
 from lodged import Lodged
 from patience import PATIENCE
 
@@ -79,7 +80,7 @@ def end_guests(uri):
 
 
 @pytest.fixture(scope="module")
-def compare(folder, event_loop):
+def compare(folder):
     """Runs a session's function with both, lodged with any emulator, and fails with what differs."""
     if not real.find():
         pytest.skip("libvirtd is not installed")
@@ -95,6 +96,7 @@ def compare(folder, event_loop):
             except BaseException as error:  # pylint: disable=broad-except
                 failed.append(error)
             finally:
+                stop_hearing(session.connection)
                 session.connection.close()
 
         threads = [threading.Thread(target=play, args=(session,)) for session in sessions]
@@ -283,9 +285,8 @@ class Events:
         self.seen = []
         self.changed = threading.Condition()
         self.connection = session.connection
-        self.ids = [self.connection.domainEventRegisterAny(
-            domain, kind, lambda _c, _d, *words, kind=kind: self.note((kind, *words[:-1])), None)
-            for kind in self.KINDS]
+        for kind in self.KINDS:
+            hear(self.connection, domain, kind, lambda _c, _d, *words, kind=kind: self.note((kind, *words[:-1])))
 
     def note(self, event):
         with self.changed:
@@ -297,8 +298,7 @@ class Events:
             assert self.changed.wait_for(lambda: self.seen.count(event) >= times, 25 * PATIENCE), self.seen
 
     def stop(self):
-        for number in self.ids:
-            self.connection.domainEventDeregisterAny(number)
+        stop_hearing(self.connection)
 
 
 CRASHED, DESTROYED = libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED, libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED

@@ -11,6 +11,7 @@ import libvirt
 import pytest
 
 from guestxml import QEMU, Console, disk_xml, guest_xml
+from libvirt_client import hear, stop_hearing
 from patience import PATIENCE
 
 ENGINES = pytest.mark.parametrize("emulator", [None, QEMU], ids=["lodge-vmm", "qemu"])
@@ -90,7 +91,7 @@ class Events:
         self.changed = threading.Condition()
         self.connection = libvirt.open(uri)
         for number, name in self.NAMES.items():
-            self.connection.domainEventRegisterAny(None, number, self.note, name)
+            hear(self.connection, None, number, self.note, name)
 
     def note(self, _connection, domain, alias, name):
         with self.changed:
@@ -104,9 +105,10 @@ class Events:
 
 
 @pytest.fixture
-def events(lodged, event_loop):
+def events(lodged):
     gathered = Events(lodged.uri)
     yield gathered
+    stop_hearing(gathered.connection)
     gathered.connection.close()
 
 

@@ -14,7 +14,7 @@ import xml.etree.ElementTree as ElementTree
 import libvirt
 import pytest
 
-from libvirt_client import running_event_loop
+from libvirt_client import hear, stop_hearing
 from libvirtd import Libvirtd
 from lodged import BUILD, Lodged
 from patience import PATIENCE
@@ -39,9 +39,8 @@ class Session:
         self.kernel = kernel
         self.results = {}
         self.events = []
-        self.connection.domainEventRegisterAny(
-            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-            lambda _c, d, event, detail, _o: self.events.append(f"{d.name()} {event}/{detail}"), None)
+        hear(self.connection, None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+             lambda _c, d, event, detail, _o: self.events.append(f"{d.name()} {event}/{detail}"))
 
     def step(self, name, action):
         try:
@@ -200,8 +199,13 @@ def both():
 
 
 def test_every_difference_from_libvirtd_is_explained(both):
-    with running_event_loop():
-        ours, theirs = (script(Session(uri, both[2])) for uri in both[:2])
+    sessions = [Session(uri, both[2]) for uri in both[:2]]
+    try:
+        ours, theirs = (script(session) for session in sessions)
+    finally:
+        for session in sessions:
+            stop_hearing(session.connection)
+            session.connection.close()
     explained = read_explained()
     differing = {step for step in ours if ours[step] != theirs[step]}
     new = "\n".join(f"{step}: {ours[step]} | {theirs[step]}" for step in ours if step in differing - set(explained))

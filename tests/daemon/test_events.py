@@ -18,7 +18,7 @@ import pytest
 import libvirtd as real
 from conftest import BUILD
 from guestxml import disk_xml
-from libvirt_client import create_again
+from libvirt_client import create_again, hear, stop_hearing
 from lodged import Lodged
 from patience import PATIENCE
 
@@ -139,7 +139,7 @@ class Session:
         self.changed = threading.Condition()
         self.mark = 1000000
         for number in NAMES:
-            self.connection.domainEventRegisterAny(None, number, self.note, NAMES[number])
+            hear(self.connection, None, number, self.note, NAMES[number])
         self.control = None
 
     def note(self, _connection, _domain, *values):
@@ -209,27 +209,9 @@ class Session:
 
     def run(self):
         results = {name: self.step(messages, late) for name, messages, late in STEPS}
+        stop_hearing(self.connection)
         self.connection.close()
         return results
-
-
-@pytest.fixture(scope="module")
-def event_loop():
-    libvirt.virEventRegisterDefaultImpl()
-    libvirt.registerErrorHandler(lambda *_: None, None)
-    stop = threading.Event()
-
-    def run():
-        while not stop.is_set():
-            libvirt.virEventRunDefaultImpl()
-
-    tick = libvirt.virEventAddTimeout(200, lambda *_: None, None)
-    thread = threading.Thread(target=run)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
-    libvirt.virEventRemoveTimeout(tick)
 
 
 @pytest.fixture(scope="module")
@@ -276,6 +258,7 @@ class Calls(Session):
         self.domain = self.connection.defineXML(guest_xml("told", self.identity, self.folder))
         results = {"define": self.call(), **{name: self.call(*calls) for name, *calls in CALLS}}
         self.other.undefine()
+        stop_hearing(self.connection)
         self.connection.close()
         return results
 
@@ -311,7 +294,7 @@ CALLS = [
 
 
 @pytest.fixture(scope="module")
-def two(folder, event_loop):
+def two(folder):
     """Runs a session with libvirtd, then with lodged; gives what both told."""
     if not real.find():
         pytest.skip("libvirtd is not installed")

@@ -12,10 +12,10 @@ from xml.sax.saxutils import escape
 import libvirt
 import pytest
 
+from libvirt_client import hear
 from lodged import BUILD, Lodged
 from patience import PATIENCE
 
-pytestmark = pytest.mark.usefixtures("event_loop")
 KERNEL = os.path.join(BUILD, "tests", "guest", "first-instruction.elf")
 EMULATOR = os.path.join(BUILD, "bin", "lodge-vmm")
 
@@ -26,13 +26,6 @@ def guest_xml(name, description="", devices="<serial type='pty'/>"):
 <memory unit='MiB'>32</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='q35'>hvm</type><kernel>{KERNEL}</kernel></os>
 <devices><emulator>{EMULATOR}</emulator><controller type='usb' model='none'/>{devices}</devices></domain>"""
-
-
-@pytest.fixture
-def connection(lodged):
-    connection = libvirt.open(lodged.uri)
-    yield connection
-    connection.close()
 
 
 def wait_for(condition, what):
@@ -111,12 +104,10 @@ def test_every_event_id_can_be_asked_for(lodged, connection):
 
 def test_events_tell_a_guests_life_in_order(lodged, connection):
     seen, other = [], []
-    handle = connection.domainEventRegisterAny(
-        None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lambda _c, d, event, detail, _o: seen.append((d.name(), event)), None)
+    hear(connection, None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lambda _c, d, event, detail, _o: seen.append((d.name(), event)))
     domain = connection.defineXML(guest_xml("alive"))
     mute = connection.defineXML(guest_xml("mute"))
-    only = connection.domainEventRegisterAny(
-        mute, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lambda _c, d, event, *_: other.append((d.name(), event)), None)
+    hear(connection, mute, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lambda _c, d, event, *_: other.append((d.name(), event)))
     domain.create()
     domain.suspend()
     domain.resume()
@@ -130,8 +121,6 @@ def test_events_tell_a_guests_life_in_order(lodged, connection):
     mine = [event for name, event in seen if name == "alive"]
     assert mine == expected
     assert other == [("mute", libvirt.VIR_DOMAIN_EVENT_UNDEFINED)]
-    connection.domainEventDeregisterAny(only)
-    connection.domainEventDeregisterAny(handle)
 
 
 @pytest.mark.parametrize("prefix, uri", [("a b", "urn:x"), ("<a>", "urn:x"), ("p", ""), ("p", "\x01"), ("", "urn:x")])
@@ -145,13 +134,11 @@ def test_a_prefix_that_is_none_cannot_break_the_definition(lodged, connection, p
 
 def test_metadata_events_carry_what_changed(lodged, connection):
     seen = []
-    handle = connection.domainEventRegisterAny(
-        None, libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, lambda _c, d, kind, uri, _o: seen.append((d.name(), kind)), None)
+    hear(connection, None, libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, lambda _c, d, kind, uri, _o: seen.append((d.name(), kind)))
     domain = connection.defineXML(guest_xml("titled"))
     domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_TITLE, "A title", None, None)
     wait_for(lambda: ("titled", libvirt.VIR_DOMAIN_METADATA_TITLE) in seen, "the metadata event")
     assert domain.metadata(libvirt.VIR_DOMAIN_METADATA_TITLE, None) == "A title"
-    connection.domainEventDeregisterAny(handle)
     domain.undefine()
 
 

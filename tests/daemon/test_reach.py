@@ -18,13 +18,6 @@ LIVE, CONFIG = 1, 2
 
 
 @pytest.fixture
-def connection(lodged, event_loop):
-    opened = libvirt.open(lodged.uri)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def start(connection):
     made = []
 
@@ -163,10 +156,11 @@ def test_an_nmi_arrives(lodged, boot, start, emulator):
 def test_a_screen_is_shot_and_joined(lodged, connection, boot, start):
     devices = "<graphics type='vnc' port='-1'/><video><model type='vga'/></video>"
     domain = start("screen", guest_xml("screen", boot, QEMU, devices))
-    stream = connection.newStream()
+    stream = connection.newStream(libvirt.VIR_STREAM_NONBLOCK)
     assert domain.screenshot(stream, 0, 0) == "image/x-portable-pixmap"
     data = bytearray()
-    stream.recvAll(lambda _stream, part, _opaque: data.extend(part), None)
+    while part := receive(stream):
+        data += part
     stream.finish()
     assert data.startswith(b"P6")
     heard = Heard(connection, libvirt.VIR_DOMAIN_EVENT_ID_GRAPHICS)

@@ -13,7 +13,7 @@ import pytest
 import images
 from conftest import BUILD
 from guestxml import QEMU, guest_xml
-from libvirt_client import Heard, running_event_loop
+from libvirt_client import Heard, stop_hearing
 from lodged import Lodged
 
 LIVE, CONFIG = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
@@ -25,14 +25,8 @@ PMEM = ("<memory model='virtio-pmem' access='shared'><source><path>{}</path></so
         "</memory>")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def events_run():
-    with running_event_loop():
-        yield
-
-
 @pytest.fixture(scope="module")
-def connection(lodged, events_run):
+def connection(lodged):
     opened = libvirt.open(lodged.uri)
     yield opened
     opened.close()
@@ -143,6 +137,7 @@ def what_a_guest_takes(connection, boot, after_first=None):
     domain.updateDeviceFlags(with_requested(domain, 0), LIVE)
     wait_for(0)
     domain.destroy()
+    stop_hearing(connection)
     return sizes
 
 
@@ -155,6 +150,7 @@ def test_a_guest_takes_and_gives_back_what_it_is_asked_for(real_connection, tmp_
     def kill(opened):
         daemons[0].process.kill()
         daemons[0].process.wait()
+        stop_hearing(opened)
         opened.close()
         daemons.append(Lodged(str(tmp_path)))
         return libvirt.open(daemons[1].uri)
