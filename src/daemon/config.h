@@ -6,6 +6,7 @@
 #include "daemon/server.h"
 
 #define BUSY_WAIT_MAX_US 1000u
+#define GUEST_LOG_BACKUPS_MAX 100u
 
 typedef struct DaemonConfig {
     ServerLimits limits;

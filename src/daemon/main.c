@@ -192,7 +192,8 @@ static void apply_config(Run *run)
 {
     const DaemonConfig *config = &run->config;
     g_atomic_int_set(&run->daemon.guest_log_max_size, (gint)config->guest_log_max_size);
-    g_atomic_int_set(&run->daemon.guest_log_max_backups, (gint)config->guest_log_max_backups);
+    g_atomic_int_set(&run->daemon.guest_log_max_backups,
+                     (gint)MIN(config->guest_log_max_backups, GUEST_LOG_BACKUPS_MAX));
     loop_set_busy_wait(run->daemon.loop, MIN(config->busy_wait_us, BUSY_WAIT_MAX_US) * NS_PER_US);
 }
 
