@@ -2,11 +2,13 @@
 
 SPDX-License-Identifier: GPL-2.0-or-later
 """
+import json
 import os
 import socket
 import time
 
 import libvirt
+import libvirt_qemu
 import pytest
 
 from guestxml import QEMU, Console, disk_xml, guest_xml
@@ -139,7 +141,11 @@ def test_lodge_vmm_has_no_keyboard_to_press(boot, start):
     domain = start("nokeys", guest_xml("nokeys", boot))
     with pytest.raises(libvirt.libvirtError) as caught:
         domain.sendKey(0, 0, [30], 1, 0)
-    assert caught.value.get_error_message().strip()
+    said = caught.value.get_error_message()
+    assert caught.value.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED
+    assert "'nokeys'" in said and "lodge-vmm' " in said and "no monitor command 'send-key'" in said
+    raw = libvirt_qemu.qemuMonitorCommand(domain, '{"execute":"send-key"}', 0)
+    assert json.loads(raw)["error"]["class"] == "CommandNotFound"
 
 
 @ENGINES

@@ -33,8 +33,9 @@ struct QmpClient {
     EventLoop *loop;
     const QmpClientOps *ops;
     void *opaque;
-    LoopWatch *watch; /* loop's thread */
-    JsonLines lines;  /* loop's thread */
+    LoopWatch *watch;       /* loop's thread */
+    JsonLines lines;        /* loop's thread */
+    char *guest, *emulator; /* or NULL; set before others have it */
     int64_t event_second;
     unsigned event_count;
     unsigned events_dropped;
@@ -295,6 +296,8 @@ void qmp_client_unref(QmpClient *client)
     g_mutex_clear(&client->lock);
     g_cond_clear(&client->changed);
     g_clear_error(&client->reason);
+    g_free(client->guest);
+    g_free(client->emulator);
     g_byte_array_unref(client->output);
     g_hash_table_unref(client->pending);
     json_lines_done(&client->lines);
@@ -463,7 +466,16 @@ bool qmp_client_query(QmpClient *client, const char *const *commands, JsonNode *
     return ok;
 }
 
-static void set_command_error(const char *command, JsonObject *answer, GError **error)
+void qmp_client_set_peer(QmpClient *client, const char *guest, const char *emulator)
+{
+    g_free(client->guest);
+    g_free(client->emulator);
+    client->guest = g_strdup(guest);
+    client->emulator = g_strdup(emulator);
+}
+
+static void set_command_error(const QmpClient *client, const char *command, JsonObject *answer,
+                              GError **error)
 {
     JsonObject *failure = json_peer_object(answer, "error");
     const char *class = json_peer_string(failure, "class");
@@ -474,6 +486,12 @@ static void set_command_error(const char *command, JsonObject *answer, GError **
         words = "neither a result nor an error";
     } else if (g_strcmp0(class, "DeviceNotFound") == 0) {
         code = LODGE_ERROR_NOT_FOUND;
+    } else if (g_strcmp0(class, "CommandNotFound") == 0 && client->emulator) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "Operation not supported: the emulator '%s' of domain '%s' has no monitor "
+                    "command '%s'",
+                    client->emulator, client->guest, command);
+        return;
     } else if (g_strcmp0(class, "CommandNotFound") == 0) {
         code = LODGE_ERROR_UNSUPPORTED;
     }
@@ -496,7 +514,7 @@ JsonNode *qmp_client_call(QmpClient *client, const char *command, JsonObject *ar
     }
     JsonNode *result = json_object_get_member(answer, "return");
     if (!result) {
-        set_command_error(command, answer, error);
+        set_command_error(client, command, answer, error);
         return NULL;
     }
     return json_node_ref(result);

@@ -33,6 +33,9 @@ typedef struct QmpClientOps {
 QmpClient *qmp_client_new(EventLoop *loop, int fd, const QmpClientOps *ops, void *opaque,
                           GError **error);
 
+/* Whose monitor it is, for errors. Context: before others have @client. */
+void qmp_client_set_peer(QmpClient *client, const char *guest, const char *emulator);
+
 /* Ends the connection; commands under way fail, closed() is not called any more. Context: as
  * qmp_client_new(), or the loop's thread. */
 void qmp_client_close(QmpClient *client);
@@ -64,7 +67,7 @@ bool qmp_client_query(QmpClient *client, const char *const *commands, JsonNode *
  *
  * Context: not the loop's thread. Returns: "return" (transfer full), or NULL with @error: TIMEOUT,
  * CONNECTION, PROTOCOL; or FAILED with the monitor's words (NOT_FOUND for class DeviceNotFound,
- * UNSUPPORTED for CommandNotFound).
+ * UNSUPPORTED for CommandNotFound: the message then names the guest and its emulator).
  */
 JsonNode *qmp_client_call(QmpClient *client, const char *command, JsonObject *arguments, int fd,
                           int timeout_ms, GError **error);

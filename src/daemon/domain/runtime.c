@@ -278,6 +278,8 @@ bool runtime_connect_monitor(Domain *domain, GError **error)
     g_mutex_lock(&domain->lock);
     DomainRuntime *runtime = domain->runtime;
     g_autofree char *path = runtime ? g_strdup(runtime->monitor_path) : NULL;
+    g_autofree char *name = g_strdup(domain->name);
+    g_autofree char *emulator = domain->live ? g_strdup(domain->live->emulator) : NULL;
     g_mutex_unlock(&domain->lock);
     if (!path) {
         daemon_error_set(error, DAEMON_ERROR_OPERATION_FAILED, "the guest's process ended");
@@ -293,6 +295,7 @@ bool runtime_connect_monitor(Domain *domain, GError **error)
     if (!monitor) {
         return false;
     }
+    qmp_client_set_peer(monitor, name, emulator);
     g_mutex_lock(&domain->lock);
     bool is_alive = domain->runtime == runtime;
     if (is_alive) {
