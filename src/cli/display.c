@@ -61,6 +61,11 @@ static bool run_ttyconsole(CliSession *session, const CliArgs *args, GError **er
     g_autofree char *tty = console ? xml_attr(console, "tty") : NULL;
     if (tty) {
         cli_print(session, "%s", tty);
+    } else if (doc && session->is_json) {
+        /* virsh is silent. */
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND,
+                    "domain '%s' has no terminal of a console%s", domain.name,
+                    domain.id < 0 ? ": it is not running" : "");
     }
     return doc && tty;
 }

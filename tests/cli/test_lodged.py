@@ -218,6 +218,15 @@ def test_json_is_json(lodged, one_guest, words):
     assert json.loads(lodged.lodge("--json", *words).stdout) is not Ellipsis
 
 
+def test_a_guest_without_a_terminal_is_told_in_json(lodged, one_guest):
+    lodged.lodge("destroy", "g", check=False)
+    silent = lodged.lodge("ttyconsole", "g", check=False)
+    assert (silent.returncode, silent.stdout.strip(), silent.stderr) == (1, "", "")  # as virsh
+    told = lodged.lodge("--json", "ttyconsole", "g", check=False)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "'g' has no terminal" in json.loads(told.stderr)["message"]
+
+
 def test_whatever_is_printed_is_json_on_request(lodged, one_guest):
     """All commands of the comparison with virsh: one value, or nothing where there is nothing to tell."""
     lodged.lodge("start", "g", "--paused", check=False)
