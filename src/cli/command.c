@@ -92,6 +92,13 @@ char *cli_command_suggestion(const char *name)
 
 char *cli_command_unknown(const char *name)
 {
+    const char *subject = cli_later_subject(name);
+    if (subject) {
+        return g_strdup_printf(
+            "'%s' is a command of virsh that lodge does not have yet: it does not "
+            "manage %s",
+            name, subject);
+    }
     g_autofree char *hint = cli_command_suggestion(name);
     return g_strdup_printf("unknown command: '%s'%s", name, hint);
 }

@@ -89,7 +89,11 @@ void cli_command_foreach(void (*visit)(const CliCommand *command, void *opaque),
 /* "; did you mean 'name'?" of a command that is nearly @name, or nothing. (transfer full) */
 char *cli_command_suggestion(const char *name);
 
-/* "unknown command: 'nam'", with the nearest name where there is one. (transfer full) */
+/* What a command is about that virsh has and lodge does not, as "networks"; or NULL. */
+const char *cli_later_subject(const char *name);
+
+/* "unknown command: 'nam'", with the nearest name where there is one, or that it is virsh's.
+ * (transfer full) */
 char *cli_command_unknown(const char *name);
 
 #endif

@@ -95,6 +95,10 @@ static bool run_help(CliSession *session, const CliArgs *args, GError **error)
         print_command(command);
     } else if (group) {
         print_group(group);
+    } else if (cli_later_subject(word)) {
+        g_autofree char *text = cli_command_unknown(word);
+        g_set_error_literal(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND, text);
+        return false;
     } else {
         g_autofree char *hint = cli_command_suggestion(word);
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_NOT_FOUND,

@@ -54,6 +54,21 @@ def test_every_option_is_there(group):
     assert not wrong
 
 
+def said_of(*words):
+    return subprocess.run([LODGE, *words], capture_output=True, text=True, check=False)
+
+
+def test_what_lodge_lacks_of_virsh_is_said_to_be_virshs():
+    every = subprocess.run(["virsh", "help"], capture_output=True, text=True, check=True).stdout
+    names = {line.split()[0] for line in every.splitlines() if line.startswith("    ")}
+    lacking = {name for name in names if said_of("help", name).returncode}
+    assert {"net-list", "snapshot-create-as", "lxc-enter-namespace"} <= lacking
+    for name in sorted(lacking):
+        assert f"'{name}' is a command of virsh that lodge does not have yet" in said_of("help", name).stderr, name
+    assert "does not manage storage pools" in said_of("pool-list", "--all").stderr
+    assert "unknown command: 'net-lst'" in said_of("net-lst").stderr
+
+
 def synopsis(program, command):
     """Words taken by position, in their order; what goes by its name alone, in any."""
     text = subprocess.run([program, "help", command], capture_output=True, text=True, check=True).stdout
