@@ -217,3 +217,19 @@ def test_what_waits_for_a_guest_that_never_answers_is_small(daemon):
     client.call("DOMAIN_UNDEFINE", dom=dom)
     asking.close()
     client.close()
+
+
+def test_statistics_wait_for_a_guest_that_never_answers_once(daemon):
+    """Not for each of the questions: 5 s, not 15."""
+    client = daemon.client().open("qemu:///session")
+    dom = client.call("DOMAIN_DEFINE_XML", xml=guest_xml("deaf-7", CLOSING))["dom"]
+    start(client, dom)
+    asking = daemon.client().open("qemu:///session")
+    asking.start("DOMAIN_MEMORY_STATS", dom=dom, max_stats=16, flags=0)  # may be the last that it answers
+    began = time.monotonic()
+    client.call("CONNECT_GET_ALL_DOMAIN_STATS")
+    assert time.monotonic() - began < 10 * PATIENCE
+    destroy(client, dom)
+    client.call("DOMAIN_UNDEFINE", dom=dom)
+    asking.close()
+    client.close()

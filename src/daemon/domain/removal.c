@@ -66,7 +66,9 @@ void removal_take(DomainService *service, const char *base, const char *path)
             push(g_steal_pointer(&aside), service->removers);
             return;
         }
+        int err = errno;
         g_rmdir(aside);
+        errno = err;
     }
     log_write(LOG_LEVEL_WARN, "cannot move '%s' to '%s' (%s): it is removed where it is", path,
               folder, g_strerror(errno));

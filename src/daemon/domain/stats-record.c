@@ -48,11 +48,6 @@ typedef struct Answers {
     gint64 guest_when;
 } Answers;
 
-static JsonNode *ask(QmpClient *monitor, const char *command)
-{
-    return qmp_client_call(monitor, command, NULL, -1, ASK_TIMEOUT_MS, NULL);
-}
-
 static void ask_all(Domain *domain, unsigned groups, Answers *out)
 {
     const unsigned asked = STATS_BLOCK | STATS_BALLOON | STATS_IOTHREAD | STATS_DIRTYRATE;
@@ -62,18 +57,33 @@ static void ask_all(Domain *domain, unsigned groups, Answers *out)
     if (!monitor) {
         return;
     }
-    if (groups & STATS_BLOCK) {
-        out->stats = ask(monitor, "query-blockstats");
-        out->blocks = out->stats ? ask(monitor, "query-block") : NULL;
+    const struct {
+        unsigned group;
+        const char *command;
+        JsonNode **answer;
+    } questions[] = {
+        { STATS_BLOCK, "query-blockstats", &out->stats },
+        { STATS_BLOCK, "query-block", &out->blocks },
+        { STATS_IOTHREAD, "query-iothreads", &out->iothreads },
+        { STATS_DIRTYRATE, "query-dirty-rate", &out->dirty_rate },
+    };
+    const char *commands[G_N_ELEMENTS(questions) + 1] = { NULL };
+    JsonNode *answers[G_N_ELEMENTS(questions)];
+    unsigned n = 0;
+    for (unsigned i = 0; i < G_N_ELEMENTS(questions); i++) {
+        if (groups & questions[i].group) {
+            commands[n++] = questions[i].command;
+        }
     }
-    if (groups & STATS_BALLOON) {
+    /* All at once: a guest that does not answer is waited for once. */
+    bool has_answered = qmp_client_query(monitor, commands, answers, ASK_TIMEOUT_MS, NULL);
+    for (unsigned i = 0, k = 0; i < G_N_ELEMENTS(questions); i++) {
+        if (groups & questions[i].group) {
+            *questions[i].answer = answers[k++];
+        }
+    }
+    if ((groups & STATS_BALLOON) && has_answered) {
         out->guest = memory_ask_guest(domain, monitor, &out->guest_when);
-    }
-    if (groups & STATS_IOTHREAD) {
-        out->iothreads = ask(monitor, "query-iothreads");
-    }
-    if (groups & STATS_DIRTYRATE) {
-        out->dirty_rate = ask(monitor, "query-dirty-rate");
     }
 }
 
