@@ -89,8 +89,9 @@ def wait_until(condition, seconds=20):
 
 
 @pytest.fixture(name="system", scope="module")
-def make_system(tmp_path_factory):
-    """The host's daemon where that is possible, else a session's."""
+def make_system(tmp_path_factory, event_loop):
+    """The host's daemon where that is possible, else a session's. With an event loop that runs: once an earlier module has
+    had one, connections promise to answer keepalive messages, and idle ones are closed after 30 s if nothing does."""
     daemon = Lodged(str(tmp_path_factory.mktemp("helpers")), session=not IS_ROOT)
     yield daemon
     daemon.stop()
@@ -110,7 +111,7 @@ def connect(system):
 
 
 @pytest.fixture(name="real", scope="module")
-def start_real():
+def start_real(event_loop):
     if not libvirtd.find():
         pytest.skip("libvirtd is not installed")
     real = libvirtd.Libvirtd()
