@@ -57,6 +57,8 @@ install: all
 	@ninja -C $(BUILD) programs
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
 	@grep -v '^#' $(BUILD)/meson-logs/install-log.txt >>$(BUILD)/installed
+# By sudo, the next `make` is still to be its user's: the build folder goes to whom the clone belongs.
+	@[ "$$(id -u)" != 0 ] || chown -Rh --reference=Makefile $(BUILD)
 
 # What any `make install` from this build folder wrote, and the folders made for it.
 uninstall:
