@@ -200,6 +200,19 @@ def test_memory_comes_from_the_nodes_that_are_named(start, emulator):
 
 
 @ENGINES
+def test_a_node_that_the_host_lacks_is_named_with_those_it_has(start, emulator):
+    needs_groups("cpuset")
+    online = read("/sys/devices/system/node/online").strip()
+    guest = start("lacking", emulator, "<numatune><memory mode='strict' nodeset='0'/></numatune>")
+    with pytest.raises(libvirt.libvirtError) as caught:
+        guest.domain.setNumaParameters({"numa_nodeset": "0,777"}, LIVE)
+    assert caught.value.get_error_code() == libvirt.VIR_ERR_CONFIG_UNSUPPORTED
+    assert f"NUMA node 777 is not there: this host has {online}" in caught.value.get_error_message()
+    assert guest.domain.numaParameters(LIVE)["numa_nodeset"] == "0"
+    assert value_of(guest.pid, "cpuset", "cpuset.mems") == "0"
+
+
+@ENGINES
 def test_threads_are_where_they_are_pinned(start, emulator):
     if os.cpu_count() < 2:
         pytest.skip("needs two processors")

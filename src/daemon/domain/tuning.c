@@ -8,6 +8,7 @@
 #include "daemon/domain/affinity.h"
 #include "daemon/domain/change.h"
 #include "daemon/domain/params.h"
+#include "daemon/host/host.h"
 
 #include <errno.h>
 #include <string.h>
@@ -250,11 +251,32 @@ static bool apply_io(const Target *target, GError **error)
     return true;
 }
 
+/* The kernel's refusal does not say which one it is. */
+static bool check_nodes(const char *nodeset, GError **error)
+{
+    CpuSet wanted, there;
+    g_autofree char *text = host_nodes_text();
+    if (!cpuset_parse(nodeset, &wanted) || !cpuset_parse(text, &there)) {
+        return true;
+    }
+    for (unsigned node = 0; node < CPUSET_MAX; node++) {
+        if (cpuset_has(&wanted, node) && !cpuset_has(&there, node)) {
+            daemon_error_set(error, DAEMON_ERROR_CONFIG_UNSUPPORTED,
+                             "unsupported configuration: NUMA node %u is not there: this host has "
+                             "%s",
+                             node, text);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool apply_nodes(const Target *target, GError **error)
 {
     const DomainDef *def = target->def;
     return !def->numatune_nodeset || def->numatune_mode == NUMATUNE_PREFERRED ||
-           (cgroup_enter(target->group, CGROUP_CPUSET, target->pid, error) &&
+           (check_nodes(def->numatune_nodeset, error) &&
+            cgroup_enter(target->group, CGROUP_CPUSET, target->pid, error) &&
             cgroup_set_nodes(target->group, def->numatune_nodeset, error));
 }
 

@@ -16,6 +16,9 @@ void host_read_topology(HostTopology *out);
 /* NUMA nodes; 1 for hosts without. */
 unsigned host_count_nodes(void);
 
+/* The NUMA nodes as a set's text, "0" for hosts without. (transfer full) */
+char *host_nodes_text(void);
+
 /* The text of a NUMA node's meminfo (transfer full), or NULL. */
 char *host_node_meminfo(int cell);
 

@@ -35,6 +35,12 @@ unsigned host_count_nodes(void)
     return MAX(n, 1);
 }
 
+char *host_nodes_text(void)
+{
+    g_autofree char *text = sysfs_text(NODE_DIR "/online");
+    return g_strdup(text && *g_strstrip(text) ? text : "0");
+}
+
 static uint32_t cpu_mhz(void)
 {
     guint64 khz;
