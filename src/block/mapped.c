@@ -89,10 +89,14 @@ static int read_packed(BlockNode *node, const MappedPiece *piece, uint64_t offse
 static int read_piece(BlockNode *node, const MappedPiece *piece, uint64_t offset,
                       const BlockVec *vec, uint64_t skip)
 {
+    const Mapped *mapped = node->state;
     switch (piece->kind) {
     case MAPPED_HOLE:
         return read_backing(node, offset, piece->length, vec, skip);
     case MAPPED_DATA:
+        if (mapped->ops->read_data) {
+            return mapped->ops->read_data(node, piece, offset, vec, skip);
+        }
         return block_child_readv(piece->child, piece->host, piece->length, vec, skip);
     case MAPPED_PACKED:
         return read_packed(node, piece, offset, vec, skip);
@@ -261,7 +265,7 @@ int mapped_status(BlockNode *node, uint64_t offset, uint64_t length, BlockStatus
         break;
     case MAPPED_DATA:
         out_status->flags = BLOCK_STATUS_DATA | BLOCK_STATUS_ALLOCATED;
-        if (piece.child == node->file) {
+        if (piece.child == node->file && !((Mapped *)node->state)->ops->read_data) {
             out_status->flags |= BLOCK_STATUS_OFFSET;
             out_status->offset = piece.host;
         }

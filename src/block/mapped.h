@@ -31,6 +31,9 @@ typedef struct MappedOps {
      * @out_piece: the place of the block's start, and its length. *out_is_zero: what is there reads
      * as zeroes. Lock held. NULL: read-only. */
     int (*place)(BlockNode *node, uint64_t offset, MappedPiece *out_piece, bool *out_is_zero);
+    /* DATA in the file, from @offset on. No lock held. NULL: they lie there as they are. */
+    int (*read_data)(BlockNode *node, const MappedPiece *piece, uint64_t offset,
+                     const BlockVec *vec, uint64_t skip);
     /* All of the block around @offset, at @host, to @buf (mapped->block_bytes). No lock held. NULL:
      * there are none. */
     int (*unpack)(BlockNode *node, const MappedPiece *piece, uint64_t offset, void *buf);

@@ -33,6 +33,7 @@ static const DriverKeys driver_keys[] = {
              "tls-hostname x-dirty-bitmap reconnect-delay open-timeout" },
     { "null-aio", "size read-zeroes latency-ns" },
     { "null-co", "size read-zeroes latency-ns" },
+    { "qcow", "encrypt.format encrypt.key-secret" },
     { "qcow2", "data-file data-file. encrypt.format encrypt.key-secret lazy-refcounts "
                "pass-discard-request pass-discard-snapshot pass-discard-other overlap-check "
                "overlap-check. cache-size l2-cache-size l2-cache-entry-size refcount-cache-size "

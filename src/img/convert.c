@@ -231,7 +231,7 @@ static bool examine_target(Conversion *c, GError **error)
     copy->is_ordered = !img_args_flag(c->args, "W") && !copy->is_compressed &&
                        !(c->target_flags & BLOCK_OPEN_DIRECT) && !info.is_encrypted &&
                        is_in_file(c->target);
-    bool is_new = !img_args_flag(c->args, "n");
+    bool is_new = !img_args_flag(c->args, "n"), is_encrypted = info.is_encrypted;
     copy->is_zeroed = img_args_flag(c->args, "target-is-zero") ||
                       (is_new && !copy->has_backing && block_node_is_blank(c->target));
     block_info_clear(&info);
@@ -239,6 +239,11 @@ static bool examine_target(Conversion *c, GError **error)
         copy->is_compressed = false; /* a vmdk image that has no grains to compress */
     }
     if (img_args_flag(c->args, "c") && !can_compress(block_node_driver(c->target), error)) {
+        return false;
+    }
+    if (img_args_flag(c->args, "c") && is_encrypted) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "Compression and encryption not supported at the same time");
         return false;
     }
     if (copy->has_backing) {

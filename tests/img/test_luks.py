@@ -239,9 +239,74 @@ def test_qcow2_without_its_key_is_refused(ours, peer, tmp_path):
          "1M")
     assert "encrypt.key-secret" in ours("map", "a.qcow2", code=1).stderr
     assert "Invalid password" in ours("map", *SECRETS, "--image-opts", inside("a.qcow2", "wrong"), code=1).stderr
-    peer("create", "-q", "-f", "qcow2", *SECRETS, "-o", "encrypt.format=aes,encrypt.key-secret=s0", "old.qcow2", "1M", code=None)
-    if (tmp_path / "old.qcow2").exists():
-        assert "AES" in ours("map", "old.qcow2", code=1).stderr
+
+
+# The method before LUKS
+
+AES = "encrypt.format=aes,encrypt.key-secret={}"
+LONG = ["--object", "secret,id=long,data=sixteen bytes and more", "--object", "secret,id=cut,data=sixteen bytes and"]
+
+
+def old(fmt, path, secret):
+    return f"driver={fmt},encrypt.key-secret={secret},file.filename={path}"
+
+
+@pytest.mark.parametrize("secret", ["s0", "s1", "long"])
+@pytest.mark.parametrize("writer, fmt, more", [("peer", "qcow2", []), ("peer", "qcow2", ["compat=0.10", "cluster_size=512"]), ("peer", "qcow", []),
+                                               ("ours", "qcow2", []), ("ours", "qcow2", ["compat=0.10", "cluster_size=512"])])
+def test_aes_is_read_and_written_as_qemu_img_does(ours, peer, disks, tmp_path, writer, fmt, more, secret):
+    source = disks(SIZE)
+    tool = {"ours": ours, "peer": peer}[writer]
+    tool("convert", *SECRETS, *LONG, "-f", "raw", "-O", fmt, "-o", ",".join([AES.format(secret), *more]), source, "a")
+    for reader in (ours, peer):
+        for key in {"long": ["long", "cut"]}.get(secret, [secret]):  # 16 bytes of it count
+            reader("compare", *SECRETS, *LONG, "--image-opts", old(fmt, "a", key), f"driver=raw,file.filename={source}")
+            reader("convert", *SECRETS, *LONG, "--image-opts", "-O", "raw", old(fmt, "a", key), "plain")
+            assert (tmp_path / "plain").read_bytes() == source.read_bytes()
+        done = reader("compare", *SECRETS, *LONG, "--image-opts", old(fmt, "a", "wrong"), f"driver=raw,file.filename={source}", code=1)
+        assert "Content mismatch" in done.stdout
+    maps = [json.loads(reader("map", "--output=json", *SECRETS, *LONG, "--image-opts", old(fmt, "a", secret)).stdout) for reader in (ours, peer)]
+    assert [[(row["start"], row["length"], row["data"], "offset" in row) for row in rows] for rows in maps[:1]] == \
+        [[(row["start"], row["length"], row["data"], "offset" in row) for row in rows] for rows in maps[1:]]
+    infos = [json.loads(reader("info", "--output=json", "a").stdout) for reader in (ours, peer)]
+    assert infos[0]["encrypted"] and infos[0].get("format-specific") == infos[1].get("format-specific")
+
+
+@pytest.mark.parametrize("writer", ["ours", "peer"])
+def test_parts_of_aes_sectors_are_changed(ours, peer, disks, tmp_path, writer):
+    """Also of clusters that a snapshot shares, and of a backing file's."""
+    peer("convert", "-f", "raw", "-O", "qcow2", disks(SIZE), "base.qcow2")
+    tool = {"ours": ours, "peer": peer}[writer]
+    tool("create", "-q", "-f", "qcow2", *SECRETS, "-o", AES.format("s0"), "-b", "base.qcow2", "-F", "qcow2", "a")
+    data = bytearray(disks(SIZE).read_bytes())
+    for turn, (offset, length) in enumerate([(100, 3), (70000, 150000), (65536 * 5 - 7, 9000), (SIZE - 512, 512)]):
+        data[offset:offset + length] = bytes([65 + turn]) * length
+        (tmp_path / "next").write_bytes(data)
+        if writer == "peer":
+            io = ["qemu-io", *SECRETS, "--image-opts", "-c", f"write -P {65 + turn} {offset} {length}", old("qcow2", "a", "s0")]
+            subprocess.run(io, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+        else:
+            ours("bench", "-w", "-q", *SECRETS, "--image-opts", "-c", "1", "-o", offset, "-s", length, "--pattern", 65 + turn, old("qcow2", "a", "s0"))
+        tool("snapshot", *SECRETS, "--image-opts", "-c", f"s{turn}", old("qcow2", "a", "s0"))
+        for reader in (ours, peer):
+            reader("compare", *SECRETS, "--image-opts", old("qcow2", "a", "s0"), "driver=raw,file.filename=next")
+    for reader in (ours, peer):
+        reader("check", *SECRETS, "--image-opts", old("qcow2", "a", "s0"))
+
+
+@pytest.mark.parametrize("fmt", ["qcow2", "qcow"])
+def test_aes_asks_for_its_key_and_is_not_luks(ours, peer, tmp_path, fmt):
+    peer("create", "-q", "-f", fmt, *SECRETS, "-o", AES.format("s0"), "a", "1M")
+    peer("create", "-q", "-f", fmt, "plain", "1M")
+    for tool in (ours, peer):
+        assert "'encrypt.key-secret' is required" in tool("map", "a", code=1).stderr
+        for words in (["encrypt.format=luks"], ["encrypt.format=aes"]):
+            tool("map", *SECRETS, "--image-opts", ",".join([old(fmt, "a" if words == ["encrypt.format=luks"] else "plain", "s0"), *words]), code=1)
+        tool("create", "-f", "qcow2", *SECRETS, "-o", AES.format("s0") + ",encrypt.cipher-alg=aes-256", "new", "1M", code=1)
+        tool("amend", *SECRETS, "--image-opts", "-o", "encrypt.new-secret=s1,encrypt.state=active", old(fmt, "a", "s0"), code=1)
+        tool("convert", "-c", *SECRETS, "-O", "qcow2", "-o", AES.format("s0"), "plain", "c", code=1)
+    sizes = [json.loads(tool("measure", *SECRETS, "--output=json", "-O", "qcow2", "-o", AES.format("s0"), "--size", "1G").stdout) for tool in (ours, peer)]
+    assert sizes[0]["required"] == sizes[1]["required"] and sizes[0]["fully-allocated"] == sizes[1]["fully-allocated"]
 
 
 @pytest.mark.parametrize("fmt, options", [("luks", "key-secret=k,iter-time=10"), (

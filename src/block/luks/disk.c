@@ -2,6 +2,7 @@
 #include "block/luks/disk.h"
 
 #include "base/int-math.h"
+#include "gbase/error.h"
 
 #include <errno.h>
 #include <string.h>
@@ -29,6 +30,44 @@ CryptoDisk *crypto_disk_open(const LuksStore *store, uint64_t room, const BlockS
     pthread_rwlock_init(&disk->sectors, NULL);
     if (!luks_read(store, room, &disk->header, error) ||
         (key && !unlock(disk, store, spec, key, error))) {
+        crypto_disk_free(disk);
+        return NULL;
+    }
+    return disk;
+}
+
+static bool take_password(CryptoDisk *disk, const BlockSpec *spec, const char *name, GError **error)
+{
+    CryptoSpec cipher = { .cipher = crypto_cipher_find("aes-128"),
+                          .mode = CRYPTO_MODE_CBC,
+                          .ivgen = CRYPTO_IVGEN_PLAIN64 };
+    uint8_t key[CRYPTO_KEY_MAX] = { 0 };
+    size_t length;
+    g_autoptr(GBytes) secret = luks_secret(spec, name, error);
+    const char *password = secret ? g_bytes_get_data(secret, &length) : NULL;
+    if (!secret) {
+        return false;
+    }
+    if (!g_utf8_validate(password, (gssize)length, NULL)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                    "The password of an image that is encrypted by 'aes' is not valid UTF-8");
+        return false;
+    }
+    if (length > 0) {
+        memcpy(key, password, min_u64(length, cipher.cipher->key_bytes));
+    }
+    disk->volume = crypto_volume_new(&cipher, key, error);
+    disk->secret = g_steal_pointer(&secret);
+    crypto_forget(key, sizeof(key));
+    return disk->volume != NULL;
+}
+
+CryptoDisk *crypto_disk_open_aes(const BlockSpec *spec, const char *key, GError **error)
+{
+    CryptoDisk *disk = g_new0(CryptoDisk, 1);
+    disk->is_aes = true;
+    pthread_rwlock_init(&disk->sectors, NULL);
+    if (key && !take_password(disk, spec, key, error)) {
         crypto_disk_free(disk);
         return NULL;
     }

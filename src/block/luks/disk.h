@@ -10,6 +10,7 @@ typedef struct CryptoDisk {
     LuksHeader header;
     CryptoVolume *volume; /* NULL: opened without a key, to tell of the header */
     GBytes *secret;       /* that opened it */
+    bool is_aes;          /* the method before LUKS: no header */
     /* Requests on whole sectors share it; who changes a part of one has it alone. */
     pthread_rwlock_t sectors;
 } CryptoDisk;
@@ -18,6 +19,9 @@ typedef struct CryptoDisk {
  * NULL with @error. */
 CryptoDisk *crypto_disk_open(const LuksStore *store, uint64_t room, const BlockSpec *spec,
                              const char *key, GError **error);
+/* The method of qcow, and of qcow2 before LUKS: AES-128-CBC whose key is the first 16 bytes of the
+ * password; no password is a wrong one. */
+CryptoDisk *crypto_disk_open_aes(const BlockSpec *spec, const char *key, GError **error);
 /* NULL is accepted. */
 void crypto_disk_free(CryptoDisk *disk);
 

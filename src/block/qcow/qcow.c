@@ -1,12 +1,13 @@
 /* QCOW version 1, QEMU's first own format: reading.
  *
  * Layout: header, L1 table, L2 tables and clusters in any order; big-endian. docs/formats/qcow.md.
- * Left out: writing (qcow2 replaced it long ago), AES encryption.
+ * Left out: writing (qcow2 replaced it long ago).
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/cleanup.h"
 #include "base/endian.h"
 #include "base/int-math.h"
 #include "block/drivers.h"
+#include "block/luks/disk.h"
 #include "block/mapped.h"
 #include "block/table-cache.h"
 #include "gbase/error.h"
@@ -17,6 +18,7 @@
 #include <zlib.h>
 
 #define HEADER_BYTES 48
+#define CRYPT_AES 1u
 #define MAGIC 0x514649fbu /* "QFI\xfb" */
 #define NAME_BYTES_MAX 1023
 #define COMPRESSED (UINT64_C(1) << 63)
@@ -40,6 +42,7 @@ typedef struct Qcow {
     TableCache *tables; /* under mapped.lock */
     uint64_t l1_offset;
     unsigned cluster_bits, l2_bits;
+    CryptoDisk *crypt; /* NULL: not encrypted */
 } Qcow;
 
 static int qcow_probe(const uint8_t *bytes, size_t length, const char *filename)
@@ -109,7 +112,17 @@ static int unpack(BlockNode *node, const MappedPiece *piece, uint64_t offset, vo
     return is_whole ? 0 : -EIO;
 }
 
+/* Sectors are numbered from the begin of the disk. */
+static int decrypt(BlockNode *node, const MappedPiece *piece, uint64_t offset, const BlockVec *vec,
+                   uint64_t skip)
+{
+    const Qcow *qcow = node->state;
+    return crypto_disk_readv(qcow->crypt, piece->child, piece->host - offset, offset, piece->length,
+                             vec, skip);
+}
+
 static const MappedOps mapped_ops = { .lookup = lookup, .unpack = unpack };
+static const MappedOps encrypted_ops = { .lookup = lookup, .unpack = unpack, .read_data = decrypt };
 
 static bool corrupt(GError **error, const char *what)
 {
@@ -124,10 +137,8 @@ static bool check_header(const uint8_t *header, uint64_t file_bytes, GError **er
     if (be32_get(header) != MAGIC || be32_get(header + H_VERSION) != 1) {
         return corrupt(error, "not in qcow format version 1");
     }
-    if (be32_get(header + H_CRYPT)) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
-                    "encrypted qcow images are not supported");
-        return false;
+    if (be32_get(header + H_CRYPT) > CRYPT_AES) {
+        return corrupt(error, "invalid encryption method in qcow header");
     }
     if (cluster_bits < 9 || cluster_bits > 16) {
         return corrupt(error, "Cluster size must be between 512 and 64k");
@@ -163,16 +174,38 @@ static int read_backing_name(BlockNode *node, const uint8_t *header, char **out_
     return block_child_read(node->file, offset, *out_name, length);
 }
 
+/* *out_crypt: NULL if the image is not encrypted. */
+static bool open_crypt(const uint8_t *header, const BlockSpec *spec, unsigned flags,
+                       CryptoDisk **out_crypt, GError **error)
+{
+    const char *format = spec ? block_spec_get(spec, "encrypt.format") : NULL;
+    bool is_encrypted = be32_get(header + H_CRYPT) == CRYPT_AES;
+    if (format && (!is_encrypted || strcmp(format, "aes") != 0)) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                    "qcow: the image is %s, and encrypt.format=%s was given",
+                    is_encrypted ? "encrypted by 'aes'" : "not encrypted", format);
+        return false;
+    }
+    if (!is_encrypted) {
+        return true;
+    }
+    const char *key = flags & BLOCK_OPEN_NO_DATA ? NULL : "encrypt.key-secret";
+    *out_crypt = crypto_disk_open_aes(spec, key, error);
+    return *out_crypt != NULL;
+}
+
 static bool qcow_open(BlockNode *node, const BlockSpec *spec, unsigned flags, GError **error)
 {
     uint8_t header[HEADER_BYTES];
     uint64_t file_bytes = 0;
     g_autofree char *backing = NULL;
+    CryptoDisk *crypt = NULL;
     int result = block_child_read(node->file, 0, header, sizeof(header));
     if (result == 0) {
         result = block_child_size(node->file, &file_bytes);
     }
-    if (result == 0 && !check_header(header, file_bytes, error)) {
+    if (result == 0 && (!check_header(header, file_bytes, error) ||
+                        !open_crypt(header, spec, flags, &crypt, error))) {
         return false;
     }
     if (result == 0) {
@@ -180,6 +213,7 @@ static bool qcow_open(BlockNode *node, const BlockSpec *spec, unsigned flags, GE
     }
     TableCache *tables = result == 0 ? table_cache_new(node->file) : NULL;
     if (!tables) {
+        crypto_disk_free(crypt);
         lodge_error_set_errno(error, result ? result : ENOMEM, "cannot read the qcow header");
         return false;
     }
@@ -188,7 +222,9 @@ static bool qcow_open(BlockNode *node, const BlockSpec *spec, unsigned flags, GE
     qcow->cluster_bits = header[H_CLUSTER_BITS];
     qcow->l2_bits = header[H_L2_BITS];
     qcow->l1_offset = be64_get(header + H_L1_OFFSET);
-    mapped_init(&qcow->mapped, &mapped_ops, UINT64_C(1) << qcow->cluster_bits);
+    qcow->crypt = crypt;
+    mapped_init(&qcow->mapped, crypt ? &encrypted_ops : &mapped_ops,
+                UINT64_C(1) << qcow->cluster_bits);
     node->backing_name = g_steal_pointer(&backing);
     node->size = be64_get(header + H_SIZE);
     node->state = qcow;
@@ -199,6 +235,7 @@ static int qcow_close(BlockNode *node)
 {
     Qcow *qcow = node->state;
     table_cache_free(qcow->tables);
+    crypto_disk_free(qcow->crypt);
     mapped_done(&qcow->mapped);
     g_free(qcow);
     return 0;
@@ -208,6 +245,7 @@ static bool qcow_get_info(BlockNode *node, BlockInfo *info, GError **error)
 {
     const Qcow *qcow = node->state;
     info->cluster_size = qcow->mapped.block_bytes;
+    info->is_encrypted = qcow->crypt != NULL;
     return true;
 }
 

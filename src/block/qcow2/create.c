@@ -12,7 +12,7 @@
 #include <string.h>
 
 const BlockCreateOption qcow2_create_options[] = {
-    { "encrypt.format", BLOCK_OPTION_TEXT, "Encrypt the image (allowed value: luks)", false },
+    { "encrypt.format", BLOCK_OPTION_TEXT, "Encrypt the image (allowed values: luks, aes)", false },
     LUKS_OPTIONS("encrypt."),
     { "cluster_size", BLOCK_OPTION_SIZE, "qcow2 cluster size", false, .standard = "65536" },
     { "extended_l2", BLOCK_OPTION_BOOL, "Extended L2 tables", false, .standard = "off" },
@@ -371,12 +371,13 @@ bool qcow2_create(File *file, const char *name, const BlockSpec *options, GError
 {
     Layout layout = { 0 };
     LuksWish wish;
-    bool is_encrypted = false;
-    bool ok = qcow2_crypt_wanted(options, &wish, &is_encrypted, error) &&
-              plan(&layout, options, error) && create_data_file(&layout, name, error) &&
-              write_image(file, &layout, error);
+    uint32_t method = QCOW2_CRYPT_NONE;
+    bool ok = qcow2_crypt_wanted(options, &wish, &method, error) && plan(&layout, options, error);
+    layout.header.crypt = method == QCOW2_CRYPT_AES ? QCOW2_CRYPT_AES : QCOW2_CRYPT_NONE;
+    ok = ok && create_data_file(&layout, name, error) && write_image(file, &layout, error);
     qcow2_header_clear(&layout.header);
-    return ok && (!is_encrypted || qcow2_crypt_create(file, name, &wish, options, error));
+    return ok &&
+           (method != QCOW2_CRYPT_LUKS || qcow2_crypt_create(file, name, &wish, options, error));
 }
 
 bool qcow2_measure(uint64_t size, uint64_t data_bytes, const BlockSpec *options,
@@ -403,7 +404,7 @@ bool qcow2_measure(uint64_t size, uint64_t data_bytes, const BlockSpec *options,
     } while (blocks + table != before);
     out_measure->fully_allocated = (clusters + blocks + table) * cluster;
     LuksWish wish;
-    if (block_spec_get(options, "encrypt.format")) {
+    if (!g_strcmp0(block_spec_get(options, "encrypt.format"), "luks")) {
         if (!luks_wish_parse(options, "encrypt.", &wish, error)) {
             return false;
         }

@@ -1,5 +1,6 @@
 /* qcow2 with LUKS: the header lies in clusters of its own, the data's sectors are numbered by their
- * place in the file. SPDX-License-Identifier: GPL-2.0-or-later */
+ * place in the file. And by the AES method that was before it. SPDX-License-Identifier:
+ * GPL-2.0-or-later */
 #include "base/int-math.h"
 #include "block/drivers.h"
 #include "block/qcow2/qcow2.h"
@@ -47,20 +48,16 @@ bool qcow2_crypt_open(Qcow2 *q, const BlockSpec *spec, unsigned flags, GError **
         }
         return !format;
     }
-    if (q->header.crypt != QCOW2_CRYPT_LUKS) {
-        if (!key) {
-            return true;
-        }
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
-                    "qcow2: the image is encrypted by the old AES method, which protects little "
-                    "and is not supported; qemu-img converts it to encrypt.format=luks");
-        return false;
-    }
-    if (format && strcmp(format, "luks") != 0) {
+    const char *method = q->header.crypt == QCOW2_CRYPT_LUKS ? "luks" : "aes";
+    if (format && strcmp(format, method) != 0) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
-                    "qcow2: the image is encrypted by 'luks', not by '%s' (encrypt.format)",
+                    "qcow2: the image is encrypted by '%s', not by '%s' (encrypt.format)", method,
                     format);
         return false;
+    }
+    if (q->header.crypt == QCOW2_CRYPT_AES) {
+        q->crypt = crypto_disk_open_aes(spec, key, error);
+        return q->crypt != NULL;
     }
     if (!q->header.crypt_length) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CORRUPT,
@@ -82,38 +79,75 @@ bool qcow2_crypt_amend(Qcow2 *q, const BlockSpec *options, bool is_forced, GErro
                     "qcow2: the image is not encrypted; convert it to one that is");
         return false;
     }
+    if (q->crypt->is_aes) {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
+                    "qcow2: the image is encrypted by 'aes', which has no key slots; convert it to "
+                    "encrypt.format=luks");
+        return false;
+    }
     return luks_amend(&store, &q->crypt->header, options, "encrypt.", q->crypt->secret, is_forced,
                       error);
 }
 
-int qcow2_data_readv(Qcow2 *q, uint64_t host, uint64_t length, const BlockVec *vec, uint64_t skip)
+/* LUKS numbers the sectors of the file, AES those of the disk. */
+static uint64_t numbered_from(const Qcow2 *q, uint64_t offset, uint64_t host)
 {
-    return q->crypt ? crypto_disk_readv(q->crypt, q->data, 0, host, length, vec, skip)
-                    : block_child_readv(q->data, host, length, vec, skip);
+    return q->crypt->is_aes ? offset : host;
 }
 
-int qcow2_data_writev(Qcow2 *q, uint64_t host, uint64_t length, const BlockVec *vec, uint64_t skip)
+int qcow2_data_readv(Qcow2 *q, uint64_t offset, uint64_t host, uint64_t length, const BlockVec *vec,
+                     uint64_t skip)
 {
-    return q->crypt ? crypto_disk_writev(q->crypt, q->data, 0, host, length, vec, skip)
-                    : block_child_writev(q->data, host, length, vec, skip);
+    if (!q->crypt) {
+        return block_child_readv(q->data, host, length, vec, skip);
+    }
+    uint64_t number = numbered_from(q, offset, host);
+    return crypto_disk_readv(q->crypt, q->data, host - number, number, length, vec, skip);
+}
+
+int qcow2_data_writev(Qcow2 *q, uint64_t offset, uint64_t host, uint64_t length,
+                      const BlockVec *vec, uint64_t skip)
+{
+    if (!q->crypt) {
+        return block_child_writev(q->data, host, length, vec, skip);
+    }
+    uint64_t number = numbered_from(q, offset, host);
+    return crypto_disk_writev(q->crypt, q->data, host - number, number, length, vec, skip);
 }
 
 /* Creating */
 
-bool qcow2_crypt_wanted(const BlockSpec *options, LuksWish *out_wish, bool *out_wanted,
+/* AES has no choices. */
+static bool check_aes_options(const BlockSpec *options, GError **error)
+{
+    static const char *const luks_only[] = { "encrypt.cipher-alg", "encrypt.cipher-mode",
+                                             "encrypt.ivgen-alg",  "encrypt.ivgen-hash-alg",
+                                             "encrypt.hash-alg",   "encrypt.iter-time" };
+    for (unsigned i = 0; i < G_N_ELEMENTS(luks_only); i++) {
+        if (block_spec_get(options, luks_only[i])) {
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
+                        "Option '%s' needs encrypt.format=luks", luks_only[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool qcow2_crypt_wanted(const BlockSpec *options, LuksWish *out_wish, uint32_t *out_method,
                         GError **error)
 {
     const char *format = block_spec_get(options, "encrypt.format");
     const char *mode = block_spec_get(options, "preallocation");
-    *out_wanted = format != NULL;
+    bool is_aes = format && strcmp(format, "aes") == 0;
+    *out_method = is_aes ? QCOW2_CRYPT_AES : format ? QCOW2_CRYPT_LUKS : QCOW2_CRYPT_NONE;
     if (!format && block_spec_has_sub(options, "encrypt")) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
                     "Options of encryption need encrypt.format=luks");
         return false;
     }
-    if (format && strcmp(format, "luks") != 0) {
+    if (format && !is_aes && strcmp(format, "luks") != 0) {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
-                    "Unknown encryption format '%s'; supported: luks", format);
+                    "Unknown encryption format '%s'; supported: luks, aes", format);
         return false;
     }
     if (format && mode && strcmp(mode, "off") != 0) {
@@ -124,9 +158,9 @@ bool qcow2_crypt_wanted(const BlockSpec *options, LuksWish *out_wish, bool *out_
     if (!format) {
         return true;
     }
-    g_autoptr(GBytes) secret = luks_wish_parse(options, "encrypt.", out_wish, error)
-                                   ? luks_secret(options, "encrypt.key-secret", error)
-                                   : NULL;
+    bool ok = is_aes ? check_aes_options(options, error)
+                     : luks_wish_parse(options, "encrypt.", out_wish, error);
+    g_autoptr(GBytes) secret = ok ? luks_secret(options, "encrypt.key-secret", error) : NULL;
     return secret != NULL;
 }
 

@@ -1,7 +1,7 @@
 /* The qcow2 driver: opening, closing, its table.
  *
- * Versions 2 and 3 of docs/interop/qcow2.txt (QEMU 7.2). Left out: the old AES encryption
- * (refused). SPDX-License-Identifier: GPL-2.0-or-later */
+ * Versions 2 and 3 of docs/interop/qcow2.txt (QEMU 7.2).
+ * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/endian.h"
 #include "base/int-math.h"
 #include "block/drivers.h"

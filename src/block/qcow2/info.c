@@ -35,7 +35,9 @@ static void add_facts(const Qcow2 *q, GArray *facts)
 
 static void add_encryption(const Qcow2 *q, GArray *facts)
 {
-    if (q->crypt) {
+    if (q->crypt && q->crypt->is_aes) {
+        block_fact_text(block_fact_object(facts, "encrypt"), "format", "aes");
+    } else if (q->crypt) {
         luks_add_facts(&q->crypt->header, block_fact_object(facts, "encrypt"), true);
     }
 }

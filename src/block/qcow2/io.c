@@ -49,7 +49,7 @@ static int read_mapped(Qcow2 *q, uint64_t offset, const Qcow2Mapping *mapping, c
 {
     switch (mapping->kind) {
     case QCOW2_NORMAL:
-        return qcow2_data_readv(q, mapping->host, mapping->length, vec, skip);
+        return qcow2_data_readv(q, offset, mapping->host, mapping->length, vec, skip);
     case QCOW2_COMPRESSED_DATA:
         return read_compressed(q, offset, mapping, vec, skip);
     case QCOW2_UNALLOCATED:
@@ -327,7 +327,7 @@ static int write_joined(Qcow2 *q, const Step *step, const uint8_t *head, const u
     uint64_t from = head ? step->copy_from : step->offset;
     uint64_t host = step->host + (from - (step->allocation.first << q->cluster_bits));
     uint64_t length = step->length + (head ? head_length : 0) + (tail ? tail_length : 0);
-    return qcow2_data_writev(q, host, length, &joined, 0);
+    return qcow2_data_writev(q, from, host, length, &joined, 0);
 }
 
 /* Writes the guest's data and what surrounds them. No lock is held. */
@@ -422,7 +422,7 @@ static int write_some(Qcow2 *q, uint64_t offset, uint64_t length, const BlockVec
         pthread_mutex_unlock(&q->lock);
         *out_done = mapping.length;
         tell_settled(settled, mapping.length, all);
-        return rc < 0 ? rc : qcow2_data_writev(q, mapping.host, mapping.length, vec, skip);
+        return rc < 0 ? rc : qcow2_data_writev(q, offset, mapping.host, mapping.length, vec, skip);
     }
     if (rc == 0) {
         rc = begin_step(q, offset, length, &step);

@@ -310,16 +310,17 @@ bool qcow2_amend(BlockNode *node, const BlockSpec *options, bool is_forced, GErr
 bool qcow2_crypt_open(Qcow2 *q, const BlockSpec *spec, unsigned flags, GError **error);
 /* Changes key slots, where @options has any of "encrypt.". */
 bool qcow2_crypt_amend(Qcow2 *q, const BlockSpec *options, bool is_forced, GError **error);
-/* Whether an image is to be encrypted, and how. */
-bool qcow2_crypt_wanted(const BlockSpec *options, LuksWish *out_wish, bool *out_wanted,
+/* How an image is to be encrypted: *out_method is QCOW2_CRYPT_..., *out_wish of LUKS. */
+bool qcow2_crypt_wanted(const BlockSpec *options, LuksWish *out_wish, uint32_t *out_method,
                         GError **error);
 /* Adds the encryption header to an image without data. */
 bool qcow2_crypt_create(File *file, const char *name, const LuksWish *wish,
                         const BlockSpec *options, GError **error);
-/* Data clusters, encrypted where the image is. @host: bytes into the file; any alignment. */
-int qcow2_data_readv(Qcow2 *q, uint64_t host, uint64_t length, const BlockVec *vec,
+/* Data clusters, encrypted where the image is. @offset, @host: bytes into the disk and into the
+ * file; any alignment. */
+int qcow2_data_readv(Qcow2 *q, uint64_t offset, uint64_t host, uint64_t length, const BlockVec *vec,
                      uint64_t skip) LODGE_MUST_CHECK;
-int qcow2_data_writev(Qcow2 *q, uint64_t host, uint64_t length, const BlockVec *vec,
-                      uint64_t skip) LODGE_MUST_CHECK;
+int qcow2_data_writev(Qcow2 *q, uint64_t offset, uint64_t host, uint64_t length,
+                      const BlockVec *vec, uint64_t skip) LODGE_MUST_CHECK;
 
 #endif
