@@ -318,6 +318,23 @@ void block_graph_settle_access(BlockGraph *graph)
     walk_done(&walk);
 }
 
+unsigned block_graph_access_of(BlockGraph *graph, const BlockNode *node, const BlockNode *parent,
+                               const BlockBackend *backend, const char *role)
+{
+    Walk walk;
+    walk_init(&walk, graph);
+    g_autoptr(GArray) uses = uses_of(&walk, node);
+    unsigned access = 0;
+    for (guint i = 0; i < uses->len; i++) {
+        const Use *use = &g_array_index(uses, Use, i);
+        if (use->parent == parent && use->backend == backend && strcmp(use->role, role) == 0) {
+            access |= use->access;
+        }
+    }
+    walk_done(&walk);
+    return access;
+}
+
 char *block_graph_describe_user(BlockGraph *graph, const BlockNode *node)
 {
     Walk walk;

@@ -42,6 +42,10 @@ bool block_graph_update_access(BlockGraph *graph, const BlockNode *node, GError 
 /* As block_graph_update_access(), after what only takes users away; the log tells of a failure.
  * Changes of the graph do it themselves. */
 void block_graph_settle_access(BlockGraph *graph);
+/* What one user does with @node: BLOCK_ACCESS_... of lock.h. Either @parent is not NULL, which has
+ * it as its @role ("file", "data-file", "backing"), or @backend. */
+unsigned block_graph_access_of(BlockGraph *graph, const BlockNode *node, const BlockNode *parent,
+                               const BlockBackend *backend, const char *role);
 /* One who has @node, as messages say it. (transfer full) */
 char *block_graph_describe_user(BlockGraph *graph, const BlockNode *node);
 

@@ -286,3 +286,42 @@ def test_a_filter_that_is_a_commits_base_leaves_its_image_read_only(machine, kin
         seen[engine] = "error" in reply, facts()
         m.end()
     assert seen["lodge"] == seen["qemu"] and seen["qemu"][0] == image_ro
+
+
+def graph(m):
+    """[(user, node, role, what the user does, what it lets others do)]; users that are no nodes are of one kind."""
+    answer = m.qmp.command("x-debug-query-block-graph")
+    names = {vertex["id"]: vertex["name"] if vertex["type"] == "block-driver" else vertex["type"] for vertex in answer["nodes"]}
+    return sorted((names[edge["parent"]], names[edge["child"]], edge["name"], edge["perm"], edge["shared-perm"])
+                  for edge in answer["edges"] if not names[edge["child"]].startswith("#"))
+
+
+def test_the_graph_tells_what_each_user_does(machine):
+    seen = {}
+    for engine in ("qemu", "lodge"):
+        ports = [word for n in range(3) for word in ("-device", f"pcie-root-port,id=port{n},chassis={n + 1}")]
+        m = machine(engine, "-object", "throttle-group,id=g", *ports)
+        tool("qemu-img", "create", "-q", "-f", "raw", m.path("r"), "1M")
+        tool("qemu-img", "create", "-q", "-f", "qcow2", "-o", f"data_file={m.path('d')}", m.path("x"), "1M")
+        for name in "bto":
+            tool("qemu-img", "create", "-q", "-f", "qcow2", m.path(name), "1M")
+            m.qmp.command("blockdev-add", {"driver": "file", "node-name": f"{name}f", "filename": m.path(name)})
+        for name in "rx":
+            m.qmp.command("blockdev-add", {"driver": "file", "node-name": f"{name}f", "filename": m.path(name)})
+        for options in ({"driver": "qcow2", "node-name": "b", "file": "bf", "read-only": True},
+                        {"driver": "qcow2", "node-name": "t", "file": "tf", "backing": "b"},
+                        {"driver": "throttle", "node-name": "limit", "file": "t", "throttle-group": "g"},
+                        {"driver": "raw", "node-name": "r", "file": "rf"},
+                        {"driver": "qcow2", "node-name": "x", "file": "xf",
+                         "data-file": {"driver": "file", "node-name": "df", "filename": m.path("d")}}):
+            m.qmp.command("blockdev-add", options)
+        steps = [graph(m)]
+        for n, (node, more) in enumerate([("limit", {}), ("r", {"share-rw": True}), ("x", {})]):
+            m.qmp.command("device_add", {"driver": "virtio-blk-pci", "id": f"d{n}", "bus": f"port{n}", "drive": node} | more)
+            steps.append(graph(m))
+        m.qmp.command("nbd-server-start", addr={"type": "unix", "data": {"path": m.path("nbd")}})
+        m.qmp.command("block-export-add", {"type": "nbd", "id": "e", "node-name": "r"})
+        steps.append(graph(m))
+        seen[engine] = steps
+        m.end()
+    assert len(seen["qemu"][-1]) > 10 and seen["lodge"] == seen["qemu"]

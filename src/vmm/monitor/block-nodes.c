@@ -1,6 +1,7 @@
 /* QMP: nodes of the block graph.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "block/drivers.h"
+#include "block/lock.h"
 #include "gbase/error.h"
 #include "vmm/monitor/block.h"
 
@@ -170,27 +171,45 @@ JsonNode *qmp_query_named_nodes(MonitorSession *session, JsonObject *arguments, 
 
 /* x-debug-query-block-graph */
 
-static void add_edge(JsonArray *edges, GPtrArray *nodes, gint64 parent, BlockNode *child,
-                     const char *name)
+typedef struct Edges {
+    BlockGraph *graph;
+    GPtrArray *nodes;
+    JsonArray *array;
+} Edges;
+
+static void add_edge(const Edges *edges, gint64 id, const BlockNode *parent,
+                     const BlockBackend *backend, BlockNode *child, const char *name)
 {
-    static const char *const perms[] = { "consistent-read", "write", "resize", NULL };
+    static const struct {
+        const char *name;
+        unsigned used, refused;
+    } permissions[] = {
+        { "resize", BLOCK_ACCESS_RESIZE, BLOCK_ACCESS_SIZE },
+        { "write-unchanged", BLOCK_ACCESS_SAME, 0 },
+        { "write", BLOCK_ACCESS_WRITE, BLOCK_ACCESS_ALONE },
+        { "consistent-read", BLOCK_ACCESS_READ, BLOCK_ACCESS_HIDDEN },
+    };
     guint index;
-    if (!child || !g_ptr_array_find(nodes, child, &index)) {
+    if (!child || !g_ptr_array_find(edges->nodes, child, &index)) {
         return;
     }
+    unsigned access = block_graph_access_of(edges->graph, child, parent, backend, name);
     JsonObject *edge = json_object_new();
     JsonArray *used = json_array_new(), *shared = json_array_new();
-    bool is_backing = strcmp(name, "backing") == 0;
-    for (unsigned i = 0; perms[i] && i < (is_backing ? 1 : 3); i++) {
-        json_array_add_string_element(used, perms[i]);
+    for (unsigned i = 0; i < G_N_ELEMENTS(permissions); i++) {
+        if (access & permissions[i].used) {
+            json_array_add_string_element(used, permissions[i].name);
+        }
+        if (!(access & permissions[i].refused)) {
+            json_array_add_string_element(shared, permissions[i].name);
+        }
     }
-    json_array_add_string_element(shared, perms[0]);
-    json_object_set_int_member(edge, "parent", parent);
+    json_object_set_int_member(edge, "parent", id);
     json_object_set_int_member(edge, "child", index + 1);
     json_object_set_string_member(edge, "name", name);
     json_object_set_array_member(edge, "perm", used);
     json_object_set_array_member(edge, "shared-perm", shared);
-    json_array_add_object_element(edges, edge);
+    json_array_add_object_element(edges->array, edge);
 }
 
 static void add_vertex(JsonArray *vertices, gint64 id, const char *type, const char *name)
@@ -223,24 +242,25 @@ JsonNode *qmp_query_block_graph(MonitorSession *session, JsonObject *arguments, 
     if (!graph) {
         return NULL;
     }
-    JsonArray *vertices = json_array_new(), *edges = json_array_new();
+    JsonArray *vertices = json_array_new();
     g_autoptr(GPtrArray) nodes = block_graph_nodes(graph);
+    const Edges edges = { graph, nodes, json_array_new() };
     BlockBackend *backend;
     for (unsigned i = 0; (backend = block_graph_backend(graph, i)); i++) {
         g_autofree char *name = backend_name(&session->set->target, backend);
         gint64 id = (gint64)nodes->len + 1 + i;
         add_vertex(vertices, id, "block-backend", name);
-        add_edge(edges, nodes, id, block_backend_node(backend), "root");
+        add_edge(&edges, id, NULL, backend, block_backend_node(backend), "root");
     }
     for (guint i = 0; i < nodes->len; i++) {
         const BlockNode *node = g_ptr_array_index(nodes, i);
         add_vertex(vertices, i + 1, "block-driver", block_node_name(node));
-        add_edge(edges, nodes, i + 1, node->file, "file");
-        add_edge(edges, nodes, i + 1, node->backing, "backing");
-        add_edge(edges, nodes, i + 1, node->data_file, "data-file");
+        add_edge(&edges, i + 1, node, NULL, node->file, "file");
+        add_edge(&edges, i + 1, node, NULL, node->backing, "backing");
+        add_edge(&edges, i + 1, node, NULL, node->data_file, "data-file");
     }
     JsonObject *object = json_object_new();
     json_object_set_array_member(object, "nodes", vertices);
-    json_object_set_array_member(object, "edges", edges);
+    json_object_set_array_member(object, "edges", edges.array);
     return qmp_take_object(object);
 }
