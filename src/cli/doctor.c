@@ -327,11 +327,12 @@ static void check_firewall(Doctor *doctor)
            forwards ? "the host forwards IPv4" : "the host does not forward IPv4",
            forwards ? NULL
                     : "only user networks reach the world; else: sysctl net.ipv4.ip_forward=1");
-    if (!iptables || geteuid() != 0) {
+    bool is_root = geteuid() == 0; /* others may not even have it in their PATH */
+    if (!iptables || !is_root) {
         report(doctor, "firewall", VERDICT_NOTE,
-               iptables ? "only root may read the firewall's rules"
-                        : "no iptables here: its rules are not looked at",
-               iptables ? "sudo lodge doctor" : "look at them by hand: sudo nft list ruleset");
+               is_root ? "no iptables here: its rules are not looked at"
+                       : "only root may read the firewall's rules",
+               is_root ? "look at them by hand: nft list ruleset" : "sudo lodge doctor");
         return;
     }
     g_autofree char *rules = output_of(argv);
