@@ -105,8 +105,9 @@ def test_the_probe_chooses_kvm_where_it_works(outer):
 def test_the_root_disk_reaches_its_login_prompt_under_kvm(outer, tmp_path):
     disk = image(outer.build, "make-rootfs")
     inner = f"{image(outer.build, 'make-initramfs', '--root')}:/inner.gz"
-    script = (f"lodge-vmm {INNER} -m 768 -smp 2 -initrd /inner.gz "
-              "-append 'console=ttyS0 root=/dev/vda rw quiet' "
+    # systemd gives up on the serial port after 90 s, and on a busy host its udev takes longer here.
+    script = (f"lodge-vmm {INNER} -m 768 -smp 2 -initrd /inner.gz -append 'console=ttyS0 root=/dev/vda rw quiet "
+              "systemd.default_timeout_start_sec=900 systemd.default_device_timeout_sec=900' "
               "-drive file=/dev/vda,format=raw,if=virtio -nic user,model=virtio-net-pci -device virtio-rng-pci\n")
     command = qemu_command("-cpu", "max", "-m", "1536", "-smp", "1", "-no-reboot",
                            "-kernel", image(outer.build, "fetch-kernel"),
