@@ -142,19 +142,20 @@ struct BlockNode {
     char *backing_name;   /* what the image says; NULL: none */
     char *backing_format; /* NULL: the image does not say */
     char *filename, *name;
-    BlockSpec *spec;   /* as it was opened; NULL: without one */
-    unsigned flags;    /* BLOCK_OPEN_... */
-    bool was_probed;   /* nobody named the format */
-    bool is_implicit;  /* a filter that no user asked for: not shown where disks are listed */
-    RangeLock *serial; /* held over each write; NULL: nobody needs that */
-    bool reads_wait;   /* reads and looks at the status hold serial too */
-    char *claim;       /* the job that relies on the node, as messages say it; NULL: none */
-    char *job;         /* "mirror job 'j'", which claimed it; NULL: none, or a filter did */
-    bool is_target;    /* claimed by a job that writes to it, and got it from nobody else */
-    bool is_of_backup; /* claimed by a job that keeps an earlier state, or is to hold it */
-    bool is_hollow;    /* claimed by a job that changes what lies below it: no whole image */
-    unsigned access;   /* as set_access() said last */
-    unsigned users;    /* in the graph, when that changed last */
+    BlockSpec *spec;    /* as it was opened; NULL: without one */
+    unsigned flags;     /* BLOCK_OPEN_... */
+    bool was_probed;    /* nobody named the format */
+    bool is_data_named; /* data_file was there before, and is another's too */
+    bool is_implicit;   /* a filter that no user asked for: not shown where disks are listed */
+    RangeLock *serial;  /* held over each write; NULL: nobody needs that */
+    bool reads_wait;    /* reads and looks at the status hold serial too */
+    char *claim;        /* the job that relies on the node, as messages say it; NULL: none */
+    char *job;          /* "mirror job 'j'", which claimed it; NULL: none, or a filter did */
+    bool is_target;     /* claimed by a job that writes to it, and got it from nobody else */
+    bool is_of_backup;  /* claimed by a job that keeps an earlier state, or is to hold it */
+    bool is_hollow;     /* claimed by a job that changes what lies below it: no whole image */
+    unsigned access;    /* as set_access() said last */
+    unsigned users;     /* in the graph, when that changed last */
     BlockDetectZeroes detect_zeroes;
 
     /* io.c's */

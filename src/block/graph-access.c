@@ -250,7 +250,8 @@ bool block_graph_check_new(BlockGraph *graph, const BlockNode *node, GError **er
     Walk walk;
     walk_init(&walk, graph);
     walk.added = node;
-    bool ok = check(&walk, node->file, error);
+    bool ok = check(&walk, node->file, error) &&
+              (!node->is_data_named || check(&walk, node->data_file, error));
     walk_done(&walk);
     return ok;
 }

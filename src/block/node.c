@@ -415,6 +415,21 @@ static bool lock_below(const BlockNode *node, const OpenContext *at, GError **er
     return block_node_add_access(node->file, block_file_access(node, node->flags, 0), error);
 }
 
+/* What is to hold the data of the image, where that is a node by its name; else the driver opens
+ * it.
+ */
+static bool refer_to_data_file(BlockNode *node, const BlockSpec *spec, unsigned flags,
+                               const OpenContext *at, GError **error)
+{
+    const char *name = spec ? block_spec_get(spec, "data-file") : NULL;
+    if (!name || flags & BLOCK_OPEN_NO_DATA) {
+        return true;
+    }
+    node->data_file = refer_to_file(spec, name, flags, at, error);
+    node->is_data_named = node->data_file != NULL;
+    return node->is_data_named;
+}
+
 /* A format over @file (taken, also on failure). */
 static BlockNode *open_format(const BlockDriver *driver, BlockNode *file, const BlockSpec *spec,
                               unsigned flags, const OpenContext *at, GError **error)
@@ -428,7 +443,7 @@ static BlockNode *open_format(const BlockDriver *driver, BlockNode *file, const 
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_UNSUPPORTED,
                     "Could not open '%s': format '%s' can be read only", node->filename,
                     driver->name);
-    } else if (!lock_below(node, at, error)) {
+    } else if (!refer_to_data_file(node, spec, flags, at, error) || !lock_below(node, at, error)) {
         /* The error names the file. */
     } else if (block_detect_zeroes_from(spec, flags, &node->detect_zeroes, error) &&
                driver->open(node, spec, own_flags, error)) {
@@ -444,6 +459,7 @@ static BlockNode *open_format(const BlockDriver *driver, BlockNode *file, const 
     } else {
         g_prefix_error(error, "Could not open '%s': ", node->filename);
     }
+    block_node_unref(node->data_file);
     block_node_unref(file);
     block_node_free(node);
     return NULL;

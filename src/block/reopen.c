@@ -46,30 +46,41 @@ static void forget_state(BlockNode *node)
     g_clear_pointer(&node->backing_format, g_free);
 }
 
+/* @data: a data file that the driver shall not open itself; NULL: it may. */
+static bool open_format(BlockNode *node, const BlockSpec *spec, unsigned flags, BlockNode *data,
+                        GError **error)
+{
+    node->flags = flags;
+    node->data_file = data ? block_node_ref(data) : NULL;
+    if (node->driver->open(node, spec, flags, error)) {
+        return true;
+    }
+    forget_state(node);
+    return false;
+}
+
 /* Closes the format and opens it again. Alone on the node. */
 static bool open_again(BlockNode *node, const BlockSpec *spec, unsigned flags, GError **error)
 {
     unsigned before = node->flags;
+    BlockNode *data = node->is_data_named ? block_node_ref(node->data_file) : NULL;
     int rc = node->driver->close(node);
+    bool ok = false;
     forget_state(node);
     if (rc < 0) {
         lodge_error_set_errno(error, rc, "cannot write what is pending of '%s'", node->filename);
     } else {
-        node->flags = flags;
-        if (node->driver->open(node, spec, flags, error)) {
-            return true;
-        }
-        forget_state(node);
+        ok = open_format(node, spec, flags, data, error);
     }
     g_autoptr(GError) second = NULL;
-    node->flags = before;
-    if (!node->driver->open(node, node->spec, before, &second)) {
+    if (!ok && !open_format(node, node->spec, before, data, &second)) {
         log_error("'%s' cannot be opened again and fails from here on: %s", node->filename,
                   second->message);
-        forget_state(node);
+        node->flags = before;
         node->driver = &dead_driver;
     }
-    return false;
+    block_node_unref(data);
+    return ok;
 }
 
 static bool reopen_alone(BlockNode *node, const BlockSpec *spec, unsigned flags, GError **error)
@@ -118,7 +129,10 @@ static bool reopen_to(BlockNode *node, const BlockSpec *spec, unsigned flags, GE
                     node->file->name ? node->file->name : node->file->filename);
         return false;
     }
-    if (becomes_writable && file && !block_reopen(file, file->flags | BLOCK_OPEN_WRITABLE, error)) {
+    BlockNode *data = node->is_data_named ? node->data_file : NULL;
+    if (becomes_writable &&
+        ((file && !block_reopen(file, file->flags | BLOCK_OPEN_WRITABLE, error)) ||
+         (data && !block_reopen(data, data->flags | BLOCK_OPEN_WRITABLE, error)))) {
         return false;
     }
     block_node_lock_alone(node);

@@ -325,3 +325,38 @@ def test_the_graph_tells_what_each_user_does(machine):
         seen[engine] = steps
         m.end()
     assert len(seen["qemu"][-1]) > 10 and seen["lodge"] == seen["qemu"]
+
+
+def test_a_data_file_may_be_a_node_by_its_name(machine):
+    """It is what the data are in, not the file that the image names; reopened, it stays."""
+    seen = {}
+    for engine in ("qemu", "lodge"):
+        m = machine(engine)
+        steps = []
+        for name in "de":
+            tool("qemu-img", "create", "-q", "-f", "raw", m.path(name), "1M")
+            m.qmp.command("blockdev-add", {"driver": "file", "node-name": f"{name}f", "filename": m.path(name)})
+        tool("qemu-img", "create", "-q", "-f", "qcow2", "-o", f"data_file={m.path('d')}", m.path("x"), "1M")
+        tool("qemu-img", "create", "-q", "-f", "qcow2", m.path("plain"), "1M")
+        options = {"driver": "qcow2", "node-name": "x", "file": {"driver": "file", "filename": m.path("x"), "node-name": "xf"}}
+        for more in ({"data-file": "nobody"}, {"data-file": "ef"}):
+            steps.append(m.qmp.raw("blockdev-add", options | more))
+            steps.append(graph(m))
+        plain = {"driver": "qcow2", "node-name": "p", "file": {"driver": "file", "filename": m.path("plain")}, "data-file": "df"}
+        steps.append("error" in m.qmp.raw("blockdev-add", plain))
+        for is_readonly in (True, False):
+            steps.append(m.qmp.raw("blockdev-reopen", {"options": [options | {"file": "xf", "data-file": "ef", "read-only": is_readonly}]}))
+            steps.append([edge for edge in graph(m) if edge[2] == "data-file"])
+        m.qmp.command("nbd-server-start", addr={"type": "unix", "data": {"path": m.path("nbd")}})
+        m.qmp.command("block-export-add", {"type": "nbd", "id": "e", "node-name": "x", "writable": True})
+        tool("qemu-io", "-f", "raw", "-c", "write -P 7 64k 64k", f"nbd+unix:///x?socket={m.path('nbd')}")
+        m.qmp.command("block-export-del", {"id": "e"})
+        m.qmp.wait_event("BLOCK_EXPORT_DELETED")
+        steps.append("error" in m.qmp.raw("blockdev-del", {"node-name": "ef"}))
+        for node in ("x", "ef", "df"):
+            m.qmp.command("blockdev-del", {"node-name": node})
+        with open(m.path("e"), "rb") as given, open(m.path("d"), "rb") as named:
+            steps += [given.read().count(b"\7"), named.read().count(b"\7")]
+        seen[engine] = [{"error": step["error"]["desc"]} if isinstance(step, dict) and "error" in step else step for step in steps]
+        m.end()
+    assert seen["qemu"][-2:] == [65536, 0] and seen["lodge"] == seen["qemu"]

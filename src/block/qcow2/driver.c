@@ -115,15 +115,10 @@ static void state_free(Qcow2 *q)
     g_free(q);
 }
 
-/* The data file that the image names, or that @spec gives. */
-static bool open_data_file(Qcow2 *q, const BlockSpec *spec, unsigned flags, GError **error)
+/* The data file that the image names, or that @spec describes. (transfer full) */
+static BlockNode *open_own_data(const Qcow2 *q, const BlockSpec *spec, unsigned flags,
+                                GError **error)
 {
-    if (!(q->header.incompatible & QCOW2_INCOMPATIBLE_DATA_FILE)) {
-        return true;
-    }
-    if (flags & BLOCK_OPEN_NO_DATA) {
-        return true;
-    }
     g_autoptr(BlockSpec) sub = NULL;
     if (spec && block_spec_has_sub(spec, "data-file")) {
         sub = block_spec_sub(spec, "data-file");
@@ -136,15 +131,31 @@ static bool open_data_file(Qcow2 *q, const BlockSpec *spec, unsigned flags, GErr
     } else {
         g_set_error(error, LODGE_ERROR, LODGE_ERROR_CONFIG,
                     "qcow2: 'data-file' is required for this image");
-        return false;
+        return NULL;
     }
-    BlockNode *data = block_open(sub, flags, error);
+    return block_open(sub, flags, error);
+}
+
+static bool open_data_file(Qcow2 *q, const BlockSpec *spec, unsigned flags, GError **error)
+{
+    BlockNode *node = q->node;
+    bool is_given = node->data_file || (spec && block_spec_has_sub(spec, "data-file"));
+    if (!(q->header.incompatible & QCOW2_INCOMPATIBLE_DATA_FILE)) {
+        if (is_given) {
+            g_set_error(error, LODGE_ERROR, LODGE_ERROR_INVALID_ARGUMENT,
+                        "qcow2: 'data-file' can only be set for images with an external data file");
+        }
+        return !is_given;
+    }
+    if (flags & BLOCK_OPEN_NO_DATA) {
+        return true;
+    }
+    if (!node->data_file) {
+        node->data_file = open_own_data(q, spec, flags, error);
+    }
     unsigned resize = flags & BLOCK_OPEN_WRITABLE ? BLOCK_ACCESS_RESIZE : 0;
-    if (data && !block_node_add_access(data, BLOCK_ACCESS_SIZE | resize, error)) {
-        g_clear_pointer(&data, block_node_unref);
-    }
-    q->data = q->node->data_file = data;
-    return data != NULL;
+    q->data = node->data_file;
+    return q->data && block_node_add_access(q->data, BLOCK_ACCESS_SIZE | resize, error);
 }
 
 /* What a writer does first: finishes what the last one left, clears bits of features that it does
