@@ -43,7 +43,6 @@ WORDS = {
     "-object throttle-group: a total limit (bps, iops) cannot be given beside one for reads or writes",
     "-object throttle-group: property 'limits.iops-total' cannot be '-1'",
     "-object throttle-group: the burst length (max-length) cannot be 0",
-    "-object throttle-group: there is an object 'g' already",
     "A block device must be specified for \"file\"",
     "An explicit job ID is required for this node",
     "Bitmap name too long",

@@ -154,7 +154,7 @@ def test_disks_of_threads_survive_what_happens_to_disks(host):
     run(vm, "! cat /tmp/bad")
     assert run(vm, "blockdev --getsize64 /dev/vdc") == str(DISK + 4 * MIB)
     # What the guest sees is what the images hold.
-    run(vm, "sync; echo 3 > /proc/sys/vm/drop_caches")
+    run(vm, "echo 1 > /proc/sys/kernel/printk; sync; echo 3 > /proc/sys/vm/drop_caches")  # which the kernel tells
     sums = {name: run(vm, f"head -c {DISK} /dev/vd{name} | md5sum").split()[0] for name in "ab"}
     qmp.command("stop")
     for name, path in (("a", "a.qcow2"), ("b", "moved.qcow2")):

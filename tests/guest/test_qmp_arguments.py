@@ -126,5 +126,5 @@ def test_the_tree_of_objects_answers_as_qemu_s(machine):
 def test_no_object_has_the_id_of_another(machine):
     qmp = machine("lodge", "-object", "iothread,id=io0").qmp
     for kind in "iothread", "rng-builtin":
-        assert "already" in qmp.raw("object-add", {"qom-type": kind, "id": "io0"})["error"]["desc"]
+        assert "duplicate property 'io0'" in qmp.raw("object-add", {"qom-type": kind, "id": "io0"})["error"]["desc"]
     assert [row["name"] for row in qmp.command("qom-list", {"path": "/objects"})].count("io0") == 1

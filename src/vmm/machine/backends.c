@@ -221,12 +221,16 @@ bool machine_check_new_backend(const Machine *machine, const char *kind, const c
                     "Parameter 'id' expects an identifier");
         return false;
     }
-    if (find_by_option(machine, kind, id)) {
-        g_set_error(error, LODGE_ERROR, LODGE_ERROR_EXISTS, "there is %s %s '%s' already",
-                    !strcmp(kind, "object") ? "an" : "a", kind, id);
-        return false;
+    if (!find_by_option(machine, kind, id)) {
+        return true;
     }
-    return true;
+    if (!strcmp(kind, "object")) { /* in QEMU's words: QMP clients look for them */
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_EXISTS,
+                    "attempt to add duplicate property '%s' to object (type 'container')", id);
+    } else {
+        g_set_error(error, LODGE_ERROR, LODGE_ERROR_EXISTS, "there is a %s '%s' already", kind, id);
+    }
+    return false;
 }
 
 bool machine_remove_backend(Machine *machine, const char *kind, const char *name, GError **error)

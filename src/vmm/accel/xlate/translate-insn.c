@@ -115,6 +115,27 @@ static Plain plain_integer(const Insn *insn)
     return PLAIN_NO;
 }
 
+/* Where AMD's processors do not raise the #GP that Intel's and the guest's do: operands of these at
+ * any address; MXCSR's bit 17, which allows the same of others. */
+static bool is_host_lenient(const Insn *insn)
+{
+    switch (insn->mnemonic) {
+    case ZYDIS_MNEMONIC_LDMXCSR:
+    case ZYDIS_MNEMONIC_VLDMXCSR:
+        return true;
+    case ZYDIS_MNEMONIC_SHA1MSG1:
+    case ZYDIS_MNEMONIC_SHA1MSG2:
+    case ZYDIS_MNEMONIC_SHA1NEXTE:
+    case ZYDIS_MNEMONIC_SHA1RNDS4:
+    case ZYDIS_MNEMONIC_SHA256MSG1:
+    case ZYDIS_MNEMONIC_SHA256MSG2:
+    case ZYDIS_MNEMONIC_SHA256RNDS2:
+        return insn->operand[1].kind == OPERAND_MEM;
+    default:
+        return false;
+    }
+}
+
 /* Vector instructions with implicit memory, partial accesses or state that names host addresses. */
 static Plain plain_vector(const Translator *t, const Insn *insn)
 {
@@ -138,7 +159,8 @@ static Plain plain_vector(const Translator *t, const Insn *insn)
     off |= insn->kind & (INSN_X87 | INSN_MMX) ? MODE_FPU_OFF : 0;
     off |= insn->kind & INSN_SSE ? MODE_FPU_OFF | MODE_SSE_OFF : 0;
     off |= insn->kind & INSN_AVX ? MODE_FPU_OFF | MODE_AVX_OFF : 0;
-    return (t->mode & off) || (insn->prefixes & INSN_VSIB) ? PLAIN_NO : PLAIN_COPY;
+    return (t->mode & off) || (insn->prefixes & INSN_VSIB) || is_host_lenient(insn) ? PLAIN_NO
+                                                                                    : PLAIN_COPY;
 }
 
 static Plain classify(const Translator *t, const Insn *insn)
