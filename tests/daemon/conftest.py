@@ -68,7 +68,7 @@ def start_lodged(tmp_path):
     running = []
 
     def start(*options, config=None):
-        root = tmp_path / f"lodged-{len(running)}"
+        root = tmp_path / f"d{len(running)}"  # short: sockets below it have 107 bytes at most
         root.mkdir()
         if config is not None:
             (root / "lodged.conf").write_text(config)
